@@ -77,7 +77,9 @@ def pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> 
         for height, width in shapes:
             y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
             x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
-            centres.append(torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).flatten(0, 1))  # (HW, 2)
+            centres.append(
+                torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).flatten(0, 1)
+            )  # (HW, 2)
         return torch.cat(centres)  # (L, 2)
 
 
