@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """One toy run as a process that can be killed: `run_toy.py OUTPUT_DIR JSON`, JSON with sections, `kill` and `dropout`.
 
-`kill: {"after": n}` kills the process (SIGKILL, no clean-up) right after update n; `{"in_save": n, "file": m}` while file m
-of the n-th checkpoint is being written, leaving half of it.
+`kill: {"after": n}` kills the process (SIGKILL, no clean-up) right after update n; `{"in_save": n, "file": m}` while
+file m of the n-th checkpoint is being written, leaving half of it.
 """
 
 import json

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Accumulated micro-batches and several processes give the big batch, although samples hold uneven numbers of targets."""
+"""Accumulated micro-batches and several processes give the big batch, with uneven numbers of targets per sample."""
 
 from pathlib import Path
 
@@ -29,7 +29,9 @@ class WithoutContract(torch.nn.Module):
         return self.model(pixel_values, labels)
 
 
-def weights(tmp_path: Path, name: str, model_class: type, batch_size: int, accumulation: int) -> dict[str, torch.Tensor]:
+def weights(
+    tmp_path: Path, name: str, model_class: type, batch_size: int, accumulation: int
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     arguments = toy_arguments(
         data={"batch_size": batch_size},

@@ -33,7 +33,9 @@ class ToyDataset(torch.utils.data.Dataset):
 
 
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+    """Stacks samples; a random brightness per sample stands for augmentation in the collator."""
+    pixel_values = torch.stack([sample["pixel_values"] * (0.5 + random.random()) for sample in samples])
+    return {"pixel_values": pixel_values, "labels": torch.stack([sample["labels"] for sample in samples])}
 
 
 class ToyModel(nn.Module):

@@ -43,10 +43,13 @@ class DataArguments:
     """What it is trained on.
 
     Attributes:
-        name: Data set reader: `shapes` (embedded, procedural) or `folder` (images and label PNGs).
+        name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), or
+            `package.module:attribute` of a reader of your own.
         train: Arguments of the reader for training samples.
         validation: Arguments of the reader for evaluation; None evaluates nothing.
-        transforms: Arguments of the training augmentation.
+        transforms: Training augmentation: `name` (`instance`, `semantic` or `package.module:attribute`), arguments.
+        validation_transforms: Likewise for validation; None leaves pictures as they are.
+        collate: Collator: `universal`, or `package.module:attribute`.
         collator: Arguments of the collator.
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
@@ -56,7 +59,9 @@ class DataArguments:
     name: str = "shapes"
     train: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] | None = None
-    transforms: dict[str, Any] = field(default_factory=dict)
+    transforms: dict[str, Any] | None = None
+    validation_transforms: dict[str, Any] | None = None
+    collate: str = "universal"
     collator: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 2
     num_workers: int = 0

@@ -9,7 +9,6 @@ update        = clip, optimiser, schedule, EMA
 every n       = log, evaluate, keep the best, save a checkpoint
 """
 
-import inspect
 import logging
 import math
 import time
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import (
     DistributedType,
     TorchDynamoPlugin,
@@ -31,6 +29,8 @@ from accelerate.utils import (
 )
 from safetensors.torch import load_file
 from torch import nn
+
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from .arguments import RunArguments, TrainingArguments
 from .checkpointing import (
@@ -43,7 +43,7 @@ from .checkpointing import (
     resolve_checkpoint,
     write_json,
 )
-from .normalization import LossNormalizer, LossScaling
+from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
 from .progress import Progress
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, training_loader
@@ -171,9 +171,9 @@ class _Run:
 
         if options.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        # Read before `prepare`, which may wrap forward.
         self.scaling = LossScaling.of(model, loss_normalizer)
-        parameters = inspect.signature(model.forward).parameters
-        self.accepted = {name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        self.accepted = accepted_names(model)
         optimizer = create_optimizer(model, arguments.optimizer)
         self.scheduler = create_scheduler(optimizer, self.max_steps, arguments.schedule)
         if accelerator.distributed_type == DistributedType.DEEPSPEED:

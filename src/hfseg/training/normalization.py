@@ -30,6 +30,11 @@ from torch import nn
 LossNormalizer = Callable[[Mapping[str, Any]], torch.Tensor]
 
 
+def accepted_names(model: nn.Module) -> set[str]:
+    """Lists the arguments that the model's `forward` names; collators may add others (image ids) to a batch."""
+    return set(inspect.signature(model.forward).parameters)
+
+
 def count_samples(batch: Mapping[str, Any]) -> torch.Tensor:
     """Counts the samples of a batch by the first dimension of `pixel_values`; the normaliser of per-sample means."""
     return torch.tensor(float(len(batch["pixel_values"])))

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Mapping
 
-from accelerate import Accelerator
 from tqdm.auto import tqdm
+
+from accelerate import Accelerator
 
 
 class Progress:

@@ -9,7 +9,8 @@ ranks holds the samples at positions `[(m W + r) B, (m W + r + 1) B)`. Hence
 * two ranks with batch `B`, or two accumulated batches of `B`, see together what one rank with batch `2 B` sees;
 * no sample is dropped or doubled at the end of an epoch (a batch may hold the end of one and the start of the next).
 
-The randomness of a sample's augmentation comes from (seed, epoch, index) alone, whichever process loads it.
+The randomness of a sample's augmentation, in the data set or in the collator, comes from (seed, epoch, index) alone,
+whichever process loads it and whatever else is in its batch.
 """
 
 import random
@@ -41,6 +42,7 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
         start: Samples consumed so far by all ranks together; a multiple of `batch_size * world_size` in a plain resume.
         batches: Number of batches to yield; None yields for ever.
         shuffle: False keeps the order of the data set in every epoch.
+        wrap: False cuts the last batch at the end of epoch 0 instead of filling it from epoch 1 (evaluation).
 
     Raises:
         ValueError: The data set is empty, or a count is out of range.
@@ -57,6 +59,7 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
         start: int = 0,
         batches: int | None = None,
         shuffle: bool = True,
+        wrap: bool = True,
     ) -> None:
         if length < 1:
             raise ValueError(
@@ -70,7 +73,7 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
             raise ValueError(f"start is {start}; the number of consumed samples cannot be negative.")
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size, self.start = rank, world_size, start
-        self.batches, self.shuffle = batches, shuffle
+        self.batches, self.shuffle, self.wrap = batches, shuffle, wrap
 
     def order(self, epoch: int) -> list[int] | range:
         """Computes the order of the data set's indices in one epoch."""
@@ -87,6 +90,8 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
             batch = []
             for place in range(position, position + self.batch_size):
                 epoch, offset = divmod(place, self.length)
+                if epoch > 0 and not self.wrap:
+                    break
                 if epoch not in orders:
                     orders = {old: order for old, order in orders.items() if old == epoch - 1}
                     orders[epoch] = self.order(epoch)
@@ -101,6 +106,13 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence([part % 2**64 for part in parts]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def _seed_all(seed: int) -> None:
+    """Seeds the CPU generators of python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+
+
 @contextmanager
 def isolated_randomness(seed: int) -> Iterator[None]:
     """Seeds the CPU generators of python, numpy and torch for a block and restores them afterwards.
@@ -108,9 +120,7 @@ def isolated_randomness(seed: int) -> Iterator[None]:
     CUDA's generators are left alone: transforms run on the CPU, and forked workers must not touch CUDA.
     """
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
+    _seed_all(seed)
     try:
         yield
     finally:
@@ -135,16 +145,36 @@ class KeyedDataset(Dataset):
             return key, self.dataset[key.index]
 
 
+class _SeededSamples(list):
+    """A batch's samples; taking one out (by iteration or index) seeds the generators for it.
+
+    So a collator that augments its samples one after the other draws for each what it would draw in any other batch.
+    """
+
+    def __init__(self, samples: list, seeds: list[int]) -> None:
+        super().__init__(samples)
+        self.seeds = seeds
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, int):
+            _seed_all(self.seeds[position])
+        return super().__getitem__(position)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(len(self)))
+
+
 class KeyedCollate:
-    """Collates `(key, sample)` pairs to `(keys, batch)`, under randomness derived from the batch's first key."""
+    """Collates `(key, sample)` pairs to `(keys, batch)`, under randomness that belongs to each sample's key."""
 
     def __init__(self, collate: Callable[[list], Any], seed: int) -> None:
         self.collate, self.seed = collate, seed
 
     def __call__(self, pairs: list[tuple[SampleKey, Any]]) -> tuple[list[SampleKey], Any]:
         keys = [key for key, _ in pairs]
-        with isolated_randomness(derived_seed(self.seed, keys[0].epoch, keys[0].index, 1)):
-            return keys, self.collate([sample for _, sample in pairs])
+        seeds = [derived_seed(self.seed, key.epoch, key.index, 1) for key in keys]
+        with isolated_randomness(seeds[0]):
+            return keys, self.collate(_SeededSamples([sample for _, sample in pairs], seeds))
 
 
 def training_loader(
