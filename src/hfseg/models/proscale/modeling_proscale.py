@@ -553,12 +553,12 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         self.model.set_input_embeddings(value)
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
-        """Counts what the losses of a batch are divided by: `(targets, targets that get a query, images)`.
+        """Counts what the losses of a batch are divided by: its targets, and the class weights of its queries.
 
-        Sums of these over accumulated batches and processes, given back as `loss_normalizer=` to `forward`, make the
+        The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes the
         losses of the parts add up to the loss of the whole.
         """
-        return count_targets(batch["class_labels"], self.config.num_queries)
+        return count_targets(batch["class_labels"], self.config.num_queries, self.config.no_object_weight)
 
     @can_return_tuple
     def forward(
