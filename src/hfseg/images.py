@@ -89,7 +89,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ValueError(
-                f"Integer image with values in [{values.min()}, {values.max()}] is no 16-bit image; scale it to 0..65535."
+                f"Integer image with values in [{values.min()}, {values.max()}] are not 16-bit; scale it to 0..65535."
             )
         return Image.fromarray(sixteen_bit_to_eight(values)).convert("RGB")
     if image.mode == "F":
