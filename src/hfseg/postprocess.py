@@ -192,8 +192,10 @@ def _precise(tensor: Tensor) -> Tensor:
 
 
 def _logit(probability: float, name: str) -> float:
-    if not 0.0 < probability < 1.0:
-        raise ValueError(f"{name} must lie strictly between 0 and 1, got {probability}.")
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"{name} must lie between 0 and 1, got {probability}.")
+    if probability in (0.0, 1.0):
+        return math.inf if probability else -math.inf
     return math.log(probability / (1 - probability))
 
 
