@@ -185,8 +185,8 @@ def overlay(
 ) -> Image.Image:
     """Picture with every segment tinted in the colour of its class, outlined, and named with its score.
 
-    Instances of a class have shades of its colour. Void (ids <= 0, and ids that `segments_info` does not list) keeps the
-    picture's own colours.
+    Instances of a class have shades of its colour. Void (ids <= 0, and ids that `segments_info` does not list) keeps
+    the picture's own colours.
 
     Args:
         image: PIL image, uint8 array (H, W, 3) or uint8 tensor (3, H, W).
@@ -197,7 +197,7 @@ def overlay(
         alpha: Opacity of the tint, 0 to 1.
         draw_labels: Write class and score on the segments, the largest `maximum_labels` of them.
         legend: Add the names of the classes at the right.
-        minimum_side: Smaller pictures are enlarged by a whole factor until their longer side is this long at least;
+        minimum_side: Smaller pictures are enlarged by a whole factor until their longer side has this length;
             0 for never.
         maximum_labels: Number of labels at most.
 
