@@ -56,9 +56,9 @@ class _Sample:
 
     name: str
     image: Path
-    label: Path | None = None
+    label: Path  # label map, or the annotation file
     annotations: tuple[dict[str, Any], ...] = ()
-    size: tuple[int, int] | None = None  # (height, width) that the annotation file states
+    size: tuple[int, int] = (0, 0)  # (height, width) that the annotation file states
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +129,8 @@ class FolderDataset(torch.utils.data.Dataset):
         image = read_image(sample.image, label_size=label_map.shape)
         if image.shape[:2] != label_map.shape:
             raise ValueError(
-                f"{sample.image} has size {image.shape[:2]} (height, width) but its label "
-                f"{sample.label or 'in ' + str(self.path)} {label_map.shape}; make them equal"
+                f"{sample.image} has size {image.shape[:2]} (height, width) but its label in {sample.label} "
+                f"{label_map.shape}; make them equal"
             )
         return {"image": image, "image_id": sample.name, **label}
 
@@ -337,7 +337,9 @@ def _read_classes(path: Path) -> _Classes | None:
     colours = None
     if palette is not None:
         colours = {
-            tuple(int(c) for c in colour): value for value, colour in enumerate(palette) if value in value_to_class
+            (int(red), int(green), int(blue)): value
+            for value, (red, green, blue) in enumerate(palette)
+            if value in value_to_class
         }
     return _Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colours)
 
@@ -378,9 +380,9 @@ class _SemanticReader:
         wrong = [value for value in present.tolist() if value not in self.classes.value_to_class]
         if wrong:
             raise ValueError(
-                f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the {len(self.classes.id2label)} "
-                f"classes ({_listing(sorted(self.classes.value_to_class), 12)}, void included); correct the label, name "
-                "the class in classes.json, or set its ignore_index"
+                f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
+                f"{len(self.classes.id2label)} classes ({_listing(sorted(self.classes.value_to_class), 12)}, void included); "
+                "correct the label, name the class in classes.json, or set its ignore_index"
             )
         table = np.array([self.classes.value_to_class[value] for value in present.tolist()], dtype=np.int32)
         return {"segmentation_map": table[index_map]}
@@ -643,9 +645,7 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
         for image in images:
             kept = tuple(a for a in by_image[image["id"]] if not a.get("iscrowd", 0))
             size = (int(image["height"]), int(image["width"]))
-            samples.append(
-                _Sample(Path(image["file_name"]).stem, folder / image["file_name"], annotations=kept, size=size)
-            )
+            samples.append(_Sample(Path(image["file_name"]).stem, folder / image["file_name"], file, kept, size))
         stuff = ()
         reader = _CocoInstanceReader(file, class_of)
     return FolderDataset(
@@ -712,8 +712,8 @@ def load_folder(
     Args:
         path: Folder in one of the layouts of this module, or a COCO json file.
         split: "train", "validation" (also found as val, valid, dev) or another name; None for all samples (of a COCO
-            folder with several annotation files one must be chosen). Folders without splits are divided by `validation_fraction`
-            and `seed`.
+            folder with several annotation files one must be chosen). Folders without splits are divided
+            by `validation_fraction` and `seed`.
         image_folder: Where the pictures of a COCO json are, if not at the usual place beside it.
         validation_fraction: Share held out where the folder does not say.
         seed: Seed of that division, which depends on the file names and the seed alone.

@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-
 _EXPORTS = {
     "MaskAP": "mask_ap",
     "MeanIoU": "mean_iou",
