@@ -11,6 +11,7 @@ from transformers.image_transforms import group_images_by_shape, reorder_images
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
+from ..remote_code import RemoteCodeImageProcessor
 from ...segmentation_processing import UniversalSegmentationProcessing, resized_size
 
 
@@ -28,7 +29,7 @@ class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
     num_instances: int | None
 
 
-class ProScaleImageProcessor(UniversalSegmentationProcessing, TorchvisionBackend):
+class ProScaleImageProcessor(RemoteCodeImageProcessor, UniversalSegmentationProcessing, TorchvisionBackend):
     """Prepares images (and segmentation maps) for PRO-SCALE and turns its outputs into segments.
 
     Images are resized bilinearly (shortest edge 800, longest at most 1333), normalised with ImageNet's mean and

@@ -45,6 +45,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centres, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
+from ..remote_code import RemoteCodeModel
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -254,7 +255,7 @@ class ProScaleLightPixelEmbedding(nn.Module):
         return self.projection(F.relu(self.norm(self.mix(mixed))))
 
 
-class ProScalePreTrainedModel(PreTrainedModel):
+class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     """Weight initialisation (that of the authors) and what the model family supports."""
 
     config: ProScaleConfig
