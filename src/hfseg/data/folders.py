@@ -381,8 +381,8 @@ class _SemanticReader:
         if wrong:
             raise ValueError(
                 f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
-                f"{len(self.classes.id2label)} classes ({_listing(sorted(self.classes.value_to_class), 12)}, void included); "
-                "correct the label, name the class in classes.json, or set its ignore_index"
+                f"{len(self.classes.id2label)} classes ({_listing(sorted(self.classes.value_to_class), 12)}, void "
+                "included); correct the label, name the class in classes.json, or set its ignore_index"
             )
         table = np.array([self.classes.value_to_class[value] for value in present.tolist()], dtype=np.int32)
         return {"segmentation_map": table[index_map]}
