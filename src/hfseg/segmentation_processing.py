@@ -255,11 +255,22 @@ class UniversalSegmentationProcessing:
             if input_data_format is None and image.ndim == 3 and image.shape[0] in (1, 4) and image.shape[-1] == 3:
                 # RGB of height 1 or 4; transformers would take the rows for channels.
                 input_data_format = ChannelDimension.LAST
-        return super().process_image(  # type: ignore[misc]
+        channels_first = super().process_image(  # type: ignore[misc]
             image, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, **kwargs
         )
+        if do_convert_rgb and channels_first.shape[0] == 1:
+            # Older transformers releases leave grey arrays as they are.
+            repeats = (3, 1, 1)
+            return (
+                channels_first.repeat(*repeats)
+                if isinstance(channels_first, Tensor)
+                else np.tile(channels_first, repeats)
+            )
+        return channels_first
 
-    def padded_size(self, sizes: Sequence[tuple[int, int]], size_divisor: int | None, pad_size: SizeDict | None = None):
+    def padded_size(
+        self, sizes: Sequence[tuple[int, int]], size_divisor: int | None, pad_size: SizeDict | None = None
+    ) -> tuple[int, int]:
         """Height and width of the batch: `pad_size`, or the largest of `sizes` rounded up to `size_divisor`.
 
         Raises:
@@ -267,11 +278,12 @@ class UniversalSegmentationProcessing:
         """
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
         if pad_size is not None:
-            if height > pad_size.height or width > pad_size.width:
+            pad_height, pad_width = pad_size.height or 0, pad_size.width or 0
+            if height > pad_height or width > pad_width:
                 raise ValueError(
                     f"pad_size {dict(pad_size)} is smaller than the resized batch of {height} x {width} pixels."
                 )
-            return pad_size.height, pad_size.width
+            return pad_height, pad_width
         divisor = size_divisor or 1
         return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
 

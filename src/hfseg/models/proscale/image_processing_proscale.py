@@ -95,7 +95,7 @@ class ProScaleImageProcessor(RemoteCodeImageProcessor, UniversalSegmentationProc
                 if (height, width) != tuple(group.shape[-2:]):
                     group = self.resize(group, SizeDict(height=height, width=width), resample=resample)
                 groups[shape] = group
-            images = reorder_images(groups, order)
+            images = list(reorder_images(groups, order))
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         padded_size = self.padded_size(sizes, size_divisor, pad_size) if do_pad else None
 
