@@ -21,7 +21,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_toy() -> Callable[..., subprocess.CompletedProcess]:
     """Runs `run_toy.py` with options; `processes=2` runs it under torchrun on gloo."""
 

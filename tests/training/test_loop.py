@@ -5,6 +5,7 @@ import errno
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from hfseg.training import NonFiniteLossError, checkpointing, count_labelled_pixels, train
 from hfseg.training.checkpointing import CheckpointError, complete_checkpoints
+from hfseg.training.sampler import SampleError
 
 
 def run(output_dir: Path, model=ToyModel, dataset=None, resume=None, evaluate_fn=None, **sections):
@@ -104,6 +106,31 @@ def test_nan_names_the_samples_and_leaves_a_good_checkpoint(tmp_path):
     assert all(tensor.isfinite().all() for tensor in load_file(last / "model.safetensors").values())
 
 
+class BrokenDataset(ToyDataset):
+    def __getitem__(self, index):
+        if index in (7, 8):
+            raise OSError("truncated picture")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_sample_stops_by_name_or_is_skipped_and_counted(tmp_path, workers):
+    with pytest.raises(SampleError, match=r"picture-[78]: OSError\('truncated picture'\).*data\.on_error=skip"):
+        run(tmp_path / "stop", dataset=BrokenDataset(), data={"num_workers": workers}, run={"max_steps": 7})
+    options = {"num_workers": workers, "on_error": "skip", "batch_size": 1}
+    result = run(tmp_path / "skip", dataset=BrokenDataset(), data=options, run={"max_steps": 26})
+    assert result.state.skipped == 2 * (2 + 1)  # in each epoch, 7 falls to 9 over 8, and 8 falls to 9
+
+
+def test_a_sample_that_does_not_collate_is_named(tmp_path):
+    class Uneven(ToyDataset):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "pixel_values": torch.zeros(3, 8, 8 + (index == 7))}
+
+    with pytest.raises(SampleError, match=r"Could not collate the samples .*picture-7"):
+        run(tmp_path, dataset=Uneven(), run={"max_steps": 7})
+
+
 def test_nan_gradients_are_caught_before_the_update(tmp_path):
     class BadGradient(ToyModel):
         def forward(self, pixel_values, labels=None, loss_normalizer=None):
@@ -136,7 +163,11 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, monkeypatch):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_really_full_disk(tmp_path):
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_really_full_disk(tmp_path, monkeypatch, foreseen):
+    """On a small tmpfs; with the free space asked before, and with the write itself failing."""
+    if not foreseen:
+        monkeypatch.setattr(checkpointing.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**12))
     mount = tmp_path / "small"
     mount.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(mount)]

@@ -56,6 +56,7 @@ class TrainerState:
         samples: Samples consumed by all ranks together: the position in the endless sequence of `sampler`.
         epoch: Epoch of the next sample.
         batch_in_epoch: Batches of all ranks (micro-batches) done in that epoch.
+        skipped: Unreadable samples skipped so far (on the main process).
         seconds: Wall-clock time spent, over all resumed parts.
         best_metric: Best value of `run.metric` so far.
         best_step: The step it was reached at.
@@ -69,6 +70,7 @@ class TrainerState:
     samples: int = 0
     epoch: int = 0
     batch_in_epoch: int = 0
+    skipped: int = 0
     seconds: float = 0.0
     best_metric: float | None = None
     best_step: int | None = None

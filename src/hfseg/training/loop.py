@@ -46,7 +46,7 @@ from .checkpointing import (
 from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
 from .progress import Progress
-from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, training_loader
+from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, sample_name, training_loader
 
 logger = logging.getLogger(__name__)
 
@@ -261,6 +261,7 @@ class _Run:
                 sampler,
                 num_workers=self.arguments.data.num_workers,
                 pin_memory=self.accelerator.device.type == "cuda",
+                on_error=self.arguments.data.on_error,
             )
         )
         stopped_by = "steps"
@@ -327,9 +328,12 @@ class _Run:
             self.ema.update(self.bare_model)
         state.step += 1
         state.samples += self.global_batch
+        state.skipped += sum(key.skipped for batch in keys for key in batch)
         state.epoch, offset = divmod(state.samples, len(self.dataset))
         state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
         numbers = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
+        if state.skipped:
+            numbers["skipped_samples"] = state.skipped
         self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
         return out_of_time > 0
 
@@ -344,13 +348,12 @@ class _Run:
 
     def _abort(self, keys: tuple[list[SampleKey], ...], losses: list[torch.Tensor], norm: float) -> None:
         """Raises NonFiniteLossError on every rank, naming the samples of all ranks' bad micro-batches."""
-        name = getattr(self.dataset, "sample_id", lambda index: index)
         finite = [bool(torch.isfinite(loss)) for loss in losses]
-        bad = [[str(name(key.index)) for key in batch] for batch, good in zip(keys, finite) if not good]
+        bad = [[sample_name(self.dataset, key.index) for key in batch] for batch, good in zip(keys, finite) if not good]
         groups = gather_object(bad)
         what = f"The loss is {self.loss}" if groups else f"The loss is finite but the gradient's norm is {norm}"
         if not groups:
-            groups = gather_object([[str(name(key.index)) for key in batch] for batch in keys])
+            groups = gather_object([[sample_name(self.dataset, key.index) for key in batch] for batch in keys])
         listed = " | ".join(", ".join(group) for group in groups)
         last = (
             f"The last checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "There is no checkpoint yet"
