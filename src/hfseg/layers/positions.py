@@ -1,0 +1,103 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Position codes and reference points of feature maps, computed once per map size.
+
+Everything here depends on sizes alone, so results are kept in a small cache (bypassed while a graph is traced). Cached
+tensors are made outside inference mode: one made inside could not be used by a later training step.
+"""
+
+import math
+
+import torch
+from transformers.pytorch_utils import compile_compatible_method_lru_cache
+
+# Sizes seen by one process: a training run with random crops uses few, evaluation with kept aspect ratio some dozens.
+CACHED_SIZES = 64
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
+def sine_positions(
+    height: int,
+    width: int,
+    num_features: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    temperature: float = 10000.0,
+) -> torch.Tensor:
+    """Computes the normalised two-dimensional sine position code of DETR for a map without padding.
+
+    The first half of the features encodes y, the second x; coordinates run from `2 pi / size` to `2 pi`.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        num_features: Features of the code, both axes together. Must be divisible by 4.
+        device: Where the code lives.
+        dtype: Type of the result; the angles are always computed in float32.
+        temperature: Base of the geometric progression of wavelengths.
+
+    Returns:
+        The code, to be added to tokens in row-major order.
+
+    Shape:
+        Output: `(1, height * width, num_features)`.
+    """
+    with torch.inference_mode(False):
+        per_axis = num_features // 2
+        feature = torch.arange(per_axis, device=device, dtype=torch.float32)
+        wavelength = temperature ** (2 * torch.div(feature, 2, rounding_mode="floor") / per_axis)  # (F/2,)
+
+        def encode(size: int) -> torch.Tensor:
+            position = torch.arange(1, size + 1, device=device, dtype=torch.float32)
+            position = position / (size + 1e-6) * (2 * math.pi)
+            angle = position[:, None] / wavelength  # (size, F/2)
+            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)  # (size, F/2)
+
+        rows = encode(height)[:, None, :].expand(height, width, per_axis)
+        columns = encode(width)[None, :, :].expand(height, width, per_axis)
+        code = torch.cat((rows, columns), dim=-1)  # (H, W, F)
+        return code.reshape(1, height * width, num_features).to(dtype)
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
+def pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
+    """Computes the centres of all pixels of several maps in normalised coordinates.
+
+    Args:
+        shapes: `(height, width)` of each map.
+        device: Where the result lives.
+
+    Returns:
+        Centres as (x, y) in 0..1, maps one after the other, row-major.
+
+    Shape:
+        Output: `(L, 2)` with L the sum of `height * width`.
+    """
+    with torch.inference_mode(False):
+        centres = []
+        for height, width in shapes:
+            y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+            x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+            centres.append(
+                torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).flatten(0, 1)
+            )  # (HW, 2)
+        return torch.cat(centres)  # (L, 2)
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
+def level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
+    """Tabulates the sizes of several maps on a device, without copying from the host.
+
+    Args:
+        shapes: `(height, width)` of each map.
+        device: Where the result lives.
+
+    Returns:
+        Sizes as (width, height): the order of (x, y) coordinates.
+
+    Shape:
+        Output: `(levels, 2)`, float32.
+    """
+    with torch.inference_mode(False):
+        # `full` is a fill on the device; `tensor` would be a copy that waits for it.
+        values = [torch.full((1,), side, dtype=torch.float32, device=device) for h, w in shapes for side in (w, h)]
+        return torch.cat(values).view(-1, 2)

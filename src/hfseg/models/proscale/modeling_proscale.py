@@ -1,0 +1,669 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""PRO-SCALE: universal segmentation with progressive token length scaling.
+
+Aich, Suh, Schulter, Chandraker: "Progressive Token Length Scaling in Transformer Encoders for Efficient Universal
+Segmentation", ICLR 2025 (arXiv 2404.14657). Mask2Former spends half of its computation on a transformer encoder that
+keeps all tokens of three scales through all layers. PRO-SCALE lets the token sequence grow: the first p1 layers see the
+coarsest scale alone, the next p2 layers two scales, the last p3 all three. What the coarse scales miss meanwhile, token
+re-calibration (TRC) gives them: a gate computed from the finest scale. A light pixel embedding (LPE) replaces the 3x3
+convolution on the stride-4 map by max pooling.
+
+Shape legend: B images, H x W padded input, s1..s4 backbone maps at strides 4, 8, 16, 32, L tokens of the encoder,
+C `feature_size`, M `mask_feature_size`, Q queries, K classes.
+
+Where this differs from the paper, it follows the authors' code, on which released weights depend: TRC reads s2 after its
+projection, for s4 and s3 with the same weights, and reinterprets its memory without a transpose (`trc_layout="raw"`); LPE
+pools the sum of lateral s1 and upsampled s2, then normalises; the finest tokens are updated p3 times. Where it differs
+from the authors' code, the numbers are the same: attention masks come from a pixel embedding resized once per level
+(`layers.mask_decoder`), training compares masks of matched queries only (`losses.mask_classification`), and frozen batch
+normalisation is a property of the model (`freeze_batch_norm`) instead of a layer type.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
+from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from ...layers.deformable_attention import MultiScaleDeformableAttention, Shapes
+from ...layers.mask_decoder import (
+    MaskedAttentionDecoder,
+    MaskedAttentionDecoderLayer,
+    MaskEmbedder,
+    MultiHeadAttention,
+    eager_attention,
+    mask_logits,
+)
+from ...layers.positions import pixel_centres, sine_positions
+from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
+from ..backbone import build_backbone
+from .configuration_proscale import ProScaleConfig
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class ProScalePixelDecoderOutput(ModelOutput):
+    """Maps for the mask decoder.
+
+    Attributes:
+        last_hidden_state: Encoded tokens of s4, s3 and s2, `(B, L, C)`.
+        multi_scale_features: The same as maps, coarse to fine, each `(B, C, h, w)`.
+        pixel_embedding: Stride-4 embedding, `(B, M, H/4, W/4)`.
+        hidden_states: With `output_hidden_states=True`: tokens before the first and after every layer. Their number
+            grows with the stages.
+        attentions: With `output_attentions=True`: weights of the sampled points, `(B, L, heads, levels, points)`.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    multi_scale_features: tuple[torch.FloatTensor, ...] | None = None
+    pixel_embedding: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class ProScaleMaskDecoderOutput(ModelOutput):
+    """Queries after refinement.
+
+    Attributes:
+        last_hidden_state: Normalised queries of the last layer, `(B, Q, hidden_size)`.
+        queries: Normalised queries before the first and after every layer.
+        mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
+        hidden_states: With `output_hidden_states=True`: queries before the first and after every layer, not normalised.
+        attentions: With `output_attentions=True`: self-attention weights, `(B, heads, Q, Q)`.
+        cross_attentions: Likewise, of the masked attention, `(B, heads, Q, tokens of the level)`.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    queries: tuple[torch.FloatTensor, ...] | None = None
+    mask_embeddings: tuple[torch.FloatTensor, ...] | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class ProScaleModelOutput(ModelOutput):
+    """Output of the bare model.
+
+    Attributes:
+        last_hidden_state: Normalised queries, `(B, Q, hidden_size)`.
+        masks_queries_logits: Mask logits at a quarter of the input's size, `(B, Q, H/4, W/4)`.
+        pixel_embedding: `(B, M, H/4, W/4)`.
+        multi_scale_features: Encoded maps, coarse to fine, each `(B, C, h, w)`.
+        queries: Normalised queries of every prediction level, each `(B, Q, hidden_size)`.
+        mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
+        hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
+        encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
+    """
+
+    last_hidden_state: torch.FloatTensor | None = None
+    masks_queries_logits: torch.FloatTensor | None = None
+    pixel_embedding: torch.FloatTensor | None = None
+    multi_scale_features: tuple[torch.FloatTensor, ...] | None = None
+    queries: tuple[torch.FloatTensor, ...] | None = None
+    mask_embeddings: tuple[torch.FloatTensor, ...] | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    encoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    encoder_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+@dataclass
+class ProScaleForUniversalSegmentationOutput(ModelOutput):
+    """Output of `ProScaleForUniversalSegmentation`; field names are those of transformers' Mask2Former.
+
+    Attributes:
+        loss: Weighted sum of all terms, scalar. Only with labels.
+        loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, and the same
+            with `_0`, `_1`, ... of the auxiliary ones. Only with labels.
+        class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
+        masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
+        auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
+        pixel_embedding: `(B, M, H/4, W/4)`.
+        hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
+        encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
+    """
+
+    loss: torch.FloatTensor | None = None
+    loss_dict: dict[str, torch.FloatTensor] | None = None
+    class_queries_logits: torch.FloatTensor | None = None
+    masks_queries_logits: torch.FloatTensor | None = None
+    auxiliary_logits: list[dict[str, torch.FloatTensor]] | None = None
+    pixel_embedding: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    encoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    encoder_attentions: tuple[torch.FloatTensor, ...] | None = None
+
+
+class ProScaleTokenRecalibration(nn.Module):
+    """Token re-calibration (section 3.1 of the paper): gates coarse tokens by a map of the finest scale.
+
+    `gate = sigmoid(temperature * W resize(s2))`, one scalar per token. In the `"raw"` layout the token-major memory of
+    s2 is read as a channel-major map and back, as the authors' code does: the gate of a token does not see s2 at the
+    token's place, but released weights were trained that way.
+    """
+
+    def __init__(self, config: ProScaleConfig):
+        super().__init__()
+        self.variant, self.layout, self.temperature = config.trc, config.trc_layout, config.trc_temperature
+        self.projection = nn.Linear(config.feature_size, 1)
+
+    def forward(
+        self, tokens: torch.Tensor, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]
+    ):
+        """Gates tokens.
+
+        Args:
+            tokens: Tokens of the coarse level.
+            shape: Its `(height, width)`.
+            source: Projected tokens of s2.
+            source_shape: Its `(height, width)`.
+
+        Shape:
+            tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
+        """
+        batch_size, _, channels = source.shape
+        raw = self.layout == "raw"
+        source_map = source if raw else source.transpose(1, 2)
+        source_map = source_map.reshape(batch_size, channels, *source_shape)  # (B, C, H2, W2)
+        resized = F.interpolate(source_map, size=shape, mode="bilinear", align_corners=False)  # (B, C, h, w)
+        if self.variant == "linear":
+            resized = resized.reshape(batch_size, -1, channels) if raw else resized.flatten(2).transpose(1, 2)
+            return tokens * torch.sigmoid(self.temperature * self.projection(resized))  # gate (B, T, 1)
+        # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
+        weight, bias = self.projection.weight[:, :, None, None], self.projection.bias
+        gate = torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))  # (B, 1, h, w)
+        if raw:
+            return (tokens.reshape(batch_size, channels, *shape) * gate).reshape(tokens.shape)
+        return tokens * gate.flatten(2).transpose(1, 2)
+
+
+class ProScaleEncoderLayer(GradientCheckpointingLayer):
+    """Deformable attention and feed-forward, each followed by addition and LayerNorm."""
+
+    def __init__(self, config: ProScaleConfig, num_levels: int):
+        super().__init__()
+        self.dropout = config.dropout
+        self.self_attn = MultiScaleDeformableAttention(
+            config.feature_size, config.encoder_attention_heads, num_levels, config.encoder_num_points
+        )
+        self.self_attn_layer_norm = nn.LayerNorm(config.feature_size)
+        self.fc1 = nn.Linear(config.feature_size, config.encoder_feedforward_dim)
+        self.fc2 = nn.Linear(config.encoder_feedforward_dim, config.feature_size)
+        self.final_layer_norm = nn.LayerNorm(config.feature_size)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        values: torch.Tensor,
+        positions: torch.Tensor,
+        reference_points: torch.Tensor,
+        shapes: Shapes,
+    ) -> torch.Tensor:
+        """Updates tokens.
+
+        Shape:
+            hidden_states: `(B, T, C)`, the updated tokens; values: `(B, L, C)`, the attended ones; positions:
+            `(1, T, C)`; reference_points: `(T, 2)`; output: `(B, T, C)`.
+        """
+        attended, _ = self.self_attn(hidden_states, positions, values, reference_points, shapes)
+        hidden_states = hidden_states + F.dropout(attended, p=self.dropout, training=self.training)
+        hidden_states = self.self_attn_layer_norm(hidden_states)
+        hidden = F.dropout(F.relu(self.fc1(hidden_states)), p=self.dropout, training=self.training)
+        hidden = F.dropout(self.fc2(hidden), p=self.dropout, training=self.training)
+        return self.final_layer_norm(hidden_states + hidden)
+
+
+class ProScaleLightPixelEmbedding(nn.Module):
+    """Pixel embedding at stride 4 (section 3.1.1): lateral s1 plus upsampled s2, pooled, normalised, projected."""
+
+    def __init__(self, config: ProScaleConfig, in_channels: int):
+        super().__init__()
+        channels = config.feature_size
+        self.lateral = nn.Sequential(nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(32, channels))
+        self.mix = {
+            "max": lambda: nn.MaxPool2d(3, stride=1, padding=1),
+            "average": lambda: nn.AvgPool2d(3, stride=1, padding=1),
+            "conv": lambda: nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        }[config.lpe]()
+        self.norm = nn.GroupNorm(32, channels)
+        self.projection = nn.Conv2d(channels, config.mask_feature_size, 1)
+
+    def forward(self, finest: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
+        """Embeds pixels.
+
+        Shape:
+            finest: s1, `(B, C1, H/4, W/4)`; encoded: `(B, C, H/8, W/8)`; output: `(B, M, H/4, W/4)`.
+        """
+        lateral = self.lateral(finest)
+        mixed = lateral + F.interpolate(encoded, size=lateral.shape[-2:], mode="bilinear", align_corners=False)
+        return self.projection(F.relu(self.norm(self.mix(mixed))))
+
+
+class ProScalePreTrainedModel(PreTrainedModel):
+    """Weight initialisation (that of the authors) and what the model family supports."""
+
+    config: ProScaleConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ProScaleEncoderLayer", "MaskedAttentionDecoderLayer"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, MultiScaleDeformableAttention):
+            init.zeros_(module.sampling_offsets.weight)
+            # Head k looks in direction 2 pi k / heads, point i at distance i + 1 (in the maximum norm).
+            angle = torch.arange(module.num_heads, dtype=torch.float32) * (2 * torch.pi / module.num_heads)
+            direction = torch.stack((angle.cos(), angle.sin()), -1)
+            direction = direction / direction.abs().max(-1, keepdim=True).values
+            distance = torch.arange(1, module.num_points + 1, dtype=torch.float32)
+            bias = direction[:, None, None, :] * distance[:, None]  # (heads, 1, points, 2)
+            init.copy_(module.sampling_offsets.bias, bias.expand(-1, module.num_levels, -1, -1).flatten())
+            init.zeros_(module.attention_weights.weight)
+            init.zeros_(module.attention_weights.bias)
+            for projection in (module.value_proj, module.output_proj):
+                init.xavier_uniform_(projection.weight)
+                init.zeros_(projection.bias)
+        elif isinstance(module, (ProScaleEncoderLayer, MaskedAttentionDecoderLayer)):
+            for linear in (module.fc1, module.fc2):
+                init.xavier_uniform_(linear.weight)
+                init_linear_bias(linear)
+        elif isinstance(module, MultiHeadAttention):
+            # The original draws the three input projections as one (3C, C) matrix, hence the smaller bound.
+            for projection in (module.q_proj, module.k_proj, module.v_proj):
+                init.xavier_uniform_(projection.weight, gain=0.5**0.5)
+                init.zeros_(projection.bias)
+            init.xavier_uniform_(module.out_proj.weight)
+            init.zeros_(module.out_proj.bias)
+        elif isinstance(module, ProScaleTokenRecalibration):
+            init.xavier_uniform_(module.projection.weight)
+            init_linear_bias(module.projection)
+        elif isinstance(module, ProScaleLightPixelEmbedding):
+            init.kaiming_uniform_(module.lateral[0].weight, a=1)
+            if isinstance(module.mix, nn.Conv2d):
+                init.kaiming_uniform_(module.mix.weight, a=1)
+            init.kaiming_uniform_(module.projection.weight, a=1)
+            init.zeros_(module.projection.bias)
+        elif isinstance(module, ProScalePixelDecoder):
+            for projection in module.input_projections:
+                init.xavier_uniform_(projection[0].weight)
+                init.zeros_(projection[0].bias)
+            init.normal_(module.level_embed)
+        elif isinstance(module, MaskedAttentionDecoder):
+            for embedding in (module.query_features, module.query_positions, module.level_embed):
+                init.normal_(embedding.weight)
+            for projection in module.input_projections:
+                if isinstance(projection, nn.Conv2d):
+                    init.kaiming_uniform_(projection.weight, a=1)
+                    init.zeros_(projection.bias)
+        elif isinstance(module, MaskEmbedder):
+            for linear in module.layers:
+                init_linear(linear)
+        elif isinstance(module, ProScaleForUniversalSegmentation):
+            init_linear(module.class_predictor)
+
+
+def init_linear_bias(linear: nn.Linear):
+    """Draws a bias as PyTorch does by default: uniform within the inverse square root of the inputs."""
+    bound = linear.in_features**-0.5
+    init.uniform_(linear.bias, -bound, bound)
+
+
+def init_linear(linear: nn.Linear):
+    """Draws a linear layer as PyTorch does by default."""
+    init.kaiming_uniform_(linear.weight, a=5**0.5)
+    init_linear_bias(linear)
+
+
+class ProScalePixelDecoder(ProScalePreTrainedModel):
+    """Encodes three scales with growing token length and builds the pixel embedding.
+
+    Runs in the type of its weights even under autocast, as the authors' does: offsets are coordinates.
+    """
+
+    _can_record_outputs = {
+        "hidden_states": ProScaleEncoderLayer,
+        "attentions": OutputRecorder(MultiScaleDeformableAttention, index=1),
+    }
+
+    def __init__(self, config: ProScaleConfig, in_channels: list[int]):
+        super().__init__(config)
+        channels = config.feature_size
+        self.input_projections = nn.ModuleList(
+            [nn.Sequential(nn.Conv2d(c, channels, 1), nn.GroupNorm(32, channels)) for c in reversed(in_channels[1:])]
+        )
+        self.level_embed = nn.Parameter(torch.empty(3, channels))
+        self.token_recalibration = ProScaleTokenRecalibration(config) if config.trc != "none" else None
+        self.layers = nn.ModuleList([ProScaleEncoderLayer(config, attended) for _, _, attended in config.layer_plan])
+        self.light_pixel_embedding = ProScaleLightPixelEmbedding(config, in_channels[0])
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self, feature_maps: tuple[torch.Tensor, ...], **kwargs: Unpack[TransformersKwargs]
+    ) -> ProScalePixelDecoderOutput:
+        """Encodes backbone maps.
+
+        Args:
+            feature_maps: s1, s2, s3, s4.
+
+        Shape:
+            feature_maps: `(B, C_i, H / stride_i, W / stride_i)`.
+        """
+        dtype = self.level_embed.dtype
+        with maybe_autocast(feature_maps[0].device.type, enabled=False):
+            finest, *coarser = [features.to(dtype) for features in feature_maps]
+            maps = [project(features) for project, features in zip(self.input_projections, reversed(coarser))]
+            shapes = tuple(tuple(features.shape[-2:]) for features in maps)
+            tokens = [features.flatten(2).transpose(1, 2) for features in maps]  # each (B, T, C), coarse to fine
+            tokens = self.encode(tokens, shapes)
+            lengths = [height * width for height, width in shapes]
+            encoded = tuple(
+                level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(tokens.split(lengths, dim=1), shapes)
+            )
+            pixel_embedding = self.light_pixel_embedding(finest, encoded[-1])
+        return ProScalePixelDecoderOutput(
+            last_hidden_state=tokens, multi_scale_features=encoded, pixel_embedding=pixel_embedding
+        )
+
+    def encode(self, levels: list[torch.Tensor], shapes: Shapes) -> torch.Tensor:
+        """Runs the layers, letting the sequence grow as the plan says.
+
+        Shape:
+            levels: each `(B, T, C)`, coarse to fine; output: `(B, L, C)`.
+        """
+        config, device, dtype = self.config, levels[0].device, levels[0].dtype
+        codes = [
+            sine_positions(*shape, config.feature_size, device, dtype) + self.level_embed[level]
+            for level, shape in enumerate(shapes)
+        ]  # each (1, T, C)
+        starts = [0]
+        for height, width in shapes:
+            starts.append(starts[-1] + height * width)
+        source, source_shape = levels[-1], shapes[-1]
+
+        tokens, growing, stage_input, updated = levels[0][:, :0], 0, None, None
+        for layer, (start, stop, attended) in zip(self.layers, config.layer_plan):
+            while growing < attended:  # a scale enters, recalibrated unless it is the finest
+                level = levels[growing]
+                if self.token_recalibration is not None and growing < 2:
+                    level = self.token_recalibration(level, shapes[growing], source, source_shape)
+                tokens = torch.cat((tokens, level), dim=1) if growing else level
+                stage_input = tokens
+                growing += 1
+            if updated != (start, stop):
+                updated = (start, stop)
+                positions = torch.cat(codes[start:stop], dim=1)
+                references = pixel_centres(shapes[start:stop], device)
+            if stop - start == attended:
+                tokens = layer(tokens, tokens, positions, references, shapes[:attended])
+            else:
+                first, last = starts[start], starts[stop]
+                part = layer(tokens[:, first:last], tokens, positions, references, shapes[:attended])
+                tokens = torch.cat((tokens[:, :first], part, tokens[:, last:]), dim=1)
+            if config.trc_residual and attended < 3:
+                tokens = tokens + stage_input
+        return torch.cat((tokens, *levels[growing:]), dim=1) if growing < 3 else tokens
+
+
+class ProScaleMaskDecoder(ProScalePreTrainedModel):
+    """Mask2Former's masked-attention decoder (`layers.mask_decoder`) under this model's configuration."""
+
+    _can_record_outputs = {
+        "hidden_states": MaskedAttentionDecoderLayer,
+        "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
+        "cross_attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="cross_attn"),
+    }
+
+    def __init__(self, config: ProScaleConfig):
+        super().__init__(config)
+        self.decoder = MaskedAttentionDecoder(
+            hidden_size=config.hidden_size,
+            mask_feature_size=config.mask_feature_size,
+            num_queries=config.num_queries,
+            num_layers=config.decoder_layers,
+            num_heads=config.num_attention_heads,
+            feedforward_size=config.dim_feedforward,
+            feature_size=config.feature_size,
+            dropout=config.dropout,
+        )
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(
+        self,
+        multi_scale_features: tuple[torch.Tensor, ...],
+        pixel_embedding: torch.Tensor,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ProScaleMaskDecoderOutput:
+        """Refines the queries. Shapes: see `MaskedAttentionDecoder`."""
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        outputs = self.decoder(multi_scale_features, pixel_embedding, attend, **kwargs)
+        return ProScaleMaskDecoderOutput(
+            last_hidden_state=outputs.queries[-1],
+            queries=tuple(outputs.queries),
+            mask_embeddings=tuple(outputs.mask_embeddings),
+        )
+
+
+class ProScaleModel(ProScalePreTrainedModel):
+    """Backbone, pixel decoder and mask decoder: class-agnostic masks and the queries that made them."""
+
+    def __init__(self, config: ProScaleConfig):
+        super().__init__(config)
+        self.backbone = build_backbone(config.backbone_config)
+        if len(self.backbone.channels) != 4:
+            raise ValueError(
+                f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, 8, "
+                "16 and 32: set out_features or out_indices of backbone_config."
+            )
+        self.pixel_decoder = ProScalePixelDecoder(config, list(self.backbone.channels))
+        self.mask_decoder = ProScaleMaskDecoder(config)
+        if config.freeze_batch_norm:
+            for module in self.frozen_modules():
+                module.requires_grad_(False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the backbone's patch embedding."""
+        return self.backbone.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        """Replaces the backbone's patch embedding."""
+        self.backbone.set_input_embeddings(value)
+
+    def frozen_modules(self) -> list[nn.Module]:
+        """Lists the batch normalisation layers of the backbone."""
+        return [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def train(self, mode: bool = True) -> "ProScaleModel":
+        """Sets training mode; frozen batch normalisation stays in evaluation mode."""
+        super().train(mode)
+        if self.config.freeze_batch_norm:
+            for module in self.frozen_modules():
+                module.eval()
+        return self
+
+    @can_return_tuple
+    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
+        """Predicts masks.
+
+        Args:
+            pixel_values: Normalised images. Height and width need not be multiples of 32, but the authors' numbers are
+                those of images padded so.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`.
+        """
+        feature_maps = self.backbone(pixel_values).feature_maps
+        pixels = self.pixel_decoder(feature_maps, **kwargs)
+        queries = self.mask_decoder(pixels.multi_scale_features, pixels.pixel_embedding, **kwargs)
+        return ProScaleModelOutput(
+            last_hidden_state=queries.last_hidden_state,
+            masks_queries_logits=mask_logits(queries.mask_embeddings[-1], pixels.pixel_embedding),
+            pixel_embedding=pixels.pixel_embedding,
+            multi_scale_features=pixels.multi_scale_features,
+            queries=queries.queries,
+            mask_embeddings=queries.mask_embeddings,
+            hidden_states=queries.hidden_states,
+            attentions=queries.attentions,
+            cross_attentions=queries.cross_attentions,
+            encoder_hidden_states=pixels.hidden_states,
+            encoder_attentions=pixels.attentions,
+        )
+
+
+class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
+    """PRO-SCALE with class predictor and loss: panoptic, instance and semantic segmentation from one set of masks."""
+
+    # forward takes **kwargs, but the loss is not divided by Trainer's num_items_in_batch.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: ProScaleConfig):
+        super().__init__(config)
+        self.model = ProScaleModel(config)
+        self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the backbone's patch embedding."""
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        """Replaces the backbone's patch embedding."""
+        self.model.set_input_embeddings(value)
+
+    @classmethod
+    def from_mask2former(cls, source: "str | PreTrainedModel", **overrides) -> "ProScaleForUniversalSegmentation":
+        """Builds a model from a Mask2Former checkpoint of transformers: all of it with `encoder="full"`, else a warm start.
+
+        Args:
+            source: Folder, Hub name or instance of `Mask2FormerForUniversalSegmentation`.
+            overrides: Fields of `ProScaleConfig`, for example `encoder_stage_layers=(1, 1, 1)` or `num_labels=19`.
+
+        Raises:
+            ValueError: If the source's architecture has no counterpart here.
+        """
+        from transformers import Mask2FormerForUniversalSegmentation
+
+        from .convert_proscale import config_from_mask2former, warm_start
+
+        if not isinstance(source, PreTrainedModel):
+            source = Mask2FormerForUniversalSegmentation.from_pretrained(source)
+        model = cls(config_from_mask2former(source.config, **overrides))
+        fresh = warm_start(model, source)
+        if fresh:
+            logger.info(f"Freshly initialised, without counterpart in Mask2Former: {', '.join(fresh)}")
+        return model.to(source.dtype)
+
+    def loss_normalizer(self, batch: dict) -> torch.Tensor:
+        """Counts what the losses of a batch are divided by: its targets, and the class weights of its queries.
+
+        The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes the
+        losses of the parts add up to the loss of the whole.
+        """
+        return count_targets(batch["class_labels"], self.config.num_queries, self.config.no_object_weight)
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: torch.FloatTensor,
+        mask_labels: list[torch.Tensor] | None = None,
+        class_labels: list[torch.Tensor] | None = None,
+        output_auxiliary_logits: bool | None = None,
+        loss_normalizer: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ProScaleForUniversalSegmentationOutput:
+        """Predicts masks and their classes and, with labels, the loss.
+
+        Args:
+            pixel_values: Normalised images.
+            mask_labels: Per image the segments: an integer map `(H, W)` whose value n is segment n, counted from 1 (0 is
+                nothing), or N binary masks `(N, H, W)`, which may overlap. A target smaller than the padded input counts
+                as background beyond its edge.
+            class_labels: Per image the class of each segment, `(N,)`. N may be 0.
+            output_auxiliary_logits: Returns the logits of earlier predictions; defaults to the configuration's value.
+            loss_normalizer: See `loss_normalizer()`; by default counted from the labels of this batch.
+
+        Raises:
+            ValueError: If labels do not fit the batch, each other or the classes.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`. Outputs: see `ProScaleForUniversalSegmentationOutput`.
+        """
+        config = self.config
+        auxiliary = config.output_auxiliary_logits if output_auxiliary_logits is None else output_auxiliary_logits
+        with_loss = mask_labels is not None and class_labels is not None
+        if (mask_labels is None) != (class_labels is None):
+            raise ValueError("mask_labels and class_labels belong together: give both for the loss, or neither.")
+        outputs = self.model(pixel_values, **kwargs)
+        all_levels = auxiliary or (with_loss and config.use_auxiliary_loss)
+        queries = torch.stack(outputs.queries if all_levels else outputs.queries[-1:])  # (levels, B, Q, hidden_size)
+        class_logits = self.class_predictor(queries)  # (levels, B, Q, K + 1)
+
+        auxiliary_logits = None
+        if auxiliary:
+            auxiliary_logits = [
+                {
+                    "class_queries_logits": logits,
+                    "masks_queries_logits": mask_logits(embeddings, outputs.pixel_embedding),
+                }
+                for logits, embeddings in zip(class_logits[:-1], outputs.mask_embeddings[:-1])
+            ]
+
+        loss = loss_dict = None
+        if with_loss:
+            levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
+            loss_dict = mask_classification_loss(
+                class_logits=class_logits[levels],
+                mask_embeddings=torch.stack(outputs.mask_embeddings[levels]),
+                pixel_embedding=outputs.pixel_embedding,
+                mask_labels=mask_labels,
+                class_labels=class_labels,
+                padded_size=pixel_values.shape[-2:],
+                weights=LossWeights(
+                    config.class_weight, config.mask_weight, config.dice_weight, config.no_object_weight
+                ),
+                num_points=config.train_num_points,
+                oversample_ratio=config.oversample_ratio,
+                importance_sample_ratio=config.importance_sample_ratio,
+                normalizer=loss_normalizer,
+            )
+            loss = sum(loss_dict.values())
+        return ProScaleForUniversalSegmentationOutput(
+            loss=loss,
+            loss_dict=loss_dict,
+            class_queries_logits=class_logits[-1],
+            masks_queries_logits=outputs.masks_queries_logits,
+            auxiliary_logits=auxiliary_logits,
+            pixel_embedding=outputs.pixel_embedding,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+            encoder_attentions=outputs.encoder_attentions,
+        )
+
+
+__all__ = ["ProScaleForUniversalSegmentation", "ProScaleModel", "ProScalePreTrainedModel"]
