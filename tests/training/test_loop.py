@@ -246,3 +246,19 @@ def test_a_transformers_model_becomes_a_from_pretrained_folder(tmp_path):
     assert all(torch.equal(parameter, averages[name]) for name, parameter in loaded.named_parameters())
     assert json.loads((tmp_path / "metrics.json").read_text())["step"] == 3
     assert json.loads((tmp_path / "training_args.json").read_text())["run"]["ema_decay"] == 0.9
+
+
+def test_compiled_and_mixed_precision_runs_save_plain_names(tmp_path, monkeypatch):
+    compiled = []
+
+    def fake_compile(model, **options):  # a real compilation takes a minute
+        compiled.append(options["backend"])
+        return torch._dynamo.eval_frame.OptimizedModule(model, torch._dynamo.disable)
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    run(tmp_path, run={"compile": True, "mixed_precision": "bf16", "max_steps": 4})
+    names = set(ToyModel().state_dict())
+    assert compiled == ["inductor"]
+    assert set(load_file(tmp_path / "model.safetensors")) == names
+    assert set(load_file(tmp_path / "checkpoint-4/model.safetensors")) == names
+    assert load_file(tmp_path / "model.safetensors")["head.weight"].dtype == torch.float32

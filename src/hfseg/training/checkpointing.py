@@ -241,6 +241,11 @@ def _publish(partial: Path, final: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
+def bare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """Returns the model below the wrappers of data parallelism and `torch.compile`; autocast in forward stays."""
+    return accelerator.unwrap_model(model, keep_torch_compile=False)
+
+
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Returns a model's weights and buffers by name, tied ones once (under the first name)."""
     tensors: dict[str, torch.Tensor] = {}
@@ -352,7 +357,7 @@ class Checkpointer:
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
         else:
-            weights = model_tensors(self.accelerator.unwrap_model(self.model))
+            weights = model_tensors(bare_model(self.accelerator, self.model))
             optimizer_state = (
                 {"state": {}, "param_groups": []} if self._deepspeed else self._torch_optimizer.state_dict()
             )
@@ -437,7 +442,7 @@ class Checkpointer:
                 options=options,
             )
             return
-        load_model_tensors(self.accelerator.unwrap_model(self.model), weights, str(folder))
+        load_model_tensors(bare_model(self.accelerator, self.model), weights, str(folder))
         saved = [group.get("parameter_names") for group in optimizer_state["param_groups"]]
         current = [group.get("parameter_names") for group in self._torch_optimizer.param_groups]
         if saved != current:

@@ -37,6 +37,7 @@ from .checkpointing import (
     Checkpointer,
     CheckpointError,
     TrainerState,
+    bare_model,
     clean_up,
     complete_checkpoints,
     load_model_tensors,
@@ -182,7 +183,7 @@ class _Run:
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
         self.model, self.optimizer = accelerator.prepare(model.train(), optimizer)
-        self.bare_model = accelerator.unwrap_model(self.model)
+        self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
         self.checkpointer = Checkpointer(
@@ -438,7 +439,8 @@ class _Run:
         load_model_tensors(self.bare_model, tensors, str(folder))
 
     def _save_model(self) -> None:
-        weights = self.accelerator.get_state_dict(self.model)  # collective where weights are sharded
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        weights = self.accelerator.get_state_dict(self.model) if sharded else self.bare_model.state_dict()
         if not self.accelerator.is_main_process:
             return
         if hasattr(self.bare_model, "save_pretrained"):
