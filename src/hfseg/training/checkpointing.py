@@ -356,6 +356,7 @@ class Checkpointer:
 
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            optimizer_state = optimizer_state or {"state": {}, "param_groups": []}  # only rank 0 gets it
         else:
             weights = model_tensors(bare_model(self.accelerator, self.model))
             optimizer_state = (
