@@ -77,3 +77,10 @@ def test_two_processes_killed_and_resumed(tmp_path, run_toy):
     assert resumed.returncode == 0, resumed.stderr
     assert "at step 4 of 12" in resumed.stdout
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_sharded_weights_optimizer_and_average_come_back(tmp_path, run_toy):
+    done = run_toy(tmp_path, processes=2, script="run_sharded.py")
+    assert "same" in done.stdout, done.stderr
+    plain = load_file(tmp_path / "checkpoint-3/model.safetensors")
+    assert plain["backbone.weight"].shape == (8, 3, 3, 3)  # whole tensors, loadable on any number of processes
