@@ -9,8 +9,8 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..remote_code import RemoteCodeImageProcessor
 from ...segmentation_processing import UniversalSegmentationProcessing, resized_size
+from ..remote_code import RemoteCodeImageProcessor
 
 
 class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
