@@ -21,8 +21,8 @@ DROPPED = re.compile(r"^criterion\.empty_weight$|attn\.relative_position_index$|
 SWIN_BLOCK = r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\."
 ENCODER_LAYER = r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."
 
-# Official prefix (a pattern), native prefix, and per prefix what follows: official pattern -> native name. Backbones get
-# the names that transformers writes to disk.
+# Official prefix (a pattern), native prefix, and per prefix what follows: official pattern -> native name. Backbones
+# get the names that transformers writes to disk.
 RENAMES_BY_PREFIX: list[tuple[str, str, dict[str, str]]] = [
     (
         SWIN_BLOCK,
