@@ -1,0 +1,159 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`pipeline("image-segmentation")` for hfseg's models; for every other model it is transformers' pipeline unchanged.
+
+What differs for a model whose image processor sets `owns_postprocessing_defaults`:
+
+- thresholds that the caller does not give are the processor's own (transformers insists on 0.9 / 0.5 / 0.5);
+- batches may hold images of different sizes, and give exactly what single images give: images of one padded size run
+  together, others apart (padding them to a common size would change results, because these models see padding);
+- masks come from one id map, and instance masks may overlap;
+- files are read by `hfseg.images.load_image` (full verification, a limit on pixels, 16-bit pictures).
+"""
+
+import os
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.image_segmentation import ImageSegmentationPipeline
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+from transformers.utils import ModelOutput
+
+from ..images import load_image
+from ..results import SegmentationResult
+
+__all__ = ["HfsegImageSegmentationPipeline", "register"]
+
+TASK = "image-segmentation"
+
+
+class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
+    """Image segmentation pipeline: `[{"score", "label", "mask"}]` per image, masks as PIL images ("L", 0 or 255).
+
+    Called like `transformers.ImageSegmentationPipeline`: `pipe(image_or_images, subtask=..., threshold=...,
+    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=...)`.
+    """
+
+    @property
+    def _is_ours(self) -> bool:
+        return getattr(self.image_processor, "owns_postprocessing_defaults", False)
+
+    def preprocess(self, image: Any, subtask: str | None = None, timeout: float | None = None) -> Any:
+        if not self._is_ours:
+            return super().preprocess(image, subtask=subtask, timeout=timeout)
+        if (
+            isinstance(image, str)
+            and not os.path.isfile(image)
+            and (image.startswith(("http://", "https://", "data:")))
+        ):
+            # An address typed by the user is followed, as in every transformers pipeline.
+            return super().preprocess(image, subtask=subtask, timeout=timeout)
+        image = load_image(image)
+        inputs = self.image_processor(images=[image], return_tensors="pt").to(self.dtype)
+        inputs["target_size"] = [(image.height, image.width)]
+        return inputs
+
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        if not self._is_ours or batch_size == 1:
+            return super().get_iterator(
+                inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
+            )
+        if isinstance(inputs, Sized):
+            dataset: Any = PipelineDataset(inputs, self.preprocess, preprocess_params)
+        else:
+            # A stream cannot be read by several workers at once without repeating items.
+            dataset, num_workers = PipelineIterator(inputs, self.preprocess, preprocess_params), min(num_workers, 1)
+        loader = DataLoader(dataset, num_workers=num_workers, batch_size=batch_size, collate_fn=_collate)
+        outputs = PipelineIterator(loader, self.forward, forward_params, loader_batch_size=batch_size)
+        return PipelineIterator(outputs, self.postprocess, postprocess_params)
+
+    def _forward(self, model_inputs: Any) -> Any:
+        if not isinstance(model_inputs.get("pixel_values"), list):
+            return super()._forward(model_inputs)
+        # A list per key, as `_collate` leaves it.
+        target_size = model_inputs.pop("target_size")
+        images = model_inputs["pixel_values"]
+        positions_by_shape: dict[tuple[int, ...], list[int]] = {}
+        for position, image in enumerate(images):
+            positions_by_shape.setdefault(tuple(image.shape), []).append(position)
+        collected: dict[str, list[Any]] = {}
+        for positions in positions_by_shape.values():
+            group = {
+                name: torch.cat([values[position] for position in positions]) for name, values in model_inputs.items()
+            }
+            for name, value in self.model(**group).items():
+                # Post-processing reads per-image tensors only; hidden states and the like stay behind.
+                if isinstance(value, torch.Tensor) and value.ndim > 0 and len(value) == len(positions):
+                    per_image = collected.setdefault(name, [None] * len(images))
+                    for position, row in zip(positions, value):
+                        per_image[position] = row
+        return ModelOutput({**collected, "target_size": target_size})
+
+    def postprocess(  # type: ignore[override]
+        self,
+        model_outputs: Any,
+        subtask: str | None = None,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        overlap_mask_area_threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        given = {
+            "threshold": threshold,
+            "mask_threshold": mask_threshold,
+            "overlap_mask_area_threshold": overlap_mask_area_threshold,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if not self._is_ours:
+            return super().postprocess(model_outputs, subtask=subtask, **given)
+
+        tasks = ("panoptic", "instance", "semantic") if subtask is None else (subtask,)
+        supported = [task for task in tasks if hasattr(self.image_processor, f"post_process_{task}_segmentation")]
+        if not supported:
+            raise ValueError(
+                f"Subtask {subtask!r} is not supported by {type(self.model).__name__}; choose 'panoptic', 'instance' "
+                "or 'semantic', whichever its image processor offers."
+            )
+        task = supported[0]
+        method = getattr(self.image_processor, f"post_process_{task}_segmentation")
+        id2label = self.model.config.id2label
+        target_sizes = model_outputs["target_size"]
+        if task == "semantic":
+            label_map = method(model_outputs, target_sizes=target_sizes)[0].cpu().numpy()
+            return [
+                {"score": None, "label": id2label[label], "mask": _draw(label_map == label)}
+                for label in np.unique(label_map).tolist()
+            ]
+        result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
+        return [
+            {"score": segment["score"], "label": id2label[segment["label_id"]], "mask": mask}
+            for segment, mask in zip(result["segments_info"], result.masks)
+        ]
+
+
+def _draw(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+
+
+def _collate(items: list[Any]) -> dict[str, list[Any]]:
+    """Keeps a batch as a list per key: sizes differ, and the model runs once per size."""
+    return {name: [item[name] for item in items] for name in items[0]}
+
+
+def register() -> None:
+    """Puts the pipeline in the place of transformers' own for the task "image-segmentation".
+
+    Only the class is exchanged: model classes and the default model of the task stay. Calling it again is harmless.
+    """
+    PIPELINE_REGISTRY.supported_tasks[TASK]["impl"] = HfsegImageSegmentationPipeline
