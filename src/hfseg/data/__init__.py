@@ -1,2 +1,2 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Data: readers, schemas, transforms, collation, embedded scenes."""
+"""Data sets, schemas, transforms and collation. Nothing here imports a model."""

@@ -44,22 +44,25 @@ class LossWeights(NamedTuple):
     no_object: float
 
 
-def count_targets(class_labels: list[torch.Tensor], num_queries: int) -> torch.Tensor:
-    """Counts what mask-classification losses are normalised by.
+def count_targets(class_labels: list[torch.Tensor], num_queries: int, no_object: float) -> torch.Tensor:
+    """Counts what mask-classification losses are divided by.
 
     Args:
         class_labels: Per image the class of each target.
         num_queries: Q.
+        no_object: Weight of the "no object" class.
 
     Returns:
-        Targets, targets that find a query, and images, as float64: they may be summed over batches and processes.
+        The targets, and the class weights of all queries (1 for a matched one, `no_object` for the others). Both may be
+        summed over batches and processes.
 
     Shape:
-        Output: `(3,)`.
+        Output: `(2,)`, float32.
     """
     counts = [len(labels) for labels in class_labels]
     matched = sum(min(count, num_queries) for count in counts)
-    return torch.tensor([sum(counts), matched, len(counts)], dtype=torch.float64)
+    class_weights = matched + no_object * (len(counts) * num_queries - matched)
+    return torch.tensor([float(sum(counts)), class_weights])
 
 
 def check_targets(
@@ -213,7 +216,7 @@ def classification_losses(
     Shape:
         class_logits: `(P, B, Q, K + 1)`; output: `(P,)`.
     """
-    num_levels, batch_size, num_queries, num_outputs = class_logits.shape
+    num_levels, _, _, num_outputs = class_logits.shape
     truth = torch.full(class_logits.shape[:3], num_outputs - 1, dtype=torch.int64, device=class_logits.device)
     for image, (pair, classes) in enumerate(zip(pairs, class_labels)):
         truth[:, image].scatter_(1, pair[:, 0], classes.to(truth.device)[pair[:, 1]])
@@ -223,8 +226,7 @@ def classification_losses(
     sums = losses.view(num_levels, -1).sum(1)
     if normalizer is None:
         return sums / class_weights[truth].flatten(1).sum(1)
-    matched, images = normalizer[1], normalizer[2]
-    return sums / (matched + no_object * (images * num_queries - matched))
+    return sums / normalizer[1]
 
 
 def mask_losses(
@@ -315,7 +317,7 @@ def mask_classification_loss(
         num_points: Points per mask.
         oversample_ratio: Candidates per point.
         importance_sample_ratio: Share of the points chosen for uncertainty.
-        normalizer: Sums of `count_targets` over all parts of a larger batch. By default the masks' losses are divided
+        normalizer: Sum of `count_targets` over all parts of a larger batch, used as given. By default the masks' losses are divided
             by the mean number of targets per process, the classification loss by the weights of this batch.
         generator: Source of the random points.
 
@@ -362,7 +364,7 @@ def mask_classification_loss(
 
         if normalizer is not None:
             normalizer = normalizer.to(device, torch.float32)
-            num_masks = normalizer[0].clamp(min=1)
+            num_masks = normalizer[0]
         else:
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)

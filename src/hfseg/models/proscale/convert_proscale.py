@@ -255,3 +255,113 @@ def convert(
         raise ValueError(f"The tensors do not fit the configuration derived for PRO-SCALE: {error}") from error
     check_keys(info["missing_keys"], info["unexpected_keys"], "PRO-SCALE")
     return model
+
+
+def config_from_mask2former(source: Any, **overrides) -> ProScaleConfig:
+    """Derives a configuration from Mask2Former's.
+
+    Args:
+        source: transformers' `Mask2FormerConfig`.
+        overrides: Fields of `ProScaleConfig` that win.
+
+    Raises:
+        ValueError: For pre-norm decoders, which this decoder does not have.
+    """
+    if source.pre_norm:
+        raise ValueError("pre_norm=True: this Mask2Former normalises before its blocks; only post-norm ones convert.")
+    _, stuff = known_labels(source.num_labels)
+    fields = {
+        "backbone_config": source.backbone_config,
+        "feature_size": source.feature_size,
+        "mask_feature_size": source.mask_feature_size,
+        "encoder_feedforward_dim": source.encoder_feedforward_dim,
+        "encoder_layers": source.encoder_layers,
+        "hidden_size": source.hidden_dim,
+        "num_queries": source.num_queries,
+        "decoder_layers": source.decoder_layers - 1,
+        "num_attention_heads": source.num_attention_heads,
+        "dim_feedforward": source.dim_feedforward,
+        "dropout": source.dropout,
+        "stuff_class_ids": stuff,
+        "class_weight": source.class_weight,
+        "mask_weight": source.mask_weight,
+        "dice_weight": source.dice_weight,
+        "no_object_weight": source.no_object_weight,
+        "train_num_points": source.train_num_points,
+        "oversample_ratio": source.oversample_ratio,
+        "importance_sample_ratio": source.importance_sample_ratio,
+        "use_auxiliary_loss": source.use_auxiliary_loss,
+        "id2label": source.id2label,
+        "label2id": source.label2id,
+    }
+    if "num_labels" in overrides:  # another label set: its names are not the source's
+        for name in ("id2label", "label2id", "stuff_class_ids"):
+            del fields[name]
+    return ProScaleConfig(**{**fields, **overrides})
+
+
+def first_levels(tensor: torch.Tensor, heads: int, levels: int) -> torch.Tensor:
+    """Takes the rows of the first levels (coarse to fine) from an offset or weight projection over three levels.
+
+    Shape:
+        tensor: `(heads * 3 * n, ...)`; output: `(heads * levels * n, ...)`.
+    """
+    return tensor.unflatten(0, (heads, 3, -1))[:, :levels].flatten(0, 2)
+
+
+def warm_start(model: ProScaleForUniversalSegmentation, source: torch.nn.Module) -> list[str]:
+    """Copies every weight of a Mask2Former that has a place in this model.
+
+    Encoder layer i takes the source's layer at the same relative depth; layers that attend fewer than three levels take
+    the offsets and attention weights of these levels. Token recalibration has no counterpart, nor has a 3x3 convolution
+    where this model pools, nor a class predictor for other classes.
+
+    Args:
+        model: The model to fill, in place.
+        source: transformers' `Mask2FormerForUniversalSegmentation`.
+
+    Returns:
+        The parameters that keep their fresh initialisation.
+    """
+    config, weights = model.config, {}
+
+    def take(prefix: str, module: torch.nn.Module) -> None:
+        weights.update({f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()})
+
+    pixel_level, transformer = source.model.pixel_level_module, source.model.transformer_module
+    decoder, predictor = pixel_level.decoder, transformer.decoder
+    take("model.backbone", pixel_level.encoder)
+    take("model.pixel_decoder.input_projections", decoder.input_projections)
+    weights["model.pixel_decoder.level_embed"] = decoder.level_embed.data
+    take("model.pixel_decoder.light_pixel_embedding.lateral", decoder.adapter_1)
+    take("model.pixel_decoder.light_pixel_embedding.norm", decoder.layer_1[1])
+    if config.lpe == "conv":
+        take("model.pixel_decoder.light_pixel_embedding.mix", decoder.layer_1[0])
+    take("model.pixel_decoder.light_pixel_embedding.projection", decoder.mask_projection)
+
+    layers, plan = decoder.encoder.layers, config.layer_plan
+    for index, (_, _, attended) in enumerate(plan):
+        depth = index * (len(layers) - 1) / max(len(plan) - 1, 1)
+        for name, tensor in layers[round(depth)].state_dict().items():
+            if attended < 3 and ("sampling_offsets" in name or "attention_weights" in name):
+                tensor = first_levels(tensor, config.encoder_attention_heads, attended)
+            weights[f"model.pixel_decoder.layers.{index}.{name}"] = tensor
+
+    target = "model.mask_decoder.decoder"
+    take(f"{target}.query_features", transformer.queries_features)
+    take(f"{target}.query_positions", transformer.queries_embedder)
+    take(f"{target}.level_embed", transformer.level_embed)
+    take(f"{target}.input_projections", transformer.input_projections)
+    take(f"{target}.layer_norm", predictor.layernorm)
+    embedder = dict(predictor.mask_predictor.mask_embedder.named_children())
+    for index in range(3):
+        take(f"{target}.mask_embedder.layers.{index}", dict(embedder[str(index)].named_children())["0"])
+    for index, layer in enumerate(predictor.layers):
+        for name, tensor in layer.state_dict().items():
+            weights.update(split_joint(f"{target}.layers.{index}.{name}", tensor))
+    if source.class_predictor.weight.shape == model.class_predictor.weight.shape:
+        take("class_predictor", source.class_predictor)
+
+    own = model.state_dict()
+    model.load_state_dict({name: tensor for name, tensor in weights.items() if name in own}, strict=False)
+    return [name for name in own if name not in weights]

@@ -29,7 +29,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
@@ -46,6 +46,8 @@ from ...layers.positions import pixel_centres, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
 from .configuration_proscale import ProScaleConfig
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -552,13 +554,36 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         """Replaces the backbone's patch embedding."""
         self.model.set_input_embeddings(value)
 
-    def loss_normalizer(self, batch: dict) -> torch.Tensor:
-        """Counts what the losses of a batch are divided by: `(targets, targets that get a query, images)`.
+    @classmethod
+    def from_mask2former(cls, source: "str | PreTrainedModel", **overrides) -> "ProScaleForUniversalSegmentation":
+        """Builds a model from a Mask2Former checkpoint of transformers: all of it with `encoder="full"`, else a warm start.
 
-        Sums of these over accumulated batches and processes, given back as `loss_normalizer=` to `forward`, make the
+        Args:
+            source: Folder, Hub name or instance of `Mask2FormerForUniversalSegmentation`.
+            overrides: Fields of `ProScaleConfig`, for example `encoder_stage_layers=(1, 1, 1)` or `num_labels=19`.
+
+        Raises:
+            ValueError: If the source's architecture has no counterpart here.
+        """
+        from transformers import Mask2FormerForUniversalSegmentation
+
+        from .convert_proscale import config_from_mask2former, warm_start
+
+        if not isinstance(source, PreTrainedModel):
+            source = Mask2FormerForUniversalSegmentation.from_pretrained(source)
+        model = cls(config_from_mask2former(source.config, **overrides))
+        fresh = warm_start(model, source)
+        if fresh:
+            logger.info(f"Freshly initialised, without counterpart in Mask2Former: {', '.join(fresh)}")
+        return model.to(source.dtype)
+
+    def loss_normalizer(self, batch: dict) -> torch.Tensor:
+        """Counts what the losses of a batch are divided by: its targets, and the class weights of its queries.
+
+        The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes the
         losses of the parts add up to the loss of the whole.
         """
-        return count_targets(batch["class_labels"], self.config.num_queries)
+        return count_targets(batch["class_labels"], self.config.num_queries, self.config.no_object_weight)
 
     @can_return_tuple
     def forward(

@@ -1,0 +1,159 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Collation of raw examples into model inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision import tv_tensors
+
+from .images import to_id_map, to_rgb
+from .schema import DEFAULT_IGNORE_INDEX, compact_ids
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "UniversalCollator"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class UniversalCollator:
+    """Batch of a mask-classification model from examples of the universal or the semantic schema.
+
+    An example holds `image` and either `segmentation` (ids, 0 = void) with `segments_info`, or `segmentation_map`
+    (class ids), where all pixels of a class become one segment. Crowd segments, void and whatever the transforms push
+    out of the picture are dropped; an example may end without any segment.
+
+    Args:
+        ignore_index: Class of void pixels in a `segmentation_map`.
+        transforms: Optional function of a sample `{"image": tv_tensors.Image (3, H, W) uint8, "mask": tv_tensors.Mask
+            (2, H, W)}` to such a sample, e.g. `instance_training_transforms(...)`.
+        num_labels: Number of classes; if given, class ids are checked against it.
+        size_divisor: The padded height and width are multiples of it.
+        image_mean: Mean per channel for images in [0, 1].
+        image_std: Standard deviation per channel.
+
+    Returns (of a call):
+        `pixel_values`: normalised pictures, zero-padded right and bottom (so padding has the mean colour);
+        `mask_labels`: one map per example with ids 1 .. N, 0 for void and padding;
+        `class_labels`: classes of the segments 1 .. N of every example.
+
+    Shape:
+        pixel_values: (B, 3, H, W), float32.
+        mask_labels: list of B tensors (H, W), int32.
+        class_labels: list of B tensors (N,), int64.
+
+    Raises:
+        ValueError: If picture and map differ in size, an id is not listed, a class is out of range, or a column is
+            missing.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = DEFAULT_IGNORE_INDEX,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        num_labels: int | None = None,
+        size_divisor: int = 32,
+        image_mean: Sequence[float] = IMAGENET_MEAN,
+        image_std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        if size_divisor < 1:
+            raise ValueError(f"size_divisor {size_divisor} must be 1 or more")
+        self.ignore_index = ignore_index
+        self.transforms = transforms
+        self.num_labels = num_labels
+        self.size_divisor = size_divisor
+        self.image_mean = tuple(image_mean)
+        self.image_std = tuple(image_std)
+
+    def _ids_and_classes(self, example: Mapping[str, Any], position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Segment ids and class id + 1 of every pixel; 0 is void in both.
+
+        Shape:
+            (H, W), (H, W), int32.
+        """
+        if example.get("segmentation") is not None and "segments_info" in example:
+            segmentation = to_id_map(example["segmentation"], f"example {position}: segmentation")
+            ids, index_map = compact_ids(segmentation)
+            classes = {0: None}
+            for segment in example["segments_info"]:
+                classes[int(segment["id"])] = None if segment.get("iscrowd", 0) else int(segment["category_id"])
+            unlisted = [segment_id for segment_id in ids.tolist() if segment_id not in classes]
+            if unlisted:
+                raise ValueError(
+                    f"example {position}: the segmentation holds the id(s) {unlisted[:5]} that segments_info does not "
+                    "list; list them or set their pixels to 0 (void)"
+                )
+            of_ids = [classes[segment_id] for segment_id in ids.tolist()]
+        elif example.get("segmentation_map") is not None:
+            segmentation = to_id_map(example["segmentation_map"], f"example {position}: segmentation_map")
+            ids, index_map = compact_ids(segmentation)
+            of_ids = [None if class_id == self.ignore_index else class_id for class_id in ids.tolist()]
+            ids = ids + 1  # class 0 is a segment like any other
+        else:
+            raise ValueError(
+                f"example {position} has the columns {sorted(example)}; it needs 'image' and either 'segmentation' "
+                "with 'segments_info' or 'segmentation_map'"
+            )
+        legal = self.num_labels if self.num_labels is not None else 1 << 30
+        wrong = [class_id for class_id in of_ids if class_id is not None and not 0 <= class_id < legal]
+        if wrong:
+            raise ValueError(
+                f"example {position} has the class id(s) {wrong[:5]}; legal are 0 to {legal - 1}, and the ignore index "
+                f"{self.ignore_index} in a segmentation_map"
+            )
+        kept_ids = np.array([0 if c is None else i for i, c in zip(ids.tolist(), of_ids)], dtype=np.int32)
+        kept_classes = np.array([0 if c is None else c + 1 for c in of_ids], dtype=np.int32)
+        return kept_ids[index_map], kept_classes[index_map]
+
+    def _prepare(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Picture, map of ids 1 .. N and classes of one example, after the transforms."""
+        if example.get("image") is None:
+            raise ValueError(f"example {position} has no 'image', only the columns {sorted(example)}")
+        image = to_rgb(example["image"])
+        ids, classes = self._ids_and_classes(example, position)
+        if image.shape[:2] != ids.shape:
+            raise ValueError(
+                f"example {position}: the image has size {image.shape[:2]} and its label map {ids.shape} (height, "
+                "width); they must be equal"
+            )
+        sample = {
+            "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))),
+            "mask": tv_tensors.Mask(torch.from_numpy(np.stack([ids, classes]))),
+        }
+        if self.transforms is not None:
+            sample = self.transforms(sample)
+        pixels = sample["image"].as_subclass(torch.Tensor)
+        ids, classes = sample["mask"].as_subclass(torch.Tensor).numpy()  # (H, W), (H, W)
+
+        present, index_map = compact_ids(ids)
+        if present[0] == 0:
+            present = present[1:]
+        else:  # no void pixel: move up, so that 0 stays free
+            index_map = index_map + 1
+        class_of = np.zeros(len(present) + 1, dtype=np.int64)
+        class_of[index_map] = classes  # all pixels of a segment write the same class
+        return pixels, torch.from_numpy(index_map.astype(np.int32)), torch.from_numpy(class_of[1:] - 1)
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if len(examples) == 0:
+            raise ValueError("the batch is empty; give at least one example")
+        prepared = [self._prepare(example, position) for position, example in enumerate(examples)]
+        divisor = self.size_divisor
+        height = -(-max(pixels.shape[-2] for pixels, _, _ in prepared) // divisor) * divisor
+        width = -(-max(pixels.shape[-1] for pixels, _, _ in prepared) // divisor) * divisor
+
+        pixel_values = torch.zeros(len(prepared), 3, height, width)
+        mean = torch.tensor(self.image_mean)[:, None, None]
+        std = torch.tensor(self.image_std)[:, None, None]
+        mask_labels, class_labels = [], []
+        for position, (pixels, index_map, class_of) in enumerate(prepared):
+            scaled = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
+            pixel_values[position, :, : pixels.shape[-2], : pixels.shape[-1]] = (scaled - mean) / std
+            padded = torch.zeros(height, width, dtype=torch.int32)
+            padded[: index_map.shape[0], : index_map.shape[1]] = index_map
+            mask_labels.append(padded)
+            class_labels.append(class_of)
+        return {"pixel_values": pixel_values, "mask_labels": mask_labels, "class_labels": class_labels}

@@ -1,0 +1,371 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Recipes: a run described as data, read from YAML, checked strictly, changed by `section.key=value`.
+
+A recipe has the sections of `TrainingArguments`. `base: OTHER` (a recipe's name or a path beside the file) starts from
+another recipe; what the file itself says wins. Unknown keys are errors that name the nearest legal spelling.
+"""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+
+@dataclass
+class ModelArguments:
+    """What is trained.
+
+    Attributes:
+        model_type: Architecture registered with transformers' Auto classes, e.g. `proscale`; built from `config`.
+        config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
+        pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
+        task: Which Auto class builds the model.
+        processor: Arguments of the image processor that is saved with the model.
+    """
+
+    model_type: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+    task: Literal["universal", "semantic", "mask-generation", "pretraining"] = "universal"
+    processor: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DataArguments:
+    """What it is trained on.
+
+    Attributes:
+        name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), or
+            `package.module:attribute` of a reader of your own.
+        train: Arguments of the reader for training samples.
+        validation: Arguments of the reader for evaluation; None evaluates nothing.
+        transforms: Training augmentation: `name` (`instance`, `semantic` or `package.module:attribute`), arguments.
+        validation_transforms: Likewise for validation; None leaves pictures as they are.
+        collate: Collator: `universal`, or `package.module:attribute`.
+        collator: Arguments of the collator.
+        batch_size: Samples per process and micro-batch.
+        num_workers: Loading processes per training process; any number gives the same samples.
+        shuffle: False keeps the data set's order.
+    """
+
+    name: str = "shapes"
+    train: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] | None = None
+    transforms: dict[str, Any] | None = None
+    validation_transforms: dict[str, Any] | None = None
+    collate: str = "universal"
+    collator: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 2
+    num_workers: int = 0
+    shuffle: bool = True
+
+
+@dataclass
+class OptimizerArguments:
+    """How weights move.
+
+    Attributes:
+        name: `adamw` or `sgd`.
+        learning_rate: Peak rate of groups without a multiplier.
+        weight_decay: Decoupled for AdamW, L2 for SGD; norms, embeddings and position tables are exempt.
+        decay_biases: Whether biases are decayed too.
+        betas: AdamW's.
+        epsilon: AdamW's.
+        momentum: SGD's.
+        nesterov: SGD's.
+        backbone_multiplier: Factor of the rate for parameters below a module listed in `backbone_names`.
+        backbone_names: Names of modules that count as backbone.
+        layer_decay: Factor of the rate per block away from the head; needs a model that defines `layer_depth`.
+        clip_norm: Largest global L2 norm of the gradient; None does not clip.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    decay_biases: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    momentum: float = 0.9
+    nesterov: bool = False
+    backbone_multiplier: float = 1.0
+    backbone_names: list[str] = field(default_factory=lambda: ["backbone"])
+    layer_decay: float | None = None
+    clip_norm: float | None = None
+
+
+@dataclass
+class ScheduleArguments:
+    """How the learning rate moves; formulas in `optimization.schedule_multiplier`.
+
+    Attributes:
+        name: `constant`, `step`, `poly` or `cosine`.
+        warmup_steps: Updates of linear warm-up.
+        warmup_factor: Factor of the rate at the first update of the warm-up.
+        milestones: For `step`: updates (or fractions of the run, below 1) at which the rate falls.
+        gamma: For `step`: factor per milestone.
+        power: For `poly`.
+        floor: For `poly` and `cosine`: the last factor.
+        decay_from_start: For `poly` and `cosine`: progress counts from update 0, not from the end of the warm-up.
+    """
+
+    name: Literal["constant", "step", "poly", "cosine"] = "poly"
+    warmup_steps: int = 0
+    warmup_factor: float = 0.0
+    milestones: list[float] = field(default_factory=list)
+    gamma: float = 0.1
+    power: float = 0.9
+    floor: float = 0.0
+    decay_from_start: bool = False
+
+
+@dataclass
+class RunArguments:
+    """How the run is carried out.
+
+    Attributes:
+        max_steps: Updates of the optimiser. Exactly one of `max_steps` and `epochs` is given.
+        epochs: Passes over the data.
+        max_seconds: Wall-clock budget of the run (all resumed parts together); the update in progress is finished.
+        seed: Seed of weights, order, augmentation and dropout.
+        mixed_precision: `no`, `bf16` or `fp16` (with loss scaling); None leaves it to `accelerate launch`.
+        gradient_accumulation_steps: Micro-batches per update; exactly equal to the big batch (see `normalization`).
+        gradient_checkpointing: Recompute activations in backward.
+        compile: `torch.compile` the model.
+        find_unused_parameters: DDP's flag, for models of which some weights get no gradient in a step.
+        ema_decay: Decay of the weights' moving average, which is then evaluated and saved; None keeps none.
+        log_every: Updates between log lines.
+        evaluate_every: Updates between evaluations; None evaluates at the end only.
+        save_every: Updates between checkpoints; None saves at the end only.
+        keep_last: Newest checkpoints that are kept, beside the best.
+        metric: Name of the evaluation's number that says what is best; None keeps no best.
+        greater_is_better: Direction of `metric`.
+        patience: Evaluations without a better `metric` before the run stops early; None never stops.
+        final_weights: Which weights the output folder gets: the `last`, or the `best` by `metric`.
+        trackers: Names of accelerate's trackers, e.g. tensorboard, trackio, wandb.
+        project: The trackers' project name.
+    """
+
+    max_steps: int | None = None
+    epochs: float | None = None
+    max_seconds: float | None = None
+    seed: int = 0
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    find_unused_parameters: bool = False
+    ema_decay: float | None = None
+    log_every: int = 10
+    evaluate_every: int | None = None
+    save_every: int | None = None
+    keep_last: int = 2
+    metric: str | None = None
+    greater_is_better: bool = True
+    patience: int | None = None
+    final_weights: Literal["last", "best"] = "last"
+    trackers: list[str] = field(default_factory=list)
+    project: str = "hfseg"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "max_steps",
+            "gradient_accumulation_steps",
+            "log_every",
+            "evaluate_every",
+            "save_every",
+            "keep_last",
+        ):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"run.{name} is {value}; it must be at least 1.")
+        if (self.patience is not None or self.final_weights == "best") and self.metric is None:
+            raise ValueError(
+                "run.patience and run.final_weights=best need run.metric, the number that says what is best."
+            )
+
+
+@dataclass
+class TrainingArguments:
+    """One run: the sections of a recipe."""
+
+    model: ModelArguments = field(default_factory=ModelArguments)
+    data: DataArguments = field(default_factory=DataArguments)
+    optimizer: OptimizerArguments = field(default_factory=OptimizerArguments)
+    schedule: ScheduleArguments = field(default_factory=ScheduleArguments)
+    run: RunArguments = field(default_factory=RunArguments)
+
+    @classmethod
+    def from_dict(cls, recipe: Mapping[str, Any]) -> "TrainingArguments":
+        """Builds arguments from nested mappings.
+
+        Raises:
+            ValueError: An unknown section or key (with the nearest legal one), or a value of another type.
+        """
+        return _build(cls, recipe, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns nested plain dictionaries, ready for YAML and JSON."""
+        return _plain(dataclasses.asdict(self))
+
+    def to_yaml(self) -> str:
+        """Returns the resolved recipe as YAML, which `load_recipe` reads back to equal arguments."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """A safe YAML loader that reads `1e-4` as a number (YAML 1.1 would need `1.0e-4`) and refuses duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"The key {key!r} appears twice{key_node.start_mark}; keep one.")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def recipe_names() -> list[str]:
+    """Lists the names of the recipes that come with the package."""
+    return sorted(item.name[:-5] for item in resources.files("hfseg.recipes").iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> TrainingArguments:
+    """Reads a recipe and applies overrides.
+
+    Args:
+        name_or_file: Name of a packaged recipe, or path of a YAML file.
+        overrides: `section.key=value` (or deeper, `model.config.num_queries=50`); values are YAML.
+
+    Raises:
+        FileNotFoundError: No such recipe; the nearest names are listed.
+        ValueError: The YAML is broken, a key is unknown, a value has another type, or an override has no `=`.
+    """
+    recipe = _read(name_or_file, Path.cwd(), ())
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or "." not in path:
+            raise ValueError(f"The override {override!r} is not `section.key=value`, e.g. run.max_steps=100.")
+        try:
+            value = yaml.load(text, Loader=RecipeLoader)
+        except yaml.YAMLError as error:
+            raise ValueError(f"The value of the override {override!r} is not YAML: {error}") from error
+        target = recipe
+        *parents, last = path.strip().split(".")
+        for parent in parents:
+            if not isinstance(target.get(parent), dict):
+                target[parent] = {}
+            target = target[parent]
+        target[last] = value
+    return TrainingArguments.from_dict(recipe)
+
+
+def _read(name_or_file: str | Path, folder: Path, chain: tuple[str, ...]) -> dict[str, Any]:
+    """Reads one YAML file and, below it, the one it names as `base`."""
+    path = folder / name_or_file
+    if path.is_file():
+        text, source, parent = path.read_text(encoding="utf-8"), str(path), path.parent
+    else:
+        packaged = resources.files("hfseg.recipes") / f"{name_or_file}.yaml"
+        if not packaged.is_file():
+            near = difflib.get_close_matches(str(name_or_file), recipe_names(), n=3) or recipe_names()
+            raise FileNotFoundError(f"No recipe or file {str(name_or_file)!r}. Recipes: {', '.join(near) or 'none'}.")
+        text, source, parent = packaged.read_text(encoding="utf-8"), str(name_or_file), folder
+    if source in chain:
+        raise ValueError(f"Recipes form a circle through `base`: {' -> '.join((*chain, source))}.")
+    try:
+        recipe = yaml.load(text, Loader=RecipeLoader) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{source} is not YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{source} holds a {type(recipe).__name__}; a recipe is a mapping of sections.")
+    base = recipe.pop("base", None)
+    return recipe if base is None else _merge(_read(base, parent, (*chain, source)), recipe)
+
+
+def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges mappings recursively; `top` wins."""
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    """Builds a dataclass from a mapping, strictly."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix.rstrip('.') or 'The recipe'} must be a mapping, not {values!r}.")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise ValueError(f"Unknown key {prefix}{key!s} in the recipe.{_suggestion(str(key), prefix, hints)}")
+    return cls(**{key: _coerce(value, hints[key], f"{prefix}{key}") for key, value in values.items()})
+
+
+def _suggestion(key: str, prefix: str, hints: Mapping[str, Any]) -> str:
+    """Says which legal key is nearest: in this section first, then in any other."""
+    near = difflib.get_close_matches(key, hints, n=1)
+    if near:
+        return f" Did you mean {prefix}{near[0]}?"
+    everywhere = {
+        name: f"{section}.{name}"
+        for section, kind in typing.get_type_hints(TrainingArguments).items()
+        for name in typing.get_type_hints(kind)
+    }
+    near = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.8)
+    if near:
+        return f" Did you mean {everywhere[near[0]]}?"
+    return f" Legal here: {', '.join(prefix + name for name in hints)}."
+
+
+def _coerce(value: Any, kind: Any, name: str) -> Any:
+    """Returns the value as its declared type or raises ValueError; only int -> float and list -> tuple convert."""
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _build(typing.cast(type, kind), value if value is not None else {}, f"{name}.")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in options:
+            return None
+        return _coerce(value, next(option for option in options if option is not type(None)), name)
+    if origin is Literal:
+        if value is False and "no" in options:  # YAML reads a bare `no` as false
+            return "no"
+        if value not in options:
+            raise ValueError(f"{name} is {value!r}; legal are {', '.join(map(str, options))}.")
+        return value
+    if origin in (list, tuple) and isinstance(value, (list, tuple)):
+        if origin is tuple and len(value) != len(options):
+            raise ValueError(f"{name} is {value!r}; it needs {len(options)} values.")
+        kinds = options if origin is tuple else options * len(value)
+        return origin(_coerce(item, item_kind, f"{name}[{i}]") for i, (item, item_kind) in enumerate(zip(value, kinds)))
+    if origin is dict and isinstance(value, Mapping):
+        return dict(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    expected = getattr(origin or kind, "__name__", str(kind))
+    raise ValueError(f"{name} is {value!r} ({type(value).__name__}); it must be a {expected}.")
+
+
+def _plain(value: Any) -> Any:
+    """Turns tuples into lists, recursively."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,106 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What a recipe would do, without doing it: parameter groups, one batch's shapes, memory."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from .arguments import TrainingArguments
+from .loop import total_steps
+from .normalization import accepted_names
+from .optimization import parameter_groups, schedule_multiplier
+from .sampler import EndlessBatchSampler, training_loader
+
+
+def activation_bytes(model: nn.Module, batch: Mapping[str, Any], mixed_precision: str | None = None) -> int:
+    """Measures the bytes that one forward keeps for backward: every storage that autograd saves, weights left out."""
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    device = next(model.parameters()).device
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(mixed_precision or "no")
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast:
+        loss = model(**batch)["loss"]  # held until the end: storages must not be reused while they are counted
+    del loss
+    return sum(saved.values())
+
+
+def _shapes(value: Any) -> str:
+    """Writes a value's dtype and shape; of a list, its length and its elements' shapes."""
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)} x [{'; '.join(_shapes(item) for item in value)}]"
+    return type(value).__name__
+
+
+def dry_run(
+    model: nn.Module,
+    train_dataset: Any,
+    collate: Callable[[list], Mapping[str, Any]],
+    arguments: TrainingArguments,
+    *,
+    ranks: int = 1,
+) -> str:
+    """Describes the run of a recipe: the recipe itself, schedule, parameter groups, a batch, and memory per process.
+
+    The memory is the sum of weights, gradients, optimiser state, EMA and of the activations that one forward of one
+    micro-batch saves (measured in mixed precision if the recipe asks for it); workspaces and fragmentation come on top.
+    """
+    options, data = arguments.run, arguments.data
+    global_batch = data.batch_size * options.gradient_accumulation_steps * ranks
+    length = len(train_dataset)
+    steps = total_steps(options, length, global_batch)
+    peak = arguments.optimizer.learning_rate
+    rates = (peak * schedule_multiplier(math.floor(steps * i / 4), steps, arguments.schedule) for i in range(5))
+    lines = ["# recipe", arguments.to_yaml()]
+    lines += [
+        "# schedule",
+        f"{steps} updates of {global_batch} samples ({data.batch_size} x {options.gradient_accumulation_steps} "
+        f"micro-batches x {ranks} processes), {steps * global_batch / length:.2f} epochs of {length}",
+        "learning rate at 0, 25, 50, 75, 100 %: " + ", ".join(f"{rate:.3g}" for rate in rates),
+        "",
+        "# parameter groups",
+    ]
+    groups = parameter_groups(model, arguments.optimizer)
+    for group in groups:
+        names, count = group["parameter_names"], sum(parameter.numel() for parameter in group["params"])
+        example = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+        lines.append(
+            f"lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
+            f"{len(names)} tensors, {count:,} parameters ({example})"
+        )
+    sampler = EndlessBatchSampler(
+        len(train_dataset), data.batch_size, seed=options.seed, batches=1, shuffle=data.shuffle
+    )
+    _, batch = next(iter(training_loader(train_dataset, collate, sampler)))
+    lines += ["", "# one batch"] + [f"{name}: {_shapes(value)}" for name, value in batch.items()]
+
+    trained = [parameter for group in groups for parameter in group["params"]]
+    trained_bytes = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    momenta = 2 if arguments.optimizer.name == "adamw" else int(arguments.optimizer.momentum > 0)
+    memory = {
+        "weights": sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())),
+        "gradients": trained_bytes,
+        f"optimizer ({arguments.optimizer.name})": momenta * trained_bytes,
+        "moving average": sum(p.numel() * 4 for p in trained) if options.ema_decay else 0,
+        "activations of one micro-batch": activation_bytes(
+            model.train(),
+            {name: value for name, value in batch.items() if name in accepted_names(model)},
+            options.mixed_precision,
+        ),
+    }
+    lines += ["", "# memory per process (estimate)"]
+    lines += [f"{name}: {size / 2**20:,.1f} MiB" for name, size in memory.items()]
+    lines.append(f"total: {sum(memory.values()) / 2**20:,.1f} MiB")
+    return "\n".join(lines)

@@ -1,0 +1,448 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The one training loop.
+
+keys, batches = the next micro-batches            sampler: same order for any ranks, workers, resumes
+counts        = targets in them, over all ranks   normalization: accumulation equals the big batch
+loss          = model(**batch).loss               scaled, backward; gradients synchronised at the last one
+check         = loss and gradients are finite     else stop, before weights are touched, and name the samples
+update        = clip, optimiser, schedule, EMA
+every n       = log, evaluate, keep the best, save a checkpoint
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import (
+    DistributedType,
+    TorchDynamoPlugin,
+    broadcast_object_list,
+    gather_object,
+    send_to_device,
+    set_seed,
+)
+from safetensors.torch import load_file
+from torch import nn
+
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from .arguments import RunArguments, TrainingArguments
+from .checkpointing import (
+    Checkpointer,
+    CheckpointError,
+    TrainerState,
+    clean_up,
+    complete_checkpoints,
+    load_model_tensors,
+    resolve_checkpoint,
+    write_json,
+)
+from .normalization import LossNormalizer, LossScaling, accepted_names
+from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
+from .progress import Progress
+from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, training_loader
+
+logger = logging.getLogger(__name__)
+
+EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss or its gradient is NaN or infinite; the weights were not touched."""
+
+
+@dataclass
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        state: Final counters, with all evaluations.
+        metrics: The last evaluation's numbers (of the weights that were saved), empty without evaluation.
+        loss: Mean training loss of the last update.
+        samples_per_second: Over this part of the run, evaluation and saving included.
+        stopped_by: `steps`, `seconds` or `patience`.
+    """
+
+    state: TrainerState
+    metrics: dict[str, float]
+    loss: float
+    samples_per_second: float
+    stopped_by: str
+
+
+def create_accelerator(run: RunArguments, output_dir: str | Path | None = None) -> Accelerator:
+    """Builds the Accelerator of a run; what `accelerate launch` configured stays unless the recipe says otherwise."""
+    accelerator = Accelerator(
+        mixed_precision=run.mixed_precision,
+        log_with=run.trackers or None,
+        project_dir=str(output_dir) if output_dir is not None else None,
+        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if run.compile else None,  # type: ignore[arg-type]
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=run.find_unused_parameters)],
+        # The loop accumulates itself; only DeepSpeed's engine has to know.
+        gradient_accumulation_steps=1,
+    )
+    return accelerator
+
+
+def total_steps(run: RunArguments, dataset_length: int, global_batch: int) -> int:
+    """Computes the updates of a run from `max_steps` or `epochs`.
+
+    Raises:
+        ValueError: Both or neither are given.
+    """
+    if (run.max_steps is None) == (run.epochs is None):
+        raise ValueError(
+            f"Give exactly one of run.max_steps and run.epochs; they are {run.max_steps} and {run.epochs}."
+        )
+    if run.max_steps is not None:
+        return run.max_steps
+    return max(1, math.ceil(run.epochs * dataset_length / global_batch))  # type: ignore[operator]
+
+
+def train(
+    model: nn.Module,
+    train_dataset: Any,
+    collate: Callable[[list], Mapping[str, Any]],
+    arguments: TrainingArguments,
+    *,
+    output_dir: str | Path,
+    evaluate_fn: EvaluateFunction | None = None,
+    image_processor: Any = None,
+    loss_normalizer: LossNormalizer | None = None,
+    resume_from_checkpoint: str | None = None,
+    accelerator: Accelerator | None = None,
+) -> TrainingResult:
+    """Trains a model and leaves a `from_pretrained` folder with `training_args.json` and `metrics.json`.
+
+    Args:
+        model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
+        train_dataset: Map-style data set; randomness inside `dataset[index]` (python, numpy or torch) is made
+            reproducible. If it has `sample_id(index)`, errors name samples by it.
+        collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are
+            not passed.
+        arguments: The recipe; the sections `data` (batch size, workers), `optimizer`, `schedule` and `run` are used.
+        output_dir: Folder of checkpoints and of the result.
+        evaluate_fn: Called on every rank with the unwrapped model in eval mode (averaged weights, if kept) under
+            `no_grad`; returns numbers by name, the main process's count.
+        image_processor: Saved beside the model.
+        loss_normalizer: Overrides `model.loss_normalizer`; see `normalization`.
+        resume_from_checkpoint: `latest` (starts anew if there is none) or a checkpoint folder.
+        accelerator: Used instead of one built from `arguments.run`.
+
+    Raises:
+        NonFiniteLossError: The loss is not finite.
+        CheckpointError: A checkpoint could not be written or read.
+        ValueError: The recipe contradicts itself or the data set is empty.
+    """
+    accelerator = accelerator or create_accelerator(arguments.run, output_dir)
+    run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
+    run.start(resume_from_checkpoint)
+    stopped_by = run.loop()
+    return run.finish(image_processor, stopped_by)
+
+
+class _Run:
+    """One run's objects and the steps of the loop."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        arguments: TrainingArguments,
+        output_dir: Path,
+        evaluate_fn: EvaluateFunction | None,
+        loss_normalizer: LossNormalizer | None,
+        accelerator: Accelerator,
+    ) -> None:
+        self.arguments, self.output_dir, self.accelerator = arguments, output_dir, accelerator
+        self.dataset, self.collate, self.evaluate_fn = dataset, collate, evaluate_fn
+        options = arguments.run
+        self.ranks, self.micro_batches = accelerator.num_processes, options.gradient_accumulation_steps
+        self.global_batch = arguments.data.batch_size * self.ranks * self.micro_batches
+        self.max_steps = total_steps(options, len(dataset), self.global_batch)
+        set_seed(derived_seed(options.seed, accelerator.process_index) % 2**31)
+
+        if options.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        # Read before `prepare`, which may wrap forward.
+        self.scaling = LossScaling.of(model, loss_normalizer)
+        self.accepted = accepted_names(model)
+        optimizer = create_optimizer(model, arguments.optimizer)
+        self.scheduler = create_scheduler(optimizer, self.max_steps, arguments.schedule)
+        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+            plugin = accelerator.state.deepspeed_plugin
+            plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = arguments.data.batch_size
+            plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
+            plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
+        self.model, self.optimizer = accelerator.prepare(model.train(), optimizer)
+        self.bare_model = accelerator.unwrap_model(self.model)
+        self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
+        self.state = TrainerState(world_size=self.ranks)
+        self.checkpointer = Checkpointer(
+            output_dir=output_dir,
+            accelerator=accelerator,
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            ema=self.ema,
+            state=self.state,
+            recipe=arguments.to_dict(),
+            keep_last=options.keep_last,
+        )
+        self.last_checkpoint: Path | None = None
+        self.loss = math.nan
+
+    # ------------------------------------------------------------------------------------------------------- the loop
+
+    def start(self, resume_from_checkpoint: str | None) -> None:
+        """Restores a checkpoint if asked to, and opens trackers and data."""
+        if self.accelerator.is_main_process:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            clean_up(self.output_dir)
+        self.accelerator.wait_for_everyone()
+        if resume_from_checkpoint is None and (old := complete_checkpoints(self.output_dir)):
+            raise CheckpointError(
+                f"{self.output_dir} holds {old[-1].name} of another run. Use --resume_from_checkpoint latest to go on "
+                "with it, or another --output_dir."
+            )
+        if resume_from_checkpoint is not None:
+            self.last_checkpoint = resolve_checkpoint(self.output_dir, resume_from_checkpoint)
+            if self.last_checkpoint is not None:
+                self.checkpointer.load(self.last_checkpoint)
+        self.started, self.first_sample = time.monotonic() - self.state.seconds, self.state.samples
+        self.began = time.monotonic()
+        self._start_trackers()
+        self.progress = Progress(self.accelerator, self.max_steps, self.state.step, self.arguments.run.log_every)
+        if self.last_checkpoint is not None:
+            self.progress.say(f"Resuming {self.last_checkpoint} at step {self.state.step} of {self.max_steps}.")
+
+    def _start_trackers(self) -> None:
+        if not self.arguments.run.trackers:
+            return
+        if not self.state.tracker_run:
+            name = [f"{self.output_dir.name}-{time.strftime('%Y%m%d-%H%M%S')}"]
+            self.state.tracker_run = broadcast_object_list(name)[0]
+        run_id = self.state.tracker_run
+        flat = {
+            f"{section}.{key}": value if isinstance(value, (int, float, str, bool)) else str(value)
+            for section, values in self.arguments.to_dict().items()
+            for key, value in values.items()
+        }
+        init = {
+            "wandb": {"id": run_id, "name": run_id, "resume": "allow"},
+            "trackio": {"name": run_id, "resume": "allow"},
+        }
+        self.accelerator.init_trackers(self.arguments.run.project, config=flat, init_kwargs=init)
+
+    def loop(self) -> str:
+        """Trains until the steps, the seconds or the patience are used up; returns which."""
+        options, state = self.arguments.run, self.state
+        sampler = EndlessBatchSampler(
+            len(self.dataset),
+            self.arguments.data.batch_size,
+            seed=options.seed,
+            rank=self.accelerator.process_index,
+            world_size=self.ranks,
+            start=state.samples,
+            batches=max(self.max_steps - state.step, 0) * self.micro_batches,
+            shuffle=self.arguments.data.shuffle,
+        )
+        stream = iter(
+            training_loader(
+                self.dataset,
+                self.collate,
+                sampler,
+                num_workers=self.arguments.data.num_workers,
+                pin_memory=self.accelerator.device.type == "cuda",
+            )
+        )
+        stopped_by = "steps"
+        while state.step < self.max_steps:
+            out_of_time = self.update([next(stream) for _ in range(self.micro_batches)])
+            finished = out_of_time or state.step == self.max_steps
+            improved = self._due(options.evaluate_every, finished) and self.evaluate()
+            impatient = options.patience is not None and state.stale_evaluations >= options.patience
+            finished = finished or impatient
+            if improved or self._due(options.save_every, finished):
+                state.seconds = time.monotonic() - self.started
+                self.last_checkpoint = self.checkpointer.save()
+            if finished:
+                stopped_by = "seconds" if out_of_time else "patience" if impatient else "steps"
+                break
+        self.progress.close()
+        return stopped_by
+
+    def _due(self, every: int | None, finished: bool) -> bool:
+        return finished or (every is not None and self.state.step % every == 0)
+
+    def update(self, keyed_batches: list[tuple[list[SampleKey], Mapping[str, Any]]]) -> bool:
+        """Does one update of the weights; returns whether the time is used up."""
+        accelerator, state = self.accelerator, self.state
+        keys, batches = zip(*keyed_batches)
+        factors = self.scaling.factors(list(batches), self._sum_over_ranks, self.ranks, accelerator.device)
+        losses: list[torch.Tensor] = []
+        parts: dict[str, torch.Tensor] = {}
+        for number, (batch, (extra, factor)) in enumerate(zip(batches, factors), start=1):
+            last = number == len(batches)
+            accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else accelerator.no_sync(self.model):
+                inputs = {name: value for name, value in batch.items() if name in self.accepted}
+                outputs = self.model(**send_to_device(inputs, accelerator.device, non_blocking=True), **extra)
+                loss = outputs["loss"] * factor
+                self._backward(loss)
+            losses.append(loss.detach().float())
+            for name, value in (outputs.get("loss_dict") or {}).items():
+                parts[name] = parts.get(name, 0) + value.detach().float() * factor
+        # Norm of the whole gradient; an infinite limit leaves it as it is.
+        limit = self.arguments.optimizer.clip_norm
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), limit if limit is not None else math.inf)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+        budget = self.arguments.run.max_seconds
+        out_of_time = float(budget is not None and time.monotonic() - self.started >= budget)
+        # The one wait for the device per update.
+        local = torch.stack([torch.stack(losses).sum(), *parts.values()])
+        flags = torch.tensor([out_of_time], device=local.device)
+        *values, out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
+        self.loss = values[0]
+        norm = float(norm) if norm is not None else 0.0
+        scaled = getattr(accelerator, "scaler", None) is not None  # the scaler skips overflowing updates itself
+        if not math.isfinite(self.loss) or not (scaled or math.isfinite(norm)):
+            self._abort(keys, losses, norm)
+
+        rate = self.scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        skipped = getattr(self.optimizer, "step_was_skipped", False)
+        if not skipped:
+            self.scheduler.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None and not skipped:
+            self.ema.update(self.bare_model)
+        state.step += 1
+        state.samples += self.global_batch
+        state.epoch, offset = divmod(state.samples, len(self.dataset))
+        state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
+        numbers = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
+        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
+        return out_of_time > 0
+
+    def _sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(tensor, "sum")
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            self.accelerator.backward(loss, scale_wrt_gas=False)
+        else:
+            self.accelerator.backward(loss)
+
+    def _abort(self, keys: tuple[list[SampleKey], ...], losses: list[torch.Tensor], norm: float) -> None:
+        """Raises NonFiniteLossError on every rank, naming the samples of all ranks' bad micro-batches."""
+        name = getattr(self.dataset, "sample_id", lambda index: index)
+        finite = [bool(torch.isfinite(loss)) for loss in losses]
+        bad = [[str(name(key.index)) for key in batch] for batch, good in zip(keys, finite) if not good]
+        groups = gather_object(bad)
+        what = f"The loss is {self.loss}" if groups else f"The loss is finite but the gradient's norm is {norm}"
+        if not groups:
+            groups = gather_object([[str(name(key.index)) for key in batch] for batch in keys])
+        listed = " | ".join(", ".join(group) for group in groups)
+        last = (
+            f"The last checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "There is no checkpoint yet"
+        )
+        self.progress.close()
+        raise NonFiniteLossError(
+            f"{what} at step {self.state.step + 1} for the samples {listed}. The weights were not updated. {last}. "
+            "Check these samples (empty or corrupt targets?), lower optimizer.learning_rate, set optimizer.clip_norm, "
+            "or use bf16 instead of fp16."
+        )
+
+    # ------------------------------------------------------------------------------------------- evaluation and the end
+
+    def evaluate(self) -> bool:
+        """Evaluates, logs, and returns whether `run.metric` is the best so far."""
+        if self.evaluate_fn is None:
+            return False
+        options, state = self.arguments.run, self.state
+        averaged = self.ema.applied_to(self.bare_model) if self.ema is not None else nullcontext()
+        self.bare_model.eval()
+        with averaged, torch.no_grad(), isolated_randomness(derived_seed(options.seed, 2)):
+            measured = {name: float(value) for name, value in self.evaluate_fn(self.bare_model).items()}
+        self.model.train()
+        measured = broadcast_object_list([measured])[0]  # ranks must agree on what is best
+        state.evaluations.append({"step": state.step, **measured})
+        self.accelerator.log({f"eval/{name}": value for name, value in measured.items()}, step=state.step)
+        self.progress.say(f"step {state.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))
+        if options.metric is None:
+            return False
+        if options.metric not in measured:
+            raise ValueError(
+                f"run.metric is {options.metric!r}; the evaluation gives {', '.join(measured) or 'nothing'}."
+            )
+        value, best = measured[options.metric], state.best_metric
+        improved = best is None or (value > best if options.greater_is_better else value < best)
+        if improved and math.isfinite(value):
+            state.best_metric, state.best_step, state.stale_evaluations = value, state.step, 0
+            return True
+        state.stale_evaluations += 1
+        return False
+
+    def finish(self, image_processor: Any, stopped_by: str) -> TrainingResult:
+        """Writes the `from_pretrained` folder, `training_args.json` and `metrics.json`."""
+        state, accelerator = self.state, self.accelerator
+        elapsed = max(time.monotonic() - self.began, 1e-9)
+        speed = (state.samples - self.first_sample) / elapsed
+        final_step = state.step
+        with self.ema.applied_to(self.bare_model) if self.ema is not None else nullcontext():
+            if self.arguments.run.final_weights == "best" and state.best_step not in (None, state.step):
+                final_step = int(state.best_step)  # type: ignore[arg-type]
+                self._load_final(self.output_dir / f"checkpoint-{final_step}")
+            self._save_model()
+        metrics = next((entry for entry in reversed(state.evaluations) if entry["step"] == final_step), {})
+        metrics = {name: value for name, value in metrics.items() if name != "step"}
+        result = TrainingResult(state, metrics, self.loss, speed, stopped_by)
+        if accelerator.is_main_process:
+            if image_processor is not None:
+                image_processor.save_pretrained(self.output_dir)
+            write_json(self.output_dir / "training_args.json", self.arguments.to_dict())
+            write_json(
+                self.output_dir / "metrics.json",
+                {
+                    "step": final_step,
+                    "metrics": metrics,
+                    "loss": self.loss,
+                    "samples_per_second": speed,
+                    "stopped_by": stopped_by,
+                    "training": asdict(state),
+                },
+            )
+        accelerator.wait_for_everyone()
+        if self.arguments.run.trackers:
+            accelerator.end_training()
+        return result
+
+    def _load_final(self, folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        if self.ema is not None:
+            tensors.update(
+                {name: t.to(tensors[name].dtype) for name, t in load_file(folder / "ema.safetensors").items()}
+            )
+        load_model_tensors(self.bare_model, tensors, str(folder))
+
+    def _save_model(self) -> None:
+        weights = self.accelerator.get_state_dict(self.model)  # collective where weights are sharded
+        if not self.accelerator.is_main_process:
+            return
+        if hasattr(self.bare_model, "save_pretrained"):
+            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)
+        else:
+            from safetensors.torch import save_file
+
+            save_file(
+                {name: weight.contiguous() for name, weight in weights.items()}, self.output_dir / "model.safetensors"
+            )

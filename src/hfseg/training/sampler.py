@@ -1,0 +1,197 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Deterministic order of samples and randomness of augmentation, so that a resumed run is the uninterrupted run.
+
+Training reads one endless sequence of samples: a permutation of the data set for epoch 0, another for epoch 1, and so
+on. A run's position in it is one integer, the number of samples consumed by all ranks. Batch `m` of rank `r` of `W`
+ranks holds the samples at positions `[(m W + r) B, (m W + r + 1) B)`. Hence
+
+* resuming is arithmetic: nothing is loaded to be skipped;
+* two ranks with batch `B`, or two accumulated batches of `B`, see together what one rank with batch `2 B` sees;
+* no sample is dropped or doubled at the end of an epoch (a batch may hold the end of one and the start of the next).
+
+The randomness of a sample's augmentation, in the data set or in the collator, comes from (seed, epoch, index) alone,
+whichever process loads it and whatever else is in its batch.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class SampleKey(NamedTuple):
+    """Names one visit of one sample: the epoch and the index in the data set."""
+
+    epoch: int
+    index: int
+
+
+class EndlessBatchSampler(Sampler[list[SampleKey]]):
+    """Yields one rank's batches of `SampleKey` from the endless sequence of shuffled epochs.
+
+    Args:
+        length: Number of samples in the data set.
+        batch_size: Samples per batch of one rank.
+        seed: Seed of the permutations; epoch `e` is shuffled by (seed, e).
+        rank: This process, from 0.
+        world_size: Number of processes.
+        start: Samples consumed so far by all ranks together; a multiple of `batch_size * world_size` in a plain resume.
+        batches: Number of batches to yield; None yields for ever.
+        shuffle: False keeps the order of the data set in every epoch.
+        wrap: False cuts the last batch at the end of epoch 0 instead of filling it from epoch 1 (evaluation).
+
+    Raises:
+        ValueError: The data set is empty, or a count is out of range.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+        batches: int | None = None,
+        shuffle: bool = True,
+        wrap: bool = True,
+    ) -> None:
+        if length < 1:
+            raise ValueError(
+                f"The training data set has {length} usable samples; it needs at least 1. Check its path and filters."
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank} of {world_size} processes; it must be in [0, {world_size}).")
+        if start < 0:
+            raise ValueError(f"start is {start}; the number of consumed samples cannot be negative.")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.world_size, self.start = rank, world_size, start
+        self.batches, self.shuffle, self.wrap = batches, shuffle, wrap
+
+    def order(self, epoch: int) -> list[int] | range:
+        """Computes the order of the data set's indices in one epoch."""
+        if not self.shuffle:
+            return range(self.length)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
+        return torch.randperm(self.length, generator=generator).tolist()
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        orders: dict[int, list[int] | range] = {}
+        position = self.start + self.rank * self.batch_size
+        produced = 0
+        while self.batches is None or produced < self.batches:
+            batch = []
+            for place in range(position, position + self.batch_size):
+                epoch, offset = divmod(place, self.length)
+                if epoch > 0 and not self.wrap:
+                    break
+                if epoch not in orders:
+                    orders = {old: order for old, order in orders.items() if old == epoch - 1}
+                    orders[epoch] = self.order(epoch)
+                batch.append(SampleKey(epoch, orders[epoch][offset]))
+            yield batch
+            produced += 1
+            position += self.batch_size * self.world_size
+
+
+def derived_seed(*parts: int) -> int:
+    """Computes one 63-bit seed from several integers, well mixed (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence([part % 2**64 for part in parts]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _seed_all(seed: int) -> None:
+    """Seeds the CPU generators of python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def isolated_randomness(seed: int) -> Iterator[None]:
+    """Seeds the CPU generators of python, numpy and torch for a block and restores them afterwards.
+
+    CUDA's generators are left alone: transforms run on the CPU, and forked workers must not touch CUDA.
+    """
+    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    _seed_all(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+class KeyedDataset(Dataset):
+    """Reads samples by `SampleKey`, each under randomness that depends on (seed, epoch, index) only.
+
+    Args:
+        dataset: Map-style data set: `len(dataset)`, `dataset[index]`.
+        seed: The run's seed.
+    """
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, key: SampleKey) -> tuple[SampleKey, Any]:
+        with isolated_randomness(derived_seed(self.seed, key.epoch, key.index)):
+            return key, self.dataset[key.index]
+
+
+class _SeededSamples(list):
+    """A batch's samples; taking one out (by iteration or index) seeds the generators for it.
+
+    So a collator that augments its samples one after the other draws for each what it would draw in any other batch.
+    """
+
+    def __init__(self, samples: list, seeds: list[int]) -> None:
+        super().__init__(samples)
+        self.seeds = seeds
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, int):
+            _seed_all(self.seeds[position])
+        return super().__getitem__(position)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(len(self)))
+
+
+class KeyedCollate:
+    """Collates `(key, sample)` pairs to `(keys, batch)`, under randomness that belongs to each sample's key."""
+
+    def __init__(self, collate: Callable[[list], Any], seed: int) -> None:
+        self.collate, self.seed = collate, seed
+
+    def __call__(self, pairs: list[tuple[SampleKey, Any]]) -> tuple[list[SampleKey], Any]:
+        keys = [key for key, _ in pairs]
+        seeds = [derived_seed(self.seed, key.epoch, key.index, 1) for key in keys]
+        with isolated_randomness(seeds[0]):
+            return keys, self.collate(_SeededSamples([sample for _, sample in pairs], seeds))
+
+
+def training_loader(
+    dataset: Sized,
+    collate: Callable[[list], Any],
+    sampler: EndlessBatchSampler,
+    *,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """Builds the loader that yields `(keys, batch)` in the sampler's order, the same for any number of workers."""
+    return DataLoader(
+        KeyedDataset(dataset, sampler.seed),
+        batch_sampler=sampler,
+        collate_fn=KeyedCollate(collate, sampler.seed),
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        # The loader draws a base seed when it starts; from its own generator, or resuming would shift the global one.
+        generator=torch.Generator().manual_seed(sampler.seed),
+    )

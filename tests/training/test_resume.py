@@ -1,0 +1,67 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""A run that is killed and resumed is, bit by bit, the run that was not."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SECTIONS = {"run": {"ema_decay": 0.9, "save_every": 4, "max_steps": 12, "gradient_accumulation_steps": 2}}
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """Compares weights, optimiser, EMA and generators of the last checkpoints, and the final weights, bitwise."""
+    names = sorted(path.name for path in (first / "checkpoint-12").iterdir())
+    assert names == sorted(path.name for path in (second / "checkpoint-12").iterdir())
+    files = [f"checkpoint-12/{name}" for name in names if name.endswith("safetensors")] + ["model.safetensors"]
+    assert len(files) >= 5
+    for file in files:
+        left, right = load_file(first / file), load_file(second / file)
+        assert left.keys() == right.keys()
+        for name in left:
+            assert torch.equal(left[name], right[name]), f"{file}: {name}"
+    left, right = (json.loads((folder / "checkpoint-12/trainer_state.json").read_text()) for folder in (first, second))
+    left.pop("seconds"), right.pop("seconds")
+    assert left == right
+
+
+def options(workers: int, **more) -> dict:
+    return {"sections": {**SECTIONS, "data": {"num_workers": workers}}, "dropout": 0.2, "evaluate": True, **more}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kill_at_a_random_moment_and_resume_is_bitwise_equal(tmp_path, run_toy, workers):
+    assert run_toy(tmp_path / "whole", **options(workers)).returncode == 0
+    step = random.Random().randint(4, 11)  # any moment must do
+    killed = run_toy(tmp_path / "killed", **options(workers, kill={"after": step}))
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "killed/model.safetensors").exists()
+    resumed = run_toy(tmp_path / "killed", **options(workers, resume="latest"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"step {4 * (step // 4) if step % 4 else step - 4} of 12" in resumed.stdout
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("file", [1, 2, 4])
+def test_kill_during_a_save_leaves_the_previous_checkpoint(tmp_path, run_toy, file):
+    assert run_toy(tmp_path / "whole", **options(0)).returncode == 0
+    killed = run_toy(tmp_path / "killed", **options(0, kill={"in_save": 2, "file": file}))
+    assert killed.returncode == -9, killed.stderr
+    assert (tmp_path / "killed/checkpoint-8.partial").is_dir() and not (tmp_path / "killed/checkpoint-8").exists()
+    resumed = run_toy(tmp_path / "killed", **options(0, resume="latest"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert "step 4 of 12" in resumed.stdout
+    assert not list((tmp_path / "killed").glob("*.partial"))
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_two_processes_killed_and_resumed(tmp_path, run_toy):
+    assert run_toy(tmp_path / "whole", processes=2, **options(0)).returncode == 0
+    killed = run_toy(tmp_path / "killed", processes=2, **options(0, kill={"after": 6}))
+    assert killed.returncode != 0 and not (tmp_path / "killed/model.safetensors").exists()
+    resumed = run_toy(tmp_path / "killed", processes=2, **options(0, resume="latest"))
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")

@@ -1,0 +1,71 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""A segmentation model of a few hundred weights and data with uneven numbers of targets, for the tests of the loop."""
+
+import random
+
+import numpy as np
+import torch
+from torch import nn
+
+from hfseg.training import TrainingArguments
+
+
+class ToyDataset(torch.utils.data.Dataset):
+    """Random 8x8 pictures; each has its own number of labelled pixels; augmented from all three generators."""
+
+    def __init__(self, length: int = 13, noise: bool = True) -> None:
+        self.length, self.noise = length, noise
+
+    def __len__(self) -> int:
+        return self.length
+
+    def sample_id(self, index: int) -> str:
+        return f"picture-{index}"
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(index)
+        pixel_values = torch.randn(3, 8, 8, generator=generator)
+        labels = (pixel_values.sum(0) > 0).long()
+        labels[torch.rand(8, 8, generator=generator) < index / self.length] = 255
+        if self.noise:
+            pixel_values = pixel_values + 0.1 * torch.randn(3, 8, 8) + random.random() + float(np.random.rand())
+        return {"pixel_values": pixel_values, "labels": labels}
+
+
+def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Stacks samples; a random brightness per sample stands for augmentation in the collator."""
+    pixel_values = torch.stack([sample["pixel_values"] * (0.5 + random.random()) for sample in samples])
+    return {"pixel_values": pixel_values, "labels": torch.stack([sample["labels"] for sample in samples])}
+
+
+class ToyModel(nn.Module):
+    """Two convolutions with dropout; `normalized` takes part in the contract of `hfseg.training.normalization`."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 8)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def loss_normalizer(self, batch):
+        return (batch["labels"] != 255).sum().float()
+
+    def forward(self, pixel_values, labels=None, loss_normalizer=None):
+        logits = self.head(self.dropout(self.norm(self.backbone(pixel_values)).relu()))
+        total = nn.functional.cross_entropy(logits, labels, ignore_index=255, reduction="sum")
+        loss = total / (loss_normalizer if loss_normalizer is not None else (labels != 255).sum())
+        return {"loss": loss, "logits": logits, "loss_dict": {"cross_entropy": loss}}
+
+
+def toy_arguments(**sections) -> TrainingArguments:
+    """Arguments of a short run; keyword `run={...}` and so on change single keys."""
+    recipe = {
+        "data": {"batch_size": 2},
+        "optimizer": {"learning_rate": 0.01, "clip_norm": 1.0},
+        "schedule": {"name": "cosine", "warmup_steps": 3},
+        "run": {"max_steps": 12, "seed": 5, "save_every": 4, "log_every": 100},
+    }
+    for name, values in sections.items():
+        recipe.setdefault(name, {}).update(values)
+    return TrainingArguments.from_dict(recipe)
