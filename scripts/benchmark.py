@@ -1,0 +1,9 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Counts parameters and FLOPs and measures speed; see `hfseg benchmark --help`."""
+
+import sys
+
+from hfseg.commands.benchmark import main
+
+if __name__ == "__main__":
+    sys.exit(main())
