@@ -2,14 +2,14 @@
 """Computational cost of the published models, counted as the paper's tables count, and as our forward executes.
 
 The convention is that of fvcore's default handles, which detectron2's tools use: one multiply-add is one FLOP;
-convolutions, linear layers and matrix products count, layer and group normalisation count 5, batch normalisation at fixed
-statistics 2 and bilinear resizing 4 per output element. Not counted: deformable sampling (an opaque operator), the fused
-product of queries and keys in masked attention, softmax, element-wise operations, pooling.
+convolutions, linear layers and matrix products count, layer and group normalisation count 5, batch normalisation at
+fixed statistics 2 and bilinear resizing 4 per element. Not counted: deformable sampling (an opaque operator), the product
+of queries and keys in masked attention (fused with the mask), softmax, element-wise operations, pooling.
 
 Two figures come out of one run on the meta device, which computes shapes only:
 
 - *published architecture*: what the authors' code is counted at. Where our forward reaches the same numbers with less
-  work, the authors' work is added analytically, and ours taken out (`published_masks`). The total includes
+  work, the authors' work is added analytically and ours taken out (`published_masks`). The total includes
   post-processing: masks resized to the padded input, cropped, resized to the picture, and summed to a semantic map.
 - *executed*: what our forward runs, with both products of every attention, without post-processing. Deformable sampling
   is given on its own (`sampling_flops`).
@@ -38,9 +38,9 @@ NOTES = [
     "GFLOPs, one multiply-add = one FLOP, convention of fvcore's default handles; see hfseg.commands.benchmark.flops.",
     "total: published architecture with post-processing, at the padded width given (height 800, Cityscapes 1024). Ten "
     "full-size masks per image and their resizing are added analytically where our forward makes one.",
-    "counted: the authors' code under fvcore. paper: as printed; COCO's totals are means over images, met at width 1129.",
-    "encoder: the whole pixel decoder but its upsampling ('Tx. Enc.'), at the width of the image behind the printed figure.",
-    "executed: our forward, all of its products, without post-processing and without deformable sampling (its own column).",
+    "counted: the authors' code under fvcore. paper: as printed; COCO's totals are means over images, met at one width.",
+    "encoder: the whole pixel decoder but its upsampling ('Tx. Enc.'), at the width of the image behind the paper's.",
+    "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
     "Lite-M2F: the paper prints no settings; here Lite-DETR's scheme with 3 blocks of 2 + 1 layers.",
 ]
 
@@ -162,8 +162,11 @@ def level_lengths(height: int, width: int) -> list[int]:
 
 
 def published_masks(config, height: int, width: int) -> int:
-    """Counts masks as the authors' decoder makes them: at full size before the first and after every layer, each but the
-    last resized to the level that the next layer attends. Ours resizes the pixel embedding once per level instead."""
+    """Counts masks as the authors' decoder makes them.
+
+    At full size before the first and after every layer, each but the last resized to the level that the next layer
+    attends. Ours resizes the pixel embedding once per level instead.
+    """
     lengths = level_lengths(height, width)
     pixels = math.ceil(height / 4) * math.ceil(width / 4)
     products = (config.decoder_layers + 1) * config.num_queries * pixels * config.mask_feature_size
@@ -171,7 +174,7 @@ def published_masks(config, height: int, width: int) -> int:
 
 
 def post_processing(config, height: int, width: int, output_size: tuple[int, int]) -> int:
-    """Counts what the authors' evaluation adds: two bilinear resizes of all masks and the sum over queries per class."""
+    """Counts what the authors' evaluation adds: two resizes of all masks and the sum over queries per class."""
     out_pixels = math.prod(output_size)
     return config.num_queries * (4 * height * width + 4 * out_pixels + config.num_labels * out_pixels)
 
@@ -236,7 +239,7 @@ def deviation(ours: float, reference: float | None) -> float | None:
 
 
 def cost_row(published: PublishedCost) -> dict:
-    """Counts one model at every size of its table; deviations compare with the authors' code counted at the same size."""
+    """Counts one model at every size of its table; deviations compare with the authors' code at the same size."""
     variant = published.variant
     model = build_on_meta(variant)
     widths = (1088, 1216, 1344) if variant.dataset == "coco" else (2048,)

@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Published sizes and costs of the zoo's architectures, as data, and the configurations they belong to.
 
-PRO-SCALE (arXiv 2404.14657): Tables 1, 2, 7, T4 and Figure 7. Parameters and GFLOPs count what the paper's tables count.
-The paper averages COCO's totals over images of different sizes and takes the encoder's figure from one of them, so that
-each figure is also given as the authors' code counts it at stated sizes ("counted").
+PRO-SCALE (arXiv 2404.14657): Tables 1, 2, 7, T4 and Figure 7. The paper averages COCO's totals over images of different
+sizes and takes the encoder's figure from one of them; each figure is therefore also given as the authors' code counts
+it at stated sizes ("counted").
 """
 
 from dataclasses import dataclass
@@ -39,6 +39,7 @@ BACKBONES = {
     "R50": resnet([3, 4, 6, 3]),
     "R101": resnet([3, 4, 23, 3]),
 }
+ENCODER_NAMES = {"full": "M2F", "lite": "Lite-M2F"}
 NUM_CLASSES = {"coco": 133, "cityscapes": 19}
 
 
@@ -59,7 +60,7 @@ class Variant:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"{self.backbone} { {'full': 'M2F', 'lite': 'Lite-M2F'}.get(self.encoder, self.encoder) }".strip()
+        return f"{self.backbone} {ENCODER_NAMES.get(self.encoder, self.encoder)}"
 
     def config(self) -> ProScaleConfig:
         """Builds the configuration."""

@@ -14,20 +14,14 @@ import torch
 
 
 def format_cell(value: object) -> str:
-    """Formats one cell: four significant digits or two decimals, a dash for nothing."""
+    """Formats one cell: floats with three decimals (two from 100 on), tiny ones in scientific notation, a dash for None."""
     if value is None:
         return "-"
-    if isinstance(value, bool) or not isinstance(value, float):
+    if not isinstance(value, float):
         return str(value)
-    if value == 0:
-        return "0"
-    return (
-        f"{value:.2e}"
-        if abs(value) < 1e-3 or abs(value) >= 1e6
-        else f"{value:.3f}"
-        if abs(value) < 100
-        else f"{value:.2f}"
-    )
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.2f}"
 
 
 def format_table(rows: list[dict]) -> str:

@@ -8,6 +8,7 @@ architectures share them (`from_mask2former`), with deformable offsets spread by
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -99,7 +100,7 @@ def measure_memory(function: Callable[[], Any], settings: SpeedOptions) -> float
     """Measures the peak of tensor memory during one call above what was held before, in MiB.
 
     On CUDA the caching allocator knows. On a CPU the profiler records every allocation of torch's allocator, so that the
-    number repeats exactly; what libraries take beside it is not seen.
+    number hardly depends on the run; what libraries take beside it is not seen.
     """
     if settings.place.type == "cuda":
         torch.cuda.synchronize(settings.place)
@@ -262,7 +263,7 @@ def precision(settings: SpeedOptions) -> AbstractContextManager:
 def live_outputs(
     num_live: int, num_queries: int, num_labels: int, size: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Makes outputs of a confident model: smooth blobs spread over the image, `num_live` queries of them certain.
+    """Makes outputs of a confident model: one blob per cell of a grid, `num_live` queries of them certain.
 
     Shape:
         Output: class logits `(1, Q, K + 1)` and mask logits `(1, Q, h, w)`.
@@ -270,14 +271,17 @@ def live_outputs(
     generator = torch.Generator().manual_seed(SEED)
     classes = torch.zeros(1, num_queries, num_labels + 1)
     classes[0, :, -1] = 12.0
-    labels = torch.randint(num_labels, (num_live,), generator=generator)
-    classes[0, torch.arange(num_live), labels] = 12.0 + 12.0 * torch.rand(num_live, generator=generator).clamp(min=0.5)
-    centres = torch.rand(num_queries, 2, 1, 1, generator=generator)
-    radii = 0.02 + 0.15 * torch.rand(num_queries, 1, 1, generator=generator)
+    live = torch.randperm(num_queries, generator=generator)[:num_live]
+    classes[0, live, torch.randint(num_labels, (num_live,), generator=generator)] = 24.0
+    cells = math.ceil(num_queries**0.5)
+    index = torch.arange(num_queries)
+    centres = (torch.stack((index // cells, index % cells), 1) + 0.5) / cells  # (Q, 2)
+    centres = (centres + (torch.rand(num_queries, 2, generator=generator) - 0.5) / (2 * cells))[:, :, None, None]
+    radii = (0.4 + 0.3 * torch.rand(num_queries, 1, 1, generator=generator)) / cells
     y = torch.linspace(0, 1, size[0])[:, None]
     x = torch.linspace(0, 1, size[1])[None, :]
     distance = ((y - centres[:, 0]) ** 2 + (x - centres[:, 1]) ** 2).sqrt()  # (Q, h, w)
-    ripple = 0.3 * torch.sin(40 * x + 6 * centres[:, 0]) * torch.cos(30 * y)
+    ripple = torch.sin(40 * x + 6 * centres[:, 0]) * torch.cos(30 * y)
     return classes, (8 * (1 - distance / radii) + ripple).clamp(-12, 12)[None]
 
 
@@ -299,7 +303,9 @@ def postprocess_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], li
     rows = []
     for num_live in (100, 20, 0):
         class_logits, masks = (t.to(settings.place) for t in live_outputs(num_live, 100, NUM_CLASSES["coco"], quarter))
-        our_outputs = ProScaleForUniversalSegmentationOutput(class_queries_logits=class_logits, masks_queries_logits=masks)
+        our_outputs = ProScaleForUniversalSegmentationOutput(
+            class_queries_logits=class_logits, masks_queries_logits=masks
+        )
         peer_outputs = Mask2FormerForUniversalSegmentationOutput(
             class_queries_logits=class_logits, masks_queries_logits=masks
         )
