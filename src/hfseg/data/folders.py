@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
-from .images import open_image, read_image, read_map, read_rgb_ids
+from ..images import open_image
+from .images import read_image, read_map, read_rgb_ids
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 
 __all__ = ["IMAGE_SUFFIXES", "FolderDataset", "list_splits", "load_folder"]

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Parameters, FLOPs and speed of the models, beside published figures and beside transformers' own models."""
+"""Parameters, FLOPs, speed and learning of the models, beside published figures and beside transformers' own models."""
 
 import argparse
 import sys
@@ -45,6 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass"
     )
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
+
+    learn = add("learn", "Training from scratch, both sides with the same data, updates and seed.")
+    learn.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
+    learn.add_argument("--data", metavar="FOLDER", help="pictures and labels instead of the embedded shapes")
+    learn.add_argument("--minutes", type=float, help="training time of our side; the other does as many updates")
+    learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser
 
 
@@ -80,6 +86,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .flops import NOTES, cost_tables
 
         return cost_tables(), NOTES, "cpu"
+    if options.what == "learn":
+        from .learning import learning_table
+
+        return (*learning_table(options.data, options.minutes, options.overrides), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     settings = SpeedOptions.from_namespace(options)
