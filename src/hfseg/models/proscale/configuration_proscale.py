@@ -97,7 +97,8 @@ class ProScaleConfig(PreTrainedConfig):
             Standard deviation of layers that have no rule of their own.
 
     Raises:
-        ValueError: For values outside the lists above, or stages that are not three non-negative counts.
+        StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for values outside the lists
+            above, wrong types, or stages that are not three non-negative counts.
 
     Example:
 
