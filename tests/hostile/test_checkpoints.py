@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import read_case
 from safetensors.torch import save_file
 
+from golden import read_case
 from hfseg.commands.convert import main
 from hfseg.models.checkpoints import read_state_dict
 

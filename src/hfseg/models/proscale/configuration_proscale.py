@@ -58,7 +58,7 @@ class ProScaleConfig(PreTrainedConfig):
             `"raw"` reinterprets the token-major memory of s2 as a channel-major map, as the authors' code does and the
             released weights need. `"spatial"` transposes, so that a token is gated by s2 at its own place.
         trc_residual (`bool`, defaults to `False`):
-            Adds the recalibrated stage input after every layer of the first two stages.
+            Adds the recalibrated tokens, as they entered, after every layer of the first two stages.
         lpe (`str`, *optional*):
             Light pixel embedding: 3x3 `"max"` (published) or `"average"` pooling, or Mask2Former's 3x3 `"conv"`.
             Defaults to `"max"` for the progressive encoder, else `"conv"`.

@@ -300,8 +300,8 @@ def convert(
     if info["mismatched_keys"]:
         shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
         raise ValueError(
-            f"The tensors do not fit the configuration derived for PRO-SCALE: {'; '.join(shapes[:20])}. Hyperparameters "
-            "that differ from the published ones are given with --config."
+            f"The tensors do not fit the configuration derived for PRO-SCALE: {'; '.join(shapes[:20])}. "
+            "Hyperparameters that differ from the published ones are given with --config."
         )
     check_keys(info["missing_keys"], info["unexpected_keys"], "PRO-SCALE")
     return model
