@@ -50,7 +50,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise ValueError(
             f"{path} could not be read as plain tensors, and nothing else in a checkpoint is ever executed here. If "
             "the file is trustworthy, load it in a sandbox and save its state dict as safetensors. Reason: "
-            f"{str(error).splitlines()[0]}"
+            f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         ) from error
     while isinstance(content, dict) and not any(isinstance(value, torch.Tensor) for value in content.values()):
         inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), dict)), None)

@@ -1,12 +1,21 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """PRO-SCALE: the common contract, the authors' numbers, equivalence with Mask2Former, variants and backbones."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-from contract import ModelContract
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForUniversalSegmentation, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
+from contract import ModelContract, assert_same, peaked
+from golden import Case, read_case
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleModel
+from hfseg.commands.convert import main as convert_command
+from hfseg.models.proscale.convert_proscale import convert_state_dict
+from hfseg.models.proscale.modeling_proscale import ProScalePixelDecoder, ProScaleTokenRecalibration
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 SWIN = {
@@ -84,3 +93,369 @@ class TestProScaleForUniversalSegmentation(TestProScaleModel):
             "class_queries_logits": (batch_size, 10, 6),
             "masks_queries_logits": (batch_size, 10, *quarter),
         }
+
+
+# The authors' numbers, through the public route: convert command, folder, Auto class.
+
+
+def converted(case: Case, folder: Path) -> ProScaleForUniversalSegmentation:
+    """Converts a case's weights with the command and loads the folder."""
+    checkpoint, output = folder / "official.safetensors", folder / "converted"
+    save_file(case.weights, checkpoint)
+    arguments = ["--architecture", "proscale", "--checkpoint", str(checkpoint), "--config", str(case.config_file)]
+    assert convert_command([*arguments, "--output_dir", str(output)]) == 0
+    model, info = AutoModelForUniversalSegmentation.from_pretrained(output, output_loading_info=True)
+    assert type(model) is ProScaleForUniversalSegmentation
+    assert not (info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"])
+    return model
+
+
+def tap(module: torch.nn.Module, found: dict[str, Any], name: str) -> None:
+    """Keeps every output of a module, in order."""
+    module.register_forward_hook(lambda _, inputs, output: found.setdefault(name, []).append(output))
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, rtol: float = 0.0, atol: float = 1e-4) -> None:
+    torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
+
+
+def test_golden_evaluation(tmp_path):
+    case = read_case("proscale/swin_full_eval")
+    model, found = converted(case, tmp_path), {}
+    assert model.config.stuff_class_ids == list(range(6, 11))
+    pixel_decoder = model.model.pixel_decoder
+    tap(model.model.backbone, found, "backbone")
+    tap(pixel_decoder.token_recalibration, found, "trc")
+    for index, module in enumerate(pixel_decoder.layers):
+        tap(module, found, f"encoder_layer_{index}")
+    for index, module in enumerate(pixel_decoder.input_projections):
+        tap(module, found, f"proj_s{4 - index}")
+    with torch.no_grad():
+        outputs = model(case.inputs["pixel_values"], output_auxiliary_logits=True)
+
+    expected = case.outputs
+    taps = {name: values[0] for name, values in found.items() if name not in ("backbone", "trc")}
+    taps |= dict(zip(("trc_s4", "trc_s3"), found["trc"]))
+    taps |= {f"res{index + 2}": features for index, features in enumerate(found["backbone"][0].feature_maps)}
+    taps["mask_features"] = outputs.pixel_embedding
+    assert len(taps) == 4 + 4 + 3 + 2 + 1
+    for name, value in taps.items():
+        close(value, expected[name])
+    close(outputs.class_queries_logits, expected["pred_logits"], 1e-3, 5e-4)
+    close(outputs.masks_queries_logits, expected["pred_masks"], 1e-3, 5e-4)
+    assert len(outputs.auxiliary_logits) == 4
+    for index, level in enumerate(outputs.auxiliary_logits):
+        close(level["class_queries_logits"], expected[f"aux_{index}_pred_logits"], 1e-3, 5e-4)
+        close(level["masks_queries_logits"], expected[f"aux_{index}_pred_masks"], 1e-3, 5e-4)
+    # The same without the auxiliary output, which computes less.
+    with torch.no_grad():
+        close(model(case.inputs["pixel_values"]).masks_queries_logits, expected["pred_masks"], 1e-3, 5e-4)
+
+
+@pytest.mark.parametrize("as_id_maps", [False, True])
+def test_golden_training_loss_and_gradients(tmp_path, as_id_maps):
+    case = read_case("proscale/swin_train_loss")
+    model = converted(case, tmp_path).train()
+    mean = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+    images = [(case.inputs[f"image_{index}"].float() - mean) / std for index in range(2)]
+    pixel_values = torch.stack([F.pad(image, (0, 96 - image.shape[2], 0, 64 - image.shape[1])) for image in images])
+    masks = [case.inputs[f"masks_{index}"] for index in range(2)]  # of the images' own sizes, one smaller than padded
+    if as_id_maps:
+        if any((stack.sum(0) > 1).any() for stack in masks):
+            pytest.skip("the masks of this case overlap: no id map holds them")
+        masks = [(stack * torch.arange(1, len(stack) + 1)[:, None, None]).sum(0) for stack in masks]
+    torch.manual_seed(case.config["loss_seed"])
+    outputs = model(pixel_values, mask_labels=masks, class_labels=[case.inputs[f"labels_{i}"] for i in range(2)])
+    outputs.loss.backward()
+
+    expected = case.outputs
+    assert {f"loss/{name}" for name in outputs.loss_dict} == {name for name in expected if name.startswith("loss/")}
+    for name, value in outputs.loss_dict.items():
+        close(value, expected[f"loss/{name}"], 1e-4, 0.0)
+    close(outputs.loss, expected["loss_total"], 1e-4, 0.0)
+
+    # Gradients, written as if they were weights, get the names that the converter gives.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.grad)
+    model.save_pretrained(tmp_path / "gradients")
+    gradients, compared = load_file(tmp_path / "gradients" / "model.safetensors"), 0
+    for key, weight in case.weights.items():
+        norm = expected.get(f"grad_norm/{key}")
+        if norm is None:
+            continue
+        parts = [gradients[name] for name in convert_state_dict({key: weight})]
+        actual = torch.stack([part.double().norm() for part in parts]).norm().float()
+        close(actual, norm.float(), 2e-3, 1e-5)
+        compared += 1
+    assert compared == sum(name.startswith("grad_norm/") for name in expected)
+
+
+@pytest.mark.parametrize("variant", ["published", "conv_trc", "no_trc", "residual", "conv_mask"])
+def test_golden_pixel_decoder(variant):
+    case = read_case("proscale/pixel_decoder")
+    weights, fields = dict(case.weights), {}
+    if variant == "conv_trc":
+        fields["trc"] = "conv"
+    elif variant == "no_trc":
+        fields["trc"] = "none"
+        weights = {key: value for key, value in weights.items() if "token_excite" not in key}
+    elif variant == "residual":
+        fields["trc_residual"] = True
+    elif variant == "conv_mask":
+        fields["lpe"] = "conv"
+        weights["sem_seg_head.pixel_decoder.layer_1.weight"] = case.inputs["conv_mask_layer_1_weight"]
+    config = tiny_config(
+        encoder_stage_layers=(2, 1, 2),
+        feature_size=64,
+        mask_feature_size=40,
+        encoder_feedforward_dim=128,
+        **fields,
+    )
+    model = ProScalePixelDecoder(config, case.config["in_channels"]).eval()
+    weights = {key.removeprefix("model.pixel_decoder."): value for key, value in convert_state_dict(weights).items()}
+    model.load_state_dict(weights)
+    found: dict[str, Any] = {}
+    for index, module in enumerate(model.layers):
+        tap(module, found, f"encoder_layer_{index}")
+    tap(model.light_pixel_embedding.lateral, found, "lateral")
+    tap(model.light_pixel_embedding.norm, found, "lpe_out")
+    with torch.no_grad():
+        outputs = model(tuple(case.inputs[name] for name in ("res2", "res3", "res4", "res5")))
+    prefix = "" if variant == "published" else f"{variant}/"
+    close(outputs.pixel_embedding, case.outputs[f"{prefix}mask_features"])
+    for index, features in enumerate(outputs.multi_scale_features):
+        close(features, case.outputs[f"{prefix}multi_scale_{index}"])
+    if variant == "published":
+        found["lpe_out"][0] = found["lpe_out"][0].relu()
+        for name, (value,) in found.items():
+            close(value, case.outputs[name])
+
+
+# Equivalence with transformers' Mask2Former.
+
+
+def mask2former(**fields: Any) -> Mask2FormerForUniversalSegmentation:
+    """Builds a tiny Mask2Former with peaked weights."""
+    sizes = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 48}
+    sizes |= {"dim_feedforward": 48, "num_attention_heads": 4, "num_queries": 10, "train_num_points": 64}
+    config = Mask2FormerConfig(
+        backbone_config=SWIN, encoder_layers=2, decoder_layers=4, num_labels=5, dropout=0.0, **{**sizes, **fields}
+    )
+    torch.manual_seed(0)
+    return peaked(Mask2FormerForUniversalSegmentation(config)).eval()
+
+
+def universal_labels() -> dict[str, list[torch.Tensor]]:
+    """Builds binary masks of `contract`'s usual size."""
+    contract = TestProScaleForUniversalSegmentation()
+    labels = contract.labels(2, *contract.size)
+    labels["mask_labels"] = [torch.stack([ids == 1, ids == 2]).float() for ids in labels["mask_labels"]]
+    return labels
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_full_encoder_is_mask2former(training):
+    theirs = mask2former()
+    ours = ProScaleForUniversalSegmentation.from_mask2former(theirs, encoder="full").eval()
+    inputs = TestProScaleForUniversalSegmentation().inputs(2, 64, 96)
+    # Their encoder clamps in training mode only; their loss needs no mode.
+    theirs.train(training), ours.train(training)
+    with torch.set_grad_enabled(training):
+        torch.manual_seed(5)
+        expected = theirs(**inputs, **universal_labels(), output_auxiliary_logits=True)
+        torch.manual_seed(5)
+        actual = ours(**inputs, **universal_labels(), output_auxiliary_logits=True)
+    close(actual.class_queries_logits, expected.class_queries_logits, 1e-3, 1e-4)
+    close(actual.masks_queries_logits, expected.masks_queries_logits, 1e-3, 5e-4)
+    for mine, other in zip(actual.auxiliary_logits, expected.auxiliary_logits[: len(actual.auxiliary_logits)]):
+        close(mine["masks_queries_logits"], other["masks_queries_logits"], 1e-3, 5e-4)
+    close(actual.loss, expected.loss.squeeze(), 1e-4, 0.0)
+    if training:
+        actual.loss.backward()
+        expected.loss.backward()
+        mine, other = ours.class_predictor.weight.grad, theirs.class_predictor.weight.grad
+        close(mine, other, 1e-3, 1e-4 * other.abs().max().item())
+        mine = ours.model.pixel_decoder.level_embed.grad
+        other = theirs.model.pixel_level_module.decoder.level_embed.grad
+        close(mine, other, 1e-3, 1e-3 * other.abs().max().item())
+
+
+def test_progressive_encoder_with_all_layers_last_is_mask2former():
+    theirs = mask2former()
+    fields = {"encoder_stage_layers": (0, 0, 2), "trc": "none", "lpe": "conv"}
+    ours = ProScaleForUniversalSegmentation.from_mask2former(theirs, **fields).eval()
+    inputs = TestProScaleForUniversalSegmentation().inputs(2, 64, 96)
+    with torch.no_grad():
+        close(ours(**inputs).masks_queries_logits, theirs(**inputs).masks_queries_logits, 1e-3, 5e-4)
+
+
+def test_warm_start_keeps_what_fits(tmp_path):
+    theirs = mask2former()
+    theirs.save_pretrained(tmp_path)
+    ours = ProScaleForUniversalSegmentation.from_mask2former(tmp_path, encoder_stage_layers=(1, 1, 1), num_labels=3)
+    assert ours.config.num_labels == 3 and ours.class_predictor.out_features == 4
+    layer, source = ours.model.pixel_decoder.layers[0], theirs.model.pixel_level_module.decoder.encoder.layers[0]
+    assert torch.equal(layer.fc1.weight, source.fc1.weight)
+    # One attended level: of the rows (heads, levels, points) those of the first level.
+    rows = source.self_attn.attention_weights.weight.view(4, 3, 4, -1)[:, 0].flatten(0, 1)
+    assert torch.equal(layer.self_attn.attention_weights.weight, rows)
+    rows = source.self_attn.sampling_offsets.bias.view(4, 3, 4, 2)[:, 0].flatten()
+    assert torch.equal(layer.self_attn.sampling_offsets.bias, rows)
+    gate = ours.model.pixel_decoder.token_recalibration.projection.weight
+    assert gate.std() > 0
+
+
+# Variants.
+
+
+def forward(config: ProScaleConfig, height: int = 64, width: int = 96) -> torch.Tensor:
+    """Computes mask logits of a seeded model."""
+    torch.manual_seed(0)
+    model = ProScaleForUniversalSegmentation(config).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        return model(torch.randn(1, 3, height, width, generator=generator)).masks_queries_logits
+
+
+def test_spatial_recalibration_sees_its_own_place():
+    """A change of s2 at one place changes the gate there only; in the raw layout it does not."""
+    torch.manual_seed(0)
+    tokens, source = torch.randn(1, 4 * 6, 32), torch.randn(1, 8 * 12, 32)
+    changed = source.view(1, 8, 12, 32).clone()
+    changed[:, 2:4, 4:6] += 5.0  # the block under token (1, 2)
+    changed = changed.view(1, -1, 32)
+    touched = {}
+    for layout in ("spatial", "raw"):
+        for variant in ("linear", "conv"):
+            gate = ProScaleTokenRecalibration(tiny_config(trc=variant, trc_layout=layout, trc_temperature=1.0))
+            with torch.no_grad():
+                before = gate(tokens, (4, 6), source, (8, 12))
+                after = gate(tokens, (4, 6), changed, (8, 12))
+            touched[layout, variant] = (before != after).any(-1)[0].nonzero().flatten().tolist()
+    assert touched["spatial", "linear"] == touched["spatial", "conv"] == [1 * 6 + 2]
+    assert touched["raw", "linear"] != [8] and touched["raw", "conv"] != [8]
+
+
+def test_spatial_linear_and_conv_recalibration_agree():
+    torch.manual_seed(0)
+    tokens, source = torch.randn(2, 4 * 6, 32), torch.randn(2, 8 * 12, 32)
+    linear, conv = (ProScaleTokenRecalibration(tiny_config(trc=v, trc_layout="spatial")) for v in ("linear", "conv"))
+    conv.load_state_dict(linear.state_dict())
+    assert_same(conv(tokens, (4, 6), source, (8, 12)), linear(tokens, (4, 6), source, (8, 12)), 1e-5, 1e-5)
+
+
+def test_pooling_of_the_light_pixel_embedding():
+    outputs = [forward(tiny_config(lpe=lpe)) for lpe in ("max", "average", "conv")]
+    assert all(torch.isfinite(output).all() for output in outputs)
+    assert not torch.allclose(outputs[0], outputs[1])
+    # On a constant map both poolings are the identity away from the border, where the average sees zeros.
+    average = ProScaleModel(tiny_config(lpe="average")).pixel_decoder.light_pixel_embedding.mix
+    torch.testing.assert_close(average(torch.ones(1, 1, 5, 5))[0, 0, 1:-1, 1:-1], torch.ones(3, 3))
+
+
+def test_lite_encoder_updates_the_finest_scale_once_per_block():
+    config = tiny_config(encoder="lite", encoder_layers=2, encoder_blocks=2)
+    torch.manual_seed(0)
+    model = ProScaleModel(config).eval()
+    found: dict[str, Any] = {}
+    for index, layer in enumerate(model.pixel_decoder.layers):
+        tap(layer, found, str(index))
+    with torch.no_grad():
+        assert torch.isfinite(model(torch.randn(1, 3, 64, 96)).masks_queries_logits).all()
+    coarse, fine = 2 * 3 + 4 * 6, 8 * 12
+    assert [found[str(index)][0].shape[1] for index in range(4)] == [coarse, fine, coarse, fine]
+
+
+@pytest.mark.parametrize("stages", [(0, 1, 1), (1, 0, 0), (0, 0, 1), (2, 0, 1), (1, 1, 0)])
+def test_empty_stages(stages):
+    assert torch.isfinite(forward(tiny_config(encoder_stage_layers=stages))).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (8, 300), (1, 1)])
+def test_any_size(size):
+    # Two channels per normalisation group: torch refuses to normalise a single value.
+    assert torch.isfinite(forward(tiny_config(feature_size=64), *size)).all()
+
+
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 16,
+    "hidden_sizes": [16, 32, 64, 128],
+    "depths": [1, 1, 2, 1],
+    "layer_type": "bottleneck",
+    "out_features": STAGES,
+}
+TIMM_MVIT = {"model_type": "timm_backbone", "backbone": "mvitv2_tiny", "out_indices": [0, 1, 2, 3]}
+TIMM_RESNET = {"model_type": "timm_backbone", "backbone": "resnet101", "out_indices": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels"),
+    [
+        (RESNET, [16, 32, 64, 128]),
+        (TIMM_MVIT, [96, 192, 384, 768]),
+        (TIMM_RESNET, [256, 512, 1024, 2048]),
+    ],
+    ids=["resnet", "timm-mvitv2-tiny", "timm-resnet101"],
+)
+def test_other_backbones(tmp_path, backbone, channels):
+    if backbone["model_type"] == "timm_backbone":
+        pytest.importorskip("timm")
+        backbone = {**backbone, "use_pretrained_backbone": False}
+    torch.manual_seed(0)
+    model = ProScaleForUniversalSegmentation(tiny_config(backbone_config=backbone)).eval()
+    assert list(model.model.backbone.channels) == channels
+    inputs = {"pixel_values": torch.randn(1, 3, 64, 96)}
+    model.save_pretrained(tmp_path)
+    again = AutoModelForUniversalSegmentation.from_pretrained(tmp_path)
+    with torch.no_grad():
+        expected = model(**inputs)
+        assert_same(again(**inputs), expected)
+    assert expected.masks_queries_logits.shape == (1, 10, 16, 24)
+
+
+def test_frozen_batch_normalisation():
+    torch.manual_seed(0)
+    model = ProScaleForUniversalSegmentation(tiny_config(backbone_config=RESNET, freeze_batch_norm=True)).train()
+    frozen = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert frozen and not any(m.training or m.weight.requires_grad or m.bias.requires_grad for m in frozen)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    contract = TestProScaleForUniversalSegmentation()
+    loss = model(**contract.inputs(2, 64, 96), **contract.labels(2, 64, 96)).loss
+    loss.backward()
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    free = ProScaleForUniversalSegmentation(tiny_config(backbone_config=RESNET)).train()
+    assert all(m.training and m.weight.requires_grad for m in free.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"),
+    [(None, 48_820_225), ("resnet", 45_368_839)],
+    ids=["swin-tiny", "resnet-50"],
+)
+def test_parameters_of_the_published_models(backbone, parameters):
+    """Counts of the authors' models for COCO, in which frozen batch normalisation owns no parameter."""
+    fields: dict[str, Any] = {"num_labels": 133}
+    if backbone is not None:
+        fields |= {"backbone_config": {"model_type": backbone, "out_features": STAGES}, "freeze_batch_norm": True}
+    with torch.device("meta"):
+        model = ProScaleForUniversalSegmentation(ProScaleConfig(**fields))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == parameters
+
+
+def test_targets_that_do_not_fit():
+    model, contract = ProScaleForUniversalSegmentation(tiny_config()), TestProScaleForUniversalSegmentation()
+    inputs, labels = contract.inputs(2, 64, 96), contract.labels(2, 64, 96)
+    with pytest.raises(ValueError, match="belong together"):
+        model(**inputs, mask_labels=labels["mask_labels"])
+    with pytest.raises(ValueError, match=r"1 mask_labels and 2 class_labels for a batch of 2"):
+        model(**inputs, mask_labels=labels["mask_labels"][:1], class_labels=labels["class_labels"])
+    with pytest.raises(ValueError, match=r"class_labels\[1\] has values from 1 to 5; legal are 0\.\.4"):
+        model(**inputs, mask_labels=labels["mask_labels"], class_labels=[torch.tensor([1, 4]), torch.tensor([1, 5])])
+    with pytest.raises(ValueError, match=r"3 masks but 2 class labels"):
+        model(**inputs, mask_labels=[torch.zeros(3, 64, 96)] * 2, class_labels=labels["class_labels"])
+    with pytest.raises(ValueError, match="segment ids must be integers"):
+        model(**inputs, mask_labels=[torch.zeros(64, 96)] * 2, class_labels=labels["class_labels"])

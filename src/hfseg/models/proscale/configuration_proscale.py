@@ -58,7 +58,7 @@ class ProScaleConfig(PreTrainedConfig):
             `"raw"` reinterprets the token-major memory of s2 as a channel-major map, as the authors' code does and the
             released weights need. `"spatial"` transposes, so that a token is gated by s2 at its own place.
         trc_residual (`bool`, defaults to `False`):
-            Adds the recalibrated stage input after every layer of the first two stages.
+            Adds the recalibrated tokens, as they entered, after every layer of the first two stages.
         lpe (`str`, *optional*):
             Light pixel embedding: 3x3 `"max"` (published) or `"average"` pooling, or Mask2Former's 3x3 `"conv"`.
             Defaults to `"max"` for the progressive encoder, else `"conv"`.
@@ -97,7 +97,8 @@ class ProScaleConfig(PreTrainedConfig):
             Standard deviation of layers that have no rule of their own.
 
     Raises:
-        ValueError: For values outside the lists above, or stages that are not three non-negative counts.
+        StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for values outside the lists
+            above, wrong types, or stages that are not three non-negative counts.
 
     Example:
 

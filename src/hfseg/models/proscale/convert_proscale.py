@@ -290,12 +290,19 @@ def convert(
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
     """
     config = convert_config(state_dict, original)
-    try:
-        model, info = ProScaleForUniversalSegmentation.from_pretrained(
-            None, config=config, state_dict=convert_state_dict(state_dict), output_loading_info=True
+    model, info = ProScaleForUniversalSegmentation.from_pretrained(
+        None,
+        config=config,
+        state_dict=convert_state_dict(state_dict),
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # collected, and an error below
+    )
+    if info["mismatched_keys"]:
+        shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
+        raise ValueError(
+            f"The tensors do not fit the configuration derived for PRO-SCALE: {'; '.join(shapes[:20])}. "
+            "Hyperparameters that differ from the published ones are given with --config."
         )
-    except RuntimeError as error:  # shapes
-        raise ValueError(f"The tensors do not fit the configuration derived for PRO-SCALE: {error}") from error
     check_keys(info["missing_keys"], info["unexpected_keys"], "PRO-SCALE")
     return model
 

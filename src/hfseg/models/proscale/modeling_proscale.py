@@ -405,14 +405,15 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
             starts.append(starts[-1] + height * width)
         source, source_shape = levels[-1], shapes[-1]
 
-        tokens, growing, stage_input, updated = levels[0][:, :0], 0, None, None
+        tokens, growing, entered, updated = levels[0], 0, levels[0], None
         for layer, (start, stop, attended) in zip(self.layers, config.layer_plan):
             while growing < attended:  # a scale enters, recalibrated unless it is the finest
                 level = levels[growing]
                 if self.token_recalibration is not None and growing < 2:
                     level = self.token_recalibration(level, shapes[growing], source, source_shape)
                 tokens = torch.cat((tokens, level), dim=1) if growing else level
-                stage_input = tokens
+                if config.trc_residual:
+                    entered = torch.cat((entered, level), dim=1) if growing else level
                 growing += 1
             if updated != (start, stop):
                 updated = (start, stop)
@@ -425,7 +426,7 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
                 part = layer(tokens[:, first:last], tokens, positions, references, shapes[:attended])
                 tokens = torch.cat((tokens[:, :first], part, tokens[:, last:]), dim=1)
             if config.trc_residual and attended < 3:
-                tokens = tokens + stage_input
+                tokens = tokens + entered
         return torch.cat((tokens, *levels[growing:]), dim=1) if growing < 3 else tokens
 
 
