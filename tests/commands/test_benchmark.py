@@ -170,7 +170,7 @@ def test_every_side_runs_in_every_round_in_turns():
 
 
 def test_postprocess_agrees_with_the_plain_rule():
-    tables, notes = speed.postprocess_table(
+    tables, _ = speed.postprocess_table(
         speed.SpeedOptions(size=(64, 96), output_size=(48, 80), rounds=1, warmup=0, threads=None)
     )
     (rows,) = tables.values()
