@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """The table of architectures, and the only place that registers them.
 
-A new architecture is one `Architecture` row. `import hfseg` registers every row with transformers' Auto classes and with
-`pipeline()`.
+A new architecture is one `Architecture` row. `import hfseg` registers every row with transformers' Auto classes and
+with `pipeline()`.
 """
 
 import importlib

@@ -2,6 +2,8 @@
 """Safe loading of local picture files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
 
 import os
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ __all__ = ["DEFAULT_MAX_PIXELS", "check_finite", "convert_to_rgb", "load_image",
 
 # Pillow's own limit (a quarter of a gigabyte of RGB), at which Pillow only warns.
 DEFAULT_MAX_PIXELS = 89_478_485
+
+# What Pillow's decoders raise for damaged content.
+_DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -47,6 +52,10 @@ def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = 
         raise ValueError(_too_large(repr(path), None, max_pixels)) from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{path!r} is not a picture in a format that Pillow reads.") from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's own complaint (permissions)
+        raise ValueError(f"Image {path!r} is truncated or damaged: {error}.") from error
     with opened:
         return _finish(opened, repr(path), max_pixels)
 
@@ -67,7 +76,7 @@ def _finish(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise ValueError(f"Image {name} is truncated or damaged: {error}.") from error
     return convert_to_rgb(upright)
 

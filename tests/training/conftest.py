@@ -6,10 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -21,7 +22,14 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Lets every test choose its own mixed precision: accelerate keeps its choice for the process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
 def run_toy() -> Callable[..., subprocess.CompletedProcess]:
     """Runs `run_toy.py` with options; `processes=2` runs it under torchrun on gloo."""
 

@@ -32,6 +32,7 @@ from hfseg.training.checkpointing import CheckpointError
 from hfseg.training.dry_run import dry_run
 from hfseg.training.evaluation import evaluate_loss
 from hfseg.training.loop import NonFiniteLossError, create_accelerator
+from hfseg.training.sampler import SampleError
 
 AUTO_CLASSES = {
     "universal": AutoModelForUniversalSegmentation,
@@ -226,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry of `hfseg train` and `scripts/train.py`; user errors end with one line and exit code 1."""
     try:
         run(parse(argv))
-    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError, SampleError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -5,9 +5,10 @@ Queries attend, layer by layer, to one map of the pyramid after the other, each 
 prediction is positive. Shared by every mask-classification model of the zoo.
 
 Two exact savings against the usual formulation. Bilinear resizing is linear and commutes with the channel product
-between mask embedding and pixel embedding, so the mask that steers the attention is computed from a pixel embedding that
-is resized once per level: no full-resolution mask exists between the layers. And a mask is one boolean map, broadcast
-over the heads. Full-resolution masks are left to the caller, who knows which of them are needed (`mask_logits`).
+between mask embedding and pixel embedding, so the mask that steers the attention is computed from a pixel embedding
+that is resized once per level: no full-resolution mask exists between the layers. And a mask is one boolean map,
+broadcast over the heads. Full-resolution masks are left to the caller, who knows which of them are needed
+(`mask_logits`).
 
 Shape legend: B images, Q queries, C channels of the queries, M channels of the pixel embedding, T tokens of a level.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Matching and loss of mask classification (Mask2Former, CVPR 2022, sections 3.3 and 4; detectron2's PointRend sampling).
+"""Matching and loss of mask classification (Mask2Former, CVPR 2022, sections 3.3 and 4; PointRend sampling).
 
 Every prediction level is matched to the targets on its own. Masks are compared at points only, and three exact rewrites
 keep what is computed close to what is used: the matching costs read the pixel embedding at the points and multiply it
@@ -7,8 +7,8 @@ with the mask embeddings (interpolation commutes with the channel product), so t
 made for matched queries alone; targets are read from id maps without ever becoming float masks. The costs of all levels
 and images travel to the host together, once.
 
-Random points are drawn in the order of the original code (last prediction first; per level the points of each image, then
-candidates, then fresh points), so that one seed gives the same loss there and here.
+Random points are drawn in the order of the original code (last prediction first; per level the points of each image,
+then candidates, then fresh points), so that one seed gives the same loss there and here.
 
 Shape legend: P levels of prediction, B images, Q queries, K classes, M embedding channels, T targets of an image,
 N matched pairs of a batch, S points.
@@ -75,8 +75,8 @@ def check_targets(
     """
     if len(mask_labels) != batch_size or len(class_labels) != batch_size:
         raise ValueError(
-            f"Got {len(mask_labels)} mask_labels and {len(class_labels)} class_labels for a batch of {batch_size} images: "
-            "give one entry of each per image."
+            f"Got {len(mask_labels)} mask_labels and {len(class_labels)} class_labels for a batch of {batch_size} "
+            "images: give one entry of each per image."
         )
     for index, (masks, classes) in enumerate(zip(mask_labels, class_labels)):
         if masks.dim() not in (2, 3):
@@ -151,8 +151,8 @@ def matching_costs(
 ) -> torch.Tensor:
     """Computes the cost of giving each target to each query, for all prediction levels and images.
 
-    Class cost: minus the class probability. Mask cost: mean binary cross-entropy over the points. Dice cost: with 1 added
-    to numerator and denominator.
+    Class cost: minus the class probability. Mask cost: mean binary cross-entropy over the points. Dice cost: with 1
+    added to numerator and denominator.
 
     Shape:
         class_logits: `(P, B, Q, K + 1)`; mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`;
@@ -316,13 +316,13 @@ def mask_classification_loss(
         num_points: Points per mask.
         oversample_ratio: Candidates per point.
         importance_sample_ratio: Share of the points chosen for uncertainty.
-        normalizer: Sum of `count_targets` over all parts of a larger batch, used as given. By default the masks' losses are divided
-            by the mean number of targets per process, the classification loss by the weights of this batch.
+        normalizer: Sum of `count_targets` over all parts of a larger batch, used as given. By default the masks' losses
+            are divided by the mean number of targets per process, the classification loss by the weights of this batch.
         generator: Source of the random points.
 
     Returns:
-        `loss_ce`, `loss_mask`, `loss_dice` of the last level and `..._i` of earlier ones, each a weighted scalar. Without
-        any target the mask terms are zero, with a gradient of zero.
+        `loss_ce`, `loss_mask`, `loss_dice` of the last level and `..._i` of earlier ones, each a weighted scalar.
+        Without any target the mask terms are zero, with a gradient of zero.
 
     Raises:
         ValueError: If the targets do not fit.

@@ -9,8 +9,8 @@ from transformers.models.swin.modeling_swin import SwinBackbone
 def build_backbone(config: PreTrainedConfig) -> nn.Module:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
 
-    `SwinBackbone` normalises its last tokens for a classifier that dense models do not have. That layer would cost time,
-    count as a parameter and, never receiving a gradient, stop distributed training.
+    `SwinBackbone` normalises its last tokens for a classifier that dense models do not have. That layer would cost
+    time, count as a parameter and, never receiving a gradient, stop distributed training.
     """
     backbone = AutoBackbone.from_config(config)
     if isinstance(backbone, SwinBackbone):

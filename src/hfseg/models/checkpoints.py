@@ -41,15 +41,15 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
     if version < SAFE_TORCH:
         raise ValueError(
-            f"Reading the pickle {path} safely needs torch >= {SAFE_TORCH[0]}.{SAFE_TORCH[1]}, this is {torch.__version__}: "
-            "upgrade torch, or convert the file to safetensors elsewhere."
+            f"Reading the pickle {path} safely needs torch >= {SAFE_TORCH[0]}.{SAFE_TORCH[1]}, this is "
+            f"{torch.__version__}: upgrade torch, or convert the file to safetensors elsewhere."
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
-            f"{path} could not be read as plain tensors, and nothing else in a checkpoint is ever executed here. If the "
-            "file is trustworthy, load it in a sandbox and save its state dict as safetensors. Reason: "
+            f"{path} could not be read as plain tensors, and nothing else in a checkpoint is ever executed here. If "
+            "the file is trustworthy, load it in a sandbox and save its state dict as safetensors. Reason: "
             f"{str(error).splitlines()[0]}"
         ) from error
     while isinstance(content, dict) and not any(isinstance(value, torch.Tensor) for value in content.values()):

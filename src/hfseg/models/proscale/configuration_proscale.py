@@ -174,7 +174,7 @@ class ProScaleConfig(PreTrainedConfig):
 
     @property
     def layer_plan(self) -> list[tuple[int, int, int]]:
-        """Lists, layer by layer, `(start, stop, attended)`: levels `start..stop-1` are updated, `0..attended-1` attended.
+        """Lists per layer `(start, stop, attended)`: levels `start..stop-1` are updated, `0..attended-1` attended.
 
         Levels are counted coarse to fine: 0 is s4, 1 is s3, 2 is s2.
         """

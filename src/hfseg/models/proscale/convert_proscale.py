@@ -2,6 +2,7 @@
 """Conversion of PRO-SCALE checkpoints of the authors (detectron2 key names), and warm start from Mask2Former."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,50 +18,92 @@ PIXEL_DECODER, PREDICTOR = "sem_seg_head.pixel_decoder.", "sem_seg_head.predicto
 # Buffers that the model computes, and the class weights of the loss.
 DROPPED = re.compile(r"^criterion\.empty_weight$|attn\.relative_position_index$|^pixel_(mean|std)$")
 
-# Official name -> native name. Backbones get the names that transformers writes to disk.
-RENAMES = [
-    (r"^backbone\.patch_embed\.proj\.", "model.backbone.embeddings.patch_embeddings.projection."),
-    (r"^backbone\.patch_embed\.norm\.", "model.backbone.embeddings.norm."),
+SWIN_BLOCK = r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\."
+ENCODER_LAYER = r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."
+
+# Official prefix (a pattern), native prefix, and per prefix what follows: official pattern -> native name. Backbones
+# get the names that transformers writes to disk.
+RENAMES_BY_PREFIX: list[tuple[str, str, dict[str, str]]] = [
+    (
+        SWIN_BLOCK,
+        r"model.backbone.encoder.layers.\1.blocks.\2.",
+        {
+            r"norm1\.": "layernorm_before.",
+            r"norm2\.": "layernorm_after.",
+            r"attn\.proj\.": "attention.output.dense.",
+            r"attn\.": "attention.self.",
+            r"mlp\.fc1\.": "intermediate.dense.",
+            r"mlp\.fc2\.": "output.dense.",
+        },
+    ),
+    (
+        r"^backbone\.",
+        "model.backbone.",
+        {
+            r"patch_embed\.proj\.": "embeddings.patch_embeddings.projection.",
+            r"patch_embed\.norm\.": "embeddings.norm.",
+            r"layers\.(\d+)\.downsample\.": r"encoder.layers.\1.downsample.",
+            r"stem\.conv1\.norm\.": "embedder.embedder.normalization.",
+            r"stem\.conv1\.": "embedder.embedder.convolution.",
+        },
+    ),
+    (
+        ENCODER_LAYER,
+        r"model.pixel_decoder.layers.\1.",
+        {
+            r"norm1\.": "self_attn_layer_norm.",
+            r"norm2\.": "final_layer_norm.",
+            r"linear1\.": "fc1.",
+            r"linear2\.": "fc2.",
+            r"self_attn\.": "self_attn.",
+        },
+    ),
+    (
+        r"^sem_seg_head\.pixel_decoder\.",
+        "model.pixel_decoder.",
+        {
+            r"input_proj\.": "input_projections.",
+            r"transformer\.level_embed$": "level_embed",
+            r"transformer\.encoder\.token_excite\.ops\.": "token_recalibration.projection.",
+            r"adapter_1\.norm\.": "light_pixel_embedding.lateral.1.",
+            r"adapter_1\.": "light_pixel_embedding.lateral.0.",
+            r"layer_1\.norm\.": "light_pixel_embedding.norm.",
+            r"layer_1\.": "light_pixel_embedding.mix.",
+            r"mask_features\.": "light_pixel_embedding.projection.",
+        },
+    ),
+    (r"^sem_seg_head\.predictor\.", "", {r"class_embed\.": "class_predictor."}),
+    (
+        r"^sem_seg_head\.predictor\.",
+        "model.mask_decoder.decoder.",
+        {
+            r"(?:query_feat|static_query)\.": "query_features.",
+            r"query_embed\.": "query_positions.",
+            r"level_embed\.": "level_embed.",
+            r"input_proj\.": "input_projections.",
+            r"decoder_norm\.": "layer_norm.",
+            r"mask_embed\.layers\.": "mask_embedder.layers.",
+            r"transformer_cross_attention_layers\.(\d+)\.norm\.": r"layers.\1.cross_attn_layer_norm.",
+            r"transformer_cross_attention_layers\.(\d+)\.multihead_attn\.": r"layers.\1.cross_attn.",
+            r"transformer_self_attention_layers\.(\d+)\.norm\.": r"layers.\1.self_attn_layer_norm.",
+            r"transformer_self_attention_layers\.(\d+)\.self_attn\.": r"layers.\1.self_attn.",
+            r"transformer_ffn_layers\.(\d+)\.norm\.": r"layers.\1.final_layer_norm.",
+            r"transformer_ffn_layers\.(\d+)\.linear(\d)\.": r"layers.\1.fc\2.",
+        },
+    ),
+]
+
+# The same, flat, and the names whose numbers are counted differently.
+RENAMES: list[tuple[str, str | Callable[[re.Match], str]]] = [
     (r"^backbone\.norm(\d)\.", lambda m: f"model.backbone.hidden_states_norms.stage{int(m[1]) + 1}."),
-    (r"^backbone\.layers\.(\d+)\.downsample\.", r"model.backbone.encoder.layers.\1.downsample."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.norm1\.", r"model.backbone.encoder.layers.\1.blocks.\2.layernorm_before."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.norm2\.", r"model.backbone.encoder.layers.\1.blocks.\2.layernorm_after."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.attn\.proj\.", r"model.backbone.encoder.layers.\1.blocks.\2.attention.output.dense."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.attn\.", r"model.backbone.encoder.layers.\1.blocks.\2.attention.self."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc1\.", r"model.backbone.encoder.layers.\1.blocks.\2.intermediate.dense."),
-    (r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.mlp\.fc2\.", r"model.backbone.encoder.layers.\1.blocks.\2.output.dense."),
-    (r"^backbone\.stem\.conv1\.norm\.", "model.backbone.embedder.embedder.normalization."),
-    (r"^backbone\.stem\.conv1\.", "model.backbone.embedder.embedder.convolution."),
-    (r"^backbone\.res(\d)\.(\d+)\.conv(\d)\.norm\.", lambda m: resnet_name(m, "normalization.")),
-    (r"^backbone\.res(\d)\.(\d+)\.conv(\d)\.", lambda m: resnet_name(m, "convolution.")),
-    (r"^backbone\.res(\d)\.(\d+)\.shortcut\.norm\.", lambda m: resnet_name(m, "normalization.")),
-    (r"^backbone\.res(\d)\.(\d+)\.shortcut\.", lambda m: resnet_name(m, "convolution.")),
-    (r"^sem_seg_head\.pixel_decoder\.input_proj\.", "model.pixel_decoder.input_projections."),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.level_embed$", "model.pixel_decoder.level_embed"),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.token_excite\.ops\.", "model.pixel_decoder.token_recalibration.projection."),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\.norm1\.", r"model.pixel_decoder.layers.\1.self_attn_layer_norm."),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\.norm2\.", r"model.pixel_decoder.layers.\1.final_layer_norm."),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\.linear(\d)\.", r"model.pixel_decoder.layers.\1.fc\2."),
-    (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.(\d+)\.self_attn\.", r"model.pixel_decoder.layers.\1.self_attn."),
-    (r"^sem_seg_head\.pixel_decoder\.adapter_1\.norm\.", "model.pixel_decoder.light_pixel_embedding.lateral.1."),
-    (r"^sem_seg_head\.pixel_decoder\.adapter_1\.", "model.pixel_decoder.light_pixel_embedding.lateral.0."),
-    (r"^sem_seg_head\.pixel_decoder\.layer_1\.norm\.", "model.pixel_decoder.light_pixel_embedding.norm."),
-    (r"^sem_seg_head\.pixel_decoder\.layer_1\.", "model.pixel_decoder.light_pixel_embedding.mix."),
-    (r"^sem_seg_head\.pixel_decoder\.mask_features\.", "model.pixel_decoder.light_pixel_embedding.projection."),
-    (r"^sem_seg_head\.predictor\.(?:query_feat|static_query)\.", "model.mask_decoder.decoder.query_features."),
-    (r"^sem_seg_head\.predictor\.query_embed\.", "model.mask_decoder.decoder.query_positions."),
-    (r"^sem_seg_head\.predictor\.level_embed\.", "model.mask_decoder.decoder.level_embed."),
-    (r"^sem_seg_head\.predictor\.input_proj\.", "model.mask_decoder.decoder.input_projections."),
-    (r"^sem_seg_head\.predictor\.decoder_norm\.", "model.mask_decoder.decoder.layer_norm."),
-    (r"^sem_seg_head\.predictor\.mask_embed\.layers\.", "model.mask_decoder.decoder.mask_embedder.layers."),
-    (r"^sem_seg_head\.predictor\.class_embed\.", "class_predictor."),
-    (r"^sem_seg_head\.predictor\.transformer_cross_attention_layers\.(\d+)\.norm\.", r"model.mask_decoder.decoder.layers.\1.cross_attn_layer_norm."),
-    (r"^sem_seg_head\.predictor\.transformer_cross_attention_layers\.(\d+)\.multihead_attn\.", r"model.mask_decoder.decoder.layers.\1.cross_attn."),
-    (r"^sem_seg_head\.predictor\.transformer_self_attention_layers\.(\d+)\.norm\.", r"model.mask_decoder.decoder.layers.\1.self_attn_layer_norm."),
-    (r"^sem_seg_head\.predictor\.transformer_self_attention_layers\.(\d+)\.self_attn\.", r"model.mask_decoder.decoder.layers.\1.self_attn."),
-    (r"^sem_seg_head\.predictor\.transformer_ffn_layers\.(\d+)\.norm\.", r"model.mask_decoder.decoder.layers.\1.final_layer_norm."),
-    (r"^sem_seg_head\.predictor\.transformer_ffn_layers\.(\d+)\.linear(\d)\.", r"model.mask_decoder.decoder.layers.\1.fc\2."),
-]  # fmt: skip
+    (r"^backbone\.res(\d)\.(\d+)\.(?:conv(\d)|shortcut)\.norm\.", lambda m: resnet_name(m, "normalization.")),
+    (r"^backbone\.res(\d)\.(\d+)\.(?:conv(\d)|shortcut)\.", lambda m: resnet_name(m, "convolution.")),
+    *(
+        (official_prefix + official, native_prefix + native)
+        for official_prefix, native_prefix, rules in RENAMES_BY_PREFIX
+        for official, native in rules.items()
+    ),
+]
 
 # Joint projections: suffix of the joint tensor -> suffixes of its three row blocks.
 JOINT = [
@@ -72,7 +115,7 @@ JOINT = [
 def resnet_name(match: re.Match, suffix: str) -> str:
     """Names a convolution or norm of a ResNet block; detectron2 counts stages from 2 and convolutions from 1."""
     prefix = f"model.backbone.encoder.stages.{int(match[1]) - 2}.layers.{match[2]}."
-    place = f"layer.{int(match[3]) - 1}." if match.lastindex == 3 else "shortcut."
+    place = "shortcut." if match[3] is None else f"layer.{int(match[3]) - 1}."
     return prefix + place + suffix
 
 

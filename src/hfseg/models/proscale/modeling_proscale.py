@@ -11,12 +11,13 @@ convolution on the stride-4 map by max pooling.
 Shape legend: B images, H x W padded input, s1..s4 backbone maps at strides 4, 8, 16, 32, L tokens of the encoder,
 C `feature_size`, M `mask_feature_size`, Q queries, K classes.
 
-Where this differs from the paper, it follows the authors' code, on which released weights depend: TRC reads s2 after its
-projection, for s4 and s3 with the same weights, and reinterprets its memory without a transpose (`trc_layout="raw"`); LPE
-pools the sum of lateral s1 and upsampled s2, then normalises; the finest tokens are updated p3 times. Where it differs
-from the authors' code, the numbers are the same: attention masks come from a pixel embedding resized once per level
-(`layers.mask_decoder`), training compares masks of matched queries only (`losses.mask_classification`), and frozen batch
-normalisation is a property of the model (`freeze_batch_norm`) instead of a layer type.
+Where this differs from the paper, it follows the authors' code, on which released weights depend: TRC reads s2 after
+its projection, for s4 and s3 with the same weights, and reinterprets its memory without a transpose
+(`trc_layout="raw"`); LPE pools the sum of lateral s1 and upsampled s2, then normalises; the finest tokens are updated
+p3 times. Where it differs from the authors' code, the numbers are the same: attention masks come from a pixel embedding
+resized once per level (`layers.mask_decoder`), training compares masks of matched queries only
+(`losses.mask_classification`), and frozen batch normalisation is a property of the model (`freeze_batch_norm`) instead
+of a layer type.
 """
 
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centres, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
+from ..remote_code import RemoteCodeModel
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -254,7 +256,7 @@ class ProScaleLightPixelEmbedding(nn.Module):
         return self.projection(F.relu(self.norm(self.mix(mixed))))
 
 
-class ProScalePreTrainedModel(PreTrainedModel):
+class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     """Weight initialisation (that of the authors) and what the model family supports."""
 
     config: ProScaleConfig
@@ -476,8 +478,8 @@ class ProScaleModel(ProScalePreTrainedModel):
         self.backbone = build_backbone(config.backbone_config)
         if len(self.backbone.channels) != 4:
             raise ValueError(
-                f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, 8, "
-                "16 and 32: set out_features or out_indices of backbone_config."
+                f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, "
+                "8, 16 and 32: set out_features or out_indices of backbone_config."
             )
         self.pixel_decoder = ProScalePixelDecoder(config, list(self.backbone.channels))
         self.mask_decoder = ProScaleMaskDecoder(config)
@@ -557,7 +559,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
 
     @classmethod
     def from_mask2former(cls, source: "str | PreTrainedModel", **overrides) -> "ProScaleForUniversalSegmentation":
-        """Builds a model from a Mask2Former checkpoint of transformers: all of it with `encoder="full"`, else a warm start.
+        """Builds a model from a Mask2Former checkpoint: all of it with `encoder="full"`, else a warm start.
 
         Args:
             source: Folder, Hub name or instance of `Mask2FormerForUniversalSegmentation`.
@@ -581,8 +583,8 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
         """Counts what the losses of a batch are divided by: its targets, and the class weights of its queries.
 
-        The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes the
-        losses of the parts add up to the loss of the whole.
+        The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes
+        the losses of the parts add up to the loss of the whole.
         """
         return count_targets(batch["class_labels"], self.config.num_queries, self.config.no_object_weight)
 
@@ -600,9 +602,9 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
 
         Args:
             pixel_values: Normalised images.
-            mask_labels: Per image the segments: an integer map `(H, W)` whose value n is segment n, counted from 1 (0 is
-                nothing), or N binary masks `(N, H, W)`, which may overlap. A target smaller than the padded input counts
-                as background beyond its edge.
+            mask_labels: Per image the segments: an integer map `(H, W)` whose value n is segment n, counted from 1 (0
+                is nothing), or N binary masks `(N, H, W)`, which may overlap. A target smaller than the padded input
+                counts as background beyond its edge.
             class_labels: Per image the class of each segment, `(N,)`. N may be 0.
             output_auxiliary_logits: Returns the logits of earlier predictions; defaults to the configuration's value.
             loss_normalizer: See `loss_normalizer()`; by default counted from the labels of this batch.
