@@ -219,7 +219,7 @@ class MultiScaleDeformableAttention(nn.Module):
         weights = weights.softmax(-1, dtype=torch.float32).view(points)
         extents = coordinate_extents(shapes, self.num_heads, self.num_points, queries.device)
         centres = reference_points.repeat(1, len(extents) // 2)  # (Q, heads * levels * points * 2)
-        locations = (centres + offsets / extents).view(*points, 2)
+        locations = torch.addcdiv(centres, offsets, extents).view(*points, 2)
         # What a CUDA kernel wants beside the list: (height, width) of each level and the index of its first token.
         heights_widths = level_sizes(shapes, queries.device).flip(1).long()
         areas = heights_widths.prod(1)
