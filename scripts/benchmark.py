@@ -6,7 +6,7 @@ import sys
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # read when torch loads: its profiler, which measures memory, is chatty
 
-from hfseg.commands.benchmark import main  # noqa: E402
+from hfseg.commands.benchmark import main
 
 if __name__ == "__main__":
     sys.exit(main())

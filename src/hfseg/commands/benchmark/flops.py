@@ -3,8 +3,8 @@
 
 The convention is that of fvcore's default handles, which detectron2's tools use: one multiply-add is one FLOP;
 convolutions, linear layers and matrix products count, layer and group normalisation count 5, batch normalisation at
-fixed statistics 2 and bilinear resizing 4 per element. Not counted: deformable sampling (an opaque operator), the product
-of queries and keys in masked attention (fused with the mask), softmax, element-wise operations, pooling.
+fixed statistics 2 and bilinear resizing 4 per element. Not counted: deformable sampling (an opaque operator), the
+product of queries and keys in masked attention (fused with the mask), softmax, element-wise operations, pooling.
 
 Two figures come out of one run on the meta device, which computes shapes only:
 
@@ -38,7 +38,7 @@ NOTES = [
     "GFLOPs, one multiply-add = one FLOP, convention of fvcore's default handles; see hfseg.commands.benchmark.flops.",
     "total: published architecture with post-processing, at the padded width given (height 800, Cityscapes 1024). Ten "
     "full-size masks per image and their resizing are added analytically where our forward makes one.",
-    "counted: the authors' code under fvcore. paper: as printed; COCO's totals are means over images, met at one width.",
+    "counted: the authors' code under fvcore. paper: as printed; COCO's totals are means, met at one width.",
     "encoder: the whole pixel decoder but its upsampling ('Tx. Enc.'), at the width of the image behind the paper's.",
     "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
     "Lite-M2F: the paper prints no settings; here Lite-DETR's scheme with 3 blocks of 2 + 1 layers.",

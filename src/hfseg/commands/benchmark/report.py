@@ -14,7 +14,7 @@ import torch
 
 
 def format_cell(value: object) -> str:
-    """Formats one cell: floats with three decimals (two from 100 on), tiny ones in scientific notation, a dash for None."""
+    """Formats one cell: floats with three decimals (two from 100 on) or an exponent, None as a dash."""
     if value is None:
         return "-"
     if not isinstance(value, float):

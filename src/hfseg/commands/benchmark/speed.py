@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Speed and memory of our models beside transformers' own, both sides interleaved in one process.
 
-Every round runs every side once, in alternating order, so that a change of the machine's load meets all of them; a row's
-ratio is the median over rounds of our time over theirs of the same round. Weights are random but shared wherever the
-architectures share them (`from_mask2former`), with deformable offsets spread by about a pixel as trained ones are.
+Every round runs every side once, in alternating order, so that a change of the machine's load meets all of them; the
+ratio of a row is the median over rounds of our time over theirs of the same round. Weights are random but shared
+wherever the architectures share them (`from_mask2former`), with deformable offsets spread by about a pixel.
 """
 
 import argparse
@@ -99,8 +99,8 @@ def measure_time(function: Callable[[], Any], settings: SpeedOptions) -> float:
 def measure_memory(function: Callable[[], Any], settings: SpeedOptions) -> float:
     """Measures the peak of tensor memory during one call above what was held before, in MiB.
 
-    On CUDA the caching allocator knows. On a CPU the profiler records every allocation of torch's allocator, so that the
-    number hardly depends on the run; what libraries take beside it is not seen.
+    On CUDA the caching allocator knows. On a CPU the profiler records every allocation of torch's allocator, so that
+    the number hardly depends on the run; what libraries take beside it is not seen.
     """
     if settings.place.type == "cuda":
         torch.cuda.synchronize(settings.place)
@@ -238,8 +238,8 @@ def forward_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[s
         + f", {'compiled' if settings.compile else 'eager'}, {settings.rounds} rounds; clock: {settings.clock}.",
         "ratio: median over rounds of ours / transformers' Mask2Former (6 encoder layers); smaller is better.",
         "MiB: peak of tensor memory during a forward, above weights and input.",
-        "agreement: deformable attention as run against one grid_sample per level; masks that steer the attention from the "
-        "pixel embedding resized once against full masks resized; with 'full', outputs against transformers'.",
+        "agreement: deformable attention as run against one grid_sample per level; masks that steer the attention "
+        "from the pixel embedding resized once against full masks resized; with 'full', outputs against transformers'.",
     ]
     return {"Speed of the forward pass": rows, "Agreement of fast paths with their plain forms": agreement}, notes
 
@@ -340,9 +340,9 @@ def postprocess_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], li
         entry["pixels off plain form"] = int((result["segmentation"].cpu() != plain).sum())
         rows.append(entry)
     notes = [
-        f"Panoptic, 100 queries, logits {quarter[0]}x{quarter[1]} to {settings.output_size[0]}x{settings.output_size[1]}; "
-        f"{settings.rounds} rounds; clock: {settings.clock}.",
-        "Segments differ from transformers' by design (its masks go through 384x384 and lack the mask threshold); the last "
-        "columns compare with the authors' rule written out query by query.",
+        f"Panoptic, 100 queries, logits {quarter[0]}x{quarter[1]} to "
+        f"{settings.output_size[0]}x{settings.output_size[1]}; {settings.rounds} rounds; clock: {settings.clock}.",
+        "Segments differ from transformers' by design (its masks go through 384x384 and lack the mask threshold); the "
+        "last columns compare with the authors' rule written out query by query.",
     ]
     return {"Speed of panoptic post-processing": rows}, notes
