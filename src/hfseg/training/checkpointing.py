@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -293,7 +293,7 @@ def unflatten_optimizer_state(tensors: Mapping[str, torch.Tensor], rest: Mapping
 
 def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Returns the state of this process's generators as tensors and JSON-able rest."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = cast(tuple, np.random.get_state(legacy=True))
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(keys.astype(np.int64))}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
@@ -355,7 +355,8 @@ class Checkpointer:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-            weights, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            gathered, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            weights = cast(dict[str, torch.Tensor], gathered)
             optimizer_state = optimizer_state or {"state": {}, "param_groups": []}  # only rank 0 gets it
         else:
             weights = model_tensors(bare_model(self.accelerator, self.model))
@@ -438,7 +439,7 @@ class Checkpointer:
             set_state_dict(
                 self.model,
                 self._torch_optimizer,
-                model_state_dict=weights,
+                model_state_dict=cast(dict, weights),
                 optim_state_dict=optimizer_state,
                 options=options,
             )

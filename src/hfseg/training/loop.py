@@ -444,7 +444,7 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         if hasattr(self.bare_model, "save_pretrained"):
-            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)
+            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)  # type: ignore[operator]
         else:
             from safetensors.torch import save_file
 

@@ -108,7 +108,7 @@ def create_optimizer(model: nn.Module, arguments: OptimizerArguments) -> Optimiz
     groups = parameter_groups(model, arguments)
     if arguments.name == "sgd":
         return SGD(groups, lr=arguments.learning_rate, momentum=arguments.momentum, nesterov=arguments.nesterov)
-    return AdamW(groups, lr=arguments.learning_rate, betas=tuple(arguments.betas), eps=arguments.epsilon)
+    return AdamW(groups, lr=arguments.learning_rate, betas=arguments.betas, eps=arguments.epsilon)
 
 
 def schedule_multiplier(step: int, max_steps: int, arguments: ScheduleArguments) -> float:

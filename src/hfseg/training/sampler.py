@@ -17,7 +17,8 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 logger = logging.getLogger(__name__)
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True)
+class SampleKey:
     """Names one visit of one sample.
 
     Attributes:
