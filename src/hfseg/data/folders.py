@@ -21,6 +21,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,20 @@ from ..images import open_image
 from .images import read_image, read_map, read_rgb_ids
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 
-__all__ = ["IMAGE_SUFFIXES", "FolderDataset", "list_splits", "load_folder"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Classes",
+    "FolderDataset",
+    "Sample",
+    "SemanticReader",
+    "check_sizes",
+    "list_splits",
+    "listing",
+    "load_coco_file",
+    "load_folder",
+    "read_json",
+    "same_split",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -52,19 +66,19 @@ _CHECKED_SIZES = 2000
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sample:
+class Sample:
     """One picture and where its truth comes from."""
 
     name: str
     image: Path
-    label: Path  # label map, or the annotation file
+    label: Path  # label map, or the annotation file; the first of several
     annotations: tuple[dict[str, Any], ...] = ()
     size: tuple[int, int] = (0, 0)  # (height, width) that the annotation file states
 
 
 @dataclasses.dataclass(frozen=True)
-class _Classes:
-    """Names and void class, and how label values become class ids."""
+class Classes:
+    """Names and void class, and how label values (void included) become class ids."""
 
     id2label: dict[int, str]
     ignore_index: int
@@ -73,13 +87,14 @@ class _Classes:
 
 
 class FolderDataset(torch.utils.data.Dataset):
-    """Map-style data set over local files, read when asked for; made by `load_folder`.
+    """Map-style data set over local files, read when asked for; made by `load_folder` and `load_official`.
 
     An item is `{"image": (H, W, 3) uint8, "image_id": name}` with either `"segmentation_map": (H, W) int32` (kind
-    "semantic") or `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic").
+    "semantic"), `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic") or
+    `"text": caption` (kind "captions").
 
     Attributes:
-        kind: "semantic", "instance" or "panoptic".
+        kind: "semantic", "instance", "panoptic" or "captions".
         path: What was opened.
         split: The split asked for, None for all samples.
         split_note: How the split came about, in words.
@@ -96,8 +111,8 @@ class FolderDataset(torch.utils.data.Dataset):
         path: Path,
         split: str | None,
         split_note: str,
-        samples: Sequence[_Sample],
-        read_label: Callable[[_Sample], dict[str, Any]],
+        samples: Sequence[Sample],
+        read_label: Callable[[Sample], dict[str, Any]],
         id2label: dict[int, str],
         stuff_class_ids: tuple[int, ...],
         ignore_index: int,
@@ -123,9 +138,33 @@ class FolderDataset(torch.utils.data.Dataset):
         """Names of the samples, in order."""
         return [sample.name for sample in self._samples]
 
+    def sample_id(self, index: int) -> str:
+        """Name of a sample, without reading it; messages about it use this."""
+        return self._samples[index].name
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Picture and (first) label file of a sample."""
+        return self._samples[index].image, self._samples[index].label
+
+    def read_label(self, index: int) -> dict[str, Any]:
+        """The item without its picture and name.
+
+        Raises:
+            FileNotFoundError, ValueError: If the label is missing, damaged or holds what the classes do not allow.
+        """
+        return self._read_label(self._samples[index])
+
+    def to_datasets(self, streaming: bool = False) -> Any:
+        """The same samples as a `datasets` object; see `hfseg.data.tables.to_datasets`."""
+        from .tables import to_datasets
+
+        return to_datasets(self, streaming=streaming)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self._samples[index]
         label = self._read_label(sample)
+        if self.kind == "captions":
+            return {"image": read_image(sample.image), "image_id": sample.name, **label}
         label_map = label["segmentation_map"] if self.kind == "semantic" else label["segmentation"]
         image = read_image(sample.image, label_size=label_map.shape)
         if image.shape[:2] != label_map.shape:
@@ -142,7 +181,7 @@ class FolderDataset(torch.utils.data.Dataset):
         )
 
 
-def _same_split(folder_name: str, split: str) -> bool:
+def same_split(folder_name: str, split: str) -> bool:
     """Whether a folder or file ending is the split asked for: val = validation = dev, train2017 = train."""
     plain = re.sub(r"(19|20)\d\d$", "", folder_name.lower())
     if folder_name == split or plain == split.lower():
@@ -150,12 +189,18 @@ def _same_split(folder_name: str, split: str) -> bool:
     return any(plain in names and split.lower() in names for names in _SPLIT_NAMES.values())
 
 
-def _listing(names: Sequence[Any], limit: int = 5) -> str:
+def listing(names: Sequence[Any], limit: int = 5) -> str:
+    """The first names, and how many there are in all."""
     shown = ", ".join(str(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Content of a json file.
+
+    Raises:
+        ValueError: If it is cut short, or not text.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -186,7 +231,7 @@ def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _pairs(image_folder: Path, label_folder: Path) -> list[_Sample]:
+def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
     """Pictures with their label maps.
 
     Raises:
@@ -204,17 +249,15 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[_Sample]:
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(images)} pictures in {image_folder} have no label in {label_folder}: "
-            f"{_listing(missing)}; add NAME.png for each of them, or move these pictures elsewhere"
+            f"{listing(missing)}; add NAME.png for each of them, or move these pictures elsewhere"
         )
     spare = [name for name in labels if name not in images]
     if spare:
-        logger.warning(
-            "%d labels in %s have no picture and are left out: %s", len(spare), label_folder, _listing(spare)
-        )
-    return [_Sample(name, path, labels[name]) for name, path in images.items()]
+        logger.warning("%d labels in %s have no picture and are left out: %s", len(spare), label_folder, listing(spare))
+    return [Sample(name, path, labels[name]) for name, path in images.items()]
 
 
-def _check_sizes(samples: Sequence[_Sample]) -> None:
+def check_sizes(samples: Sequence[Sample]) -> None:
     """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples."""
     step = max(len(samples) // _CHECKED_SIZES, 1)
     for sample in samples[::step]:
@@ -252,7 +295,7 @@ def _held_out(names: Sequence[str], fraction: float, seed: int) -> set[str]:
 
 def _choose_split(
     path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
-) -> tuple[list[_Sample], str]:
+) -> tuple[list[Sample], str]:
     """Samples of a split of a folder, and how the split came about."""
     images, labels = path / "images", path / label_folder
     folders = _split_folders(images)
@@ -260,7 +303,7 @@ def _choose_split(
         if split is None:
             chosen = folders
         else:
-            chosen = [name for name in folders if _same_split(name, split)]
+            chosen = [name for name in folders if same_split(name, split)]
             if not chosen:
                 raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
         samples = [sample for name in chosen for sample in _pairs(images / name, labels / name)]
@@ -271,7 +314,7 @@ def _choose_split(
         return samples, "all samples"
     lists = {file.stem: file for file in sorted(path.glob("*.txt")) if _split_of_list(file.stem)}
     if lists:
-        chosen = [name for name in lists if _same_split(name, split)]
+        chosen = [name for name in lists if same_split(name, split)]
         if not chosen:
             raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
         by_name = {sample.name: sample for sample in samples}
@@ -284,16 +327,16 @@ def _choose_split(
         ]
         unknown = [name for name in wanted if name not in by_name]
         if unknown:
-            raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {_listing(unknown)}")
+            raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {listing(unknown)}")
         return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
 
     if len(samples) < 2:
         raise ValueError(f"{images} holds one picture, which cannot be split; use split=None, or add pictures")
     held_out = _held_out([sample.name for sample in samples], validation_fraction, seed)
     note = f"{validation_fraction:.0%} held out for validation by seed {seed}"
-    if _same_split("train", split):
+    if same_split("train", split):
         return [sample for sample in samples if sample.name not in held_out], note
-    if _same_split("validation", split):
+    if same_split("validation", split):
         return [sample for sample in samples if sample.name in held_out], note
     raise ValueError(
         f"split {split!r} does not exist: {images} has no split folders, so that there are only train and validation "
@@ -305,7 +348,7 @@ def _split_of_list(stem: str) -> bool:
     return any(stem.lower() in names for names in _SPLIT_NAMES.values())
 
 
-def _read_classes(path: Path) -> _Classes | None:
+def _read_classes(path: Path) -> Classes | None:
     """`classes.json` of a folder, None if there is none.
 
     A void class that is one of the names is left out; if that opens a gap, the classes after it move down by one.
@@ -313,7 +356,7 @@ def _read_classes(path: Path) -> _Classes | None:
     file = path / "classes.json"
     if not file.is_file():
         return None
-    content = _read_json(file)
+    content = read_json(file)
     wanted = 'a list of names, {"0": name, ...} or {"names": [...], "ignore_index": number}'
     palette, ignore = None, DEFAULT_IGNORE_INDEX
     if isinstance(content, dict) and "names" in content:
@@ -342,7 +385,7 @@ def _read_classes(path: Path) -> _Classes | None:
             for value, (red, green, blue) in enumerate(palette)
             if value in value_to_class
         }
-    return _Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colours)
+    return Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colours)
 
 
 def _read_semantic_map(path: Path, colours: dict[tuple[int, int, int], int] | None) -> np.ndarray:
@@ -372,18 +415,25 @@ def _read_semantic_map(path: Path, colours: dict[tuple[int, int, int], int] | No
 
 
 @dataclasses.dataclass(frozen=True)
-class _SemanticReader:
-    classes: _Classes
+class SemanticReader:
+    """Class map of a label file; values that are no class are an error."""
 
-    def __call__(self, sample: _Sample) -> dict[str, Any]:
-        values = _read_semantic_map(sample.label, self.classes.colours)
+    classes: Classes
+    read_values: Callable[[Path], np.ndarray] | None = None  # of a label file; None: a PNG, maybe in palette colours
+
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        if self.read_values is not None:
+            values = self.read_values(sample.label)
+        else:
+            values = _read_semantic_map(sample.label, self.classes.colours)
         present, index_map = compact_ids(values)
         wrong = [value for value in present.tolist() if value not in self.classes.value_to_class]
         if wrong:
             raise ValueError(
                 f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
-                f"{len(self.classes.id2label)} classes ({_listing(sorted(self.classes.value_to_class), 12)}, void "
-                "included); correct the label, name the class in classes.json, or set its ignore_index"
+                f"{len(self.classes.id2label)} classes ({listing(sorted(self.classes.value_to_class), 12)}, void "
+                "included); correct the label"
+                + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
             )
         table = np.array([self.classes.value_to_class[value] for value in present.tolist()], dtype=np.int32)
         return {"segmentation_map": table[index_map]}
@@ -391,7 +441,7 @@ class _SemanticReader:
 
 @dataclasses.dataclass(frozen=True)
 class _InstanceReader:
-    def __call__(self, sample: _Sample) -> dict[str, Any]:
+    def __call__(self, sample: Sample) -> dict[str, Any]:
         segmentation = read_map(sample.label)
         present, _ = compact_ids(segmentation)
         if present[0] < 0:
@@ -400,7 +450,7 @@ class _InstanceReader:
         return {"segmentation": segmentation, "segments_info": segments}
 
 
-def _scan_classes(samples: Sequence[_Sample]) -> _Classes:
+def _scan_classes(samples: Sequence[Sample]) -> Classes:
     """Classes of labels without `classes.json`: the values that occur, 255 void."""
     values: set[int] = set()
     for sample in samples:
@@ -420,7 +470,7 @@ def _scan_classes(samples: Sequence[_Sample]) -> _Classes:
         raise ValueError(
             f"the labels hold values above {void} (up to {highest}); add classes.json to say which is void"
         )
-    return _Classes(id2label, void, {value: value for value in id2label} | {void: void})
+    return Classes(id2label, void, {value: value for value in id2label} | {void: void})
 
 
 def _load_maps(
@@ -429,7 +479,7 @@ def _load_maps(
     if not (path / "images").is_dir():
         raise FileNotFoundError(f"{path / 'images'} does not exist, but {path / label_folder} does; {_LAYOUTS}")
     samples, note = _choose_split(path, label_folder, split, validation_fraction, seed)
-    _check_sizes(samples)
+    check_sizes(samples)
     classes = _read_classes(path)
     if label_folder == "instances":
         names = list(classes.id2label.values()) if classes else ["object"]
@@ -444,7 +494,7 @@ def _load_maps(
     if classes is None:  # over all splits, so that every split has the same classes
         classes = _scan_classes(_choose_split(path, label_folder, None, validation_fraction, seed)[0])
     stuff = tuple(classes.id2label)
-    reader = _SemanticReader(classes)
+    reader = SemanticReader(classes)
     return FolderDataset("semantic", path, split, note, samples, reader, classes.id2label, stuff, classes.ignore_index)
 
 
@@ -502,7 +552,7 @@ class _CocoInstanceReader:
     file: Path
     class_of: dict[int, int]
 
-    def __call__(self, sample: _Sample) -> dict[str, Any]:
+    def __call__(self, sample: Sample) -> dict[str, Any]:
         masks = []
         for annotation in sample.annotations:
             where = f"{self.file}, annotation {annotation.get('id')}"
@@ -529,7 +579,7 @@ class _CocoPanopticReader:
     file: Path
     class_of: dict[int, int]
 
-    def __call__(self, sample: _Sample) -> dict[str, Any]:
+    def __call__(self, sample: Sample) -> dict[str, Any]:
         segmentation = read_rgb_ids(sample.label)
         classes = {int(segment["id"]): self.class_of[segment["category_id"]] for segment in sample.annotations}
         crowd = {int(segment["id"]) for segment in sample.annotations if segment.get("iscrowd", 0)}
@@ -561,10 +611,17 @@ def _find_folder(candidates: Sequence[Path], first_file: str, count: int, what: 
     )
 
 
-def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path | None) -> FolderDataset:
-    content = _read_json(file)
-    missing = [key for key in ("images", "annotations", "categories") if key not in content]
-    if not isinstance(content, dict) or missing:
+def load_coco_file(file: Path, split: str | None, note: str, image_folder: Path | None) -> FolderDataset:
+    """Data set of one COCO json with instances or panoptic segments.
+
+    Raises:
+        FileNotFoundError: If pictures or id maps are missing.
+        ValueError: If the json is damaged or contradicts itself.
+    """
+    content = read_json(file)
+    given = content if isinstance(content, dict) else {}
+    missing = [key for key in ("images", "annotations", "categories") if key not in given]
+    if missing:
         raise ValueError(
             f"{file} lacks {', '.join(missing)}; a COCO annotation file has images, annotations, categories"
         )
@@ -574,6 +631,12 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
             f"{file} has {len(images)} images, {len(annotations)} annotations and {len(categories)} categories; each "
             "must be at least one (a test file without annotations cannot be used)"
         )
+    for what, entries in (("image", images), ("category", categories)):
+        repeated = [key for key, count in Counter(entry["id"] for entry in entries).items() if count > 1]
+        if repeated:
+            raise ValueError(
+                f"{file}: the {what} id(s) {listing(repeated)} occur more than once; give every {what} its own id"
+            )
     categories = sorted(categories, key=lambda category: category["id"])
     class_of = {category["id"]: class_id for class_id, category in enumerate(categories)}
     id2label = {class_id: str(category["name"]) for class_id, category in enumerate(categories)}
@@ -589,9 +652,7 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
     used = [segment for a in annotations for segment in a["segments_info"]] if panoptic else annotations
     unknown = sorted({item["category_id"] for item in used} - set(class_of))
     if unknown:
-        raise ValueError(
-            f"{file}: annotations use the category id(s) {_listing(unknown)}, which categories do not list"
-        )
+        raise ValueError(f"{file}: annotations use the category id(s) {listing(unknown)}, which categories do not list")
 
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
     ending = file.stem.split("_", 1)[1] if "_" in file.stem else file.stem
@@ -611,7 +672,7 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
     absent = [image["file_name"] for image in images if not (folder / image["file_name"]).is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{len(absent)} of {len(images)} pictures of {file} are not in {folder}: {_listing(absent)}; add them, or "
+            f"{len(absent)} of {len(images)} pictures of {file} are not in {folder}: {listing(absent)}; add them, or "
             "remove their entries"
         )
 
@@ -631,7 +692,7 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
                 raise FileNotFoundError(f"{label} does not exist; it is the id map of {image['file_name']} in {file}")
             size = (int(image["height"]), int(image["width"]))
             samples.append(
-                _Sample(
+                Sample(
                     Path(image["file_name"]).stem,
                     folder / image["file_name"],
                     label,
@@ -639,14 +700,14 @@ def _load_coco_file(file: Path, split: str | None, note: str, image_folder: Path
                     size,
                 )
             )
-        _check_sizes(samples)
+        check_sizes(samples)
         stuff = tuple(class_of[c["id"]] for c in categories if not c.get("isthing", 1))
         reader: Any = _CocoPanopticReader(file, class_of)
     else:
         for image in images:
             kept = tuple(a for a in by_image[image["id"]] if not a.get("iscrowd", 0))
             size = (int(image["height"]), int(image["width"]))
-            samples.append(_Sample(Path(image["file_name"]).stem, folder / image["file_name"], file, kept, size))
+            samples.append(Sample(Path(image["file_name"]).stem, folder / image["file_name"], file, kept, size))
         stuff = ()
         reader = _CocoInstanceReader(file, class_of)
     return FolderDataset(
@@ -695,7 +756,7 @@ def _require_layout(path: Path) -> None:
     if path.is_dir() and _label_folder(path) is None and not _coco_files(path):
         inside = sorted(child.name + ("/" if child.is_dir() else "") for child in path.iterdir())
         raise ValueError(
-            f"{path} is not a data set that can be read: it holds {_listing(inside) or 'nothing'}, but no labels/, "
+            f"{path} is not a data set that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
             f"masks/, instances/ or annotations/*.json; {_LAYOUTS}"
         )
 
@@ -732,17 +793,17 @@ def load_folder(
     if path.is_file():
         if path.suffix.lower() != ".json":
             raise ValueError(f"{path} is not a COCO json file; give a folder or a .json: {_LAYOUTS}")
-        if split is not None and not _same_split(path.stem.split("_", 1)[-1], split):
+        if split is not None and not same_split(path.stem.split("_", 1)[-1], split):
             raise ValueError(f"{path} is a single annotation file, so split {split!r} cannot be chosen; omit split")
-        return _load_coco_file(path, split, "the file itself", images)
+        return load_coco_file(path, split, "the file itself", images)
     label_folder = _label_folder(path)
     if label_folder is not None:
         return _load_maps(path, label_folder, split, validation_fraction, seed)
 
     files = _coco_files(path)
-    chosen = list(files) if split is None else [name for name in files if _same_split(name, split)]
+    chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
     if not chosen:
         raise ValueError(f"split {split!r} is not in {path}; the splits of its annotation files are {', '.join(files)}")
     if len(chosen) > 1:
         raise ValueError(f"{path} has the splits {', '.join(sorted(chosen))}; give split= to choose one")
-    return _load_coco_file(files[chosen[0]][0], split, f"file {files[chosen[0]][0].name}", images)
+    return load_coco_file(files[chosen[0]][0], split, f"file {files[chosen[0]][0].name}", images)

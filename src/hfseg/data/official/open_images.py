@@ -1,0 +1,166 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Open Images (V5 and later), object masks.
+
+    SPLIT-annotations-object-segmentation.csv       one line per mask: MaskPath, ImageID, LabelName, ...
+    class-descriptions-boxable.csv                  (or oidv7-...) LabelName, name
+    classes-segmentation.txt                        the LabelNames that have masks
+    SPLIT/ or images/SPLIT/                         IMAGEID.jpg
+    SPLIT-masks/ or masks/SPLIT/ or masks/          MaskPath, also in a folder per archive (`train-masks-0/`, `0/`)
+
+SPLIT is train, validation or test. The first three files may lie in `annotations/`.
+
+Masks were drawn at other sizes than the pictures have; they are brought to the picture's size (label under each pixel
+centre), as long as the aspect ratios agree within 2 %. Pictures without masks are not part of the data set. Whether a
+mask covers a group of objects is not in these files.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..folders import FolderDataset, Sample, listing
+from ..images import read_map
+from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
+from .layout import first_existing, require
+
+__all__ = ["load_instance"]
+
+logger = logging.getLogger(__name__)
+
+_ASPECT_TOLERANCE = 0.02
+
+
+def _alternatives(*names: str) -> str:
+    return " or ".join(f"{folder}{name}" for name in names for folder in ("", "annotations/"))
+
+
+def _path(root: Path, alternatives: str) -> Path:
+    return first_existing([root / one for one in alternatives.split(" or ")])
+
+
+def _rows(file: Path) -> list[list[str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return [row for row in csv.reader(lines) if row]
+
+
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Mask at another size, by the value under each new pixel's centre."""
+    rows = ((np.arange(size[0]) + 0.5) * (mask.shape[0] / size[0])).astype(np.int64)
+    columns = ((np.arange(size[1]) + 0.5) * (mask.shape[1] / size[1])).astype(np.int64)
+    return mask[rows[:, None], columns]
+
+
+@dataclasses.dataclass(frozen=True)
+class _MaskReader:
+    """Id map of the masks of a picture: smaller ones lie over larger ones."""
+
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        with Image.open(sample.image) as image:
+            size = image.size[::-1]
+        masks = []
+        for annotation in sample.annotations:
+            mask = read_map(annotation["mask"]) > 0
+            aspect = (mask.shape[1] / mask.shape[0]) / (size[1] / size[0])
+            if abs(aspect - 1) > _ASPECT_TOLERANCE:
+                raise ValueError(
+                    f"mask {annotation['mask']} has size {mask.shape} (height, width), which does not fit its picture "
+                    f"{sample.image} of {size}; the aspect ratios differ by a factor of {aspect:.2f}"
+                )
+            mask = _resized(mask, size)
+            masks.append((int(mask.sum()), mask, annotation["class"]))
+        masks.sort(key=lambda item: -item[0])  # stable: equal areas in the order of the file
+        segmentation = np.zeros(size, dtype=np.int32)
+        for segment_id, (_, mask, _) in enumerate(masks, start=1):
+            segmentation[mask] = segment_id
+        classes = {segment_id: class_id for segment_id, (_, _, class_id) in enumerate(masks, start=1)}
+        return {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes)}
+
+
+def _mask_files(folders: list[Path]) -> dict[str, Path]:
+    return {path.name: path for folder in folders if folder.is_dir() for path in folder.rglob("*.png")}
+
+
+def load_instance(root: Path, split: str) -> FolderDataset:
+    """Object masks; the classes are those of `classes-segmentation.txt`, in its order.
+
+    Downloads of a part are common: pictures of the CSV that are not there are left out and counted (a warning); a
+    picture that is there needs all its masks.
+
+    Raises:
+        FileNotFoundError: If files or masks are missing.
+        ValueError: If the CSV lacks a column, names an unknown class or a mask twice, or no picture of it is there.
+    """
+    annotations = _alternatives(f"{split}-annotations-object-segmentation.csv")
+    descriptions = _alternatives("class-descriptions-boxable.csv", "oidv7-class-descriptions-boxable.csv")
+    segmentable = _alternatives("classes-segmentation.txt")
+    masks = f"{split}-masks or masks/{split} or masks"
+    wanted = {
+        annotations: "masks and classes",
+        descriptions: "names of the classes",
+        segmentable: "classes that have masks",
+        f"images/{split} or {split}": "pictures",
+        masks: "mask PNGs",
+    }
+    require(root, wanted, f"Open Images ({split})")
+
+    name_of = {row[0]: row[1] for row in _rows(_path(root, descriptions)) if len(row) > 1}
+    labels = [line.strip() for line in _path(root, segmentable).read_text(encoding="utf-8").split() if line.strip()]
+    class_of = {label: class_id for class_id, label in enumerate(labels)}
+    unnamed = [label for label in labels if label not in name_of]
+    if unnamed:
+        raise ValueError(f"{_path(root, descriptions)} does not name the class(es) {listing(unnamed)}")
+
+    file = _path(root, annotations)
+    header, *rows = _rows(file) or [[]]
+    lacking = [column for column in ("MaskPath", "ImageID", "LabelName") if column not in header]
+    if lacking:
+        raise ValueError(f"{file} lacks the column(s) {', '.join(lacking)}; its first line is {','.join(header)!r}")
+    mask_at, image_at, label_at = (header.index(column) for column in ("MaskPath", "ImageID", "LabelName"))
+    folder = first_existing([root / "images" / split, root / split])
+    available = {path.stem: path for path in folder.glob("*.jpg")}
+    found = _mask_files([root / one for one in masks.split(" or ")])
+    by_image: dict[str, list[dict[str, Any]]] = {}
+    absent: set[str] = set()
+    missing: list[str] = []
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        if len(row) <= max(mask_at, image_at, label_at):
+            raise ValueError(f"{file}, line {number} has {len(row)} of {len(header)} columns; it may be cut short")
+        mask_name, image_id, label = row[mask_at], row[image_at], row[label_at]
+        if label not in class_of:
+            raise ValueError(f"{file}, line {number}: class {label!r} is not in {_path(root, segmentable).name}")
+        if mask_name in seen:
+            raise ValueError(f"{file}, line {number}: mask {mask_name} occurs more than once; keep one line")
+        seen.add(mask_name)
+        if image_id not in available:
+            absent.add(image_id)
+        elif mask_name not in found:
+            missing.append(mask_name)
+        else:
+            entry = {"mask": str(found[mask_name]), "class": class_of[label]}
+            by_image.setdefault(image_id, []).append(entry)
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} masks of pictures in {folder} are in none of {masks}: {listing(missing)}; unpack all "
+            f"mask archives of {split}"
+        )
+    if not by_image:
+        raise ValueError(
+            f"none of the {len(absent)} pictures of {file} is among the {len(available)} in {folder}: 0 usable samples"
+        )
+    if absent:
+        logger.warning("%d pictures of %s are not in %s and are left out", len(absent), file.name, folder)
+    samples = [
+        Sample(name, available[name], Path(by_image[name][0]["mask"]), tuple(by_image[name])) for name in by_image
+    ]
+    names = {class_id: name_of[label] for label, class_id in class_of.items()}
+    return FolderDataset(
+        "instance", root, split, f"file {file.name}", samples, _MaskReader(), names, (), DEFAULT_IGNORE_INDEX
+    )

@@ -1,0 +1,291 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`datasets` objects from the readers and back: Arrow tables, parquet files, the Hub.
+
+    table = load_official("ade20k_semantic", root).to_datasets()
+    table.push_to_hub("me/ade20k")                      # or table.to_parquet(...), table.save_to_disk(...)
+    dataset = load_table("me/ade20k", split="train")    # or TableDataset(table)
+
+Columns are those of `schema`, and `image_id`; a semantic table also has `classes`, the classes that occur, which
+carries the names. Pictures keep their original bytes; label maps become PNG of 8 or 16 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .folders import FolderDataset, listing
+from .images import to_id_map, to_rgb
+from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
+
+if TYPE_CHECKING:
+    import datasets
+
+__all__ = ["TableDataset", "load_table", "to_datasets"]
+
+logger = logging.getLogger(__name__)
+
+_SHARDS = 64
+_EXIF_ORIENTATION = 0x0112
+
+
+def table_features(dataset: FolderDataset) -> datasets.Features:
+    """Columns of a data set's table; class names are part of them."""
+    import datasets
+
+    names = list(dataset.id2label.values())
+    if dataset.kind == "captions":
+        features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    elif dataset.kind == "semantic":
+        features = semantic_features()
+        features["classes"] = datasets.List(datasets.ClassLabel(names=names))
+    else:
+        features = universal_features(names)
+    features["image_id"] = datasets.Value("string")
+    return features
+
+
+def _encoded_map(values: np.ndarray, dtype: type) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(values.astype(dtype)).save(buffer, format="png")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def _encoded_picture(file: Path, pixels: np.ndarray) -> dict[str, Any]:
+    """The file's own bytes, unless a decoder that obeys the EXIF orientation would turn it against its label."""
+    with Image.open(file) as image:
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        size = image.size if turned else image.size[::-1]
+    if size == pixels.shape[:2]:
+        return {"bytes": file.read_bytes(), "path": file.name}
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return {"bytes": buffer.getvalue(), "path": file.with_suffix(".png").name}
+
+
+def _row(dataset: FolderDataset, index: int) -> dict[str, Any]:
+    item = dataset[index]
+    row = {"image": _encoded_picture(dataset.files(index)[0], item["image"]), "image_id": item["image_id"]}
+    if dataset.kind == "captions":
+        return row | {"text": item["text"]}
+    if dataset.kind == "semantic":
+        values = item["segmentation_map"]
+        present = compact_ids(values)[0].tolist()
+        row["segmentation_map"] = _encoded_map(values, np.uint8 if max(present) < 256 else np.uint16)
+        return row | {"classes": [value for value in present if value != dataset.ignore_index]}
+    segmentation, segments = item["segmentation"], item["segments_info"]
+    ids, index_map = compact_ids(segmentation)
+    if ids[-1] > 65535:  # COCO's ids have 24 bits, the column 16
+        new_ids = np.arange(len(ids)) + (ids[0] != 0)  # 0 stays void
+        number = dict(zip(ids.tolist(), new_ids.tolist()))
+        segmentation = new_ids[index_map]
+        segments = [{**segment, "id": number[segment["id"]]} for segment in segments]
+    return row | {"segmentation": _encoded_map(segmentation, np.uint16), "segments_info": segments}
+
+
+def _rows(dataset: FolderDataset, parts: Sequence[range], state: str, on_error: str) -> Iterator[dict[str, Any]]:
+    skipped = []
+    for part in parts:
+        for index in part:
+            try:
+                row = _row(dataset, index)
+            except (OSError, ValueError) as error:
+                if on_error == "raise":
+                    raise
+                skipped.append(dataset.sample_id(index))
+                logger.warning("Sample %s cannot be read and is left out: %s", skipped[-1], error)
+                continue
+            yield row
+    if skipped:
+        logger.warning("%d samples were left out: %s", len(skipped), listing(skipped, 20))
+
+
+def _state_of_files(dataset: FolderDataset) -> str:
+    """Hash of names, sizes and times of all files, so that a cached table of other files is not taken for this one."""
+    state = hashlib.sha256()
+    for index in range(len(dataset)):
+        for file in dataset.files(index):
+            status = file.stat()
+            state.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()
+
+
+def to_datasets(
+    dataset: FolderDataset,
+    streaming: bool = False,
+    on_error: Literal["raise", "skip"] = "raise",
+    cache_dir: str | Path | None = None,
+) -> datasets.Dataset | datasets.IterableDataset:
+    """A reader's samples as a table.
+
+    Args:
+        dataset: From `load_official` or `load_folder`.
+        streaming: True reads while the table is iterated, in up to 64 shards for nodes and workers; False writes an
+            Arrow file into the cache first.
+        on_error: "raise" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
+        cache_dir: Where the Arrow file goes, if not into the cache of `datasets`.
+
+    Raises:
+        ValueError, datasets.exceptions.DatasetGenerationError: At an unreadable sample; the cause names the file.
+    """
+    import datasets
+
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error is {on_error!r}; legal are 'raise' and 'skip'")
+    shards = min(_SHARDS, len(dataset))
+    bounds = [len(dataset) * shard // shards for shard in range(shards + 1)]
+    parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+    features = table_features(dataset)
+    arguments = {"dataset": dataset, "parts": parts, "on_error": on_error}
+    table: Any
+    if streaming:
+        table = datasets.IterableDataset.from_generator(_rows, features=features, gen_kwargs={**arguments, "state": ""})
+    else:
+        table = datasets.Dataset.from_generator(
+            _rows,
+            features=features,
+            cache_dir=None if cache_dir is None else str(cache_dir),
+            gen_kwargs={**arguments, "state": _state_of_files(dataset)},
+        )
+    table.info.description = json.dumps(
+        {
+            "id2label": dataset.id2label,
+            "stuff_class_ids": list(dataset.stuff_class_ids),
+            "ignore_index": dataset.ignore_index,
+        }
+    )
+    return table
+
+
+def _described(table: Any) -> dict[str, Any]:
+    try:
+        content = json.loads(table.info.description or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _names(features: Any) -> list[str] | None:
+    """Names of the classes in a table's features."""
+    column = features.get("segments_info", features.get("classes"))
+    inner = getattr(column, "feature", column[0] if isinstance(column, list) else None)
+    inner = inner.get("category_id") if isinstance(inner, dict) else inner
+    return getattr(inner, "names", None)
+
+
+class TableDataset(torch.utils.data.Dataset):
+    """Items of a table as those of `FolderDataset`: arrays, in the universal, semantic or caption schema.
+
+    Args:
+        table: A `datasets.Dataset` with the columns of `schema`.
+        id2label: Class names, where the table does not carry them.
+        stuff_class_ids: Classes without instances; None: what the table says, else all classes of a semantic table and
+            none otherwise.
+        ignore_index: Value of void in a `segmentation_map`; None: what the table says, else 255 (65535 where there are
+            more than 255 classes).
+
+    Raises:
+        ValueError: If columns or class names are missing.
+    """
+
+    def __init__(
+        self,
+        table: datasets.Dataset,
+        id2label: dict[int, str] | None = None,
+        stuff_class_ids: Sequence[int] | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
+        columns = set(table.column_names)
+        if {"image", "segmentation", "segments_info"} <= columns:
+            self.kind = "panoptic"
+        elif {"image", "segmentation_map"} <= columns:
+            self.kind = "semantic"
+        elif {"image", "text"} <= columns:
+            self.kind = "captions"
+        else:
+            raise ValueError(
+                f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
+                "segmentation_map, or text"
+            )
+        if len(table) == 0:
+            raise ValueError("the table has 0 usable samples")
+        described, names = _described(table), _names(table.features)
+        if id2label is None and described.get("id2label"):
+            id2label = {int(key): name for key, name in described["id2label"].items()}
+        elif id2label is None and names is not None:
+            id2label = dict(enumerate(names))
+        elif id2label is None and self.kind != "captions":
+            raise ValueError("the table does not carry class names; give id2label={0: name, ...}")
+        self.table = table
+        self.id2label = {int(key): name for key, name in (id2label or {}).items()}
+        self.label2id = {name: class_id for class_id, name in self.id2label.items()}
+        default_stuff = list(self.id2label) if self.kind == "semantic" else []
+        stuff = described.get("stuff_class_ids", default_stuff) if stuff_class_ids is None else stuff_class_ids
+        self.stuff_class_ids = tuple(stuff)
+        if ignore_index is None:
+            large = len(self.id2label) > DEFAULT_IGNORE_INDEX
+            ignore_index = described.get("ignore_index", 65535 if large else DEFAULT_IGNORE_INDEX)
+        self.ignore_index = ignore_index
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample, without decoding it."""
+        return (
+            str(self.table[index : index + 1]["image_id"][0]) if "image_id" in self.table.column_names else str(index)
+        )
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.table[index]
+        item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
+        if self.kind == "captions":
+            return item | {"text": row["text"]}
+        if self.kind == "semantic":
+            return item | {"segmentation_map": to_id_map(row["segmentation_map"], "segmentation_map")}
+        return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
+
+
+def load_table(
+    path: str | Path,
+    split: str = "train",
+    name: str | None = None,
+    id2label: dict[int, str] | None = None,
+    stuff_class_ids: Sequence[int] | None = None,
+    ignore_index: int | None = None,
+) -> TableDataset:
+    """Data set of a table: parquet files, a folder of `save_to_disk`, or a data set of the Hub.
+
+    Args:
+        path: Folder, parquet file, or Hub id.
+        split: Its split.
+        name: Configuration on the Hub.
+        id2label, stuff_class_ids, ignore_index: As `TableDataset`.
+
+    Raises:
+        FileNotFoundError, ValueError: If it is not found, has no such split, or lacks columns or names.
+    """
+    import datasets
+
+    place = Path(path)
+    if (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
+        table = datasets.load_from_disk(str(place))
+        if isinstance(table, datasets.DatasetDict):
+            if split not in table:
+                raise ValueError(f"{place} has no split {split!r}; it has {', '.join(table)}")
+            table = table[split]
+    elif place.suffix == ".parquet" and place.is_file():
+        table = datasets.Dataset.from_parquet(str(place))
+    else:
+        table = datasets.load_dataset(str(path), name=name, split=split)
+    return TableDataset(table, id2label, stuff_class_ids, ignore_index)
