@@ -257,8 +257,17 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
     return [Sample(name, path, labels[name]) for name, path in images.items()]
 
 
-def check_sizes(samples: Sequence[Sample]) -> None:
-    """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples."""
+def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> None:
+    """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples.
+
+    Args:
+        samples: All samples.
+        unreadable_stops: False leaves files whose header is damaged to the reading of the sample, which the user may
+            have chosen to survive, and warns.
+
+    Raises:
+        ValueError: If sizes differ, or a file cannot be read.
+    """
     step = max(len(samples) // _CHECKED_SIZES, 1)
     for sample in samples[::step]:
         sizes = []
@@ -267,8 +276,12 @@ def check_sizes(samples: Sequence[Sample]) -> None:
                 with Image.open(path) as image:
                     sizes.append(image.size[::-1])
             except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-                open_image(path)  # says what is wrong
-                raise
+                if unreadable_stops:
+                    open_image(path)  # says what is wrong
+                    raise
+                logger.warning("%s cannot be read; its sample will fail", path)
+        if len(sizes) < 2:
+            continue
         if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright picture
             raise ValueError(
                 f"label {sample.label} has size {sizes[1]} (height, width) but its picture {sample.image} {sizes[0]}; "
@@ -700,7 +713,7 @@ def load_coco_file(file: Path, split: str | None, note: str, image_folder: Path 
                     size,
                 )
             )
-        check_sizes(samples)
+        check_sizes(samples, unreadable_stops=False)
         stuff = tuple(class_of[c["id"]] for c in categories if not c.get("isthing", 1))
         reader: Any = _CocoPanopticReader(file, class_of)
     else:

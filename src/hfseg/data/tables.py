@@ -136,7 +136,7 @@ def to_datasets(
         cache_dir: Where the Arrow file goes, if not into the cache of `datasets`.
 
     Raises:
-        ValueError, datasets.exceptions.DatasetGenerationError: At an unreadable sample; the cause names the file.
+        ValueError: At an unreadable sample, which is named.
     """
     import datasets
 
@@ -151,12 +151,18 @@ def to_datasets(
     if streaming:
         table = datasets.IterableDataset.from_generator(_rows, features=features, gen_kwargs={**arguments, "state": ""})
     else:
-        table = datasets.Dataset.from_generator(
-            _rows,
-            features=features,
-            cache_dir=None if cache_dir is None else str(cache_dir),
-            gen_kwargs={**arguments, "state": _state_of_files(dataset)},
-        )
+        try:
+            table = datasets.Dataset.from_generator(
+                _rows,
+                features=features,
+                cache_dir=None if cache_dir is None else str(cache_dir),
+                gen_kwargs={**arguments, "state": _state_of_files(dataset)},
+            )
+        except datasets.exceptions.DatasetGenerationError as error:
+            raise ValueError(
+                f"the table of {dataset.path} could not be made: {error.__cause__ or error}; repair the sample, or use "
+                "on_error='skip'"
+            ) from error
     table.info.description = json.dumps(
         {
             "id2label": dataset.id2label,

@@ -85,7 +85,7 @@ def samples_of(
 
     Raises:
         FileNotFoundError: If pictures or labels are missing; counts them and names the first ones.
-        ValueError: If sizes differ.
+        ValueError: If sizes differ. Damaged files only warn here; reading the sample raises.
     """
     samples = [Sample(name, image, label_of(name)) for name, image in images]
     for what, paths in (("pictures", [s.image for s in samples]), ("labels", [s.label for s in samples])):
@@ -96,7 +96,7 @@ def samples_of(
                 f"found: {listing(missing)}; unpack the archive again, or remove what refers to them"
             )
     if compare_sizes:
-        check_sizes(samples)
+        check_sizes(samples, unreadable_stops=False)
     return samples
 
 

@@ -1,0 +1,251 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Faults of official folders: each is named with its file, what was expected and what was found."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg.data import TolerantDataset, load_official
+
+SIZE = (4, 6)
+NAMES = [f"ADE_train_{k:08d}" for k in range(6)]
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(array, dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def ade20k(tmp_path):
+    for k, name in enumerate(NAMES):
+        save(tmp_path / f"images/training/{name}.jpg", np.full((*SIZE, 3), 40 * k))
+        save(tmp_path / f"annotations/training/{name}.png", np.full(SIZE, k))
+    return tmp_path
+
+
+def load(root):
+    return load_official("ade20k_semantic", root)
+
+
+def truncate(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def test_missing_folders_are_all_named_with_what_is_there(ade20k):
+    shutil.rmtree(ade20k / "images")
+    shutil.rmtree(ade20k / "annotations")
+    (ade20k / "sceneCategories.txt").touch()
+    with pytest.raises(FileNotFoundError) as caught:
+        load(ade20k)
+    for part in ("images/training (pictures)", "annotations/training (class maps)", "holds sceneCategories.txt"):
+        assert part in str(caught.value)
+
+
+def test_missing_labels_are_counted(ade20k):
+    for name in NAMES[:2]:
+        (ade20k / f"annotations/training/{name}.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"2 of 6 labels of ADE20K train are missing, 4 were found: .*00000000"):
+        load(ade20k)
+
+
+def test_no_usable_sample(ade20k):
+    for name in NAMES:
+        (ade20k / f"images/training/{name}.jpg").unlink()
+    with pytest.raises(ValueError, match=r"holds no picture.*0 usable samples"):
+        load(ade20k)
+
+
+def test_size_mismatch(ade20k):
+    save(ade20k / f"annotations/training/{NAMES[3]}.png", np.zeros((4, 5)))
+    with pytest.raises(
+        ValueError, match=r"00000003\.png has size \(4, 5\) \(height, width\) but its picture .*\(4, 6\)"
+    ):
+        load(ade20k)
+
+
+def test_class_outside_the_table(ade20k):
+    save(ade20k / f"annotations/training/{NAMES[3]}.png", np.full(SIZE, 151))
+    with pytest.raises(
+        ValueError, match=r"00000003\.png holds the label value\(s\) \[151\]; legal are the 150 classes"
+    ):
+        load(ade20k)[3]
+
+
+@pytest.fixture
+def damaged(ade20k):
+    """A picture in the middle whose header is whole and whose data ends early: only reading it shows."""
+    path = ade20k / f"images/training/{NAMES[3]}.jpg"
+    save(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
+    save(ade20k / f"annotations/training/{NAMES[3]}.png", np.zeros((64, 64)))
+    truncate(path)
+    return ade20k
+
+
+def test_corrupt_picture_stops_with_its_name(damaged):
+    dataset = TolerantDataset(load(damaged))
+    assert dataset[2]["image_id"] == NAMES[2]
+    with pytest.raises(
+        ValueError, match=r"sample ADE_train_00000003 \(index 3\) cannot be read: .*truncated or damaged"
+    ):
+        dataset[3]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_corrupt_picture_is_replaced_and_counted(damaged, workers, caplog):
+    dataset = TolerantDataset(load(damaged), on_error="skip")
+    loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)
+    for _ in range(2):  # the count is of samples, not of visits
+        assert [item["image_id"] for item in loader] == [*NAMES[:3], NAMES[4], NAMES[4], NAMES[5]]
+    assert dataset.num_skipped == 1 and dataset.skipped == [NAMES[3]]
+    assert dataset.report() == f"1 of 6 samples could not be read: {NAMES[3]}"
+    # the same sample stands in whatever was read before, so that a resumed run sees the same
+    assert TolerantDataset(load(damaged), on_error="skip")[3]["image_id"] == NAMES[4]
+    assert dataset.id2label[0] == "wall" and dataset.sample_id(3) == NAMES[3] and len(dataset) == 6
+
+
+def test_the_last_is_replaced_by_the_first_and_all_damaged_stops(ade20k):
+    truncate(ade20k / f"annotations/training/{NAMES[5]}.png")
+    with pytest.raises(ValueError, match=r"00000005\.png"):
+        load(ade20k)[5]
+    assert TolerantDataset(load(ade20k), on_error="skip")[5]["image_id"] == NAMES[0]
+    dataset = TolerantDataset(load(ade20k), on_error="skip", max_in_a_row=4)
+    for name in NAMES:
+        truncate(ade20k / f"images/training/{name}.jpg")
+    with pytest.raises(ValueError, match="4 samples in a row cannot be read, the last is ADE_train_00000003"):
+        dataset[0]
+
+
+def test_tolerance_takes_only_what_it_knows(ade20k):
+    with pytest.raises(ValueError, match="on_error is 'ignore'; legal are 'raise' and 'skip'"):
+        TolerantDataset(load(ade20k), on_error="ignore")
+    with pytest.raises(ValueError, match="0 usable samples"):
+        TolerantDataset([])
+    with pytest.raises(IndexError, match="index 6"):
+        TolerantDataset(load(ade20k))[6]
+    with pytest.raises(TypeError):  # a fault of the program is not damage
+
+        class Broken(list):
+            def __getitem__(self, index):
+                raise TypeError
+
+        TolerantDataset(Broken([1]), on_error="skip")[0]
+
+
+# -- annotation files --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def coco(tmp_path):
+    for k in (1, 2):
+        save(tmp_path / f"train2017/{k}.jpg", np.zeros((*SIZE, 3)))
+        save(tmp_path / f"panoptic_train2017/{k}.png", np.full((*SIZE, 3), (k, 0, 0)))
+    images = [{"id": k, "file_name": f"{k}.jpg", "height": 4, "width": 6} for k in (1, 2)]
+    annotations = [
+        {"image_id": k, "file_name": f"{k}.png", "segments_info": [{"id": k, "category_id": 5, "iscrowd": 0}]}
+        for k in (1, 2)
+    ]
+    captions = [{"id": k, "image_id": k, "caption": "c"} for k in (1, 2)]
+    contents = {
+        "panoptic": {"images": images, "annotations": annotations, "categories": [{"id": 5, "name": "a"}]},
+        "captions": {"images": images, "annotations": captions},
+    }
+    (tmp_path / "annotations").mkdir()
+    for kind, content in contents.items():
+        (tmp_path / f"annotations/{kind}_train2017.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def change(root, kind, edit):
+    path = root / f"annotations/{kind}_train2017.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("kind", ["panoptic", "captions"])
+def test_truncated_json(coco, kind):
+    truncate(coco / f"annotations/{kind}_train2017.json")
+    with pytest.raises(ValueError, match=rf"{kind}_train2017\.json is not complete JSON \(line 1.*cut short"):
+        load_official(f"coco_{kind}", coco)
+
+
+@pytest.mark.parametrize("kind", ["panoptic", "captions"])
+def test_duplicate_image_ids(coco, kind):
+    change(coco, kind, lambda content: content["images"].append(content["images"][0]))
+    with pytest.raises(ValueError, match=r"image id\(s\) 1 occur more than once"):
+        load_official(f"coco_{kind}", coco)
+
+
+@pytest.mark.parametrize("kind", ["panoptic", "captions"])
+def test_annotation_of_an_unknown_image(coco, kind):
+    change(coco, kind, lambda content: content["annotations"][0].update(image_id=77))
+    with pytest.raises(ValueError, match="names image 77"):
+        load_official(f"coco_{kind}", coco)
+
+
+def test_category_that_is_not_listed(coco):
+    change(coco, "panoptic", lambda content: content["annotations"][1]["segments_info"][0].update(category_id=9))
+    with pytest.raises(ValueError, match=r"category id\(s\) 9, which categories do not list"):
+        load_official("coco_panoptic", coco)
+
+
+def test_map_and_json_disagree(coco):
+    save(coco / "panoptic_train2017/2.png", np.full((*SIZE, 3), (8, 0, 0)))
+    with pytest.raises(ValueError, match=r"2\.png and .*panoptic_train2017\.json do not agree.*segment id 8"):
+        load_official("coco_panoptic", coco)[1]
+
+
+@pytest.mark.parametrize("kind", ["panoptic", "captions"])
+def test_no_annotation_left(coco, kind):
+    change(coco, kind, lambda content: content["annotations"].clear())
+    with pytest.raises(ValueError, match=r"0 annotations|0 usable samples"):
+        load_official(f"coco_{kind}", coco)
+
+
+def test_missing_json_and_pictures(coco):
+    with pytest.raises(FileNotFoundError, match=r"missing are annotations/instances_train2017\.json \(polygons"):
+        load_official("coco_instance", coco)
+    (coco / "train2017/2.jpg").unlink()
+    for kind in ("panoptic", "captions"):
+        with pytest.raises(FileNotFoundError, match=r"1 (of 2 )?pictures of .*2\.jpg"):
+            load_official(f"coco_{kind}", coco)
+
+
+def test_other_files_in_the_place_of_labels(tmp_path):
+    name = "ulm_000000_000019"
+    save(tmp_path / f"leftImg8bit/train/ulm/{name}_leftImg8bit.png", np.zeros((*SIZE, 3)))
+    path = tmp_path / f"gtFine/train/ulm/{name}_gtFine_instanceIds.png"
+    save(path, np.full(SIZE, 200))
+    with pytest.raises(ValueError, match=r"instanceIds\.png holds the value 200.*not in 0 to 33"):
+        load_official("cityscapes_panoptic", tmp_path)[0]
+    save(tmp_path / "images/training/a.jpg", np.zeros((*SIZE, 3)))
+    save(tmp_path / "annotations_instance/training/a.png", np.ones(SIZE))
+    with pytest.raises(ValueError, match="an instance map of ADE20K is RGB"):
+        load_official("ade20k_instance", tmp_path)[0]
+    save(tmp_path / "annotations_instance/training/a.png", np.full((*SIZE, 3), 101))
+    with pytest.raises(ValueError, match=r"object 101 has the class\(es\) \[101\]; it must have one of 1 to 100"):
+        load_official("ade20k_instance", tmp_path)[0]
+
+
+def test_faulty_lists(tmp_path):
+    for part in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / part).mkdir()
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"missing are ImageSets/Segmentation/train\.txt \(names of train\)"):
+        load_official("pascal_voc", tmp_path)
+    (lists / "train.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"train\.txt names no picture: 0 usable samples"):
+        load_official("pascal_voc", tmp_path)
+    (lists / "train.txt").write_text("a\nb\na\n")
+    with pytest.raises(ValueError, match=r"train\.txt names a more than once"):
+        load_official("pascal_voc", tmp_path)
+    (lists / "train.txt").write_text("a\n")
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures of Pascal VOC 2012 \(train\) are missing"):
+        load_official("pascal_voc", tmp_path)
