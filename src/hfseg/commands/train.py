@@ -6,6 +6,8 @@ accelerate launch scripts/train.py --recipe NAME_OR_FILE [section.key=value ...]
 """
 
 import argparse
+import copy
+import dataclasses
 import importlib
 import inspect
 import sys
@@ -16,6 +18,7 @@ import torch
 from accelerate.utils import set_seed
 from transformers import (
     CONFIG_MAPPING,
+    AutoBackbone,
     AutoConfig,
     AutoImageProcessor,
     AutoModelForMaskGeneration,
@@ -40,7 +43,12 @@ AUTO_CLASSES = {
     "mask-generation": AutoModelForMaskGeneration,
     "pretraining": AutoModelForPreTraining,
 }
-DATASETS = {"shapes": "hfseg.data.shapes:ShapesDataset", "folder": "hfseg.data.folders:load_folder"}
+DATASETS = {
+    "shapes": "hfseg.data.shapes:ShapesDataset",
+    "folder": "hfseg.data.folders:load_folder",
+    "official": "hfseg.data.official:load_official",
+    "table": "hfseg.data.tables:load_table",
+}
 TRANSFORMS = {
     "instance": "hfseg.data.transforms:instance_training_transforms",
     "semantic": "hfseg.data.transforms:semantic_training_transforms",
@@ -67,13 +75,16 @@ def build_model(
     arguments: ModelArguments,
     id2label: Mapping[int, str] | None = None,
     stuff_class_ids: Sequence[int] | None = None,
+    load_backbone: bool = True,
 ) -> PreTrainedModel:
     """Builds the model of a recipe through the Auto classes, new or from a folder.
 
-    Class names, and which classes are stuff, come from the data unless `arguments.config` has them.
+    Class names, and which classes are stuff, come from the data unless `arguments.config` has them. Without
+    `load_backbone` the weights named by `arguments.backbone` are not read (a dry run needs none).
 
     Raises:
-        ValueError: The architecture is unknown, is another than the folder's, or has no class for the task.
+        ValueError: The architecture is unknown, is another than the folder's, or has no class for the task; the
+            backbone's weights cannot be found or belong to another network.
     """
     fields = dict(arguments.config)
     if id2label is not None and "id2label" not in fields:
@@ -99,7 +110,48 @@ def build_model(
                 f"{config.model_type!r}. Use a recipe of that architecture."
             )
         return auto_class.from_pretrained(arguments.pretrained, config=config, ignore_mismatched_sizes=True)
-    return auto_class.from_config(config_class(**fields))
+    model = auto_class.from_config(config_class(**fields))
+    if arguments.backbone is not None and load_backbone:
+        load_backbone_weights(model, arguments.backbone)
+    return model
+
+
+def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
+    """Puts pretrained weights into a model's backbone.
+
+    Norms of the output maps, which a classifier does not have, stay as they are.
+
+    Args:
+        model: Model with a `backbone_config` and a module called `backbone`.
+        source: Folder or Hub id of a model of that architecture, or `timm` for a timm backbone.
+
+    Raises:
+        ValueError: There is no backbone, the weights cannot be found, or they have other names or shapes.
+    """
+    backbone = getattr(model.base_model, "backbone", None)
+    config = copy.deepcopy(getattr(model.config, "backbone_config", None))
+    if backbone is None or config is None:
+        raise ValueError(f"model.backbone is {source!r}, but {type(model).__name__} has no backbone of its own.")
+    missing: Sequence[str] = ()
+    try:
+        if config.model_type == "timm_backbone":
+            config.use_pretrained_backbone = True
+            loaded = AutoBackbone.from_config(config)
+        else:
+            loaded, report = type(backbone).from_pretrained(source, config=config, output_loading_info=True)
+            missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"model.backbone is {source!r}, whose weights cannot be read: {error} Give the folder of a "
+            f"{config.model_type!r} of the same sizes, or null to start from scratch."
+        ) from error
+    if missing:
+        raise ValueError(
+            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of a {config.model_type!r}, e.g. "
+            f"{', '.join(sorted(missing)[:3])}. Give a folder of that architecture."
+        )
+    state = loaded.state_dict()
+    backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
 
 
 def build_image_processor(arguments: ModelArguments, model: PreTrainedModel) -> Any:
@@ -182,11 +234,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> None:
     """Carries out one parsed command line."""
     arguments = load_recipe(options.recipe, options.overrides)
-    accelerator = create_accelerator(arguments.run, options.output_dir)
+    precision = arguments.run.mixed_precision
+    if options.dry_run and precision == "fp16" and not torch.cuda.is_available():
+        precision = None  # a recipe for a GPU can be looked at without one
+    accelerator = create_accelerator(dataclasses.replace(arguments.run, mixed_precision=precision), options.output_dir)
     set_seed(arguments.run.seed)  # the same initial weights on every rank
     train_dataset = build_dataset(arguments.data, arguments.data.train)
     id2label = getattr(train_dataset, "id2label", None)
-    model = build_model(arguments.model, id2label, getattr(train_dataset, "stuff_class_ids", None))
+    stuff_class_ids = getattr(train_dataset, "stuff_class_ids", None)
+    model = build_model(arguments.model, id2label, stuff_class_ids, load_backbone=not options.dry_run)
     image_processor = build_image_processor(arguments.model, model)
     offered = {
         "num_labels": model.config.num_labels,

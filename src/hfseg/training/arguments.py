@@ -27,6 +27,8 @@ class ModelArguments:
         model_type: Architecture registered with transformers' Auto classes, e.g. `proscale`; built from `config`.
         config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
         pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
+        backbone: Folder or Hub id of weights for the backbone of a model built from `config`; `timm` takes timm's own
+            for a timm backbone. None starts from scratch.
         task: Which Auto class builds the model.
         processor: Arguments of the image processor that is saved with the model.
     """
@@ -34,6 +36,7 @@ class ModelArguments:
     model_type: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
+    backbone: str | None = None
     task: Literal["universal", "semantic", "mask-generation", "pretraining"] = "universal"
     processor: dict[str, Any] = field(default_factory=dict)
 
@@ -43,8 +46,9 @@ class DataArguments:
     """What it is trained on.
 
     Attributes:
-        name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), or
-            `package.module:attribute` of a reader of your own.
+        name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), `official` (public
+            data sets as their authors publish them), `table` (parquet files or the Hub), or `package.module:attribute`
+            of a reader of your own.
         train: Arguments of the reader for training samples.
         validation: Arguments of the reader for evaluation; None evaluates nothing.
         transforms: Training augmentation: `name` (`instance`, `semantic` or `package.module:attribute`), arguments.

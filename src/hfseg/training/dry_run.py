@@ -35,6 +35,16 @@ def activation_bytes(model: nn.Module, batch: Mapping[str, Any], mixed_precision
     return sum(saved.values())
 
 
+def first_samples(batch: Mapping[str, Any], size: int, count: int) -> dict[str, Any]:
+    """Cuts a batch of `size` samples to its first `count`; what is not one per sample stays as it is."""
+
+    def cut(value: Any) -> Any:
+        per_sample = isinstance(value, (torch.Tensor, list, tuple)) and not (torch.is_tensor(value) and value.ndim == 0)
+        return value[:count] if per_sample and len(value) == size else value
+
+    return {name: cut(value) for name, value in batch.items()}
+
+
 def _shapes(value: Any) -> str:
     """Writes a value's dtype and shape; of a list, its length and its elements' shapes."""
     if isinstance(value, torch.Tensor):
@@ -56,6 +66,7 @@ def dry_run(
 
     The memory is the sum of weights, gradients, optimiser state, EMA and of the activations that one forward of one
     micro-batch saves (measured in mixed precision if the recipe asks for it); workspaces and fragmentation come on top.
+    Of large micro-batches the forward takes two samples, or one if it is large by itself, and the result is scaled up.
     """
     options, data = arguments.run, arguments.data
     global_batch = data.batch_size * options.gradient_accumulation_steps * ranks
@@ -89,6 +100,10 @@ def dry_run(
     trained = [parameter for group in groups for parameter in group["params"]]
     trained_bytes = sum(parameter.numel() * parameter.element_size() for parameter in trained)
     momenta = 2 if arguments.optimizer.name == "adamw" else int(arguments.optimizer.momentum > 0)
+    # A machine that only looks at a recipe need not hold its batch.
+    pixels = max((v.numel() for v in batch.values() if torch.is_tensor(v)), default=0) // data.batch_size
+    measured = min(data.batch_size, 2 if pixels < 1 << 20 else 1)
+    sample = first_samples(batch, data.batch_size, measured)
     memory = {
         "weights": sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())),
         "gradients": trained_bytes,
@@ -96,9 +111,11 @@ def dry_run(
         "moving average": sum(p.numel() * 4 for p in trained) if options.ema_decay else 0,
         "activations of one micro-batch": activation_bytes(
             model.train(),
-            {name: value for name, value in batch.items() if name in accepted_names(model)},
+            {name: value for name, value in sample.items() if name in accepted_names(model)},
             options.mixed_precision,
-        ),
+        )
+        * data.batch_size
+        // measured,
     }
     lines += ["", "# memory per process (estimate)"]
     lines += [f"{name}: {size / 2**20:,.1f} MiB" for name, size in memory.items()]
