@@ -449,7 +449,7 @@ class SemanticReader:
                 + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
             )
         table = np.array([self.classes.value_to_class[value] for value in present.tolist()], dtype=np.int32)
-        return {"segmentation_map": table[index_map]}
+        return {"segmentation_map": table.take(index_map)}
 
 
 @dataclasses.dataclass(frozen=True)

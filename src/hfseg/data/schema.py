@@ -78,7 +78,7 @@ def compact_ids(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ids = np.flatnonzero(counts)
         positions = np.zeros(len(counts), dtype=np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
-        return ids, positions[segmentation]
+        return ids, positions.take(segmentation)
     # Sort one value per run instead of every pixel: large ids come from dense maps too.
     flat = segmentation.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])[: flat.size]
@@ -143,4 +143,4 @@ def semantic_map(
         int(segment["id"]): int(segment["category_id"]) for segment in segments_info if not segment.get("iscrowd", 0)
     }
     table = np.array([category_of_id.get(segment_id, ignore_index) for segment_id in ids.tolist()], dtype=np.int64)
-    return table[index_map]
+    return table.take(index_map)

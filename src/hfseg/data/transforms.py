@@ -47,7 +47,13 @@ def _resize(value: Any, height: int, width: int) -> Any:
         # torchvision's nearest neighbour takes the upper left corner, which shifts labels against the picture.
         rows = ((torch.arange(height) + 0.5) * (value.shape[-2] / height)).long()
         columns = ((torch.arange(width) + 0.5) * (value.shape[-1] / width)).long()
-        return tv_tensors.wrap(value.as_subclass(torch.Tensor)[..., rows[:, None], columns], like=value)
+        labels = value.as_subclass(torch.Tensor)
+        if labels.device.type != "cpu":
+            resized = labels[..., rows.to(labels.device)[:, None], columns.to(labels.device)]
+        else:  # numpy's take is several times faster than torch's indexing
+            taken = labels.numpy().take(rows.numpy(), axis=-2).take(columns.numpy(), axis=-1)
+            resized = torch.from_numpy(taken)  # (..., height, width)
+        return tv_tensors.wrap(resized, like=value)
     return F.resize(value, [height, width], antialias=True)
 
 

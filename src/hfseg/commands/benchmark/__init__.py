@@ -46,6 +46,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
 
+    data = add("data", "Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.")
+    data.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
+    data.add_argument("--split", default="train")
+    data.add_argument("--transforms", choices=["instance", "semantic"], default="instance")
+    data.add_argument("--crop", nargs=2, type=int, default=[512, 512], metavar=("HEIGHT", "WIDTH"))
+    data.add_argument("--samples", type=int, default=64, help="samples per round")
+    data.add_argument("--batch", type=int, default=4)
+    data.add_argument("--rounds", type=int, default=5)
+    data.add_argument("--workers", type=int, default=2)
+    data.add_argument("--instances", type=int, default=200, help="of the memory measurement")
+    data.add_argument("--target", type=int, default=1024, help="height and width of the memory measurement")
+
     learn = add("learn", "Training from scratch, both sides with the same data, updates and seed.")
     learn.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
     learn.add_argument("--data", metavar="FOLDER", help="pictures and labels instead of the embedded shapes")
@@ -86,6 +98,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .flops import NOTES, cost_tables
 
         return cost_tables(), NOTES, "cpu"
+    if options.what == "data":
+        from .data import DataOptions, data_tables
+
+        return (*data_tables(DataOptions.from_namespace(options)), "cpu")
     if options.what == "learn":
         from .learning import learning_table
 
