@@ -408,3 +408,12 @@ def test_panoptic_files_that_do_not_agree(panoptic):
         load_folder(folder, "val")[0]
     (folder / "annotations/panoptic_val2017/p.png").unlink()
     fails(FileNotFoundError, ["p.png", "id maps"], folder, "val")
+
+
+def test_negative_ignore_index(tmp_path):
+    """-1 as the void class, which no file can hold, takes no class away."""
+    save(tmp_path / "images" / "a.png", np.zeros((2, 3, 3), np.uint8))
+    save(tmp_path / "labels" / "a.png", np.array([[0, 1, 2], [2, 1, 0]], np.uint8))
+    (tmp_path / "classes.json").write_text(json.dumps({"names": ["x", "y", "z"], "ignore_index": -1}))
+    dataset = load_folder(tmp_path)
+    assert dataset[0]["segmentation_map"].tolist() == [[0, 1, 2], [2, 1, 0]] and len(dataset.id2label) == 3

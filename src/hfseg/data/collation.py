@@ -139,7 +139,8 @@ class UniversalCollator:
         class_of[index_map[::4, ::4]] = classes[::4, ::4]  # all pixels of a segment have the same class
         if class_of.min() < 0:  # a segment between the sampled pixels
             class_of[index_map] = classes
-        return pixels, torch.from_numpy(index_map.astype(np.int32)), torch.from_numpy(class_of[1:] - 1)
+        index_map = index_map.astype(np.int32, copy=False)
+        return pixels, torch.from_numpy(index_map), torch.from_numpy(class_of[1:] - 1)
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
@@ -159,8 +160,10 @@ class UniversalCollator:
             if pixels.dtype == torch.uint8:
                 window.div_(255)
             window.sub_(mean).div_(std)
-            padded = torch.zeros(height, width, dtype=torch.int32)
-            padded[: index_map.shape[0], : index_map.shape[1]] = index_map
+            padded = index_map
+            if index_map.shape != (height, width):
+                padded = torch.zeros(height, width, dtype=torch.int32)
+                padded[: index_map.shape[0], : index_map.shape[1]] = index_map
             mask_labels.append(padded)
             class_labels.append(class_of)
         return {"pixel_values": pixel_values, "mask_labels": mask_labels, "class_labels": class_labels}

@@ -17,6 +17,7 @@ validation split. What needs no pixels is checked when the folder is opened; pic
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -439,17 +440,26 @@ class SemanticReader:
             values = self.read_values(sample.label)
         else:
             values = _read_semantic_map(sample.label, self.classes.colours)
-        present, index_map = compact_ids(values)
-        wrong = [value for value in present.tolist() if value not in self.classes.value_to_class]
-        if wrong:
-            raise ValueError(
-                f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
-                f"{len(self.classes.id2label)} classes ({listing(sorted(self.classes.value_to_class), 12)}, void "
-                "included); correct the label"
-                + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
-            )
-        table = np.array([self.classes.value_to_class[value] for value in present.tolist()], dtype=np.int32)
-        return {"segmentation_map": table.take(index_map)}
+        table = self._table
+        if values.min() >= 0 and values.max() < len(table):
+            classes = table.take(values)
+            if classes.min() >= 0:
+                return {"segmentation_map": classes}
+        wrong = [value for value in np.unique(values).tolist() if value not in self.classes.value_to_class]
+        raise ValueError(
+            f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
+            f"{len(self.classes.id2label)} classes ({listing(sorted(self.classes.value_to_class), 12)}, void "
+            "included); correct the label"
+            + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
+        )
+
+    @functools.cached_property
+    def _table(self) -> np.ndarray:
+        """Class of every label value, -1 for values that are none; a file cannot hold negative ones."""
+        of_value = {value: class_id for value, class_id in self.classes.value_to_class.items() if value >= 0}
+        table = np.full(max(of_value) + 1, -1, dtype=np.int32)
+        table[list(of_value)] = list(of_value.values())
+        return table
 
 
 @dataclasses.dataclass(frozen=True)

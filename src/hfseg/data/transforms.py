@@ -134,6 +134,8 @@ class _CropTransform(v2.Transform):
         height, width = self.crop_size if params["pad"] else params["inner"]
         fill = 0 if isinstance(inpt, tv_tensors.Mask) else self.pad_value
         window = inpt.as_subclass(torch.Tensor)[..., top : top + self.crop_size[0], left : left + self.crop_size[1]]
+        if window.shape[-2:] == (height, width):
+            return tv_tensors.wrap(window, like=inpt)
         result = window.new_full((*inpt.shape[:-2], height, width), fill)
         result[..., : window.shape[-2], : window.shape[-1]] = window
         return tv_tensors.wrap(result, like=inpt)
