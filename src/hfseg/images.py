@@ -2,15 +2,21 @@
 """Safe loading of local picture files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
 
 import os
+import struct
+import warnings
+import zlib
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "check_finite", "convert_to_rgb", "load_image", "sixteen_bit_to_eight"]
+__all__ = ["DEFAULT_MAX_PIXELS", "check_finite", "convert_to_rgb", "load_image", "open_image", "sixteen_bit_to_eight"]
 
 # Pillow's own limit (a quarter of a gigabyte of RGB), at which Pillow only warns.
 DEFAULT_MAX_PIXELS = 89_478_485
+
+# What Pillow's decoders raise for damaged content.
+_DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -31,24 +37,49 @@ def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = 
         TypeError: if `image` is neither a path nor a PIL image.
     """
     if isinstance(image, Image.Image):
-        return _finish(image, "the given PIL image", max_pixels)
-    if not isinstance(image, (str, os.PathLike)):
-        raise TypeError(f"An image must be a path or a PIL image, got {type(image).__name__}.")
-    path = os.fspath(image)
+        name, image = "the given PIL image", _decode(image, "the given PIL image", max_pixels)
+    else:
+        name, image = repr(image), open_image(image, max_pixels)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except _DAMAGE as error:
+        raise ValueError(f"Image {name} has damaged EXIF data: {error}.") from error
+    return convert_to_rgb(upright)
+
+
+def open_image(path: "str | os.PathLike[str]", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Opens a local picture file and decodes it whole, as it is stored: no rotation, no conversion.
+
+    Args:
+        path: path of a local file.
+        max_pixels: largest allowed number of pixels; read from the header, before anything is decoded.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as `load_image`.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"An image must be a path or a PIL image, got {type(path).__name__}.")
+    path = os.fspath(path)
     if isinstance(path, str) and ("://" in path or path.startswith("data:")):
         raise ValueError(
             f"Only local files are opened, got the URL {path[:100]!r}. Download it first and pass the path."
         )
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no image file {path!r}.")
+        raise FileNotFoundError(f"There is no image file {path!r}: check the path, or the name in an annotation file.")
     try:
-        opened = Image.open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
+            opened = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large(repr(path), None, max_pixels)) from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{path!r} is not a picture in a format that Pillow reads.") from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's own complaint (permissions)
+        raise ValueError(f"Image {path!r} is truncated or damaged: {error}.") from error
     with opened:
-        return _finish(opened, repr(path), max_pixels)
+        return _decode(opened, repr(path), max_pixels)
 
 
 def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
@@ -59,17 +90,16 @@ def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
     )
 
 
-def _finish(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     if image.width * image.height > max_pixels:
         raise ValueError(_too_large(name, image.size, max_pixels))
     if min(image.size) < 1:
         raise ValueError(f"Image {name} has no pixels: its size is {image.width} x {image.height}.")
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise ValueError(f"Image {name} is truncated or damaged: {error}.") from error
-    return convert_to_rgb(upright)
+    return image
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:

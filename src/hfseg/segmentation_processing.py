@@ -15,7 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling, SizeDict
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ChannelDimension,
+    PILImageResampling,
+    SizeDict,
+)
 from transformers.utils import TensorType
 
 from . import postprocess
@@ -140,10 +146,15 @@ def _resize_nearest(array: np.ndarray, height: int, width: int) -> np.ndarray:
     """Nearest-neighbour resize by pixel centres, for any integer type (Pillow's rule)."""
     if array.shape == (height, width):
         return array
-    rows = ((np.arange(height) + 0.5) * (array.shape[0] / height)).astype(np.int64)
-    columns = ((np.arange(width) + 0.5) * (array.shape[1] / width)).astype(np.int64)
-    # The clip guards against rounding at the far edge.
-    return array[rows.clip(max=array.shape[0] - 1)[:, None], columns.clip(max=array.shape[1] - 1)]
+    rows, columns = (_nearest_sources(*sides) for sides in zip(array.shape, (height, width)))
+    return array[rows[:, None], columns]
+
+
+def _nearest_sources(source: int, target: int) -> np.ndarray:
+    # Pillow adds the step up instead of multiplying, which decides ties at pixel edges.
+    steps = np.full(target, source / target)
+    steps[0] *= 0.5
+    return steps.cumsum().astype(np.int64).clip(max=source - 1)
 
 
 class UniversalSegmentationProcessing:
@@ -226,7 +237,9 @@ class UniversalSegmentationProcessing:
             return [self.fetch_images(image) for image in images]
         return super().fetch_images(images)  # type: ignore[misc]
 
-    def process_image(self, image: Any, do_convert_rgb: bool | None = None, **kwargs: Any) -> Any:
+    def process_image(
+        self, image: Any, do_convert_rgb: bool | None = None, input_data_format: Any = None, **kwargs: Any
+    ) -> Any:
         """Converts one image to the backend's channel-first form, after checking it."""
         if hasattr(image, "mode") and hasattr(image, "convert"):  # PIL
             if min(image.size) < 1:
@@ -239,9 +252,25 @@ class UniversalSegmentationProcessing:
             check_finite(image)
             if image.dtype in (np.uint16, torch.uint16):
                 image = sixteen_bit_to_eight(image if isinstance(image, np.ndarray) else image.cpu().numpy())
-        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)  # type: ignore[misc]
+            if input_data_format is None and image.ndim == 3 and image.shape[0] in (1, 4) and image.shape[-1] == 3:
+                # RGB of height 1 or 4; transformers would take the rows for channels.
+                input_data_format = ChannelDimension.LAST
+        channels_first = super().process_image(  # type: ignore[misc]
+            image, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, **kwargs
+        )
+        if do_convert_rgb and channels_first.shape[0] == 1:
+            # Older transformers releases leave grey arrays as they are.
+            repeats = (3, 1, 1)
+            return (
+                channels_first.repeat(*repeats)
+                if isinstance(channels_first, Tensor)
+                else np.tile(channels_first, repeats)
+            )
+        return channels_first
 
-    def padded_size(self, sizes: Sequence[tuple[int, int]], size_divisor: int | None, pad_size: SizeDict | None = None):
+    def padded_size(
+        self, sizes: Sequence[tuple[int, int]], size_divisor: int | None, pad_size: SizeDict | None = None
+    ) -> tuple[int, int]:
         """Height and width of the batch: `pad_size`, or the largest of `sizes` rounded up to `size_divisor`.
 
         Raises:
@@ -249,11 +278,12 @@ class UniversalSegmentationProcessing:
         """
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
         if pad_size is not None:
-            if height > pad_size.height or width > pad_size.width:
+            pad_height, pad_width = pad_size.height or 0, pad_size.width or 0
+            if height > pad_height or width > pad_width:
                 raise ValueError(
                     f"pad_size {dict(pad_size)} is smaller than the resized batch of {height} x {width} pixels."
                 )
-            return pad_size.height, pad_size.width
+            return pad_height, pad_width
         divisor = size_divisor or 1
         return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
 

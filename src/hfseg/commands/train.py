@@ -32,6 +32,7 @@ from hfseg.training.checkpointing import CheckpointError
 from hfseg.training.dry_run import dry_run
 from hfseg.training.evaluation import evaluate_loss
 from hfseg.training.loop import NonFiniteLossError, create_accelerator
+from hfseg.training.sampler import SampleError
 
 AUTO_CLASSES = {
     "universal": AutoModelForUniversalSegmentation,
@@ -62,8 +63,14 @@ def find(name: str, table: Mapping[str, str], what: str) -> Any:
         raise ValueError(f"{what} is {name!r}, which cannot be imported: {error}") from error
 
 
-def build_model(arguments: ModelArguments, id2label: Mapping[int, str] | None) -> PreTrainedModel:
+def build_model(
+    arguments: ModelArguments,
+    id2label: Mapping[int, str] | None = None,
+    stuff_class_ids: Sequence[int] | None = None,
+) -> PreTrainedModel:
     """Builds the model of a recipe through the Auto classes, new or from a folder.
+
+    Class names, and which classes are stuff, come from the data unless `arguments.config` has them.
 
     Raises:
         ValueError: The architecture is unknown, is another than the folder's, or has no class for the task.
@@ -74,6 +81,17 @@ def build_model(arguments: ModelArguments, id2label: Mapping[int, str] | None) -
         fields["label2id"] = {value: int(key) for key, value in id2label.items()}
     auto_class = AUTO_CLASSES[arguments.task]
     if arguments.pretrained is not None:
+        config_class = type(AutoConfig.from_pretrained(arguments.pretrained))
+    elif arguments.model_type is not None and arguments.model_type in CONFIG_MAPPING:
+        config_class = CONFIG_MAPPING[arguments.model_type]
+    else:
+        raise ValueError(
+            f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig, e.g. proscale or "
+            "mask2former. Or set model.pretrained to a folder."
+        )
+    if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
+        fields.setdefault("stuff_class_ids", list(stuff_class_ids))
+    if arguments.pretrained is not None:
         config = AutoConfig.from_pretrained(arguments.pretrained, **fields)
         if arguments.model_type not in (None, config.model_type):
             raise ValueError(
@@ -81,12 +99,7 @@ def build_model(arguments: ModelArguments, id2label: Mapping[int, str] | None) -
                 f"{config.model_type!r}. Use a recipe of that architecture."
             )
         return auto_class.from_pretrained(arguments.pretrained, config=config, ignore_mismatched_sizes=True)
-    if arguments.model_type not in CONFIG_MAPPING:
-        raise ValueError(
-            f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig, e.g. proscale or "
-            "mask2former. Or set model.pretrained to a folder."
-        )
-    return auto_class.from_config(AutoConfig.for_model(arguments.model_type, **fields))
+    return auto_class.from_config(config_class(**fields))
 
 
 def build_image_processor(arguments: ModelArguments, model: PreTrainedModel) -> Any:
@@ -173,7 +186,7 @@ def run(options: argparse.Namespace) -> None:
     set_seed(arguments.run.seed)  # the same initial weights on every rank
     train_dataset = build_dataset(arguments.data, arguments.data.train)
     id2label = getattr(train_dataset, "id2label", None)
-    model = build_model(arguments.model, id2label)
+    model = build_model(arguments.model, id2label, getattr(train_dataset, "stuff_class_ids", None))
     image_processor = build_image_processor(arguments.model, model)
     offered = {
         "num_labels": model.config.num_labels,
@@ -226,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry of `hfseg train` and `scripts/train.py`; user errors end with one line and exit code 1."""
     try:
         run(parse(argv))
-    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError) as error:
+    except (ValueError, FileNotFoundError, CheckpointError, NonFiniteLossError, SampleError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -77,7 +77,7 @@ class UniversalCollator:
         if example.get("segmentation") is not None and "segments_info" in example:
             segmentation = to_id_map(example["segmentation"], f"example {position}: segmentation")
             ids, index_map = compact_ids(segmentation)
-            classes = {0: None}
+            classes: dict[int, int | None] = {0: None}
             for segment in example["segments_info"]:
                 classes[int(segment["id"])] = None if segment.get("iscrowd", 0) else int(segment["category_id"])
             unlisted = [segment_id for segment_id in ids.tolist() if segment_id not in classes]

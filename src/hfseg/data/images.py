@@ -3,48 +3,23 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-__all__ = ["open_image", "read_image", "read_map", "read_rgb_ids", "to_id_map", "to_rgb"]
+from ..images import convert_to_rgb, open_image, sixteen_bit_to_eight
 
-
-def open_image(path: str | Path) -> Image.Image:
-    """Fully decoded PIL image of a file.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, no picture, or larger than PIL's limit against decompression bombs.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the path, or the file name in the annotation file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.load()
-                return image
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{path} has more pixels than the limit of {Image.MAX_IMAGE_PIXELS} against decompression bombs; if you "
-            "trust the file, raise PIL.Image.MAX_IMAGE_PIXELS or make it smaller"
-        ) from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not a picture that PIL can read; replace or remove the file") from error
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or cut short ({error}); copy the file again or remove it") from error
+__all__ = ["read_image", "read_map", "read_rgb_ids", "to_id_map", "to_rgb"]
 
 
 def to_rgb(image: Any) -> np.ndarray:
     """RGB picture from a PIL image of any mode, an array or a tensor.
 
-    Alpha is dropped, grey is repeated, 16-bit grey is divided by 257, floats are taken as [0, 1] (and must be finite).
+    PIL images are converted as `hfseg.images.convert_to_rgb` says. In arrays alpha is dropped, grey is repeated, 16-bit
+    grey is divided by 257, and floats are taken as [0, 1] (and must be finite).
     Tensors are (3, H, W) or (1, H, W); arrays (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     Raises:
@@ -55,13 +30,7 @@ def to_rgb(image: Any) -> np.ndarray:
         (H, W, 3), uint8.
     """
     if isinstance(image, Image.Image):
-        if image.mode.startswith("I") or image.mode == "F":
-            array = np.asarray(image)
-            if image.mode == "F" or array.min(initial=0) < 0 or array.max(initial=0) > 65535:
-                raise ValueError(f"image has mode {image.mode!r} and no known range; convert it to 8 or 16 bits first")
-            array = (array.astype(np.uint32) // 257).astype(np.uint8)
-        else:
-            array = np.asarray(image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB"))
+        array = np.array(convert_to_rgb(image))  # a copy: torch warns of arrays that it may not write
     elif isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3):
             raise ValueError(f"image tensor has shape {tuple(image.shape)}; give (3, height, width)")
@@ -79,7 +48,7 @@ def to_rgb(image: Any) -> np.ndarray:
         )
     array = array[..., :3]
     if array.dtype == np.uint16:
-        array = (array // 257).astype(np.uint8)
+        array = sixteen_bit_to_eight(array)
     elif np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise ValueError("float images must be finite and in [0, 1]; scale the image, or give uint8")

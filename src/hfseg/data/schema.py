@@ -67,8 +67,8 @@ def semantic_features() -> datasets.Features:
 def compact_ids(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids that occur in a map, ascending, and the map written as positions in that list.
 
-    The same as `numpy.unique(..., return_inverse=True)`, but by counting instead of sorting where the ids are small,
-    which is several times faster on dense maps.
+    The same as `numpy.unique(..., return_inverse=True)`, but without sorting every pixel, which is several times
+    faster on label maps.
 
     Shape:
         segmentation: (H, W), integer -> (N,), int64 and (H, W), int32.
@@ -79,8 +79,12 @@ def compact_ids(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         positions = np.zeros(len(counts), dtype=np.int32)
         positions[ids] = np.arange(len(ids), dtype=np.int32)
         return ids, positions[segmentation]
-    ids, index_map = np.unique(segmentation, return_inverse=True)
-    return ids.astype(np.int64), index_map.reshape(segmentation.shape).astype(np.int32)
+    # Sort one value per run instead of every pixel: large ids come from dense maps too.
+    flat = segmentation.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])[: flat.size]
+    ids, of_runs = np.unique(flat[starts], return_inverse=True)
+    index_map = np.repeat(of_runs.astype(np.int32), np.diff(starts, append=flat.size))
+    return ids.astype(np.int64), index_map.reshape(segmentation.shape)
 
 
 def segments_from_map(

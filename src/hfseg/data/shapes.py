@@ -3,6 +3,7 @@
 
 A scene is a landscape of textured stuff (sky, grass, water, sand) in bands with wavy borders, sometimes with a pond or
 patch, in front of which one to five things (circle, square, triangle, star, ring, cross) float and hide one another.
+Things have random sizes, tilts (up to 25 degrees) and textures, and often, not always, their class's typical colour.
 Scene `index` is a pure function of `(version, seed, split, image_size, index)`: the order in which scenes are
 drawn, the number of workers and the number of scenes do not matter. The image is anti-aliased; the labels are exact: a
 pixel belongs to the front-most thing that contains its centre, else to the stuff there, so no pixel is void.
@@ -77,6 +78,18 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """Named colours of the things (sRGB); each thing varies a little around its colour."""
 
+TYPICAL_COLOURS: dict[str, str] = {
+    "circle": "red",
+    "square": "orange",
+    "triangle": "yellow",
+    "star": "purple",
+    "ring": "pink",
+    "cross": "black",
+}
+TYPICAL_COLOUR_SHARE = 0.6
+"""Share of the things that have their class's typical colour; the others have any colour with equal chance. As in
+photographs, colour hints at the class but only the outline tells it, and a small network learns something early."""
+
 TEXTURES = ("plain", "stripes", "dots", "checks", "gradient")
 
 MINIMUM_IMAGE_SIDE = 32
@@ -97,7 +110,7 @@ class SceneObject:
         centre: (x, y) of its centre in pixels; the centre of the first pixel is (0.5, 0.5).
         radius: Radius of the circle around it, in pixels.
         size: "small", "medium" or "large", by the radius relative to the shorter image side.
-        rotation: Angle in degrees, clockwise on the screen.
+        rotation: Angle in degrees, clockwise on the screen, -25 to 25.
         depth_order: 0 for the front-most thing, then 1, 2, ...
         visible_fraction: Share of the thing's own pixels inside the image that nothing in front hides.
     """
@@ -387,9 +400,10 @@ def _place_thing(
     height: int, width: int, centre: tuple[float, float], radius: float, shape: str, unit: float, draw: _Draws
 ) -> _Placed:
     """Draw one thing into a window of the image."""
-    rotation = draw(0, 360)
-    colour = draw.choice(list(COLOURS))
-    texture = draw.choice(TEXTURES)
+    rotation = draw(-25, 25)
+    any_colour = draw.choice(list(COLOURS))
+    colour = TYPICAL_COLOURS[shape] if draw() < TYPICAL_COLOUR_SHARE else any_colour
+    texture = draw.choice(("plain", *TEXTURES))
     main = _colour(COLOURS[colour], draw, 12)
     luminance = float(main.mean())
     second = main + (np.float32(255) - main) * np.float32(0.6) if luminance < 150 else main * np.float32(0.6)
@@ -433,7 +447,7 @@ def _place_things(height: int, width: int, unit: float, draw: _Draws) -> list[_P
     placed: list[_Placed] = []
     for _ in range(wanted):
         shape = draw.choice(THING_NAMES)
-        radius = draw(0.12, 0.25) * side * (1.15 if shape == "triangle" else 1.0)
+        radius = draw(0.13, 0.26) * side * (1.15 if shape == "triangle" else 1.0)
         # Of three places take the first that overlaps earlier things at most partly, so that occlusion is
         # frequent but seldom so strong that the thing has to be given up.
         places = [(draw(0.06, 0.94) * width, draw(0.06, 0.94) * height) for _ in range(3)]

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from transformers.utils.generic import maybe_autocast
 
-from .point_sampling import sample_embedding, sample_masks, sample_targets
+from .point_sampling import Targets, sample_embedding, sample_masks
 
 # Point reads (levels x pairs x points) handled at once: bounds memory, does not change results.
 READS_AT_ONCE = 2**24
@@ -101,15 +101,15 @@ def check_targets(
 
 
 class Points(NamedTuple):
-    """Random points of one prediction level, (x, y) in 0..1.
+    """Random points, (x, y) in 0..1.
 
     Attributes:
-        matching: Per image `(S, 2)`.
-        candidates: `(N, oversampled S, 2)`.
-        fresh: `(N, uniform S, 2)`.
+        matching: `(P, B, S, 2)`.
+        candidates: `(P, N, oversampled S, 2)`.
+        fresh: `(P, N, uniform S, 2)`.
     """
 
-    matching: list[torch.Tensor]
+    matching: torch.Tensor
     candidates: torch.Tensor
     fresh: torch.Tensor
 
@@ -123,7 +123,7 @@ def draw_points(
     importance_sample_ratio: float,
     device: torch.device,
     generator: torch.Generator | None = None,
-) -> list[Points]:
+) -> Points:
     """Draws all random points, last level first, and returns them in the order of levels."""
     num_uncertain = int(importance_sample_ratio * num_points)
 
@@ -131,12 +131,12 @@ def draw_points(
         return torch.rand(*shape, 2, device=device, generator=generator)
 
     def level() -> Points:
-        matching = [draw(1, num_points)[0] for _ in range(batch_size)]
+        matching = torch.stack([draw(1, num_points)[0] for _ in range(batch_size)])
         candidates = draw(num_pairs, int(num_points * oversample_ratio))
         return Points(matching, candidates, draw(num_pairs, num_points - num_uncertain))
 
     last, *earlier = [level() for _ in range(num_levels)]
-    return [*earlier, last]
+    return Points(*(torch.stack(part) for part in zip(*earlier, last)))
 
 
 @torch.no_grad()
@@ -144,69 +144,82 @@ def matching_costs(
     class_logits: torch.Tensor,
     mask_embeddings: torch.Tensor,
     pixel_embedding: torch.Tensor,
-    target: torch.Tensor,
-    classes: torch.Tensor,
+    targets: Targets,
+    class_labels: list[torch.Tensor],
     points: torch.Tensor,
-    padded_size: tuple[int, int],
     weights: LossWeights,
 ) -> torch.Tensor:
-    """Computes the cost of giving each target to each query, for all prediction levels of one image.
+    """Computes the cost of giving each target to each query, for all prediction levels and images.
 
     Class cost: minus the class probability. Mask cost: mean binary cross-entropy over the points. Dice cost: with 1
     added to numerator and denominator.
 
     Shape:
-        class_logits: `(P, Q, K + 1)`; mask_embeddings: `(P, Q, M)`; pixel_embedding: `(M, h, w)`;
-        target: `(H, W)` or `(T, H, W)`; classes: `(T,)`; points: `(P, S, 2)`.
-        Output: `(P, Q, T)`, finite.
+        class_logits: `(P, B, Q, K + 1)`; mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`;
+        class_labels: each `(T,)`; points: `(P, B, S, 2)`.
+        Output: `(B, P, Q, T)` with T the most targets of an image, finite; columns of missing targets mean nothing.
     """
-    segments = torch.arange(len(classes), device=target.device)
-    truth = torch.stack([sample_targets(target, segments, level, padded_size) for level in points])  # (P, T, S)
-    sampled = sample_embedding(pixel_embedding, points)  # (P, S, M)
-    logits = torch.bmm(mask_embeddings, sampled.transpose(1, 2))  # (P, Q, S)
+    num_levels, batch_size, num_points, _ = points.shape
+    by_image = points.transpose(0, 1).flatten(1, 2)  # (B, P*S, 2)
+    truth = targets.read_all(by_image).unflatten(2, (num_levels, -1)).transpose(1, 2)  # (B, P, T, S)
+    sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)
+    logits = mask_embeddings.transpose(0, 1) @ sampled.transpose(2, 3)  # (B, P, Q, S)
     probabilities = logits.sigmoid()
     # t softplus(-x) + (1 - t) softplus(x) = softplus(x) - t x: one product with the targets instead of two.
-    products = torch.bmm(torch.cat((logits, probabilities), dim=1), truth.transpose(1, 2))  # (P, 2Q, T)
-    overlap, intersection = products.chunk(2, dim=1)
-    cost_mask = (F.softplus(logits).sum(-1, keepdim=True) - overlap) / points.shape[1]
-    total = probabilities.sum(-1, keepdim=True) + truth.sum(-1)[:, None, :]
+    products = torch.cat((logits, probabilities), dim=2) @ truth.transpose(2, 3)  # (B, P, 2Q, T)
+    overlap, intersection = products.chunk(2, dim=2)
+    cost_mask = (F.softplus(logits).sum(-1, keepdim=True) - overlap) / num_points
+    total = probabilities.sum(-1, keepdim=True) + truth.sum(-1).unsqueeze(2)
     cost_dice = 1 - (2 * intersection + 1) / (total + 1)
-    cost_class = -class_logits.softmax(-1)[..., classes]
+    classes = torch.nn.utils.rnn.pad_sequence(class_labels, batch_first=True)  # (B, T)
+    wanted = classes[:, None, None, :].expand(-1, num_levels, class_logits.shape[2], -1)
+    cost_class = -class_logits.softmax(-1).transpose(0, 1).gather(3, wanted)
     cost = weights.mask * cost_mask + weights.ce * cost_class + weights.dice * cost_dice
     largest = torch.finfo(cost.dtype).max  # a diverged prediction is matched last instead of stopping the run
     return torch.nan_to_num(cost, nan=largest, posinf=largest, neginf=largest)
 
 
-def match(costs: list[torch.Tensor | None], num_levels: int, device: torch.device) -> list[torch.Tensor]:
+class Pairs(NamedTuple):
+    """Matched queries and targets of all levels, images one after the other, queries ascending within an image.
+
+    Attributes:
+        images: Index of the image, `(N,)`.
+        queries: Index of the query, `(P, N)`.
+        targets: Index of the target within its image, `(P, N)`.
+        counts: Pairs per image.
+    """
+
+    images: torch.Tensor
+    queries: torch.Tensor
+    targets: torch.Tensor
+    counts: list[int]
+
+
+def match(costs: torch.Tensor, counts: list[int]) -> Pairs:
     """Solves the assignments of all levels and images with one copy to the host and one back.
 
     Args:
-        costs: Per image `(P, Q, T)`, or None without targets.
-
-    Returns:
-        Per image the matched pairs, queries in ascending order.
+        costs: Cost of each query and target.
+        counts: Per image the number of targets; further columns are ignored.
 
     Shape:
-        Output: int64, each `(P, 2, min(Q, T))`: queries, then targets.
+        costs: `(B, P, Q, T)`.
     """
-    given = [cost for cost in costs if cost is not None]
-    on_host = torch.cat([cost.flatten() for cost in given]).cpu().numpy() if given else np.empty(0)
-    pairs, position = [], 0
-    for cost in costs:
-        if cost is None:
-            pairs.append(np.empty((num_levels, 2, 0), dtype=np.int64))
-            continue
-        levels = on_host[position : position + cost.numel()].reshape(cost.shape)
-        position += cost.numel()
-        pairs.append(np.stack([np.stack(linear_sum_assignment(level)) for level in levels]).astype(np.int64))
-    flat = torch.from_numpy(np.concatenate([pair.ravel() for pair in pairs])).to(device)
-    chunks = flat.split([pair.size for pair in pairs])
-    return [chunk.view(pair.shape) for chunk, pair in zip(chunks, pairs)]
+    on_host = costs.cpu().numpy()
+    solved = [
+        np.stack([np.stack(linear_sum_assignment(level[:, :count])) for level in levels])  # (P, 2, n)
+        for levels, count in zip(on_host, counts)
+    ]
+    numbers = [pairs.shape[-1] for pairs in solved]
+    images = np.repeat(np.arange(len(counts)), numbers)
+    together = np.concatenate([np.concatenate(solved, axis=2).reshape(-1, len(images)), images[None]])  # (2P + 1, N)
+    together = torch.from_numpy(together.astype(np.int64)).to(costs.device)
+    return Pairs(together[-1], together[0:-1:2], together[1:-1:2], numbers)
 
 
 def classification_losses(
     class_logits: torch.Tensor,
-    pairs: list[torch.Tensor],
+    pairs: Pairs | None,
     class_labels: list[torch.Tensor],
     no_object: float,
     normalizer: torch.Tensor | None,
@@ -218,8 +231,10 @@ def classification_losses(
     """
     num_levels, _, _, num_outputs = class_logits.shape
     truth = torch.full(class_logits.shape[:3], num_outputs - 1, dtype=torch.int64, device=class_logits.device)
-    for image, (pair, classes) in enumerate(zip(pairs, class_labels)):
-        truth[:, image].scatter_(1, pair[:, 0], classes.to(truth.device)[pair[:, 1]])
+    if pairs is not None:
+        padded = torch.nn.utils.rnn.pad_sequence(class_labels, batch_first=True)  # (B, T)
+        level = torch.arange(num_levels, device=truth.device)[:, None]
+        truth[level, pairs.images, pairs.queries] = padded[pairs.images, pairs.targets]
     class_weights = torch.ones(num_outputs, device=class_logits.device)
     class_weights[-1:].fill_(no_object)
     losses = F.cross_entropy(class_logits.flatten(0, 2), truth.flatten(), weight=class_weights, reduction="none")
@@ -232,47 +247,31 @@ def classification_losses(
 def mask_losses(
     mask_embeddings: torch.Tensor,
     pixel_embedding: torch.Tensor,
-    pairs: list[torch.Tensor],
-    mask_labels: list[torch.Tensor],
-    points: list[Points],
-    padded_size: tuple[int, int],
-    num_uncertain: int,
+    pairs: Pairs,
+    targets: Targets,
+    points: Points,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Computes binary cross-entropy and Dice loss of the matched masks, summed over pairs, for some levels.
 
     Shape:
-        mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`; pairs: each `(P, 2, n)`.
+        mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`.
         Output: twice `(P,)`.
     """
-    num_levels = len(mask_embeddings)
-    level_index = torch.arange(num_levels, device=mask_embeddings.device)[:, None]
+    num_levels, num_pairs = pairs.queries.shape
+    level = torch.arange(num_levels, device=mask_embeddings.device)[:, None]
+    matched = mask_embeddings[level, pairs.images, pairs.queries]  # (P, N, M)
     masks = torch.cat(
-        [
-            (mask_embeddings[level_index, image, pair[:, 0]].flatten(0, 1) @ pixel_embedding[image].flatten(1))
-            .unflatten(0, (num_levels, -1))
-            .unflatten(-1, pixel_embedding.shape[-2:])
-            for image, pair in enumerate(pairs)
-        ],
-        dim=1,
-    ).flatten(0, 1)  # (P*N, h, w)
+        [part @ pixels for part, pixels in zip(matched.split(pairs.counts, dim=1), pixel_embedding.flatten(2))], dim=1
+    ).view(num_levels * num_pairs, *pixel_embedding.shape[-2:])  # (P*N, h, w)
 
-    candidates = torch.stack([level.candidates for level in points]).flatten(0, 1)  # (P*N, candidates, 2)
+    candidates, fresh = points.candidates.flatten(0, 1), points.fresh.flatten(0, 1)  # (P*N, points, 2)
+    num_uncertain = points.matching.shape[2] - fresh.shape[1]
     with torch.no_grad():
-        uncertainty = -sample_masks(masks, candidates).abs()  # (P*N, candidates)
-        chosen = uncertainty.topk(num_uncertain, dim=1).indices
+        certainty = sample_masks(masks, candidates).abs()  # (P*N, candidates)
+        chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
         uncertain = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
-        fresh = torch.stack([level.fresh for level in points]).flatten(0, 1)
         places = torch.cat((uncertain, fresh), dim=1)  # (P*N, S, 2)
-        by_image = places.unflatten(0, (num_levels, -1)).split([pair.shape[-1] for pair in pairs], dim=1)
-        truth = torch.cat(
-            [
-                sample_targets(target, pair[:, 1].flatten(), place.flatten(0, 1), padded_size).unflatten(
-                    0, (num_levels, -1)
-                )
-                for target, pair, place in zip(mask_labels, pairs, by_image)
-            ],
-            dim=1,
-        ).flatten(0, 1)  # (P*N, S)
+        truth = targets.read(pairs.images.repeat(num_levels), pairs.targets.flatten(), places)  # (P*N, S)
 
     logits = sample_masks(masks, places)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1)
@@ -345,22 +344,13 @@ def mask_classification_loss(
         points = draw_points(
             num_levels, batch_size, num_pairs, num_points, oversample_ratio, importance_sample_ratio, device, generator
         )
-        costs = [
-            matching_costs(
-                class_logits[:, image],
-                mask_embeddings[:, image],
-                pixel_embedding[image],
-                mask_labels[image],
-                class_labels[image],
-                torch.stack([level.matching[image] for level in points]),
-                padded_size,
-                weights,
+        pairs = targets = None
+        if num_pairs:
+            targets = Targets(mask_labels, counts, padded_size)
+            costs = matching_costs(
+                class_logits, mask_embeddings, pixel_embedding, targets, class_labels, points.matching, weights
             )
-            if counts[image]
-            else None
-            for image in range(batch_size)
-        ]
-        pairs = match(costs, num_levels, device)
+            pairs = match(costs, counts)
 
         if normalizer is not None:
             normalizer = normalizer.to(device, torch.float32)
@@ -368,20 +358,18 @@ def mask_classification_loss(
         else:
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
-        if num_pairs:
-            reads = num_pairs * max(int(num_points * oversample_ratio), pixel_embedding[0, 0].numel())
+        if pairs is not None:
+            reads = num_pairs * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
             at_once = max(1, READS_AT_ONCE // reads)
             parts = [
                 mask_losses(
-                    mask_embeddings[first : first + at_once],
+                    mask_embeddings[some],
                     pixel_embedding,
-                    [pair[first : first + at_once] for pair in pairs],
-                    mask_labels,
-                    points[first : first + at_once],
-                    padded_size,
-                    int(importance_sample_ratio * num_points),
+                    pairs._replace(queries=pairs.queries[some], targets=pairs.targets[some]),
+                    targets,
+                    Points(*(part[some] for part in points)),
                 )
-                for first in range(0, num_levels, at_once)
+                for some in (slice(first, first + at_once) for first in range(0, num_levels, at_once))
             ]
             loss_mask, loss_dice = (torch.cat(part) / num_masks for part in zip(*parts))
         else:

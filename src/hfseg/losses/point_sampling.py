@@ -9,54 +9,55 @@ import torch
 import torch.nn.functional as F
 
 
-def bilinear_corners(
-    points: torch.Tensor, size: tuple[int, int], padded_size: tuple[int, int] | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
+def bilinear_corners(points: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Computes which four pixels a point lies between, and their shares.
 
     Args:
-        points: (x, y) in 0..1 of `padded_size`.
+        points: (x, y) in 0..1.
         size: `(height, width)` of the map.
-        padded_size: `(height, width)` that the coordinates refer to, if the map covers only its top left part.
 
     Returns:
         Row-major pixel indices and weights; a corner outside the map has weight 0 and a legal index.
 
     Shape:
-        points: `(..., 2)`. Output: int64 and float32, both `(..., 4)`.
+        points: `(..., 2)`. Output: int64 and float32, both `(4, ...)`.
     """
-    (height, width), (frame_height, frame_width) = size, padded_size or size
-    x = points[..., 0].float() * frame_width - 0.5
-    y = points[..., 1].float() * frame_height - 0.5
+    height, width = size
+    x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
     left, top = x.floor(), y.floor()
-    columns = torch.stack((left, left + 1, left, left + 1), dim=-1)
-    rows = torch.stack((top, top, top + 1, top + 1), dim=-1)
-    share_x, share_y = x - left, y - top
-    weights = torch.stack(
-        (
-            (1 - share_x) * (1 - share_y),
-            share_x * (1 - share_y),
-            (1 - share_x) * share_y,
-            share_x * share_y,
-        ),
-        dim=-1,
-    )
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    indices = rows.clamp(0, height - 1).long() * width + columns.clamp(0, width - 1).long()
-    return indices, weights * inside
+    right_share, bottom_share = x - left, y - top
+    # A share of a pixel outside becomes 0, its index any legal one.
+    columns, column_shares = zip(*(_inside(left + d, share, width) for d, share in _pair(right_share)))
+    rows, row_shares = zip(*(_inside(top + d, share, height) for d, share in _pair(bottom_share)))
+    indices = torch.stack([row * width + column for row in rows for column in columns])
+    return indices, torch.stack([row * column for row in row_shares for column in column_shares])
+
+
+def _pair(share: torch.Tensor) -> tuple[tuple[int, torch.Tensor], tuple[int, torch.Tensor]]:
+    return (0, 1 - share), (1, share)
+
+
+def _inside(position: torch.Tensor, share: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    clamped = position.clamp(0, size - 1)
+    return clamped.long(), share * (clamped == position)
 
 
 def sample_embedding(embedding: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Reads a map of vectors at points, without gradients.
+    """Reads maps of vectors at points, without gradients.
 
     Shape:
-        embedding: `(M, h, w)`; points: `(..., 2)`; output: `(..., M)`.
+        embedding: `(B, M, h, w)`; points: `(B, S, 2)`; output: `(B, S, M)`.
     """
-    channels, height, width = embedding.shape
-    indices, weights = bilinear_corners(points, (height, width))
-    table = embedding.flatten(1).t().contiguous()  # (h*w, M): one row per pixel, so that a corner is one short read
+    batch_size, channels, height, width = embedding.shape
+    indices, weights = bilinear_corners(points, (height, width))  # (4, B, S)
+    image = torch.arange(batch_size, device=embedding.device)[:, None] * (height * width)
+    # One row per pixel, so that a corner is one short read.
+    table = embedding.flatten(2).transpose(1, 2).reshape(-1, channels)  # (B*h*w, M)
     sampled = F.embedding_bag(
-        indices.view(-1, 4), table, mode="sum", per_sample_weights=weights.view(-1, 4).to(table.dtype)
+        (indices + image).flatten(1).t().contiguous(),
+        table,
+        mode="sum",
+        per_sample_weights=weights.flatten(1).t().contiguous().to(table.dtype),
     )
     return sampled.view(*points.shape[:-1], channels)
 
@@ -65,31 +66,84 @@ def sample_masks(logits: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Reads masks at points of their own, with gradients.
 
     Shape:
-        logits: `(N, h, w)`; points: `(N, P, 2)`; output: `(N, P)`.
+        logits: `(N, h, w)`; points: `(N, S, 2)`; output: `(N, S)`.
     """
-    grid = (2 * points - 1).unsqueeze(1)  # (N, 1, P, 2)
+    grid = (2 * points - 1).unsqueeze(1)  # (N, 1, S, 2)
     return F.grid_sample(logits.unsqueeze(1), grid, padding_mode="zeros", align_corners=False)[:, 0, 0]
 
 
-def sample_targets(
-    target: torch.Tensor, segments: torch.Tensor, points: torch.Tensor, padded_size: tuple[int, int]
-) -> torch.Tensor:
-    """Reads target segments at points: the interpolated value of each segment's binary mask.
+class Targets:
+    """The target segments of a batch, readable at points without becoming float masks.
+
+    Id maps stay id maps. If one image gives binary masks (segments that overlap), all images are held as such.
 
     Args:
-        target: An id map (value n + 1 is segment n, 0 nothing) or a stack of binary masks.
-        segments: Index of the segment to read, counted from 0.
-        points: Either one set for all segments or one per segment.
-        padded_size: `(height, width)` that the points refer to.
-
-    Shape:
-        target: `(H, W)` or `(T, H, W)`; segments: `(N,)`; points: `(P, 2)` or `(N, P, 2)`; output: `(N, P)`, float32.
+        mask_labels: Per image an id map `(H, W)`, whose value n + 1 is segment n, or binary masks `(T, H, W)`.
+        counts: Per image the number of segments T.
+        size: `(height, width)` of the padded input; beyond its edge a target is background.
     """
-    size = tuple(target.shape[-2:])
-    indices, weights = bilinear_corners(points, size, padded_size)  # (P, 4) or (N, P, 4)
-    if target.dim() == 2:
-        values = target.flatten()[indices] == (segments + 1)[:, None, None].to(target.dtype)  # (N, P, 4)
-    else:
-        offset = segments[:, None, None] * (size[0] * size[1])
-        values = target.flatten()[indices + offset]  # (N, P, 4)
-    return (values.to(weights.dtype) * weights).sum(-1)
+
+    def __init__(self, mask_labels: list[torch.Tensor], counts: list[int], size: tuple[int, int]):
+        self.size, self.counts = size, counts
+        padded = [self._pad(masks) for masks in mask_labels]
+        self.as_map = all(masks.dim() == 2 for masks in padded)
+        if self.as_map:
+            self.storage = torch.stack(padded).flatten()  # (B*H*W,)
+            starts = range(len(counts))
+        else:
+            stacks = [
+                masks
+                if masks.dim() == 3
+                else masks == torch.arange(1, count + 1, device=masks.device, dtype=masks.dtype)[:, None, None]
+                for masks, count in zip(padded, counts)
+            ]
+            self.storage = torch.cat([stack.to(torch.uint8) for stack in stacks]).flatten()  # (sum T * H * W,)
+            starts = [sum(counts[:image]) for image in range(len(counts))]
+        self.starts = list(starts)
+
+    def _pad(self, masks: torch.Tensor) -> torch.Tensor:
+        missing = (self.size[0] - masks.shape[-2], self.size[1] - masks.shape[-1])
+        return F.pad(masks, (0, missing[1], 0, missing[0])) if any(missing) else masks
+
+    def read(self, images: torch.Tensor, segments: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Reads one segment at each set of points: the interpolated value of its binary mask.
+
+        Args:
+            images: Index of the image.
+            segments: Index of the segment within its image.
+            points: (x, y) in 0..1 of the padded input.
+
+        Shape:
+            images, segments: `(...)`; points: `(..., S, 2)`; output: `(..., S)`, float32.
+        """
+        area = self.size[0] * self.size[1]
+        indices, weights = bilinear_corners(points, self.size)  # (4, ..., S)
+        if self.as_map:
+            wanted = (segments + 1).to(self.storage.dtype).unsqueeze(-1)
+            values = self.storage[indices + (images * area).unsqueeze(-1)] == wanted
+        else:
+            first = torch.tensor(self.starts, device=images.device)[images]
+            values = self.storage[indices + ((first + segments) * area).unsqueeze(-1)]
+        return (values * weights).sum(0)
+
+    def read_all(self, points: torch.Tensor) -> torch.Tensor:
+        """Reads every segment of every image at points that its segments share.
+
+        Shape:
+            points: `(B, S, 2)`; output: `(B, T, S)` with T the largest number of segments; missing ones read 0.
+        """
+        area, most = self.size[0] * self.size[1], max(self.counts)
+        device = self.storage.device
+        indices, weights = bilinear_corners(points, self.size)  # (4, B, S)
+        if self.as_map:
+            image = torch.arange(len(self.counts), device=device)[:, None] * area
+            values = self.storage[indices + image]  # (4, B, S)
+            wanted = torch.arange(1, most + 1, device=device, dtype=values.dtype)[:, None]
+            # One corner at a time: the comparison with all segments is the largest tensor here.
+            return sum((value[:, None] == wanted) * weight[:, None] for value, weight in zip(values, weights))
+        truth = weights.new_zeros(len(self.counts), most, points.shape[1])
+        for image, (start, count) in enumerate(zip(self.starts, self.counts)):
+            stack = self.storage[start * area : (start + count) * area].view(count, area)
+            for index, weight in zip(indices[:, image], weights[:, image]):
+                truth[image, :count] += stack[:, index] * weight
+        return truth

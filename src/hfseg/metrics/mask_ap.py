@@ -158,7 +158,9 @@ class MaskAP(StreamingMetric):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 
-        images, annotations, detections = [], [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        detections: list[dict[str, Any]] = []
         for image_id, (size, true_entries, predicted_entries) in enumerate(self._state["images"], start=1):
             images.append({"id": image_id, "height": size[0], "width": size[1]})
             for entry in true_entries:

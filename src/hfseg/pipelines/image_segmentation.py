@@ -127,7 +127,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
             )
         task = supported[0]
         method = getattr(self.image_processor, f"post_process_{task}_segmentation")
-        id2label = self.model.config.id2label
+        id2label: Any = self.model.config.id2label
         target_sizes = model_outputs["target_size"]
         if task == "semantic":
             label_map = method(model_outputs, target_sizes=target_sizes)[0].cpu().numpy()

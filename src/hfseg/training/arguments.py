@@ -54,6 +54,7 @@ class DataArguments:
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
         shuffle: False keeps the data set's order.
+        on_error: At an unreadable sample: `stop`, or `skip` it and count it.
     """
 
     name: str = "shapes"
@@ -66,6 +67,7 @@ class DataArguments:
     batch_size: int = 2
     num_workers: int = 0
     shuffle: bool = True
+    on_error: Literal["stop", "skip"] = "stop"
 
 
 @dataclass

@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class TrainerState:
         samples: Samples consumed by all ranks together: the position in the endless sequence of `sampler`.
         epoch: Epoch of the next sample.
         batch_in_epoch: Batches of all ranks (micro-batches) done in that epoch.
+        skipped: Unreadable samples skipped so far (on the main process).
         seconds: Wall-clock time spent, over all resumed parts.
         best_metric: Best value of `run.metric` so far.
         best_step: The step it was reached at.
@@ -69,6 +70,7 @@ class TrainerState:
     samples: int = 0
     epoch: int = 0
     batch_in_epoch: int = 0
+    skipped: int = 0
     seconds: float = 0.0
     best_metric: float | None = None
     best_step: int | None = None
@@ -239,6 +241,11 @@ def _publish(partial: Path, final: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
+def bare_model(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+    """Returns the model below the wrappers of data parallelism and `torch.compile`; autocast in forward stays."""
+    return accelerator.unwrap_model(model, keep_torch_compile=False)
+
+
 def model_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Returns a model's weights and buffers by name, tied ones once (under the first name)."""
     tensors: dict[str, torch.Tensor] = {}
@@ -286,7 +293,7 @@ def unflatten_optimizer_state(tensors: Mapping[str, torch.Tensor], rest: Mapping
 
 def random_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Returns the state of this process's generators as tensors and JSON-able rest."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, gauss = cast(tuple, np.random.get_state(legacy=True))
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(keys.astype(np.int64))}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
@@ -348,9 +355,11 @@ class Checkpointer:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-            weights, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            gathered, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            weights = cast(dict[str, torch.Tensor], gathered)
+            optimizer_state = optimizer_state or {"state": {}, "param_groups": []}  # only rank 0 gets it
         else:
-            weights = model_tensors(self.accelerator.unwrap_model(self.model))
+            weights = model_tensors(bare_model(self.accelerator, self.model))
             optimizer_state = (
                 {"state": {}, "param_groups": []} if self._deepspeed else self._torch_optimizer.state_dict()
             )
@@ -430,12 +439,12 @@ class Checkpointer:
             set_state_dict(
                 self.model,
                 self._torch_optimizer,
-                model_state_dict=weights,
+                model_state_dict=cast(dict, weights),
                 optim_state_dict=optimizer_state,
                 options=options,
             )
             return
-        load_model_tensors(self.accelerator.unwrap_model(self.model), weights, str(folder))
+        load_model_tensors(bare_model(self.accelerator, self.model), weights, str(folder))
         saved = [group.get("parameter_names") for group in optimizer_state["param_groups"]]
         current = [group.get("parameter_names") for group in self._torch_optimizer.param_groups]
         if saved != current:

@@ -37,6 +37,7 @@ from .checkpointing import (
     Checkpointer,
     CheckpointError,
     TrainerState,
+    bare_model,
     clean_up,
     complete_checkpoints,
     load_model_tensors,
@@ -46,7 +47,7 @@ from .checkpointing import (
 from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
 from .progress import Progress
-from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, training_loader
+from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, sample_name, training_loader
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class _Run:
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
         self.model, self.optimizer = accelerator.prepare(model.train(), optimizer)
-        self.bare_model = accelerator.unwrap_model(self.model)
+        self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
         self.checkpointer = Checkpointer(
@@ -261,6 +262,7 @@ class _Run:
                 sampler,
                 num_workers=self.arguments.data.num_workers,
                 pin_memory=self.accelerator.device.type == "cuda",
+                on_error=self.arguments.data.on_error,
             )
         )
         stopped_by = "steps"
@@ -327,9 +329,12 @@ class _Run:
             self.ema.update(self.bare_model)
         state.step += 1
         state.samples += self.global_batch
+        state.skipped += sum(key.skipped for batch in keys for key in batch)
         state.epoch, offset = divmod(state.samples, len(self.dataset))
         state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
         numbers = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
+        if state.skipped:
+            numbers["skipped_samples"] = state.skipped
         self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
         return out_of_time > 0
 
@@ -344,13 +349,12 @@ class _Run:
 
     def _abort(self, keys: tuple[list[SampleKey], ...], losses: list[torch.Tensor], norm: float) -> None:
         """Raises NonFiniteLossError on every rank, naming the samples of all ranks' bad micro-batches."""
-        name = getattr(self.dataset, "sample_id", lambda index: index)
         finite = [bool(torch.isfinite(loss)) for loss in losses]
-        bad = [[str(name(key.index)) for key in batch] for batch, good in zip(keys, finite) if not good]
+        bad = [[sample_name(self.dataset, key.index) for key in batch] for batch, good in zip(keys, finite) if not good]
         groups = gather_object(bad)
         what = f"The loss is {self.loss}" if groups else f"The loss is finite but the gradient's norm is {norm}"
         if not groups:
-            groups = gather_object([[str(name(key.index)) for key in batch] for batch in keys])
+            groups = gather_object([[sample_name(self.dataset, key.index) for key in batch] for batch in keys])
         listed = " | ".join(", ".join(group) for group in groups)
         last = (
             f"The last checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "There is no checkpoint yet"
@@ -435,11 +439,12 @@ class _Run:
         load_model_tensors(self.bare_model, tensors, str(folder))
 
     def _save_model(self) -> None:
-        weights = self.accelerator.get_state_dict(self.model)  # collective where weights are sharded
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        weights = self.accelerator.get_state_dict(self.model) if sharded else self.bare_model.state_dict()
         if not self.accelerator.is_main_process:
             return
         if hasattr(self.bare_model, "save_pretrained"):
-            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)
+            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)  # type: ignore[operator]
         else:
             from safetensors.torch import save_file
 

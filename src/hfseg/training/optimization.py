@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -107,7 +108,7 @@ def create_optimizer(model: nn.Module, arguments: OptimizerArguments) -> Optimiz
     groups = parameter_groups(model, arguments)
     if arguments.name == "sgd":
         return SGD(groups, lr=arguments.learning_rate, momentum=arguments.momentum, nesterov=arguments.nesterov)
-    return AdamW(groups, lr=arguments.learning_rate, betas=tuple(arguments.betas), eps=arguments.epsilon)
+    return AdamW(groups, lr=arguments.learning_rate, betas=arguments.betas, eps=arguments.epsilon)
 
 
 def schedule_multiplier(step: int, max_steps: int, arguments: ScheduleArguments) -> float:
@@ -205,5 +206,8 @@ class ExponentialMovingAverage:
                 f"The checkpoint's EMA holds other parameters than the model; they differ in {difference[:5]}."
             )
         for name, average in self.average.items():
-            average.copy_(state[name])
+            value = state[name]
+            if isinstance(average, DTensor):  # sharded by FSDP
+                value = distribute_tensor(value.to(average.device), average.device_mesh, average.placements)
+            average.copy_(value)
         self.updates = updates

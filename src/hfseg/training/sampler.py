@@ -13,21 +13,42 @@ The randomness of a sample's augmentation, in the data set or in the collator, c
 whichever process loads it and whatever else is in its batch.
 """
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+logger = logging.getLogger(__name__)
 
-class SampleKey(NamedTuple):
-    """Names one visit of one sample: the epoch and the index in the data set."""
+
+@dataclass(frozen=True)
+class SampleKey:
+    """Names one visit of one sample.
+
+    Attributes:
+        epoch: The epoch, from 0.
+        index: The index in the data set.
+        skipped: Number of unreadable samples in whose place this one was read.
+    """
 
     epoch: int
     index: int
+    skipped: int = 0
+
+
+class SampleError(RuntimeError):
+    """A training sample could not be read or collated; the message names it."""
+
+
+def sample_name(dataset: Any, index: int) -> str:
+    """Returns the data set's own name of a sample (`sample_id(index)`), or its index."""
+    return str(dataset.sample_id(index)) if hasattr(dataset, "sample_id") else str(index)
 
 
 class EndlessBatchSampler(Sampler[list[SampleKey]]):
@@ -135,14 +156,27 @@ class KeyedDataset(Dataset):
     Args:
         dataset: Map-style data set: `len(dataset)`, `dataset[index]`.
         seed: The run's seed.
+        on_error: `stop` raises at an unreadable sample; `skip` warns and reads the next index instead, so that
+            positions, and with them resumes, stay as they are.
+
+    Raises:
+        SampleError: (when read) A sample is unreadable, or ten in a row are.
     """
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: Any, seed: int, on_error: str = "stop") -> None:
+        self.dataset, self.seed, self.on_error = dataset, seed, on_error
 
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, Any]:
-        with isolated_randomness(derived_seed(self.seed, key.epoch, key.index)):
-            return key, self.dataset[key.index]
+        for skipped in range(10 if self.on_error == "skip" else 1):
+            index = (key.index + skipped) % len(self.dataset)
+            try:
+                with isolated_randomness(derived_seed(self.seed, key.epoch, index)):
+                    return SampleKey(key.epoch, index, skipped), self.dataset[index]
+            except Exception as error:
+                failure, message = error, f"Could not read the sample {sample_name(self.dataset, index)}: {error!r}"
+                if self.on_error == "skip":
+                    logger.warning("%s. The next one is read in its place.", message)
+        raise SampleError(f"{message}. Repair or remove it, or set data.on_error=skip.") from failure
 
 
 class _SeededSamples(list):
@@ -167,14 +201,18 @@ class _SeededSamples(list):
 class KeyedCollate:
     """Collates `(key, sample)` pairs to `(keys, batch)`, under randomness that belongs to each sample's key."""
 
-    def __init__(self, collate: Callable[[list], Any], seed: int) -> None:
-        self.collate, self.seed = collate, seed
+    def __init__(self, dataset: Any, collate: Callable[[list], Any], seed: int) -> None:
+        self.dataset, self.collate, self.seed = dataset, collate, seed
 
     def __call__(self, pairs: list[tuple[SampleKey, Any]]) -> tuple[list[SampleKey], Any]:
         keys = [key for key, _ in pairs]
         seeds = [derived_seed(self.seed, key.epoch, key.index, 1) for key in keys]
         with isolated_randomness(seeds[0]):
-            return keys, self.collate(_SeededSamples([sample for _, sample in pairs], seeds))
+            try:
+                return keys, self.collate(_SeededSamples([sample for _, sample in pairs], seeds))
+            except Exception as error:
+                names = ", ".join(sample_name(self.dataset, key.index) for key in keys)
+                raise SampleError(f"Could not collate the samples {names} (in this order): {error!r}.") from error
 
 
 def training_loader(
@@ -184,12 +222,13 @@ def training_loader(
     *,
     num_workers: int = 0,
     pin_memory: bool = False,
+    on_error: str = "stop",
 ) -> DataLoader:
     """Builds the loader that yields `(keys, batch)` in the sampler's order, the same for any number of workers."""
     return DataLoader(
-        KeyedDataset(dataset, sampler.seed),
+        KeyedDataset(dataset, sampler.seed, on_error),
         batch_sampler=sampler,
-        collate_fn=KeyedCollate(collate, sampler.seed),
+        collate_fn=KeyedCollate(dataset, collate, sampler.seed),
         num_workers=num_workers,
         pin_memory=pin_memory,
         # The loader draws a base seed when it starts; from its own generator, or resuming would shift the global one.

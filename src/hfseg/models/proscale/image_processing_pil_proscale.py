@@ -10,6 +10,7 @@ from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
 from ...segmentation_processing import UniversalSegmentationProcessing, resized_size
+from ..remote_code import RemoteCodeImageProcessor
 
 
 class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
@@ -26,7 +27,7 @@ class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
     num_instances: int | None
 
 
-class ProScaleImageProcessorPil(UniversalSegmentationProcessing, PilBackend):
+class ProScaleImageProcessorPil(RemoteCodeImageProcessor, UniversalSegmentationProcessing, PilBackend):
     """Prepares images for PRO-SCALE like `ProScaleImageProcessor`, with Pillow's bilinear resize."""
 
     valid_kwargs = ProScaleImageProcessorKwargs

@@ -12,6 +12,7 @@ from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
 from ...segmentation_processing import UniversalSegmentationProcessing, resized_size
+from ..remote_code import RemoteCodeImageProcessor
 
 
 class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
@@ -28,7 +29,7 @@ class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
     num_instances: int | None
 
 
-class ProScaleImageProcessor(UniversalSegmentationProcessing, TorchvisionBackend):
+class ProScaleImageProcessor(RemoteCodeImageProcessor, UniversalSegmentationProcessing, TorchvisionBackend):
     """Prepares images (and segmentation maps) for PRO-SCALE and turns its outputs into segments.
 
     Images are resized bilinearly (shortest edge 800, longest at most 1333), normalised with ImageNet's mean and
@@ -94,7 +95,7 @@ class ProScaleImageProcessor(UniversalSegmentationProcessing, TorchvisionBackend
                 if (height, width) != tuple(group.shape[-2:]):
                     group = self.resize(group, SizeDict(height=height, width=width), resample=resample)
                 groups[shape] = group
-            images = reorder_images(groups, order)
+            images = list(reorder_images(groups, order))
         sizes = [(image.shape[-2], image.shape[-1]) for image in images]
         padded_size = self.padded_size(sizes, size_divisor, pad_size) if do_pad else None
 

@@ -1,0 +1,348 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Speed and memory of our models beside transformers' own, both sides interleaved in one process.
+
+Every round runs every side once, in alternating order, so that a change of the machine's load meets all of them; the
+ratio of a row is the median over rounds of our time over theirs of the same round. Weights are random but shared
+wherever the architectures share them (`from_mask2former`), with deformable offsets spread by about a pixel.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .published import BACKBONES, NUM_CLASSES, encoder_fields
+
+SEED = 0
+PEER = "transformers"
+
+
+@dataclass
+class SpeedOptions:
+    """What to measure; see `hfseg benchmark speed --help`."""
+
+    backbone: str = "Swin-T"
+    rows: list[str] = field(default_factory=lambda: ["3,3,3", "1,1,1", "full"])
+    size: tuple[int, int] = (512, 672)
+    batch: list[int] = field(default_factory=lambda: [1, 4])
+    rounds: int = 5
+    warmup: int = 1
+    threads: int | None = None
+    dtype: str = "float32"
+    device: str = "cpu"
+    compile: bool = False
+    output_size: tuple[int, int] = (480, 640)
+
+    @classmethod
+    def from_namespace(cls, options: argparse.Namespace) -> "SpeedOptions":
+        """Takes the fields from parsed arguments.
+
+        Raises:
+            ValueError: For an unknown backbone, counts below one, or a device that is not there.
+        """
+        settings = cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+        settings.size = (settings.size[0], settings.size[1])
+        settings.output_size = (settings.output_size[0], settings.output_size[1])
+        if settings.backbone not in BACKBONES:
+            raise ValueError(f"--backbone {settings.backbone!r} is not known: choose one of {', '.join(BACKBONES)}.")
+        for name in ("rounds", "batch", "size", "output_size"):
+            value = getattr(settings, name)
+            if min(value if isinstance(value, (list, tuple)) else [value]) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: give positive numbers.")
+        if torch.device(settings.device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"--device {settings.device}: this torch sees no CUDA device; use --device cpu.")
+        for row in settings.rows:
+            encoder_fields(row)
+        return settings
+
+    @property
+    def place(self) -> torch.device:
+        """The device."""
+        return torch.device(self.device)
+
+    @property
+    def clock(self) -> str:
+        """Names what is read: device events, the process's CPU time where one thread works, else wall time."""
+        if self.place.type == "cuda":
+            return "CUDA events"
+        return "CPU time of the process" if torch.get_num_threads() == 1 else "wall time"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Measuring
+# ----------------------------------------------------------------------------------------------------------------------
+def measure_time(function: Callable[[], Any], settings: SpeedOptions) -> float:
+    """Times one call in milliseconds; see `SpeedOptions.clock`."""
+    if settings.place.type == "cuda":
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize(settings.place)
+        start.record()
+        function()
+        end.record()
+        torch.cuda.synchronize(settings.place)
+        return start.elapsed_time(end)
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start_time = clock()
+    function()
+    return 1000 * (clock() - start_time)
+
+
+def measure_memory(function: Callable[[], Any], settings: SpeedOptions) -> float:
+    """Measures the peak of tensor memory during one call above what was held before, in MiB.
+
+    On CUDA the caching allocator knows. On a CPU the profiler records every allocation of torch's allocator, so that
+    the number hardly depends on the run; what libraries take beside it is not seen.
+    """
+    if settings.place.type == "cuda":
+        torch.cuda.synchronize(settings.place)
+        torch.cuda.reset_peak_memory_stats(settings.place)
+        before = torch.cuda.memory_allocated(settings.place)
+        function()
+        torch.cuda.synchronize(settings.place)
+        return (torch.cuda.max_memory_allocated(settings.place) - before) / 2**20
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    changes = [(e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]"]
+    held = peak = 0
+    for _, change in sorted(changes, key=lambda item: item[0]):
+        held += change
+        peak = max(peak, held)
+    return peak / 2**20
+
+
+def interleave(sides: dict[str, Callable[[], Any]], settings: SpeedOptions) -> dict[str, list[float]]:
+    """Times all sides round by round, in alternating order; warm-up rounds are dropped."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for index in range(settings.warmup + settings.rounds):
+        for name in list(sides) if index % 2 == 0 else list(sides)[::-1]:
+            elapsed = measure_time(sides[name], settings)
+            if index >= settings.warmup:
+                times[name].append(elapsed)
+    return times
+
+
+def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
+    """Summarises paired times: medians, minima, and the median, least and largest ratio of a round."""
+    ratios = [mine / other for mine, other in zip(ours, theirs)]
+    return {
+        "row": name,
+        "ours ms": statistics.median(ours),
+        "theirs ms": statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "ratios": f"{min(ratios):.3f}-{max(ratios):.3f}",
+        "ours min ms": min(ours),
+        "theirs min ms": min(theirs),
+        "ratio of minima": min(ours) / min(theirs),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Forward pass
+# ----------------------------------------------------------------------------------------------------------------------
+def build_mask2former(backbone: str) -> torch.nn.Module:
+    """Builds transformers' Mask2Former for COCO's classes, with random weights."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+    torch.manual_seed(SEED)
+    config = Mask2FormerConfig(
+        backbone_config=dict(BACKBONES[backbone]),
+        num_queries=200 if backbone == "Swin-L" else 100,
+        num_labels=NUM_CLASSES["coco"],
+    )
+    model = Mask2FormerForUniversalSegmentation(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("sampling_offsets.weight", "attention_weights.weight")):
+                parameter.normal_(std=0.05)  # of 256 normalised channels: 0.8 pixels
+    return model
+
+
+def forward_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[str]]:
+    """Compares forward passes.
+
+    Returns:
+        Tables `speed` and `agreement`, and notes.
+    """
+    from ...models.proscale.modeling_proscale import ProScaleForUniversalSegmentation
+    from .agreement import attention_difference, output_difference, steering_difference
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    theirs = build_mask2former(settings.backbone)
+    ours = {}
+    for row in settings.rows:
+        torch.manual_seed(SEED)
+        model = ProScaleForUniversalSegmentation.from_mask2former(theirs, **encoder_fields(row))
+        ours[row] = model.eval().to(settings.place)
+    theirs.to(settings.place)
+
+    # Agreement is that of the mathematics: float32, not compiled.
+    sample = pixel_values(settings, 1)
+    agreement = []
+    for row, model in ours.items():
+        steering = steering_difference(model, sample)
+        entry = {
+            "row": row,
+            "attention: max difference": attention_difference(model, sample),
+            "steering: max difference": steering["logits"],
+            "steering: bits": steering["bits"],
+            "steering: flipped": steering["flipped"],
+        }
+        if row == "full":
+            outputs = output_difference(model, theirs, sample)
+            entry["classes against transformers"] = outputs["class"]
+            entry["masks against transformers"] = outputs["mask"]
+            entry["largest mask logit"] = outputs["magnitude"]
+            entry["mask bits flipped"] = f"{outputs['flipped']} of {outputs['bits']}"
+        agreement.append(entry)
+
+    models = {PEER: theirs, **ours}
+    if settings.compile:
+        models = {name: torch.compile(model) for name, model in models.items()}
+    rows = []
+    for batch_size in settings.batch:
+        inputs = pixel_values(settings, batch_size)
+
+        def call(model: Callable, inputs: torch.Tensor = inputs) -> Callable[[], Any]:
+            def run():
+                with torch.no_grad(), precision(settings):
+                    return model(pixel_values=inputs)
+
+            return run
+
+        sides = {name: call(model) for name, model in models.items()}
+        times = interleave(sides, settings)
+        memory = {name: measure_memory(side, settings) for name, side in sides.items()}
+        for row in settings.rows:
+            entry = compare(row, times[row], times[PEER])
+            entry = {"batch": batch_size, **entry, "ours MiB": memory[row], "theirs MiB": memory[PEER]}
+            entry["memory ratio"] = memory[row] / memory[PEER]
+            rows.append(entry)
+    notes = [
+        f"{settings.backbone}, input {settings.size[0]}x{settings.size[1]}, {settings.dtype}"
+        + (" autocast" if settings.dtype != "float32" else "")
+        + f", {'compiled' if settings.compile else 'eager'}, {settings.rounds} rounds; clock: {settings.clock}.",
+        "ratio: median over rounds of ours / transformers' Mask2Former (6 encoder layers); smaller is better.",
+        "MiB: peak of tensor memory during a forward, above weights and input.",
+        "agreement: deformable attention as run against one grid_sample per level; masks that steer the attention "
+        "from the pixel embedding resized once against full masks resized; with 'full', outputs against transformers'.",
+    ]
+    return {"Speed of the forward pass": rows, "Agreement of fast paths with their plain forms": agreement}, notes
+
+
+def pixel_values(settings: SpeedOptions, batch_size: int) -> torch.Tensor:
+    """Draws a batch of noise images."""
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randn(batch_size, 3, *settings.size, generator=generator).to(settings.place)
+
+
+def precision(settings: SpeedOptions) -> AbstractContextManager:
+    """Opens autocast for half precision."""
+    if settings.dtype == "float32":
+        return nullcontext()
+    return torch.autocast(settings.place.type, dtype=getattr(torch, settings.dtype))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Post-processing
+# ----------------------------------------------------------------------------------------------------------------------
+def live_outputs(
+    num_live: int, num_queries: int, num_labels: int, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Makes outputs of a confident model: one blob per cell of a grid, `num_live` queries of them certain.
+
+    Shape:
+        Output: class logits `(1, Q, K + 1)` and mask logits `(1, Q, h, w)`.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    classes = torch.zeros(1, num_queries, num_labels + 1)
+    classes[0, :, -1] = 12.0
+    live = torch.randperm(num_queries, generator=generator)[:num_live]
+    classes[0, live, torch.randint(num_labels, (num_live,), generator=generator)] = 24.0
+    cells = math.ceil(num_queries**0.5)
+    index = torch.arange(num_queries)
+    centres = (torch.stack((index // cells, index % cells), 1) + 0.5) / cells  # (Q, 2)
+    centres = (centres + (torch.rand(num_queries, 2, generator=generator) - 0.5) / (2 * cells))[:, :, None, None]
+    radii = (0.4 + 0.3 * torch.rand(num_queries, 1, 1, generator=generator)) / cells
+    y = torch.linspace(0, 1, size[0])[:, None]
+    x = torch.linspace(0, 1, size[1])[None, :]
+    distance = ((y - centres[:, 0]) ** 2 + (x - centres[:, 1]) ** 2).sqrt()  # (Q, h, w)
+    ripple = torch.sin(40 * x + 6 * centres[:, 0]) * torch.cos(30 * y)
+    return classes, (8 * (1 - distance / radii) + ripple).clamp(-12, 12)[None]
+
+
+def postprocess_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[str]]:
+    """Compares panoptic post-processing of one image with transformers' `Mask2FormerImageProcessor`."""
+    from transformers import Mask2FormerImageProcessor
+    from transformers.models.mask2former.modeling_mask2former import Mask2FormerForUniversalSegmentationOutput
+
+    from ...models.proscale.image_processing_proscale import ProScaleImageProcessor
+    from ...models.proscale.modeling_proscale import ProScaleForUniversalSegmentationOutput
+    from .agreement import plain_panoptic
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    stuff = set(range(80, NUM_CLASSES["coco"]))
+    ours, theirs = ProScaleImageProcessor(label_ids_to_fuse=sorted(stuff)), Mask2FormerImageProcessor()
+    quarter = ((settings.size[0] + 3) // 4, (settings.size[1] + 3) // 4)
+    padded = (4 * quarter[0], 4 * quarter[1])
+    rows = []
+    for num_live in (100, 20, 0):
+        class_logits, masks = (t.to(settings.place) for t in live_outputs(num_live, 100, NUM_CLASSES["coco"], quarter))
+        our_outputs = ProScaleForUniversalSegmentationOutput(
+            class_queries_logits=class_logits, masks_queries_logits=masks
+        )
+        peer_outputs = Mask2FormerForUniversalSegmentationOutput(
+            class_queries_logits=class_logits, masks_queries_logits=masks
+        )
+
+        def run_ours(outputs: Any = our_outputs) -> list:
+            return ours.post_process_panoptic_segmentation(
+                outputs,
+                threshold=0.8,
+                overlap_mask_area_threshold=0.8,
+                target_sizes=[settings.output_size],
+                image_sizes=[padded],
+            )
+
+        def run_theirs(outputs: Any = peer_outputs) -> list:
+            return theirs.post_process_panoptic_segmentation(
+                outputs,
+                threshold=0.8,
+                overlap_mask_area_threshold=0.8,
+                target_sizes=[settings.output_size],
+                label_ids_to_fuse=stuff,
+            )
+
+        sides = {PEER: run_theirs, "hfseg": run_ours}
+        times = interleave(sides, settings)
+        memory = {name: measure_memory(side, settings) for name, side in sides.items()}
+        result = run_ours()[0]
+        plain, segments = plain_panoptic(class_logits[0].cpu(), masks[0].cpu(), padded, settings.output_size, stuff)
+        entry = compare(f"{num_live} live queries", times["hfseg"], times[PEER])
+        entry |= {"ours MiB": memory["hfseg"], "theirs MiB": memory[PEER]}
+        entry["segments"] = len(result["segments_info"])
+        entry["plain segments"] = len(segments)
+        entry["pixels off plain form"] = int((result["segmentation"].cpu() != plain).sum())
+        rows.append(entry)
+    notes = [
+        f"Panoptic, 100 queries, logits {quarter[0]}x{quarter[1]} to "
+        f"{settings.output_size[0]}x{settings.output_size[1]}; {settings.rounds} rounds; clock: {settings.clock}.",
+        "Segments differ from transformers' by design (its masks go through 384x384 and lack the mask threshold); the "
+        "last columns compare with the authors' rule written out query by query.",
+    ]
+    return {"Speed of panoptic post-processing": rows}, notes

@@ -1,0 +1,32 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The `hfseg` command: one word per thing to do."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "quickstart": "train a tiny model, evaluate it and segment a picture, offline",
+    "train": "train a model from a recipe",
+    "convert": "convert an authors' checkpoint",
+    "benchmark": "parameters, FLOPs and speed of the models",
+}
+
+
+def usage() -> str:
+    """Lists the commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "usage: hfseg COMMAND [options]; each has --help\n\n" + "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command named first; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"error: there is no command {name!r}.\n\n{usage()}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"{__package__}.{name}").main(rest) or 0

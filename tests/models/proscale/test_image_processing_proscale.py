@@ -1,0 +1,261 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""PRO-SCALE's image processors: the authors' resize and padding, targets as id maps, post-processing of outputs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil
+from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
+from hfseg.segmentation_processing import _resize_nearest, make_segment_targets, resized_size
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "proscale"
+BACKENDS = [ProScaleImageProcessor, ProScaleImageProcessorPil]
+backends = pytest.mark.parametrize("processor_class", BACKENDS)
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_file(FIXTURES / "resize.safetensors")
+
+
+def picture(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+# ---------------------------------------------------------------------------------------------- images
+@backends
+@pytest.mark.parametrize(("shortest", "longest"), [(40, 60), (96, 110), (96, 160)])
+def test_resize_equals_the_authors(golden, processor_class, shortest, longest):
+    processor = processor_class(size={"shortest_edge": shortest, "longest_edge": longest})
+    batch = processor(
+        golden["resize_raw"].numpy(), do_rescale=False, do_normalize=False, size_divisor=1, return_tensors="pt"
+    )
+    difference = (batch["pixel_values"][0].permute(1, 2, 0).int() - golden[f"resize_{shortest}_{longest}"].int()).abs()
+    if processor_class is ProScaleImageProcessorPil:
+        assert difference.max() == 0
+    else:
+        assert difference.max() <= 1 and (difference > 0).float().mean() < 0.02
+
+
+@backends
+def test_normalisation_and_padding_equal_the_authors(golden, processor_class):
+    images = [golden["image_0"].numpy(), golden["image_1"].numpy()]
+    batch = processor_class()(images, do_resize=False, return_tensors="pt")
+    assert set(batch) == {"pixel_values"}
+    torch.testing.assert_close(batch["pixel_values"], golden["pixel_values"], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (480, 640, (800, 1067)),  # transformers truncates to 1066
+        (640, 480, (1067, 800)),
+        (427, 640, (800, 1199)),
+        (300, 900, (444, 1333)),
+        (800, 800, (800, 800)),
+        (1, 5000, (1, 1333)),
+        (20000, 2, (1333, 1)),
+        (1, 1, (800, 800)),
+    ],
+)
+def test_size_is_rounded_half_up(height, width, expected):
+    assert resized_size(height, width, {"shortest_edge": 800, "longest_edge": 1333}) == expected
+
+
+def test_other_size_rules():
+    assert resized_size(30, 60, {"height": 7, "width": 9}) == (7, 9)
+    assert resized_size(30, 60, {"shortest_edge": 15}) == (15, 30)
+    assert resized_size(30, 60, {"longest_edge": 120}) == (60, 120)
+    assert resized_size(30, 60, {"max_height": 10, "max_width": 1000}) == (10, 20)
+    with pytest.raises(ValueError, match="not understood"):
+        resized_size(30, 60, {"min_pixels": 3})
+
+
+def test_backends_agree_and_give_the_same_keys():
+    images = [Image.fromarray(picture(50, 70)), Image.fromarray(picture(90, 40))]
+    maps = [np.arange(50 * 70).reshape(50, 70) % 5, np.full((90, 40), 255)]
+    first, second = (
+        cls(size={"shortest_edge": 64, "longest_edge": 100})(images, maps, return_tensors="pt") for cls in BACKENDS
+    )
+    assert set(first) == set(second) == {"pixel_values", "mask_labels", "class_labels"}
+    assert first["pixel_values"].shape == second["pixel_values"].shape == (2, 3, 128, 96)
+    assert (first["pixel_values"] - second["pixel_values"]).abs().max() <= 1.01 / 255 / 0.224
+    for name in ("mask_labels", "class_labels"):
+        for one, other in zip(first[name], second[name]):
+            assert torch.equal(one, other) and one.dtype == other.dtype
+
+
+@backends
+@pytest.mark.parametrize("tensor_type", [None, "pt", "np"])
+def test_batches_of_different_sizes_in_every_form(processor_class, tensor_type):
+    images = [picture(20, 30), picture(33, 20)]
+    batch = processor_class(size={"shortest_edge": 20, "longest_edge": 40})(images, return_tensors=tensor_type)
+    assert tuple(batch["pixel_values"].shape) == (2, 3, 64, 32)
+    assert not batch["pixel_values"][0, :, 20:].any()
+
+
+@backends
+def test_without_padding_images_stay_apart(processor_class):
+    values = processor_class(size={"shortest_edge": 20, "longest_edge": 40})(
+        [picture(20, 30), picture(40, 20)], do_pad=False
+    )["pixel_values"]
+    assert [tuple(value.shape) for value in values] == [(3, 20, 30), (3, 40, 20)]
+
+
+@backends
+def test_fixed_pad_size(processor_class):
+    processor = processor_class(do_resize=False)
+    batch = processor(picture(20, 30), pad_size={"height": 48, "width": 40}, return_tensors="pt")
+    assert batch["pixel_values"].shape == (1, 3, 48, 40)
+    with pytest.raises(ValueError, match="smaller than the resized batch of 20 x 30"):
+        processor(picture(20, 30), pad_size={"height": 8, "width": 40})
+
+
+@backends
+def test_save_and_load_keep_everything(processor_class, tmp_path):
+    processor = processor_class(label_ids_to_fuse=[3, 4], threshold=0.35, ignore_index=0, do_reduce_labels=True)
+    processor.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert saved["image_processor_type"] == "ProScaleImageProcessor"
+    assert saved["label_ids_to_fuse"] == [3, 4] and saved["threshold"] == 0.35
+    loaded = processor_class.from_pretrained(tmp_path)
+    assert loaded.to_dict() == processor.to_dict() and loaded.ignore_index == 0 and loaded.do_reduce_labels is True
+
+
+def test_pil_backend_imports_without_torchvision():
+    code = (
+        "import sys; sys.modules['torchvision'] = None\n"
+        "import importlib.util as u\n"
+        "from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil as P\n"
+        "import numpy as np\n"
+        "assert P(do_resize=False)(np.zeros((8, 8, 3), np.uint8))['pixel_values'].shape == (1, 3, 32, 32)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+# ---------------------------------------------------------------------------------------------- targets
+@pytest.mark.parametrize("shape", [(7, 9), (30, 41), (1, 100)])
+@pytest.mark.parametrize("size", [(20, 33), (5, 4), (61, 7)])
+def test_nearest_resize_of_maps_equals_pillow(shape, size):
+    array = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
+    expected = np.asarray(Image.fromarray(array).resize(size[::-1], Image.Resampling.NEAREST))
+    assert np.array_equal(_resize_nearest(array, *size), expected)
+
+
+@backends
+def test_panoptic_targets(processor_class):
+    ids = np.zeros((4, 6), dtype=np.int32)
+    ids[:2], ids[2:, :3], ids[2:, 3:] = 70000, 12, 5
+    batch = processor_class()(picture(4, 6), ids, {70000: 3, 5: 1}, do_resize=False, return_tensors="pt")
+    (id_map,), (labels,) = batch["mask_labels"], batch["class_labels"]
+    assert id_map.dtype == torch.int32 and labels.dtype == torch.int64 and id_map.shape == (32, 32)
+    # In order of the ids; 12 is missing from the table, so void.
+    assert labels.tolist() == [1, 3]
+    expected = torch.zeros(32, 32, dtype=torch.int32)
+    expected[:2, :6], expected[2:4, 3:6] = 2, 1
+    assert torch.equal(id_map, expected)
+
+
+def test_semantic_targets_by_class():
+    class_map = np.array([[0, 2, 2], [255, 0, 7]])
+    id_map, labels = make_segment_targets(class_map)
+    assert labels.tolist() == [0, 2, 7] and id_map.tolist() == [[1, 2, 2], [0, 1, 3]]
+    id_map, labels = make_segment_targets(class_map, do_reduce_labels=True)
+    assert labels.tolist() == [1, 6] and id_map.tolist() == [[0, 1, 1], [0, 0, 2]]
+    # An id of 255 that the table knows is a segment like any other.
+    assert make_segment_targets(class_map, {255: 4})[1].tolist() == [4]
+    # Large ids take the sorting route.
+    assert make_segment_targets(class_map + 10_000_000, {10_000_002: 5})[0].tolist() == [[0, 1, 1], [0, 0, 0]]
+
+
+def test_segments_that_vanish_in_the_resize_leave_no_gap():
+    ids = np.zeros((40, 40), dtype=np.uint8)
+    ids[3, 3], ids[20:] = 1, 2
+    batch = ProScaleImageProcessor(size={"height": 4, "width": 4})(
+        picture(40, 40), ids, {0: 0, 1: 1, 2: 2}, return_tensors="pt"
+    )
+    assert batch["class_labels"][0].tolist() == [0, 2]
+    assert batch["mask_labels"][0].unique().tolist() == [0, 1, 2]
+
+
+@backends
+def test_one_table_per_map_and_maps_without_segments(processor_class):
+    maps = [Image.fromarray(np.full((8, 8), 1, dtype=np.uint8))] * 3
+    batch = processor_class(do_resize=False)([picture(8, 8)] * 3, maps, [{1: 5}, {1: 6}, {}], return_tensors="pt")
+    assert [labels.tolist() for labels in batch["class_labels"]] == [[5], [6], []]
+    assert not batch["mask_labels"][2].any()
+
+
+# ---------------------------------------------------------------------------------------------- outputs
+@pytest.fixture(params=["postprocess", "postprocess_full_eval"])
+def outputs(request):
+    folder = FIXTURES / request.param
+    config = json.loads((folder / "config.json").read_text())
+    tensors = load_file(folder / "inputs.safetensors")
+    outputs = SimpleNamespace(class_queries_logits=tensors["pred_logits"], masks_queries_logits=tensors["pred_masks"])
+    return config, outputs, load_file(folder / "outputs.safetensors"), json.loads((folder / "outputs.json").read_text())
+
+
+@backends
+def test_post_processing_equals_the_authors(processor_class, outputs):
+    config, logits, expected, tables = outputs
+    processor = processor_class(
+        label_ids_to_fuse=list(range(config["num_thing_classes"], config["NUM_CLASSES"])),
+        threshold=config["OBJECT_MASK_THRESHOLD"],
+        overlap_mask_area_threshold=config["OVERLAP_THRESHOLD"],
+        num_instances=config["DETECTIONS_PER_IMAGE"],
+    )
+    arguments = {"target_sizes": config["output_sizes"], "image_sizes": config["image_sizes"]}
+    panoptic = processor.post_process_panoptic_segmentation(logits, **arguments)
+    instance = processor.post_process_instance_segmentation(logits, **arguments)
+    semantic = processor.post_process_semantic_segmentation(logits, **arguments)
+    for index in range(2):
+        assert (semantic[index] != expected[f"post_{index}_sem_seg_argmax"]).float().mean() <= 5e-4
+        assert (panoptic[index]["segmentation"] != expected[f"post_{index}_panoptic_seg"]).float().mean() <= 5e-4
+        assert [
+            {"id": s["id"], "isthing": not s["was_fused"], "category_id": s["label_id"]}
+            for s in panoptic[index]["segments_info"]
+        ] == tables[f"post_{index}_segments_info"]
+        scores = torch.tensor([s["score"] for s in instance[index]["segments_info"]])
+        torch.testing.assert_close(scores, expected[f"post_{index}_instance_scores"], atol=1e-5, rtol=0)
+        masks = expected[f"post_{index}_instance_masks"].bool()
+        assert (instance[index].binary_masks() != masks).float().mean() <= 5e-4
+
+
+def test_padding_is_found_by_the_resize_rule():
+    """Left half of the image is class 0, the padding would be class 1: it must not show."""
+    processor = ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
+    image = picture(48, 60)  # resized to 64 x 80, padded to 64 x 96
+    assert processor(image, return_tensors="pt")["pixel_values"].shape[-2:] == (64, 96)
+    mask_logits = torch.full((1, 2, 16, 24), -9.0)
+    mask_logits[:, 0, :, :20], mask_logits[:, 1, :, 20:] = 9.0, 9.0
+    class_logits = torch.tensor([[[9.0, 0, 0], [0, 9.0, 0]]])
+    outputs = SimpleNamespace(class_queries_logits=class_logits, masks_queries_logits=mask_logits)
+    (inside,) = processor.post_process_semantic_segmentation(outputs, target_sizes=[(48, 60)])
+    assert inside.shape == (48, 60) and not inside.any()
+    (padded,) = processor.post_process_semantic_segmentation(outputs)
+    assert padded.shape == (64, 96) and padded.any()
+    # As a tensor of sizes, too; and only the crop that the resize rule gives is looked at.
+    (same,) = processor.post_process_panoptic_segmentation(outputs, target_sizes=torch.tensor([[48, 60]]))
+    assert [segment["label_id"] for segment in same["segments_info"]] == [0]
+
+
+def test_scores_and_wrong_number_of_sizes():
+    processor = ProScaleImageProcessor()
+    outputs = SimpleNamespace(class_queries_logits=torch.randn(2, 5, 4), masks_queries_logits=torch.randn(2, 5, 8, 8))
+    for result in processor.post_process_semantic_segmentation(outputs, return_segmentation_scores=True):
+        assert result["segmentation_scores"].shape == (3, 32, 32)
+        assert torch.equal(result["segmentation_scores"].argmax(0), result["segmentation"])
+    for task in ("semantic", "instance", "panoptic"):
+        with pytest.raises(ValueError, match="target_sizes has 1 entries for a batch of 2"):
+            getattr(processor, f"post_process_{task}_segmentation")(outputs, target_sizes=[(4, 4)])

@@ -1,0 +1,133 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Overlays: colours where the segments are, nothing on void, labels inside the picture."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg.data.shapes import id2label, render_scene
+from hfseg.visualization import class_colour, image_grid, instance_colour, overlay, overlay_semantic, side_by_side
+
+
+def two_cats_and_void():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    segmentation = np.zeros((40, 60), np.int32)
+    segmentation[:, :20], segmentation[:, 20:40] = 5, 9
+    segments = [{"id": 5, "category_id": 2, "iscrowd": 0}, {"id": 9, "label_id": 2, "score": 0.5}]
+    return image, segmentation, segments
+
+
+def test_tint_is_the_blend_of_picture_and_class_colour_and_void_stays():
+    image, segmentation, segments = two_cats_and_void()
+    result = np.asarray(overlay(image, segmentation, segments, alpha=0.25, draw_labels=False, minimum_side=0))
+    assert result.shape == image.shape
+    for column, colour in ((10, instance_colour(2, 0)), (30, instance_colour(2, 1))):
+        np.testing.assert_allclose(result[20, column], 75 + 0.25 * np.array(colour), atol=0.5)
+    assert (result[:, 41:] == 100).all()
+    assert result[20, 19].min() > 200 and result[20, 39].min() > 200  # white contour between segments
+    assert instance_colour(2, 0) == class_colour(2) != instance_colour(2, 1)
+
+
+def test_segments_that_are_not_listed_are_void():
+    image, segmentation, segments = two_cats_and_void()
+    result = np.asarray(overlay(image, segmentation, segments[:1], draw_labels=False, minimum_side=0))
+    assert (result[:, 21:] == 100).all()
+
+
+def test_small_pictures_are_enlarged_by_a_whole_factor():
+    scene = render_scene(0)
+    assert overlay(scene.image, scene.segmentation, scene.segments_info, id2label).size == (576, 576)
+    assert overlay(scene.image, scene.segmentation, scene.segments_info, minimum_side=100).size == (192, 192)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 59), (39, 0), (39, 59)])
+def test_labels_stay_inside_the_picture(corner):
+    image, segmentation = np.full((40, 60, 3), 100, np.uint8), np.zeros((40, 60), np.int32)
+    segmentation[corner] = 1
+    segments = [{"id": 1, "category_id": 0, "score": 0.987}]
+    plain = np.asarray(overlay(image, segmentation, segments, {0: "cat"}, draw_labels=False))
+    result = np.asarray(overlay(image, segmentation, segments, {0: "cat"}))
+    rows, columns = np.nonzero((plain != result).any(axis=2))
+    box = (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1)
+    assert 12 <= box[0] <= 40 and box[1] >= 40  # the whole text, not cut at the edge
+    centred = np.zeros_like(segmentation)
+    centred[20, 30] = 1
+    plain = np.asarray(overlay(image, centred, segments, {0: "cat"}, draw_labels=False))
+    rows, columns = np.nonzero((plain != np.asarray(overlay(image, centred, segments, {0: "cat"}))).any(axis=2))
+    assert abs((columns.max() - columns.min() + 1) - box[1]) <= 20
+
+
+def test_labels_that_would_cover_each_other_are_moved_apart():
+    image, segmentation = np.full((200, 300, 3), 100, np.uint8), np.zeros((200, 300), np.int32)
+    segmentation[98:100, 140:160], segmentation[100:102, 140:160] = 1, 2
+    segments = [{"id": 1, "category_id": 0}, {"id": 2, "category_id": 1}]
+
+    def dark(chosen):
+        result = np.asarray(overlay(image, segmentation, chosen, {0: "aaaa", 1: "bbbb"}, minimum_side=0))
+        return (result.max(axis=2) < 40).sum()
+
+    assert dark(segments) > 0.85 * (dark(segments[:1]) + dark(segments[1:]))
+
+
+def test_tensors_lists_and_pil_give_the_same_overlay():
+    image, segmentation, segments = two_cats_and_void()
+    expected = np.asarray(overlay(image, segmentation, segments))
+    others = [
+        overlay(Image.fromarray(image), segmentation.tolist(), segments),
+        overlay(torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(segmentation), segments),
+    ]
+    assert all((np.asarray(other) == expected).all() for other in others)
+
+
+def test_nothing_found():
+    image, segmentation, _ = two_cats_and_void()
+    result = overlay(image, np.zeros_like(segmentation), [], legend=True, minimum_side=0)
+    np.testing.assert_array_equal(np.asarray(result), image)
+
+
+def test_semantic_overlay():
+    image, _, _ = two_cats_and_void()
+    classes = np.full((40, 60), 255)
+    classes[:, :20], classes[:, 20:40] = 0, 3
+    plain = np.asarray(overlay_semantic(image, classes, legend=False, minimum_side=0))
+    np.testing.assert_allclose(plain[20, 10], 50 + 0.5 * np.array(class_colour(0)), atol=0.5)
+    np.testing.assert_allclose(plain[20, 30], 50 + 0.5 * np.array(class_colour(3)), atol=0.5)
+    assert (plain[:, 41:] == 100).all()
+    with_legend = np.asarray(overlay_semantic(image, classes, {0: "road", 3: "sky"}, minimum_side=0))
+    assert with_legend.shape[1] > 60 and (with_legend[:, :60] == plain).all()
+    for class_id in (0, 3):
+        assert (with_legend[:, 60:] == class_colour(class_id)).all(axis=2).sum() > 50
+
+
+def test_class_colours_are_distinct_and_stable():
+    colours = [class_colour(k) for k in range(40)]
+    assert class_colour(0) == (230, 159, 0) and len(set(colours)) == 40
+    assert all(0 <= value <= 255 for colour in colours for value in colour)
+    for first, second in itertools.combinations(colours[:13], 2):
+        assert np.abs(np.subtract(first, second)).sum() > 40
+
+
+def test_grids():
+    pictures = [np.full((20, 30, 3), value, np.uint8) for value in (10, 90, 200)]
+    grid = image_grid(pictures, columns=2, gap=4)
+    assert grid.size == (2 * 34 + 4, 2 * 24 + 4)
+    assert [grid.getpixel((x, y))[0] for x, y in ((10, 10), (50, 10), (10, 40), (50, 40))] == [10, 90, 200, 255]
+    row = side_by_side([pictures[0], np.zeros((40, 40, 3), np.uint8)], titles=["a", "b"], gap=0)
+    assert row.size[0] == 2 * 60 and row.size[1] > 40
+
+
+def test_errors():
+    image, segmentation, segments = two_cats_and_void()
+    with pytest.raises(ValueError, match=r"\(5, 5\).*\(40, 60\)"):
+        overlay(image, np.zeros((5, 5)), segments)
+    with pytest.raises(ValueError, match="alpha 2"):
+        overlay(image, segmentation, segments, alpha=2)
+    with pytest.raises(ValueError, match="float64"):
+        overlay(image.astype(float), segmentation, segments)
+    with pytest.raises(ValueError, match="1 titles for 2 images"):
+        image_grid([image, image], 2, titles=["a"])
+    with pytest.raises(ValueError, match="0 images"):
+        side_by_side([])

@@ -1,0 +1,87 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Recipes are read strictly and come back equal."""
+
+import pytest
+
+from hfseg.training import TrainingArguments, load_recipe
+from hfseg.training.arguments import recipe_names
+
+
+def write(tmp_path, text, name="recipe.yaml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_values_types_and_overrides(tmp_path):
+    path = write(tmp_path, "optimizer: {learning_rate: 1e-4, betas: [0.9, 0.95]}\nrun: {mixed_precision: no}\n")
+    arguments = load_recipe(path, ["run.max_steps=7", "model.config.layers=[1, 2]", "run.ema_decay=null"])
+    assert arguments.optimizer.learning_rate == 1e-4 and arguments.optimizer.betas == (0.9, 0.95)
+    assert arguments.run.max_steps == 7 and arguments.run.ema_decay is None and arguments.run.mixed_precision == "no"
+    assert arguments.model.config == {"layers": [1, 2]}
+
+
+def test_round_trip(tmp_path):
+    arguments = load_recipe(write(tmp_path, "run: {max_steps: 3}"), ["optimizer.learning_rate=2e-5"])
+    assert load_recipe(write(tmp_path, arguments.to_yaml(), "again.yaml")) == arguments
+
+
+def test_base_is_merged(tmp_path):
+    write(tmp_path, "model: {config: {a: 1, b: 2}}\nrun: {max_steps: 5, seed: 1}", "base.yaml")
+    arguments = load_recipe(write(tmp_path, "base: base.yaml\nmodel: {config: {b: 3}}\nrun: {seed: 2}"))
+    assert arguments.model.config == {"a": 1, "b": 3}
+    assert (arguments.run.max_steps, arguments.run.seed) == (5, 2)
+
+
+def test_base_in_a_circle(tmp_path):
+    write(tmp_path, "base: recipe.yaml", "other.yaml")
+    with pytest.raises(ValueError, match="circle"):
+        load_recipe(write(tmp_path, "base: other.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.max_step=3", r"run\.max_step .*Did you mean run\.max_steps\?"),
+        ("run.learning_rate=3", r"Did you mean optimizer\.learning_rate\?"),
+        ("rum.max_steps=3", r"rum .*Did you mean run\?"),
+        ("run.zzz=1", r"Legal here: .*run\.seed"),
+        ("run.max_steps=three", r"run\.max_steps is 'three' \(str\); it must be a int"),
+        ("run.max_steps=true", r"run\.max_steps is True"),
+        ("run.max_steps=0", r"run\.max_steps is 0; it must be at least 1"),
+        ("schedule.name=linear", r"schedule\.name is 'linear'; legal are constant, step, poly, cosine"),
+        ("optimizer.betas=[0.9]", r"needs 2 values"),
+        ("max_steps=3", r"not `section\.key=value`"),
+        ("run.max_steps", r"not `section\.key=value`"),
+        ("run.max_steps=[1", r"not YAML"),
+        ("run.patience=3", r"need run\.metric"),
+        ("model=3", r"not `section\.key=value`"),
+    ],
+)
+def test_errors_name_the_value_and_the_fix(tmp_path, override, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(write(tmp_path, "run: {seed: 1}"), [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "holds a list"),
+        ("run: [", "not YAML"),
+        ("run: 3", "run must be a mapping"),
+        ("run: {seed: 1, seed: 2}", "twice"),
+    ],
+)
+def test_broken_files(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(write(tmp_path, text))
+
+
+def test_missing_recipe():
+    with pytest.raises(FileNotFoundError, match="No recipe or file 'no-such'"):
+        load_recipe("no-such")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_packaged_recipes_load(name):
+    assert isinstance(load_recipe(name), TrainingArguments)

@@ -1,0 +1,74 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`hfseg train` from recipe to folder, on a transformers model and a data set of the test's own."""
+
+import json
+
+import pytest
+from transformers import AutoModelForSemanticSegmentation
+
+from hfseg.commands.train import main
+
+RECIPE = """
+model:
+  model_type: segformer
+  task: semantic
+  config: {hidden_sizes: [8, 8, 8, 8], depths: [1, 1, 1, 1], num_attention_heads: [1, 1, 1, 1], sr_ratios: [1, 1, 1, 1],
+           decoder_hidden_size: 8, num_labels: 2}
+data: {name: "toy:ToyDataset", train: {length: 9}, validation: {length: 5, noise: false}, collate: "toy:collate"}
+optimizer: {learning_rate: 1e-3, backbone_names: [segformer], backbone_multiplier: 0.1}
+schedule: {name: poly, warmup_steps: 1}
+run: {max_steps: 4, evaluate_every: 2, metric: loss, greater_is_better: false, log_every: 1}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def test_from_recipe_to_folder_and_on(tmp_path, recipe, capsys):
+    folder = str(tmp_path / "out")
+    main(["--recipe", recipe, "--output_dir", folder, "optimizer.clip_norm=1.0"])
+    assert AutoModelForSemanticSegmentation.from_pretrained(folder).config.num_labels == 2
+    first = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert first["step"] == 4 and first["metrics"]["loss"] > 0
+    assert "step 4/4: loss" in capsys.readouterr().out
+    main(["--recipe", recipe, "--output_dir", folder, "--resume_from_checkpoint", "latest", "run.max_steps=6"])
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["step"] == 6
+    # a trained folder starts another run
+    main(["--recipe", recipe, "--output_dir", folder + "2", f"model.pretrained={folder}", "model.config={}"])
+
+
+def test_dry_run_shows_what_would_happen(recipe, capsys):
+    main(["--recipe", recipe, "--dry_run"])
+    shown = capsys.readouterr().out
+    for part in ("4 updates of 2 samples", "lr 0.0001, weight decay 0.05", "lr 0.001, weight decay 0:"):
+        assert part in shown
+    assert "pixel_values: float32 (2, 3, 8, 8)" in shown and "activations of one micro-batch" in shown
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["run.sead=1"], r"run\.sead .*Did you mean run\.seed"),
+        (["data.name=coco2"], r"data\.name is 'coco2'; legal are shapes, folder"),
+        (["data.name=nowhere:Thing"], "cannot be imported"),
+        (["data.train={lenght: 3}"], "takes no lenght; legal are length, noise"),
+        (["data.train={length: 0}"], "0 usable samples"),
+        (["model.model_type=segformerr"], "model_type is 'segformerr'"),
+        (["data.transforms={crop_size: 8}"], "needs a `name`"),
+    ],
+)
+def test_user_errors_are_one_line(tmp_path, recipe, overrides, message):
+    with pytest.raises(SystemExit, match=message) as caught:
+        main(["--recipe", recipe, "--output_dir", str(tmp_path / "out"), *overrides])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_of_another_architecture(tmp_path, recipe):
+    main(["--recipe", recipe, "--output_dir", str(tmp_path / "out"), "run.max_steps=1"])
+    with pytest.raises(SystemExit, match=r"recipe is for model_type 'mask2former', but .* holds a 'segformer'"):
+        pretrained = ["model.model_type=mask2former", f"model.pretrained={tmp_path / 'out'}"]
+        main(["--recipe", recipe, "--output_dir", str(tmp_path / "other"), *pretrained])
