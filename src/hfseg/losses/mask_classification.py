@@ -159,7 +159,7 @@ def matching_costs(
         class_labels: each `(T,)`; points: `(P, B, S, 2)`.
         Output: `(B, P, Q, T)` with T the most targets of an image, finite; columns of missing targets mean nothing.
     """
-    num_levels, batch_size, num_points, _ = points.shape
+    num_levels, _, num_points, _ = points.shape
     by_image = points.transpose(0, 1).flatten(1, 2)  # (B, P*S, 2)
     truth = targets.read_all(by_image).unflatten(2, (num_levels, -1)).transpose(1, 2)  # (B, P, T, S)
     sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)

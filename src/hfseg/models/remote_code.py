@@ -1,8 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Lets a saved folder load with `trust_remote_code=True` where `hfseg` has not been imported.
 
-Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the installed
-package and does nothing else: copies of the modelling code would need all the modules they import, and grow stale.
+Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the
+installed package and does nothing else: copies of the modelling code would need all the modules they import, and grow
+stale.
 """
 
 import json

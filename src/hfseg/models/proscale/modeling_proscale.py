@@ -177,19 +177,21 @@ class ProScaleTokenRecalibration(nn.Module):
         Shape:
             tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
         """
-        batch_size, _, channels = source.shape
+        channels = source.shape[-1]
         raw = self.layout == "raw"
         source_map = source if raw else source.transpose(1, 2)
-        source_map = source_map.reshape(batch_size, channels, *source_shape)  # (B, C, H2, W2)
+        # Flat first: a direct reshape makes torch.export assume relations between height, width and channels.
+        source_map = source_map.flatten(1).unflatten(1, (channels, *source_shape))  # (B, C, H2, W2)
         resized = F.interpolate(source_map, size=shape, mode="bilinear", align_corners=False)  # (B, C, h, w)
         if self.variant == "linear":
-            resized = resized.reshape(batch_size, -1, channels) if raw else resized.flatten(2).transpose(1, 2)
+            resized = resized.flatten(1).unflatten(1, (-1, channels)) if raw else resized.flatten(2).transpose(1, 2)
             return tokens * torch.sigmoid(self.temperature * self.projection(resized))  # gate (B, T, 1)
         # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
         weight, bias = self.projection.weight[:, :, None, None], self.projection.bias
         gate = torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))  # (B, 1, h, w)
         if raw:
-            return (tokens.reshape(batch_size, channels, *shape) * gate).reshape(tokens.shape)
+            gated = tokens.flatten(1).unflatten(1, (channels, *shape)) * gate  # (B, C, h, w)
+            return gated.flatten(1).unflatten(1, (-1, channels))
         return tokens * gate.flatten(2).transpose(1, 2)
 
 
