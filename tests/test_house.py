@@ -37,6 +37,8 @@ ROOMS = {
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
+# Shared by all models: on saving it asks the table which Auto classes to name; when used, not when imported.
+EXCEPTIONS = {"models/remote_code.py": {"auto"}}
 # Loaded when used, never by `import hfseg`.
 HEAVY = ["diffusers", "timm", "monai", "gradio", "pycocotools", "matplotlib", "datasets", "evaluate"]
 
@@ -72,7 +74,8 @@ def test_rooms_import_only_what_they_may(file):
     if room != FORBIDDEN_EVERYWHERE and file.relative_to(SOURCE).parts != ("__init__.py",):
         assert FORBIDDEN_EVERYWHERE not in imported
     if room in ROOMS:
-        assert imported - {room} <= ROOMS[room], f"{room} imports {sorted(imported - {room} - ROOMS[room])}"
+        allowed = {room} | ROOMS[room] | EXCEPTIONS.get(file.relative_to(SOURCE).as_posix(), set())
+        assert not imported - allowed, f"{room} imports {sorted(imported - allowed)}"
 
 
 def test_the_import_rules_see_imports(tmp_path, monkeypatch):

@@ -359,7 +359,7 @@ def first_levels(tensor: torch.Tensor, heads: int, levels: int) -> torch.Tensor:
     return tensor.unflatten(0, (heads, 3, -1))[:, :levels].flatten(0, 2)
 
 
-def warm_start(model: ProScaleForUniversalSegmentation, source: torch.nn.Module) -> list[str]:
+def warm_start(model: ProScaleForUniversalSegmentation, source: Any) -> list[str]:
     """Copies every weight of a Mask2Former that has a place in this model.
 
     Encoder layer i takes the source's layer at the same relative depth; layers that attend fewer than three levels take
