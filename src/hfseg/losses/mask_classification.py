@@ -223,8 +223,8 @@ def match(costs: torch.Tensor, counts: list[int]) -> Pairs:
     numbers = [pairs.shape[-1] for pairs in solved]
     images = np.repeat(np.arange(len(counts)), numbers)
     together = np.concatenate([np.concatenate(solved, axis=2).reshape(-1, len(images)), images[None]])  # (2P + 1, N)
-    together = torch.from_numpy(together.astype(np.int64)).to(costs.device)
-    return Pairs(together[-1], together[0:-1:2], together[1:-1:2], numbers)
+    indices = torch.from_numpy(together.astype(np.int64)).to(costs.device)
+    return Pairs(indices[-1], indices[0:-1:2], indices[1:-1:2], numbers)
 
 
 def classification_losses(
@@ -368,7 +368,7 @@ def mask_classification_loss(
         else:
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
-        if pairs is not None:
+        if pairs is not None and targets is not None:
             reads = num_pairs * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
             at_once = max(1, READS_AT_ONCE // reads)
             parts = [
