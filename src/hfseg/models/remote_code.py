@@ -63,6 +63,12 @@ class RemoteCodeModel:
 class RemoteCodeImageProcessor:
     """Mixin of image processors: likewise."""
 
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
+        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
+        settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
+        return super().from_dict(settings, **kwargs)  # type: ignore[misc]
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
         """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""
         files = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]

@@ -128,8 +128,7 @@ def test_save_and_load_keep_everything(processor_class, tmp_path):
     assert saved["image_processor_type"] == "ProScaleImageProcessor"
     assert saved["label_ids_to_fuse"] == [3, 4] and saved["threshold"] == 0.35
     loaded = processor_class.from_pretrained(tmp_path)
-    saved = {key: value for key, value in loaded.to_dict().items() if key != "auto_map"}  # of the remote-code route
-    assert saved == processor.to_dict() and loaded.ignore_index == 0 and loaded.do_reduce_labels is True
+    assert loaded.to_dict() == processor.to_dict() and loaded.ignore_index == 0 and loaded.do_reduce_labels is True
 
 
 def test_pil_backend_imports_without_torchvision():
