@@ -193,8 +193,9 @@ def test_a_recipe_without_its_data_says_what_is_missing(data_root):
 
 def test_training_reads_official_folders(data_root, tmp_path):
     """Updates of a tiny model: reader, transforms, collator and loop fit together; a damaged picture is skipped."""
-    path = load_official("coco_panoptic", data_root / "coco").files(0)[0]
-    path.write_bytes(path.read_bytes()[:400])
+    for split in ("train", "val"):
+        path = load_official("coco_panoptic", data_root / "coco", split).files(0)[0]
+        path.write_bytes(path.read_bytes()[:400])
     tiny = {
         "backbone_config": {
             "model_type": "resnet",

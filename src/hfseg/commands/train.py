@@ -29,6 +29,7 @@ from transformers import (
 )
 
 import hfseg  # noqa: F401  registers the zoo with the Auto classes
+from hfseg.data.reading import TolerantDataset
 from hfseg.training import TrainingArguments, count_labelled_pixels, load_recipe, train
 from hfseg.training.arguments import DataArguments, ModelArguments, recipe_names
 from hfseg.training.checkpointing import CheckpointError
@@ -262,6 +263,8 @@ def run(options: argparse.Namespace) -> None:
     evaluate = None
     if arguments.data.validation is not None:
         validation = build_dataset(arguments.data, arguments.data.validation)
+        if arguments.data.on_error == "skip":
+            validation = TolerantDataset(validation, on_error="skip")
         transforms = build_transforms(arguments.data.validation_transforms)
         validation_collate = build_collator(arguments.data, {**offered, "transforms": transforms})
 

@@ -58,7 +58,7 @@ class DataArguments:
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
         shuffle: False keeps the data set's order.
-        on_error: At an unreadable sample: `stop`, or `skip` it and count it.
+        on_error: At an unreadable sample: `stop`, or `skip` it and count it (the next one is read in its place).
     """
 
     name: str = "shapes"
