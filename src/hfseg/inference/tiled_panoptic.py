@@ -2,11 +2,13 @@
 """Panoptic segmentation of large pictures by overlapping tiles whose segments are joined.
 
 Each tile is segmented on its own. Two segments of neighbouring tiles, of one thing class, are the same object if, in
-the strip that both tiles see, their masks have an IoU of at least `merge_iou`; segments of a stuff class are one segment
-of the picture. Joining is transitive and does not depend on the order of the tiles. A pixel of a strip belongs to the
-tile whose middle is nearer, so that cut objects at a tile's rim are taken from the tile that sees more of them.
+the strip that both tiles see, their masks have an IoU of at least `merge_iou`; segments of a stuff class are one
+segment of the picture. Joining is transitive and does not depend on the order of the tiles. A pixel of a strip belongs
+to the tile whose middle is nearer, so that objects cut at a tile's rim are taken from the tile that sees more of them.
+Parts of an object that no strip connects (hidden in between, in different tiles) stay apart.
 """
 
+import itertools
 from collections.abc import Collection
 from typing import Any
 
@@ -45,7 +47,7 @@ class _Joined:
 
 def _core_edges(starts: list[int], tile: int, length: int) -> list[int]:
     """Borders between what neighbouring tiles own: the middle of their overlap."""
-    middles = [(later + earlier + tile) // 2 for earlier, later in zip(starts, starts[1:])]
+    middles = [(later + earlier + tile) // 2 for earlier, later in itertools.pairwise(starts)]
     return [0, *middles, length]
 
 
