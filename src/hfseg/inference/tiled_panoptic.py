@@ -9,7 +9,7 @@ Parts of an object that no strip connects (hidden in between, in different tiles
 """
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,7 @@ def tiled_panoptic_segmentation(
     label_ids_to_fuse: Collection[int] | None = None,
     batch_size: int = 1,
     do_resize: bool = False,
+    post_process: Callable[..., Any] | None = None,
     **thresholds: float,
 ) -> SegmentationResult:
     """Panoptic segments of a picture of any size, from overlapping tiles.
@@ -109,6 +110,7 @@ def tiled_panoptic_segmentation(
         batch_size: Tiles per call of `predict`.
         do_resize: False segments tiles at the picture's own scale; True lets the processor resize every tile by its
             rule, as if it were a picture.
+        post_process: Makes the segments of a tile; default: `image_processor.post_process_panoptic_segmentation`.
         **thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold` of the processor.
 
     Returns:
@@ -135,6 +137,9 @@ def tiled_panoptic_segmentation(
         fused = getattr(image_processor, "label_ids_to_fuse", None) or ()
     fused = set(fused)
 
+    if post_process is None:
+        post_process = image_processor.post_process_panoptic_segmentation
+
     height, width = image_size(image)
     size = (min(tile[0], height), min(tile[1], width))
     tops = window_starts(height, tile[0], tile[0] - overlap[0])
@@ -159,7 +164,7 @@ def tiled_panoptic_segmentation(
             ]
             inner = (inputs[0].shape[-2], inputs[0].shape[-1])
             outputs = predict(pad_to_divisor(torch.cat(inputs), image_processor))
-            results = image_processor.post_process_panoptic_segmentation(
+            results = post_process(
                 outputs,
                 target_sizes=[size] * len(group),
                 image_sizes=[inner] * len(group),
