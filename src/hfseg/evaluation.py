@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .data.schema import semantic_map
-from .inference.scores import Predict, output_scores, pad_to_divisor, prepare
+from .inference.scores import Predict, pad_to_divisor, prepare, resized_logits
 from .metrics.mask_ap import MaskAP
 from .metrics.mean_iou import MeanIoU
 from .metrics.panoptic_quality import PanopticQuality
@@ -319,8 +319,7 @@ class Segmenter:
             if "masks_queries_logits" in outputs:
                 labels = self.processing.post_process_semantic_segmentation(outputs, **place)[0]
             else:
-                scores = output_scores(outputs, sample.padded_size, [sample.inner_size], [sample.size])
-                labels = scores[0].argmax(0)
+                labels = resized_logits(outputs, sample.padded_size, [sample.inner_size], [sample.size])[0].argmax(0)
             results["semantic"] = self.semantic(labels)
         if "panoptic" in tasks:
             results["panoptic"] = self.panoptic(

@@ -1,12 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Windows, tiles and views against the whole picture, with oracle models whose answer moves with the picture."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 from transformers.utils import ModelOutput
 
+import oracle
 from hfseg.inference import (
     augmented_scores,
     gaussian_weights,
@@ -19,7 +22,8 @@ from hfseg.inference import (
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 
 NUM_LABELS = 4
-plain = ProScaleImageProcessor(do_resize=False, do_normalize=False, do_rescale=False, label_ids_to_fuse=[3])
+plain = oracle.processor(mask_stride=4)
+colour_oracle = functools.partial(oracle.colour_oracle, stride=4)
 
 
 def picture(height=61, width=83, seed=0):
@@ -187,38 +191,6 @@ def test_views_have_the_right_sizes_and_are_averaged():
 
 
 # -------------------------------------------------------------------------------------------------- panoptic tiles
-COLOURS = 13  # one query per colour; class of colour q: q % 3, and the last two are stuff of class 3
-
-
-def scene(height, width, seed=0):
-    """Blocks of 4 x 4 pixels whose red value names the object; stuff in two colours; every thing is connected."""
-    rng = np.random.default_rng(seed)
-    ids = np.full((height // 4, width // 4), COLOURS - 1)
-    ids[: height // 8] = COLOURS - 2
-    ids[2:5, :] = 0  # an object as wide as the picture: it spans every tile of the first row
-    for colour in range(1, COLOURS - 2):
-        for _ in range(200):
-            row, column = rng.integers(6, height // 4 - 4), rng.integers(0, width // 4 - 4)
-            box = np.s_[row : row + rng.integers(4, 24), column : column + rng.integers(4, 24)]
-            if (ids[box] >= COLOURS - 2).all():
-                ids[box] = colour
-                break
-    image = np.zeros((height, width, 3), dtype=np.uint8)
-    image[..., 0] = np.kron(ids, np.ones((4, 4))).astype(np.uint8)
-    return image
-
-
-def colour_oracle(pixel_values):
-    colours = torch.arange(COLOURS).reshape(1, -1, 1, 1)
-    red = functional.avg_pool2d(pixel_values[:, :1], 4)
-    labels = torch.tensor([3 if colour >= COLOURS - 2 else colour % 3 for colour in range(COLOURS)])
-    logits = functional.one_hot(labels, 5).float() * 20
-    return ModelOutput(
-        class_queries_logits=logits.expand(len(pixel_values), -1, -1),
-        masks_queries_logits=20 - 40 * (red - colours).abs().clamp(max=1),
-    )
-
-
 def canonical(result):
     """Set of (class, pixels) of the segments, free of their ids."""
     segmentation = np.asarray(result["segmentation"])
@@ -228,7 +200,7 @@ def canonical(result):
 @pytest.mark.parametrize("height, width, tile, overlap", [(160, 224, 64, 16), (160, 224, (96, 64), (32, 24))])
 @pytest.mark.parametrize("seed", range(3))
 def test_tiles_of_an_oracle_give_the_segments_of_the_whole(height, width, tile, overlap, seed):
-    image = scene(height, width, seed)
+    image = oracle.picture_of(oracle.scene(height, width, seed))
     inputs = plain(image, return_tensors="pt")["pixel_values"].float()
     whole = plain.post_process_panoptic_segmentation(colour_oracle(inputs), target_sizes=[(height, width)])[0]
     predict = Counting(colour_oracle)
@@ -243,7 +215,7 @@ def test_tiles_of_an_oracle_give_the_segments_of_the_whole(height, width, tile, 
 
 
 def test_one_tile_is_the_direct_prediction():
-    image = scene(64, 96)
+    image = oracle.picture_of(oracle.scene(64, 96))
     inputs = plain(image, return_tensors="pt")["pixel_values"].float()
     whole = plain.post_process_panoptic_segmentation(colour_oracle(inputs), target_sizes=[(64, 96)])[0]
     tiled = tiled_panoptic_segmentation(image, colour_oracle, plain, tile=200)
@@ -253,7 +225,7 @@ def test_one_tile_is_the_direct_prediction():
 
 def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_joined():
     """Two things of class 0 (colours 0 and 3) meet inside the shared strip; a third of class 1 lies beside them."""
-    image = np.full((64, 112, 3), COLOURS - 1, dtype=np.uint8)
+    image = np.full((64, 112, 3), oracle.COLOURS - 1, dtype=np.uint8)
     image[8:40, :52, 0], image[8:40, 52:, 0], image[40:56, :, 0] = 0, 3, 1
     tiled = tiled_panoptic_segmentation(image, colour_oracle, plain, tile=64, overlap=16)
     segmentation = np.asarray(tiled["segmentation"])
@@ -263,7 +235,9 @@ def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_join
 
 
 def test_without_overlap_things_are_cut_and_stuff_is_not():
-    tiled = tiled_panoptic_segmentation(scene(64, 128), colour_oracle, plain, tile=64, overlap=0)
+    tiled = tiled_panoptic_segmentation(
+        oracle.picture_of(oracle.scene(64, 128)), colour_oracle, plain, tile=64, overlap=0
+    )
     labels = [segment["label_id"] for segment in tiled["segments_info"]]
     assert labels.count(3) == 1
     wide = [s for s in tiled["segments_info"] if s["label_id"] == 0]

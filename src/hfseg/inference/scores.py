@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from .. import postprocess
 
-__all__ = ["Predict", "check_size", "image_size", "output_scores", "pad_to_divisor", "prepare"]
+__all__ = ["Predict", "check_size", "image_size", "output_scores", "pad_to_divisor", "prepare", "resized_logits"]
 
 Predict = Callable[[Tensor], Any]
 Size = tuple[int, int]
@@ -79,7 +79,7 @@ def output_scores(
 
     For `class_queries_logits` and `masks_queries_logits`: the sum over queries of class probability times mask
     probability (`hfseg.postprocess.semantic_segmentation`), which need not add up to 1. For `logits` (B, K, ., .): the
-    softmax, after bilinear resizing of the logits.
+    softmax of `resized_logits`.
 
     Args:
         outputs: Of a model.
@@ -103,15 +103,34 @@ def output_scores(
             return_scores=True,
         )
         return scores or []
-    if not hasattr(outputs, "logits"):
+    return [logits.softmax(0) for logits in resized_logits(outputs, padded_size, image_sizes, target_sizes)]
+
+
+@torch.no_grad()
+def resized_logits(
+    outputs: Any, padded_size: Size, image_sizes: Sequence[Size], target_sizes: Sequence[Size]
+) -> list[Tensor]:
+    """Class logits of a semantic model at the size of the results.
+
+    Resized bilinearly, straight from the model's output if nothing was padded, else by way of the padded input, of
+    which the picture is cut out. Arguments as `output_scores`.
+
+    Shape:
+        `outputs.logits` (B, K, ., .); per image (K, H, W), float32.
+
+    Raises:
+        ValueError: There are no logits.
+    """
+    if getattr(outputs, "logits", None) is None:
         raise ValueError(
             f"The model returns {type(outputs).__name__} with {', '.join(outputs)}; class scores need 'logits' or "
             "'class_queries_logits' and 'masks_queries_logits'."
         )
-    logits = functional.interpolate(outputs.logits.float(), padded_size, mode="bilinear", align_corners=False)
     results = []
-    for image, (height, width), target in zip(logits, image_sizes, target_sizes):
-        cropped = image[None, :, :height, :width]  # (1, K, h, w)
-        resized = functional.interpolate(cropped, tuple(target), mode="bilinear", align_corners=False)
-        results.append(resized[0].softmax(0))
+    for logits, inner, target in zip(outputs.logits.float(), image_sizes, target_sizes):
+        logits = logits[None]  # (1, K, ., .)
+        if tuple(inner) != tuple(padded_size):
+            logits = functional.interpolate(logits, tuple(padded_size), mode="bilinear", align_corners=False)
+            logits = logits[:, :, : inner[0], : inner[1]]
+        results.append(functional.interpolate(logits, tuple(target), mode="bilinear", align_corners=False)[0])
     return results
