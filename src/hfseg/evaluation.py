@@ -298,7 +298,7 @@ class Segmenter:
     ):
         owns = getattr(image_processor, "owns_postprocessing_defaults", False)
         self.image_processor = image_processor
-        self.processing = image_processor if owns else UniversalSegmentationProcessing()
+        self.processing: Any = image_processor if owns else UniversalSegmentationProcessing()
         self.match = match
         self.stuff_label_ids = set(stuff_label_ids)
         self.given = dict(thresholds or {})
@@ -306,15 +306,16 @@ class Segmenter:
         self._table = np.array([*match.to_dataset, -1], dtype=np.int64)
 
     @property
-    def thresholds(self) -> dict[str, float]:
+    def thresholds(self) -> dict[str, Any]:
         """Thresholds that are used."""
         names = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
         return {name: self.given.get(name, getattr(self.processing, name)) for name in names}
 
     def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
         """Results of one picture."""
-        outputs, results = sample.outputs, {}
-        place = {"target_sizes": [sample.size], "image_sizes": [sample.inner_size]}
+        outputs = sample.outputs
+        results: dict[str, Any] = {}
+        place: dict[str, Any] = {"target_sizes": [sample.size], "image_sizes": [sample.inner_size]}
         if "semantic" in tasks:
             if "masks_queries_logits" in outputs:
                 labels = self.processing.post_process_semantic_segmentation(outputs, **place)[0]

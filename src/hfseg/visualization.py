@@ -362,7 +362,7 @@ def confusion_plot(
             f"confusion has shape {counts.shape}, but there are {len(row_names)} row and {len(column_names)} column "
             "names; give one name per row and column"
         )
-    rows = np.flatnonzero(counts.sum(1) > 0)
+    rows = np.flatnonzero(counts.sum(1) > 0).tolist()
     shown_names = {row_names[row] for row in rows}
     columns = [c for c in range(counts.shape[1]) if counts[:, c].any() or column_names[c] in shown_names]
     if len(rows) == 0:
@@ -397,10 +397,11 @@ def confusion_plot(
         red, green, blue = np.round(255 + (dark - 255) * share).astype(int).tolist()
         return red, green, blue
 
+    lines = (222, 222, 222) if cell >= 28 else (242, 242, 242)
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             x, y = left + j * cell, top + i * cell
-            draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=colour(share), outline=(222, 222, 222))
+            draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=colour(share), outline=lines)
             if cell >= 28 and share >= 0.005:
                 ink = "white" if share > 0.45 else "black"
                 centre = (x + cell / 2, y + cell / 2)

@@ -325,3 +325,18 @@ def test_it_is_a_command_of_hfseg(capsys):
     with pytest.raises(SystemExit) as stopped:
         hfseg_command.main(["evaluate", "--help"])
     assert stopped.value.code == 0 and "--dataset" in capsys.readouterr().out
+
+
+def test_scripts_do_not_hide_the_package_of_the_same_name():
+    """Python puts the folder of a script first on its path, and scripts/evaluate.py is named like a package."""
+    scripts = HERE.parent.parent / "scripts"
+    code = (
+        "import runpy, sys\n"
+        f"for name in {sorted(path.name for path in scripts.glob('*.py'))!r}:\n"
+        f"    sys.path.insert(0, {str(scripts)!r})\n"
+        f"    runpy.run_path({str(scripts)!r} + '/' + name, run_name='started')\n"
+        "import evaluate\n"
+        "print(hasattr(evaluate, 'Metric'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr[-2000:]

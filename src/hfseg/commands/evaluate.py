@@ -303,7 +303,7 @@ class Evaluator:
     def _results_of_views(self, image: np.ndarray) -> dict[str, Any]:
         options, predict = self.options, as_predict(self.model)
         windows = {"window": options.window, "stride": options.stride, "weighting": options.weighting}
-        results = {}
+        results: dict[str, Any] = {}
         if "semantic" in self.tasks:
             if options.mode == "multiscale":
                 scores = augmented_scores(

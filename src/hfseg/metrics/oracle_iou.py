@@ -162,7 +162,7 @@ class OracleIoU(StreamingMetric):
 
 def _lifted(entries: Any) -> list[Any]:
     """Entries of a paired prediction, each as a stack of candidates."""
-    lifted = []
+    lifted: list[Any] = []
     for entry in entries:
         if isinstance(entry, (Mapping, list, tuple)):
             lifted.append(entry)
