@@ -8,7 +8,9 @@ fields.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from .segmentation_processing import UniversalSegmentationProcessing
 __all__ = [
     "AVERAGES",
     "TASKS",
+    "CocoInstances",
     "LabelMatch",
     "Sample",
     "SegmentationMetrics",
@@ -382,6 +385,61 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     return reasons
 
 
+class CocoInstances:
+    """Truth of average precision from a COCO instances json: masks that may overlap, crowds, and COCO's own areas.
+
+    A data set gives id maps, where overlaps are lost; COCO's AP, and the authors' figures, need the annotations.
+
+    Args:
+        file: The json.
+        class_of: Class id in the data set of every category id; annotations of other categories are an error.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such file, it is damaged, or its categories are others.
+    """
+
+    def __init__(self, file: Path, class_of: Mapping[int, int]):
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no annotation file {file}.")
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            images, annotations = content["images"], content["annotations"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file} is not a complete COCO instances json ({type(error).__name__} {error})."
+            ) from error
+        self.file = file
+        self._images = {Path(image["file_name"]).stem: image for image in images}
+        self._annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+        for annotation in annotations:
+            if "segmentation" not in annotation:
+                raise ValueError(
+                    f"{file}: annotation {annotation.get('id')} has no segmentation; give an instances json."
+                )
+            if annotation["category_id"] not in class_of:
+                raise ValueError(
+                    f"{file}: annotation {annotation.get('id')} has category {annotation['category_id']}, none "
+                    f"of the data set's, {_some(sorted(class_of))}."
+                )
+            entry = {
+                name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
+            }
+            self._annotations[annotation["image_id"]].append(
+                {**entry, "category_id": class_of[annotation["category_id"]]}
+            )
+
+    def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """Annotations of a picture, as `MaskAP` takes them.
+
+        Raises:
+            ValueError: The file does not list the picture.
+        """
+        image = self._images.get(str(example.get("image_id")))
+        if image is None:
+            raise ValueError(f"{self.file} lists no picture {example.get('image_id')!r}.")
+        return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
+
+
 class SegmentationMetrics:
     """The metrics of one evaluation.
 
@@ -390,9 +448,17 @@ class SegmentationMetrics:
             pixels are background; otherwise they are void).
         tasks: Some of `TASKS`.
         rank_images: Whether to score every picture by itself, to find the best and worst.
+        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: its segments.
     """
 
-    def __init__(self, dataset: Any, tasks: Collection[str], rank_images: bool = False):
+    def __init__(
+        self,
+        dataset: Any,
+        tasks: Collection[str],
+        rank_images: bool = False,
+        instance_truth: Callable[[Mapping[str, Any]], Any] | None = None,
+    ):
+        self.instance_truth = instance_truth or _reference
         self.tasks = [task for task in TASKS if task in tasks]
         self.id2label = {int(key): str(name) for key, name in dataset.id2label.items()}
         self.stuff = frozenset(int(class_id) for class_id in dataset.stuff_class_ids)
@@ -468,8 +534,7 @@ class SegmentationMetrics:
             if "panoptic" in self.tasks:
                 self.metrics["panoptic"].add(prediction=results["panoptic"], reference=_reference(example))
             if "instance" in self.tasks:
-                reference = example if "annotations" in example else _reference(example)
-                self.metrics["instance"].add(prediction=results["instance"], reference=reference)
+                self.metrics["instance"].add(prediction=results["instance"], reference=self.instance_truth(example))
             if self._of_image is not None:
                 self.image_scores.append(self._score(example, results, truth, classes))
         except (ValueError, IndexError) as error:

@@ -20,6 +20,7 @@ from hfseg.commands import main as hfseg_command
 from hfseg.commands.evaluate import PROTOCOLS, check_options, main, open_dataset, parse
 from hfseg.data.folders import load_folder
 from hfseg.metrics import MaskAP, MeanIoU, PanopticQuality
+from hfseg.results import encode_run_lengths
 
 HERE = Path(__file__).parent
 SIZES = [(64, 96), (96, 64), (64, 96), (80, 124), (64, 80)]
@@ -165,6 +166,68 @@ def test_object_maps_have_known_background(model, tmp_path):
         assert int(next(csv.DictReader(handle))["fp"]) > 0
 
 
+def write_overlapping_instances(folder, file):
+    """COCO instances of two pictures: the objects' boxes, which overlap, one crowd, and one object of another class."""
+    content = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 10 + i, "name": oracle.NAMES[i]} for i in range(3)],
+    }
+    for number, (height, width) in enumerate(SIZES[:2]):
+        colours = oracle.scene(height, width, seed=number)
+        content["images"].append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
+        for colour in np.unique(colours).tolist():
+            if colour >= oracle.COLOURS - 2:
+                continue
+            rows, columns = np.nonzero(colours == colour)
+            left, top, right, bottom = columns.min(), rows.min(), columns.max() + 9, rows.max() + 2
+            corners = [left, top, right, top, right, bottom, left, bottom]
+            mask = np.zeros((height, width), dtype=bool)
+            mask[top:bottom, left:right] = True
+            crowd = colour == 4
+            entry = {
+                "id": len(content["annotations"]) + 1,
+                "image_id": number,
+                "category_id": 10 + (2 if colour == 7 else oracle.CLASS_OF[colour]),
+                "iscrowd": int(crowd),
+                "area": float(mask.sum()),
+                "bbox": [int(left), int(top), int(right - left), int(bottom - top)],
+                "segmentation": encode_run_lengths(mask) if crowd else [[float(corner) for corner in corners]],
+            }
+            content["annotations"].append(entry)
+    (folder / file).write_text(json.dumps(content))
+    return folder / file
+
+
+def test_average_precision_is_that_of_pycocotools_on_the_same_files(model, tmp_path):
+    """On annotations that overlap, which id maps cannot hold: through the command, and by pycocotools alone."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    folder = oracle.write_panoptic(tmp_path / "data", SIZES[:2])
+    file = write_overlapping_instances(folder / "annotations", "instances_val.json")
+    processor, found = oracle.processor(), []
+    for number in range(2):
+        image = np.array(Image.open(folder / f"images/val/{number}.png"))
+        outputs = oracle.colour_oracle(processor(image, return_tensors="pt")["pixel_values"].float())
+        result = processor.post_process_instance_segmentation(outputs, target_sizes=[image.shape[:2]])[0]
+        found += result.to_coco(number, category_ids={i: 10 + i for i in range(4)})
+    truth = COCO(str(file))
+    evaluation = COCOeval(truth, truth.loadRes(found), "segm")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    expected = 100 * evaluation.stats[0]
+    assert 5 < expected < 95
+    # The panoptic data set with the annotations beside it, as the authors measure.
+    report = evaluate(model, folder, tmp_path / "one", "--instance_annotations", file)
+    assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
+    assert report["metrics"]["pq"] == pytest.approx(100) and report["labels"]["truth_of_ap"] == str(file)
+    # The same annotations as the data set.
+    report = evaluate(model, file, tmp_path / "two", "--match_labels", "name", "--task", "instance")
+    assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_class_maps_and_a_model_of_transformers(model, tmp_path):
     folder = oracle.write_maps(tmp_path / "data", "labels", SIZES[:3])
     report = evaluate(model, folder, tmp_path / "one", "--overlays", 1)
@@ -250,6 +313,7 @@ def bare(folder):
         ({"--dataset": "shapes", "--match_labels": "name"}, "no name in common"),
         ({"--dataset": "none"}, "no samples"),
         ({"--split": "test"}, "test"),
+        ({"--instance_annotations": "nowhere.json"}, "no annotation file nowhere.json"),
         ({"--limit": "0"}, "--limit 0"),
         ({"--threshold": "1.5"}, "between 0 and 1"),
         ({"--mode": "sliding"}, "needs --window"),

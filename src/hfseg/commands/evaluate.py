@@ -44,6 +44,7 @@ from ..data.shapes import ShapesDataset
 from ..evaluation import (
     AVERAGES,
     TASKS,
+    CocoInstances,
     SegmentationMetrics,
     Segmenter,
     as_predict,
@@ -94,9 +95,9 @@ PROTOCOLS = {
         TASKS,
         {"size": {"shortest_edge": 800, "longest_edge": 1333}, **_AUTHORS_THRESHOLDS},
         (
-            "The authors' AP uses the annotations of instances_val2017.json as truth, where masks may overlap. On "
-            "panoptic labels the truth of AP is their thing segments; for the authors' figure give the instances "
-            "json with --task instance --match_labels name.",
+            "The authors' AP uses the annotations of instances_val2017.json as truth, where masks may overlap: give "
+            "that file as --instance_annotations. Without it the truth of AP is the thing segments of the panoptic "
+            "labels.",
         ),
     ),
     "cityscapes": Protocol(
@@ -278,9 +279,23 @@ class Evaluator:
         given = {name: getattr(options, name) for name in THRESHOLDS if getattr(options, name) is not None}
         self.segment = Segmenter(self.image_processor, self.match, stuff, given)
 
+        self.annotations = self._annotations() if "instance" in self.tasks else None
+
+    def _annotations(self) -> CocoInstances | None:
+        """Truth of AP, where a COCO instances json is given or is the data set."""
+        path, category_ids = getattr(self.dataset, "path", None), getattr(self.dataset, "original_category_ids", None)
+        file = self.options.instance_annotations
+        if file is None and getattr(self.dataset, "kind", "") == "instance" and Path(path or "").suffix == ".json":
+            file = path
+        if file is None:
+            return None
+        if not category_ids:
+            raise ValueError("--instance_annotations belongs to a COCO data set, whose categories have ids.")
+        return CocoInstances(Path(file), {int(category): int(label) for label, category in category_ids.items()})
+
     def metrics(self) -> SegmentationMetrics:
         """Fresh metrics."""
-        return SegmentationMetrics(self.dataset, self.tasks, rank_images=self.options.overlays > 0)
+        return SegmentationMetrics(self.dataset, self.tasks, self.options.overlays > 0, self.annotations)
 
     def results(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[int, Any, dict[str, Any]]]:
         """Position, example and results of pictures, in order."""
@@ -446,6 +461,7 @@ def describe(
             "matched_by": match.by,
             "only_in_model": list(match.not_in_dataset),
             "only_in_dataset": list(match.not_in_model),
+            "truth_of_ap": None if evaluator.annotations is None else str(evaluator.annotations.file),
             "unlabelled_pixels": "background" if getattr(evaluator.dataset, "kind", "") == "instance" else "void",
         },
         "dataset": {
@@ -573,6 +589,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="default: half a window")
     parser.add_argument("--weighting", default="mean", choices=WEIGHTINGS, help="of the pixels of a window")
     parser.add_argument("--no_resize", action="store_true", help="pictures keep their own scale")
+    parser.add_argument(
+        "--instance_annotations", metavar="FILE", help="COCO instances json that AP takes for truth, not the id maps"
+    )
     parser.add_argument("--match_labels", choices=("id", "name"), help="where the classes differ from the data's")
     for name in THRESHOLDS:
         parser.add_argument(
