@@ -1,9 +1,56 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Entries for the common tests of transformers and diffusers (`own_checks` and `peer_table` come with that harness)."""
 
-from peer_table import ImageProcessor
+from own_checks import segmentation_pipeline
+from peer_table import ImageProcessor, Model
 
 PROSCALE = "hfseg.models.proscale"
+
+
+def pictures(config, batch):
+    """Draws normalised pictures."""
+    import torch
+
+    return {"pixel_values": torch.randn(batch, 3, 64, 64)}
+
+
+def universal_labels(config, inputs, class_name):
+    """Two segments with a flat pattern in every image, for heads that predict sets of masks."""
+    import torch
+
+    if "ForUniversalSegmentation" not in class_name:
+        return {}
+    batch, _, height, width = inputs["pixel_values"].shape
+    segments = torch.ones(height, width, dtype=torch.int64)
+    segments[:, width // 2 :] = 2
+    return {"mask_labels": [segments] * batch, "class_labels": [torch.tensor([0, 2])] * batch}
+
+
+def proscale_config():
+    """Arguments of a PRO-SCALE below a million parameters."""
+    return {
+        "backbone_config": {
+            "model_type": "swin",
+            "image_size": 64,
+            "embed_dim": 16,
+            "depths": [1, 1, 1, 1],
+            "num_heads": [1, 2, 4, 8],
+            "window_size": 4,
+            "drop_path_rate": 0.0,
+            "out_features": ["stage1", "stage2", "stage3", "stage4"],
+        },
+        "encoder_stage_layers": (1, 1, 1),
+        "feature_size": 32,
+        "mask_feature_size": 32,
+        "encoder_feedforward_dim": 32,
+        "hidden_size": 32,
+        "num_queries": 10,
+        "decoder_layers": 2,
+        "num_attention_heads": 4,
+        "dim_feedforward": 32,
+        "train_num_points": 64,
+        "num_labels": 3,
+    }
 
 
 def universal_outputs(tester):
@@ -38,7 +85,30 @@ def padded_batch_shape(tester, images):
     return channels, int(np.ceil(max(heights) / 32) * 32), int(np.ceil(max(widths) / 32) * 32)
 
 
+PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
+PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
+
 ENTRIES = [
+    Model(
+        name="proscale",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
+        config_kwargs=proscale_config,
+        models={PROSCALE_MODEL: "base", PROSCALE_HEAD: "head"},
+        inputs=pictures,
+        labels=universal_labels,
+        seed_forward=True,
+        auto={
+            "AutoModel": PROSCALE_MODEL,
+            "AutoModelForUniversalSegmentation": PROSCALE_HEAD,
+            "AutoModelForImageSegmentation": PROSCALE_HEAD,
+        },
+        pipeline=segmentation_pipeline(
+            PROSCALE_HEAD,
+            f"{PROSCALE}.image_processing_proscale:ProScaleImageProcessor",
+            size={"shortest_edge": 32, "longest_edge": 64},
+        ),
+    ),
     ImageProcessor(
         name="proscale-image-processor",
         imports=["hfseg"],

@@ -91,7 +91,7 @@ def register() -> None:
         config = load(row.config)
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
-            classes = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
+            classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
             getattr(transformers, auto_class).register(config, classes, exist_ok=True)
             if auto_class == "AutoModelForUniversalSegmentation":
                 # The pipeline's own list of supported names is static; without this it logs a false complaint.

@@ -16,6 +16,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+import hfseg.training  # noqa: F401  once, before the forks
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 

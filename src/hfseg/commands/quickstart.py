@@ -132,6 +132,9 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         f"{arguments.data.batch_size} pictures.",
         flush=True,
     )
+    if options.data is None:
+        # Measured: a second thread does nothing for tensors this small, and stalls when the machine is busy.
+        torch.set_num_threads(1)
     folder = Path(options.output_dir)
     result = train(
         model,

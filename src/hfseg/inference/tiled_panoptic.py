@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.schema import compact_ids
 from ..results import SegmentationResult
 from .scores import Predict, check_size, image_size, pad_to_divisor, prepare
 from .sliding_window import window_starts
@@ -66,8 +65,8 @@ def _same_objects(
 
     Shape: one and other (h, w), node + 1 at every pixel, 0 = none.
     """
-    first_ids, first = compact_ids(one)
-    second_ids, second = compact_ids(other)
+    first_ids, first = np.unique(one, return_inverse=True)
+    second_ids, second = np.unique(other, return_inverse=True)
     counts = np.bincount(
         (first * np.int64(len(second_ids)) + second).ravel(), minlength=len(first_ids) * len(second_ids)
     )

@@ -235,9 +235,11 @@ class MaskedAttentionDecoder(nn.Module):
         self.query_features = nn.Embedding(num_queries, hidden_size)
         self.query_positions = nn.Embedding(num_queries, hidden_size)
         self.level_embed = nn.Embedding(num_levels, hidden_size)
-        project = feature_size is not None and feature_size != hidden_size
         self.input_projections = nn.ModuleList(
-            [nn.Conv2d(feature_size, hidden_size, 1) if project else nn.Identity() for _ in range(num_levels)]
+            [
+                nn.Identity() if feature_size in (None, hidden_size) else nn.Conv2d(feature_size, hidden_size, 1)
+                for _ in range(num_levels)
+            ]
         )
         self.layers = nn.ModuleList(
             [MaskedAttentionDecoderLayer(hidden_size, num_heads, feedforward_size, dropout) for _ in range(num_layers)]

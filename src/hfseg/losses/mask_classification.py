@@ -66,7 +66,11 @@ def count_targets(class_labels: list[torch.Tensor], num_queries: int, no_object:
 
 
 def check_targets(
-    mask_labels: list[torch.Tensor], class_labels: list[torch.Tensor], batch_size: int, num_classes: int
+    mask_labels: list[torch.Tensor],
+    class_labels: list[torch.Tensor],
+    batch_size: int,
+    num_classes: int,
+    padded_size: tuple[int, int],
 ) -> None:
     """Checks that targets fit the batch, each other and the classes.
 
@@ -85,6 +89,12 @@ def check_targets(
             )
         if masks.dim() == 2 and masks.is_floating_point():
             raise ValueError(f"mask_labels[{index}] is a map of {masks.dtype}: segment ids must be integers.")
+        height, width = masks.shape[-2:]
+        if height > padded_size[0] or width > padded_size[1]:
+            raise ValueError(
+                f"mask_labels[{index}] is {height} x {width}, larger than the padded input of {padded_size[0]} x "
+                f"{padded_size[1]}: resize targets together with their image (the image processor does)."
+            )
         if masks.dim() == 3 and len(masks) != len(classes):
             raise ValueError(
                 f"Image {index} has {len(masks)} masks but {len(classes)} class labels: give one class per mask."
@@ -159,7 +169,7 @@ def matching_costs(
         class_labels: each `(T,)`; points: `(P, B, S, 2)`.
         Output: `(B, P, Q, T)` with T the most targets of an image, finite; columns of missing targets mean nothing.
     """
-    num_levels, batch_size, num_points, _ = points.shape
+    num_levels, _, num_points, _ = points.shape
     by_image = points.transpose(0, 1).flatten(1, 2)  # (B, P*S, 2)
     truth = targets.read_all(by_image).unflatten(2, (num_levels, -1)).transpose(1, 2)  # (B, P, T, S)
     sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)
@@ -213,8 +223,8 @@ def match(costs: torch.Tensor, counts: list[int]) -> Pairs:
     numbers = [pairs.shape[-1] for pairs in solved]
     images = np.repeat(np.arange(len(counts)), numbers)
     together = np.concatenate([np.concatenate(solved, axis=2).reshape(-1, len(images)), images[None]])  # (2P + 1, N)
-    together = torch.from_numpy(together.astype(np.int64)).to(costs.device)
-    return Pairs(together[-1], together[0:-1:2], together[1:-1:2], numbers)
+    indices = torch.from_numpy(together.astype(np.int64)).to(costs.device)
+    return Pairs(indices[-1], indices[0:-1:2], indices[1:-1:2], numbers)
 
 
 def classification_losses(
@@ -332,8 +342,8 @@ def mask_classification_loss(
         mask_labels: each `(H, W)` or `(T, H, W)`; class_labels: each `(T,)`.
     """
     num_levels, batch_size, num_queries, num_outputs = class_logits.shape
-    check_targets(mask_labels, class_labels, batch_size, num_outputs - 1)
-    device, padded_size = class_logits.device, tuple(padded_size)
+    device, padded_size = class_logits.device, (padded_size[0], padded_size[1])
+    check_targets(mask_labels, class_labels, batch_size, num_outputs - 1, padded_size)
     mask_labels = [masks.to(device) for masks in mask_labels]
     class_labels = [classes.to(device) for classes in class_labels]
     with maybe_autocast(device.type, enabled=False):
@@ -358,7 +368,7 @@ def mask_classification_loss(
         else:
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
-        if pairs is not None:
+        if pairs is not None and targets is not None:
             reads = num_pairs * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
             at_once = max(1, READS_AT_ONCE // reads)
             parts = [

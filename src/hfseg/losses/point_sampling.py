@@ -89,7 +89,7 @@ class Targets:
         self.as_map = all(masks.dim() == 2 for masks in padded)
         if self.as_map:
             self.storage = torch.stack(padded).flatten()  # (B*H*W,)
-            starts = range(len(counts))
+            self.starts = list(range(len(counts)))
         else:
             stacks = [
                 masks
@@ -98,8 +98,7 @@ class Targets:
                 for masks, count in zip(padded, counts)
             ]
             self.storage = torch.cat([stack.to(torch.uint8) for stack in stacks]).flatten()  # (sum T * H * W,)
-            starts = [sum(counts[:image]) for image in range(len(counts))]
-        self.starts = list(starts)
+            self.starts = [sum(counts[:image]) for image in range(len(counts))]
 
     def _pad(self, masks: torch.Tensor) -> torch.Tensor:
         missing = (self.size[0] - masks.shape[-2], self.size[1] - masks.shape[-1])
@@ -140,7 +139,8 @@ class Targets:
             values = self.storage[indices + image]  # (4, B, S)
             wanted = torch.arange(1, most + 1, device=device, dtype=values.dtype)[:, None]
             # One corner at a time: the comparison with all segments is the largest tensor here.
-            return sum((value[:, None] == wanted) * weight[:, None] for value, weight in zip(values, weights))
+            corners = ((value[:, None] == wanted) * weight[:, None] for value, weight in zip(values, weights))
+            return sum(corners, start=weights.new_zeros(()))
         truth = weights.new_zeros(len(self.counts), most, points.shape[1])
         for image, (start, count) in enumerate(zip(self.starts, self.counts)):
             stack = self.storage[start * area : (start + count) * area].view(count, area)

@@ -1,8 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Lets a saved folder load with `trust_remote_code=True` where `hfseg` has not been imported.
 
-Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the installed
-package and does nothing else: copies of the modelling code would need all the modules they import, and grow stale.
+Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the
+installed package and does nothing else: copies of the modelling code would need all the modules they import, and grow
+stale.
 """
 
 import json
@@ -61,6 +62,12 @@ class RemoteCodeModel:
 
 class RemoteCodeImageProcessor:
     """Mixin of image processors: likewise."""
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
+        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
+        settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
+        return super().from_dict(settings, **kwargs)  # type: ignore[misc]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
         """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""

@@ -38,6 +38,9 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     mask_threshold=..., overlap_mask_area_threshold=..., batch_size=...)`.
     """
 
+    # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
+    _load_video_processor = False
+
     @property
     def _is_ours(self) -> bool:
         return getattr(self.image_processor, "owns_postprocessing_defaults", False)

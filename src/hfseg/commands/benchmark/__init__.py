@@ -50,6 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     learn.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
     learn.add_argument("--data", metavar="FOLDER", help="pictures and labels instead of the embedded shapes")
     learn.add_argument("--minutes", type=float, help="training time of our side; the other does as many updates")
+    learn.add_argument(
+        "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
+    )
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser
 
@@ -89,7 +92,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "learn":
         from .learning import learning_table
 
-        return (*learning_table(options.data, options.minutes, options.overrides), "cpu")
+        return (*learning_table(options.data, options.minutes, options.overrides, options.sides), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     settings = SpeedOptions.from_namespace(options)

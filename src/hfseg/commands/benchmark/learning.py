@@ -3,7 +3,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def as_masks(collate: Callable[[list], dict[str, Any]]) -> Callable[[list], Mapp
 
 
 def learning_table(
-    data: str | None, minutes: float | None, overrides: list[str]
+    data: str | None, minutes: float | None, overrides: list[str], sides: Sequence[str] = ("ours", "theirs")
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Trains both sides and compares held-out metrics and speed.
 
@@ -68,6 +68,7 @@ def learning_table(
         data: Folder of pictures and labels; None for `shapes`.
         minutes: Training time of our side, from which the number of updates follows; None takes the recipe's.
         overrides: Changes of the recipe, `section.key=value`.
+        sides: Which sides to train: `ours`, `theirs`.
 
     Raises:
         ValueError: As the recipe and the data say.
@@ -92,12 +93,16 @@ def learning_table(
         ]
         arguments.run.max_steps = updates_in(minutes, ours, batches)
     set_seed(arguments.run.seed)
-    peer = Mask2FormerForUniversalSegmentation(peer_config(ours.config))
+    candidates = {
+        "ours": ("PRO-SCALE", ours, collate),
+        "theirs": (
+            "Mask2Former (transformers)",
+            Mask2FormerForUniversalSegmentation(peer_config(ours.config)),
+            as_masks(collate),
+        ),
+    }
     rows = []
-    for name, model, function in (
-        ("PRO-SCALE", ours, collate),
-        ("Mask2Former (transformers)", peer, as_masks(collate)),
-    ):
+    for name, model, function in (candidates[side] for side in sides):
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             result = train(

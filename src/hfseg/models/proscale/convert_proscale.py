@@ -174,7 +174,8 @@ def convert_config(state_dict: dict[str, torch.Tensor], original: dict[str, Any]
     original = original or {}
     try:
         projection = state_dict[f"{PIXEL_DECODER}adapter_1.weight"]
-        queries = state_dict.get(f"{PREDICTOR}query_feat.weight", state_dict.get(f"{PREDICTOR}static_query.weight"))
+        old_name, name = f"{PREDICTOR}static_query.weight", f"{PREDICTOR}query_feat.weight"
+        queries = state_dict[old_name if old_name in state_dict else name]
         num_labels = state_dict[f"{PREDICTOR}class_embed.weight"].shape[0] - 1
         encoder = f"{PIXEL_DECODER}transformer.encoder.layers."
         heads = original.get("NHEADS", 8)
@@ -186,7 +187,7 @@ def convert_config(state_dict: dict[str, torch.Tensor], original: dict[str, Any]
         dim_feedforward = state_dict[f"{PREDICTOR}transformer_ffn_layers.0.linear1.weight"].shape[0]
         mask_features = state_dict[f"{PIXEL_DECODER}mask_features.weight"].shape[0]
         hidden_size = queries.shape[1]
-    except (KeyError, AttributeError) as error:
+    except KeyError as error:
         raise ValueError(
             f"This is not a checkpoint of PRO-SCALE: it has no {error.args[0]}. Its keys begin with "
             f"{sorted(state_dict)[:3]}."
@@ -290,6 +291,8 @@ def convert(
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
     """
     config = convert_config(state_dict, original)
+    model: ProScaleForUniversalSegmentation
+    info: dict[str, Any]
     model, info = ProScaleForUniversalSegmentation.from_pretrained(
         None,
         config=config,
@@ -359,7 +362,7 @@ def first_levels(tensor: torch.Tensor, heads: int, levels: int) -> torch.Tensor:
     return tensor.unflatten(0, (heads, 3, -1))[:, :levels].flatten(0, 2)
 
 
-def warm_start(model: ProScaleForUniversalSegmentation, source: torch.nn.Module) -> list[str]:
+def warm_start(model: ProScaleForUniversalSegmentation, source: Any) -> list[str]:
     """Copies every weight of a Mask2Former that has a place in this model.
 
     Encoder layer i takes the source's layer at the same relative depth; layers that attend fewer than three levels take

@@ -21,6 +21,7 @@ of a layer type.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,11 +66,11 @@ class ProScalePixelDecoderOutput(ModelOutput):
         attentions: With `output_attentions=True`: weights of the sampled points, `(B, L, heads, levels, points)`.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    multi_scale_features: tuple[torch.FloatTensor, ...] | None = None
-    pixel_embedding: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor | None = None
+    multi_scale_features: tuple[torch.Tensor, ...] | None = None
+    pixel_embedding: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -85,12 +86,12 @@ class ProScaleMaskDecoderOutput(ModelOutput):
         cross_attentions: Likewise, of the masked attention, `(B, heads, Q, tokens of the level)`.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    queries: tuple[torch.FloatTensor, ...] | None = None
-    mask_embeddings: tuple[torch.FloatTensor, ...] | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor | None = None
+    queries: tuple[torch.Tensor, ...] | None = None
+    mask_embeddings: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    cross_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -108,17 +109,17 @@ class ProScaleModelOutput(ModelOutput):
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
     """
 
-    last_hidden_state: torch.FloatTensor | None = None
-    masks_queries_logits: torch.FloatTensor | None = None
-    pixel_embedding: torch.FloatTensor | None = None
-    multi_scale_features: tuple[torch.FloatTensor, ...] | None = None
-    queries: tuple[torch.FloatTensor, ...] | None = None
-    mask_embeddings: tuple[torch.FloatTensor, ...] | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
-    encoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    encoder_attentions: tuple[torch.FloatTensor, ...] | None = None
+    last_hidden_state: torch.Tensor | None = None
+    masks_queries_logits: torch.Tensor | None = None
+    pixel_embedding: torch.Tensor | None = None
+    multi_scale_features: tuple[torch.Tensor, ...] | None = None
+    queries: tuple[torch.Tensor, ...] | None = None
+    mask_embeddings: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    cross_attentions: tuple[torch.Tensor, ...] | None = None
+    encoder_hidden_states: tuple[torch.Tensor, ...] | None = None
+    encoder_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -137,17 +138,17 @@ class ProScaleForUniversalSegmentationOutput(ModelOutput):
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
     """
 
-    loss: torch.FloatTensor | None = None
-    loss_dict: dict[str, torch.FloatTensor] | None = None
-    class_queries_logits: torch.FloatTensor | None = None
-    masks_queries_logits: torch.FloatTensor | None = None
-    auxiliary_logits: list[dict[str, torch.FloatTensor]] | None = None
-    pixel_embedding: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    cross_attentions: tuple[torch.FloatTensor, ...] | None = None
-    encoder_hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    encoder_attentions: tuple[torch.FloatTensor, ...] | None = None
+    loss: torch.Tensor | None = None
+    loss_dict: dict[str, torch.Tensor] | None = None
+    class_queries_logits: torch.Tensor | None = None
+    masks_queries_logits: torch.Tensor | None = None
+    auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
+    pixel_embedding: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    cross_attentions: tuple[torch.Tensor, ...] | None = None
+    encoder_hidden_states: tuple[torch.Tensor, ...] | None = None
+    encoder_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class ProScaleTokenRecalibration(nn.Module):
@@ -177,19 +178,21 @@ class ProScaleTokenRecalibration(nn.Module):
         Shape:
             tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
         """
-        batch_size, _, channels = source.shape
+        channels = source.shape[-1]
         raw = self.layout == "raw"
         source_map = source if raw else source.transpose(1, 2)
-        source_map = source_map.reshape(batch_size, channels, *source_shape)  # (B, C, H2, W2)
+        # Flat first: a direct reshape makes torch.export assume relations between height, width and channels.
+        source_map = source_map.flatten(1).unflatten(1, (channels, *source_shape))  # (B, C, H2, W2)
         resized = F.interpolate(source_map, size=shape, mode="bilinear", align_corners=False)  # (B, C, h, w)
         if self.variant == "linear":
-            resized = resized.reshape(batch_size, -1, channels) if raw else resized.flatten(2).transpose(1, 2)
+            resized = resized.flatten(1).unflatten(1, (-1, channels)) if raw else resized.flatten(2).transpose(1, 2)
             return tokens * torch.sigmoid(self.temperature * self.projection(resized))  # gate (B, T, 1)
         # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
         weight, bias = self.projection.weight[:, :, None, None], self.projection.bias
         gate = torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))  # (B, 1, h, w)
         if raw:
-            return (tokens.reshape(batch_size, channels, *shape) * gate).reshape(tokens.shape)
+            gated = tokens.flatten(1).unflatten(1, (channels, *shape)) * gate  # (B, C, h, w)
+            return gated.flatten(1).unflatten(1, (-1, channels))
         return tokens * gate.flatten(2).transpose(1, 2)
 
 
@@ -200,7 +203,10 @@ class ProScaleEncoderLayer(GradientCheckpointingLayer):
         super().__init__()
         self.dropout = config.dropout
         self.self_attn = MultiScaleDeformableAttention(
-            config.feature_size, config.encoder_attention_heads, num_levels, config.encoder_num_points
+            config.feature_size,
+            config.encoder_attention_heads or config.num_attention_heads,
+            num_levels,
+            config.encoder_num_points,
         )
         self.self_attn_layer_norm = nn.LayerNorm(config.feature_size)
         self.fc1 = nn.Linear(config.feature_size, config.encoder_feedforward_dim)
@@ -240,7 +246,7 @@ class ProScaleLightPixelEmbedding(nn.Module):
             "max": lambda: nn.MaxPool2d(3, stride=1, padding=1),
             "average": lambda: nn.AvgPool2d(3, stride=1, padding=1),
             "conv": lambda: nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        }[config.lpe]()
+        }[str(config.lpe)]()
         self.norm = nn.GroupNorm(32, channels)
         self.projection = nn.Conv2d(channels, config.mask_feature_size, 1)
 
@@ -262,7 +268,7 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     config: ProScaleConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["ProScaleEncoderLayer", "MaskedAttentionDecoderLayer"]
     _supports_sdpa = True
@@ -377,9 +383,9 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
         with maybe_autocast(feature_maps[0].device.type, enabled=False):
             finest, *coarser = [features.to(dtype) for features in feature_maps]
             maps = [project(features) for project, features in zip(self.input_projections, reversed(coarser))]
-            shapes = tuple(tuple(features.shape[-2:]) for features in maps)
-            tokens = [features.flatten(2).transpose(1, 2) for features in maps]  # each (B, T, C), coarse to fine
-            tokens = self.encode(tokens, shapes)
+            shapes = tuple((features.shape[-2], features.shape[-1]) for features in maps)
+            # each (B, T, C), coarse to fine
+            tokens = self.encode([features.flatten(2).transpose(1, 2) for features in maps], shapes)
             lengths = [height * width for height, width in shapes]
             encoded = tuple(
                 level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(tokens.split(lengths, dim=1), shapes)
@@ -476,7 +482,7 @@ class ProScaleModel(ProScalePreTrainedModel):
 
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
-        self.backbone = build_backbone(config.backbone_config)
+        self.backbone: Any = build_backbone(config.backbone_config)
         if len(self.backbone.channels) != 4:
             raise ValueError(
                 f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, "
@@ -547,7 +553,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
         self.model = ProScaleModel(config)
-        self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
+        self.class_predictor = nn.Linear(config.hidden_size, len(config.id2label or ()) + 1)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -618,11 +624,10 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         """
         config = self.config
         auxiliary = config.output_auxiliary_logits if output_auxiliary_logits is None else output_auxiliary_logits
-        with_loss = mask_labels is not None and class_labels is not None
         if (mask_labels is None) != (class_labels is None):
             raise ValueError("mask_labels and class_labels belong together: give both for the loss, or neither.")
         outputs = self.model(pixel_values, **kwargs)
-        all_levels = auxiliary or (with_loss and config.use_auxiliary_loss)
+        all_levels = auxiliary or (mask_labels is not None and config.use_auxiliary_loss)
         queries = torch.stack(outputs.queries if all_levels else outputs.queries[-1:])  # (levels, B, Q, hidden_size)
         class_logits = self.class_predictor(queries)  # (levels, B, Q, K + 1)
 
@@ -637,7 +642,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
             ]
 
         loss = loss_dict = None
-        if with_loss:
+        if mask_labels is not None and class_labels is not None:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
             loss_dict = mask_classification_loss(
                 class_logits=class_logits[levels],
@@ -645,7 +650,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
                 pixel_embedding=outputs.pixel_embedding,
                 mask_labels=mask_labels,
                 class_labels=class_labels,
-                padded_size=pixel_values.shape[-2:],
+                padded_size=(pixel_values.shape[-2], pixel_values.shape[-1]),
                 weights=LossWeights(
                     config.class_weight, config.mask_weight, config.dice_weight, config.no_object_weight
                 ),
@@ -654,7 +659,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
                 importance_sample_ratio=config.importance_sample_ratio,
                 normalizer=loss_normalizer,
             )
-            loss = sum(loss_dict.values())
+            loss = torch.stack(list(loss_dict.values())).sum()
         return ProScaleForUniversalSegmentationOutput(
             loss=loss,
             loss_dict=loss_dict,
