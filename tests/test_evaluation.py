@@ -8,12 +8,14 @@ import torch
 import oracle
 from hfseg.data.folders import load_folder
 from hfseg.evaluation import (
+    TASKS,
     LabelMatch,
     SegmentationMetrics,
     Segmenter,
     evaluate_segmentation,
     match_labels,
     predict_samples,
+    supported_tasks,
 )
 
 LABELS = {0: "traffic light", 1: "car", 2: "sky"}
@@ -140,3 +142,8 @@ def test_evaluation_in_training_and_shared_by_processes(tmp_path):
 def test_nothing_to_measure():
     with pytest.raises(ValueError, match="no pictures"):
         evaluate_segmentation(Averaging(), oracle.processor(), [])
+
+
+def test_data_without_segmentation():
+    reasons = supported_tasks(None, {"image": 0, "text": "a caption"})
+    assert all("only image, text" in reasons[task] for task in TASKS)

@@ -374,6 +374,8 @@ class Segmenter:
 def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     """What can be measured on a data set: an empty text for a task that can, else the reason why not."""
     reasons = dict.fromkeys(TASKS, "")
+    if "segmentation" not in example and "segmentation_map" not in example:
+        return dict.fromkeys(TASKS, f"the data set has no segmentation, only {_some(example)}")
     if "segmentation" not in example:
         for task in ("panoptic", "instance"):
             reasons[task] = "the labels are class maps without segments"
@@ -419,7 +421,7 @@ class CocoInstances:
             if annotation["category_id"] not in class_of:
                 raise ValueError(
                     f"{file}: annotation {annotation.get('id')} has category {annotation['category_id']}, none "
-                    f"of the data set's, {_some(sorted(class_of))}."
+                    f"of the data set's, {_some(map(str, sorted(class_of)))}."
                 )
             entry = {
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -364,8 +365,6 @@ def test_specifications_and_protocols():
     dataset = open_dataset("shapes:num_scenes=3,image_size=40x56,seed=2", "val")
     assert len(dataset) == 3 and dataset.image_size == (40, 56) and dataset.split == "validation"
     assert open_dataset("shapes", "test").split == "test"
-    with pytest.raises(ValueError, match="official layouts"):
-        open_dataset("nosuchset:somewhere", None)
     coco, cityscapes = PROTOCOLS["coco-panoptic"].processor, PROTOCOLS["cityscapes"].processor
     assert coco["size"] == {"shortest_edge": 800, "longest_edge": 1333}
     assert cityscapes["size"] == {"shortest_edge": 1024, "longest_edge": 2048}
@@ -374,6 +373,19 @@ def test_specifications_and_protocols():
     options = parse(["--model", "m", "--dataset", "d", "--output_dir", "o", "--flip"])
     with pytest.raises(ValueError, match="multiscale"):
         check_options(options)
+
+
+def test_official_layouts_by_name(monkeypatch):
+    opened = []
+    official = types.ModuleType("hfseg.data.official")
+    official.official_names = lambda: ["city_panoptic"]
+    official.load_official = lambda *arguments: opened.append(arguments)
+    monkeypatch.setitem(sys.modules, "hfseg.data.official", official)
+    open_dataset("city_panoptic:some/where", "val")
+    open_dataset("city_panoptic", None)
+    assert opened == [("city_panoptic", "some/where", "val"), ("city_panoptic", None, "validation")]
+    with pytest.raises(FileNotFoundError, match="no such folder or file"):
+        open_dataset("mispelt", None)
 
 
 def test_a_protocol_sets_sizes_and_thresholds(model, panoptic, tmp_path):

@@ -59,8 +59,8 @@ from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_s
 MODES = ("single", "sliding", "multiscale")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 THRESHOLDS = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
-# Reader of official layouts, `load_official(name, path, split)`, for specifications `NAME:PATH`.
-OFFICIAL = "hfseg.data.official:load_official"
+# Has `official_names()` and `load_official(name, path, split)`, for specifications `NAME[:PATH]`.
+OFFICIAL = "hfseg.data.official"
 NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -120,7 +120,7 @@ def open_dataset(specification: str, split: str | None) -> Any:
 
     Args:
         specification: `shapes` or `shapes:num_scenes=64,image_size=96x96,seed=0`; a folder or COCO json, as
-            `hfseg.data.folders.load_folder` takes them; or `NAME:PATH` for an official layout.
+            `hfseg.data.folders.load_folder` takes them; or `NAME[:PATH]` for an official layout.
         split: Name of the split; None for "validation", or all of a single annotation file.
 
     Raises:
@@ -134,19 +134,17 @@ def open_dataset(specification: str, split: str | None) -> Any:
         if path.is_file():
             return load_folder(path, split)
         return load_folder(path, split or "validation")
-    if separator and re.fullmatch(r"[a-z0-9_-]{2,}", name):
-        module, _, function = OFFICIAL.partition(":")
+    if re.fullmatch(r"[a-z0-9_-]{2,}", name):
         try:
-            load_official = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError):
-            raise ValueError(
-                f"--dataset {specification!r}: this version knows no official layouts; give a folder, a COCO json or "
-                "shapes[:key=value,...]."
-            ) from None
-        return load_official(name, rest, split or "validation")
+            official = importlib.import_module(OFFICIAL)
+        except ImportError:
+            official = None
+        # A single word is as likely a folder's name misspelt: then the message below is the better one.
+        if official is not None and (separator or name in official.official_names()):
+            return official.load_official(name, rest if separator else None, split or "validation")
     raise FileNotFoundError(
         f"--dataset {specification!r}: there is no such folder or file; legal are a folder, a COCO json, "
-        "shapes[:key=value,...] or NAME:PATH of an official layout."
+        "shapes[:key=value,...], or NAME[:PATH] of an official layout."
     )
 
 
@@ -571,7 +569,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dataset",
         required=True,
         metavar="SPEC",
-        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME:PATH of an official layout",
+        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME[:PATH] of an official layout",
     )
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     parser.add_argument("--task", default="all", choices=[*TASKS, "all"], help="all: what model and labels allow")
