@@ -234,6 +234,34 @@ def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_join
     assert segmentation[50, 2] == segmentation[50, 110]
 
 
+def test_the_shared_strip_decides_by_class_and_iou():
+    """A bar through two tiles, of which the second (it has some green) sees half the height, or another class."""
+    image = np.full((64, 112, 3), oracle.COLOURS - 1, dtype=np.uint8)
+    image[8:40, :, 0], image[:, 100:, 1], image[..., 2] = 3, 9, 0
+    image[:, :100, 1] = 0
+
+    def half(pixel_values):
+        if pixel_values[:, 1].max() > 0:
+            pixel_values = pixel_values.clone()
+            pixel_values[:, 0, 24:40] = oracle.COLOURS - 1
+        return colour_oracle(pixel_values)
+
+    def renamed(pixel_values):
+        outputs = colour_oracle(pixel_values)
+        if pixel_values[:, 1].max() > 0:
+            outputs["class_queries_logits"] = outputs["class_queries_logits"][:, :, [1, 0, 2, 3, 4]]
+        return outputs
+
+    def things(predict, **settings):
+        result = tiled_panoptic_segmentation(image, predict, plain, tile=64, overlap=16, **settings)
+        return sorted(segment["label_id"] for segment in result["segments_info"] if segment["label_id"] != 3)
+
+    assert things(colour_oracle) == [0]
+    assert things(half) == things(half, merge_iou=0.5) == [0]  # 16 of 32 rows
+    assert things(half, merge_iou=0.51) == [0, 0]
+    assert things(renamed) == [0, 1]
+
+
 def test_without_overlap_things_are_cut_and_stuff_is_not():
     tiled = tiled_panoptic_segmentation(
         oracle.picture_of(oracle.scene(64, 128)), colour_oracle, plain, tile=64, overlap=0
