@@ -24,7 +24,7 @@ from ..data.collation import UniversalCollator
 from ..data.folders import list_splits, load_folder
 from ..evaluation import evaluate_segmentation
 from ..training import TrainingArguments, load_recipe, train
-from ..visualization import overlay, overlay_semantic, side_by_side
+from ..visualization import image_grid, overlay, overlay_semantic
 from .train import build_dataset, build_image_processor, build_model, build_transforms
 
 # Updates timed to turn --minutes into a number of updates; the first ones are slower and not counted.
@@ -80,26 +80,28 @@ def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, A
     return max(1, int(60 * minutes / seconds))
 
 
-def picture(folder: Path, dataset: Any, id2label: dict[int, str], index: int) -> Image.Image:
-    """Segments a held-out picture through `pipeline()` and puts it beside the truth."""
+def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 3) -> Image.Image:
+    """Segments the first held-out pictures through `pipeline()` and puts each beside its truth."""
     from transformers import pipeline
 
-    example = dataset[index]
-    image = Image.fromarray(np.asarray(example["image"]))
     segmenter = pipeline("image-segmentation", model=str(folder), device="cpu")
-    semantic = "segmentation_map" in example
-    segments = segmenter(image, subtask="semantic" if semantic else "panoptic")
     label2id = {label: class_id for class_id, label in id2label.items()}
-    found, info = np.zeros(image.size[::-1], dtype=np.int32), []
-    for number, segment in enumerate(segments, start=1):
-        found[np.asarray(segment["mask"]) > 0] = number
-        info.append({"id": number, "label_id": label2id[segment["label"]], "score": segment["score"]})
-    if semantic:
-        truth = overlay_semantic(image, example["segmentation_map"], id2label, ignore_index=dataset.ignore_index)
-    else:
-        truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
-    plain = overlay(image, np.zeros_like(found), [], id2label)
-    return side_by_side([plain, truth, overlay(image, found, info, id2label)], ["picture", "truth", "predicted"])
+    shown, titles = [], []
+    for index in range(min(count, len(dataset))):
+        example = dataset[index]
+        image = Image.fromarray(np.asarray(example["image"]))
+        semantic = "segmentation_map" in example
+        found, info = np.zeros(image.size[::-1], dtype=np.int32), []
+        for number, segment in enumerate(segmenter(image, subtask="semantic" if semantic else "panoptic"), start=1):
+            found[np.asarray(segment["mask"]) > 0] = number
+            info.append({"id": number, "label_id": label2id[segment["label"]], "score": segment["score"]})
+        if semantic:
+            truth = overlay_semantic(image, example["segmentation_map"], id2label, ignore_index=dataset.ignore_index)
+        else:
+            truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
+        shown += [overlay(image, np.zeros_like(found), [], id2label), truth, overlay(image, found, info, id2label)]
+        titles += [f"picture {index}", "truth", "predicted"]
+    return image_grid(shown, columns=3, titles=titles)
 
 
 def run(options: argparse.Namespace) -> dict[str, float]:
@@ -145,13 +147,12 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out),
         image_processor=image_processor,
     )
-    index = min(2, len(held_out) - 1)
     file = folder / "overlay.png"
-    picture(folder, held_out, training.id2label, index).save(file)
+    pictures(folder, held_out, training.id2label).save(file)
     metrics = {**result.metrics, "seconds": time.perf_counter() - started}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print("Held out: " + ", ".join(f"{name} {value:.1f}" for name, value in result.metrics.items()))
-    print(f"Model {folder}, picture {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
+    print(f"Model {folder}, pictures {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
     print(f'  import hfseg; from transformers import pipeline; pipeline("image-segmentation", "{folder}")("FILE.jpg")')
     return metrics
 

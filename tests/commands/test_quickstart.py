@@ -1,0 +1,64 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The main job, shortened: it leaves a model that loads, metrics and a picture; wrong input is one clear line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import AutoModelForUniversalSegmentation
+
+from hfseg.commands import main as hfseg_command
+from hfseg.commands.quickstart import main
+
+SHORT = ["run.max_steps=2", "schedule.warmup_steps=1", "data.num_workers=0", "data.batch_size=2"]
+
+
+def test_shapes(tmp_path, capsys):
+    folder = tmp_path / "out"
+    assert main(["--output_dir", str(folder), *SHORT, "data.validation.num_scenes=4"]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"pq", "pq_things", "pq_stuff", "mean_iou", "seconds"} <= set(metrics)
+    assert 0 <= metrics["pq"] <= 100
+    model = AutoModelForUniversalSegmentation.from_pretrained(folder)
+    assert model.config.id2label[0] == "circle" and list(model.config.stuff_class_ids) == [6, 7, 8, 9]
+    with Image.open(folder / "overlay.png") as picture:
+        assert picture.width > 3 * 300  # picture, truth and prediction, enlarged
+    assert str(folder) in capsys.readouterr().out
+
+
+def test_own_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for index in range(6):
+        labels = np.zeros((40, 56), dtype=np.uint8)
+        labels[:, 20 + index :] = 1
+        image = (labels[..., None] * 120 + rng.integers(0, 60, (40, 56, 3))).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / f"data/images/{index}.png")
+        Image.fromarray(labels).save(tmp_path / f"data/labels/{index}.png")
+    folder = tmp_path / "out"
+    changes = [*SHORT, "data.transforms.crop_size=[32,32]", "data.transforms.short_sides=[32]"]
+    assert main(["--data", str(tmp_path / "data"), "--output_dir", str(folder), *changes]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert "mean_iou" in metrics and "pq" not in metrics
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--data", "no/such/folder"], ["no/such/folder"]),
+        (["run.max_step=3"], ["max_step", "max_steps"]),
+        (["--minutes", "-1"], ["-1", "positive"]),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, words, tmp_path, capsys):
+    assert main(["--output_dir", str(tmp_path / "out"), *arguments]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and all(word in message for word in words)
+
+
+def test_unknown_command(capsys):
+    assert hfseg_command.main(["segment"]) == 2
+    assert "quickstart" in capsys.readouterr().err
+    assert hfseg_command.main(["--help"]) == 0

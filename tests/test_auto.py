@@ -1,0 +1,98 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Folders load through Auto classes and `pipeline()`, with the package imported and, trusted, without."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleImageProcessor, auto
+
+LOADERS = {
+    "configuration": "transformers.AutoConfig.from_pretrained(folder, {trust})",
+    "model": "transformers.AutoModelForUniversalSegmentation.from_pretrained(folder, {trust})",
+    "bare model": "transformers.AutoModel.from_pretrained(folder, {trust})",
+    "image processor": "transformers.AutoImageProcessor.from_pretrained(folder, {trust})",
+    "pipeline": "transformers.pipeline('image-segmentation', model=folder, device='cpu', {trust}).model",
+}
+CLASSES = {
+    "configuration": "ProScaleConfig",
+    "model": "ProScaleForUniversalSegmentation",
+    "bare model": "ProScaleModel",
+    "image processor": "ProScaleImageProcessor",
+    "pipeline": "ProScaleForUniversalSegmentation",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    swin = {"model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}
+    config = ProScaleConfig(
+        backbone_config={**swin, "out_features": ["stage1", "stage2", "stage3", "stage4"]},
+        encoder_stage_layers=(1, 1, 1),
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_size=32,
+        num_attention_heads=2,
+        decoder_layers=1,
+        dim_feedforward=32,
+        encoder_feedforward_dim=32,
+        num_queries=5,
+    )
+    ProScaleForUniversalSegmentation(config).save_pretrained(path)
+    ProScaleImageProcessor().save_pretrained(path)
+    return path
+
+
+def load_in_new_process(folder, what, imported, cache):
+    """Names the class that a new interpreter loads; nobody is there to answer a question."""
+    lines = [
+        "import hfseg" if imported else "",
+        "import sys, transformers",
+        "assert ('hfseg' in sys.modules) is " + str(imported),
+        f"folder = {str(folder)!r}",
+        f"loaded = {LOADERS[what].format(trust='' if imported else 'trust_remote_code=True')}",
+        "print('loaded', type(loaded).__name__)",
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(cache)}
+    return subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize(
+    "what, imported",
+    # With the package imported the other routes are part of the models' contract.
+    [("pipeline", True), *((what, False) for what in LOADERS)],
+)
+def test_routes(folder, what, imported, tmp_path):
+    done = load_in_new_process(folder, what, imported, tmp_path)
+    assert f"loaded {CLASSES[what]}" in done.stdout, done.stderr[-2000:]
+    assert "custom code" not in done.stdout + done.stderr  # the question that would wait for an answer
+
+
+def test_shim_holds_no_code_of_its_own(folder):
+    lines = (folder / "modeling_hfseg.py").read_text().splitlines()
+    code = [line for line in lines if line and not line.startswith('"""')]
+    assert len(code) == 1 and code[0].startswith("from hfseg import ")
+    named = {name.split(".")[1] for name in json.loads((folder / "config.json").read_text())["auto_map"].values()}
+    assert named <= set(code[0].removeprefix("from hfseg import ").split(", "))
+
+
+def test_unknown_architecture_lists_the_known():
+    with pytest.raises(ValueError, match="proscale"):
+        auto.find("mask3former")
+
+
+def test_every_row_resolves():
+    for row in auto.ARCHITECTURES:
+        for name in [row.config, row.converter, *row.image_processors.values()]:
+            assert name is None or callable(auto.load(name))
