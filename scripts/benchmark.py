@@ -6,7 +6,10 @@ import sys
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # read when torch loads: its profiler, which measures memory, is chatty
 
-from hfseg.commands.benchmark import main
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
+sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+from hfseg.commands.benchmark import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

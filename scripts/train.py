@@ -1,7 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Trains a model: accelerate launch scripts/train.py --recipe NAME_OR_FILE [section.key=value ...] --output_dir DIR."""
 
-from hfseg.commands.train import main
+import os
+import sys
+
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
+sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+from hfseg.commands.train import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

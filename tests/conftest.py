@@ -6,4 +6,4 @@ import os
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-pytest.register_assert_rewrite("contract", "golden")
+pytest.register_assert_rewrite("contract", "golden", "oracle")

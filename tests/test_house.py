@@ -32,6 +32,7 @@ ROOMS = {
     # Models only through the Auto classes.
     "pipelines": {"images", "postprocess", "results"},
     "inference": {"images", "postprocess", "results"},
+    "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing"},
     "training": {"data", "metrics", "auto"},
     "recipes": set(),
     "auto": {"pipelines", "models"},

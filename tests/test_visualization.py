@@ -9,7 +9,15 @@ import torch
 from PIL import Image
 
 from hfseg.data.shapes import id2label, render_scene
-from hfseg.visualization import class_colour, image_grid, instance_colour, overlay, overlay_semantic, side_by_side
+from hfseg.visualization import (
+    class_colour,
+    confusion_plot,
+    image_grid,
+    instance_colour,
+    overlay,
+    overlay_semantic,
+    side_by_side,
+)
 
 
 def two_cats_and_void():
@@ -131,3 +139,24 @@ def test_errors():
         image_grid([image, image], 2, titles=["a"])
     with pytest.raises(ValueError, match="0 images"):
         side_by_side([])
+
+
+def test_confusion_plot_shows_shares_of_rows_and_leaves_out_what_does_not_occur():
+    counts = np.array([[30, 10, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
+    names = ["sky", "grass", "unused"]
+    plot = np.asarray(confusion_plot(counts, names, [*names, "(none)"], "title")).astype(int)
+    # Two rows, two columns: the four cells are the only squares of their colours.
+    full, three_quarters, quarter = (8, 48, 107), (70, 100, 144), (193, 203, 218)
+    areas = [int((np.abs(plot - colour).sum(-1) <= 3).sum()) for colour in (full, three_quarters, quarter)]
+    assert all(area > 1000 for area in areas)
+    assert plot.shape[1] < 600
+
+    large = confusion_plot(np.eye(150), [f"class {i}" for i in range(150)], [f"class {i}" for i in range(150)])
+    assert 1500 < large.width < 3500
+
+
+def test_confusion_plot_errors():
+    with pytest.raises(ValueError, match="2 row and 3 column"):
+        confusion_plot(np.ones((2, 2)), ["a", "b"], ["a", "b", "c"])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        confusion_plot(np.zeros((1, 1)), ["a"], ["a"])

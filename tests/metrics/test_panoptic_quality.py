@@ -158,3 +158,17 @@ def test_states_of_other_classes_do_not_merge():
         PanopticQuality(LABELS).merge_state(PanopticQuality({0: "x"}).state_dict())
     with pytest.raises(ValueError, match="not in id2label"):
         PanopticQuality(LABELS, stuff_class_ids=[8])
+
+
+def test_known_background_does_not_excuse_predictions():
+    """One true object of 4 pixels; one prediction of 6 over it, one of 3 in the background."""
+    truth = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]])
+    found = np.array([[1, 1, 1, 1, 1, 1, 0, 2, 2, 2]])
+    reference = {"segmentation": truth, "segments_info": [{"id": 1, "category_id": 0}]}
+    prediction = {"segmentation": found, "segments_info": [{"id": i, "category_id": 0} for i in (1, 2)]}
+    results = [
+        PanopticQuality({0: "cell"}, unlabelled_is_void=void).compute(predictions=[prediction], references=[reference])
+        for void in (True, False)
+    ]
+    assert results[0]["pq"] == 1 and results[0]["per_class"]["cell"]["fp"] == 0
+    assert results[1]["pq"] == pytest.approx((4 / 6) / (1 + 0.5)) and results[1]["per_class"]["cell"]["fp"] == 1

@@ -7,6 +7,7 @@ import sys
 COMMANDS = {
     "quickstart": "train a tiny model, evaluate it and segment a picture, offline",
     "train": "train a model from a recipe",
+    "evaluate": "measure a model on labelled pictures",
     "convert": "convert an authors' checkpoint",
     "benchmark": "parameters, FLOPs and speed of the models",
 }

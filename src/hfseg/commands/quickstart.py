@@ -22,8 +22,8 @@ from PIL import Image
 from .. import auto
 from ..data.collation import UniversalCollator
 from ..data.folders import list_splits, load_folder
+from ..evaluation import evaluate_segmentation
 from ..training import TrainingArguments, load_recipe, train
-from ..training.segmentation_evaluation import evaluate_segmentation
 from ..visualization import image_grid, overlay, overlay_semantic
 from .train import build_dataset, build_image_processor, build_model, build_transforms
 

@@ -1,0 +1,22 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Inference beyond one picture in one pass: sliding windows, tiles, test-time augmentation.
+
+Functions take `predict(pixel_values) -> outputs` (any model) and the model's image processor; no model is imported.
+"""
+
+from .augmentation import augmented_scores
+from .scores import output_scores, pad_to_divisor, prepare
+from .sliding_window import gaussian_weights, sliding_window_scores, sliding_window_segmentation, window_starts
+from .tiled_panoptic import tiled_panoptic_segmentation
+
+__all__ = [
+    "augmented_scores",
+    "gaussian_weights",
+    "output_scores",
+    "pad_to_divisor",
+    "prepare",
+    "sliding_window_scores",
+    "sliding_window_segmentation",
+    "tiled_panoptic_segmentation",
+    "window_starts",
+]

@@ -9,6 +9,7 @@ from typing import Any
 _EXPORTS = {
     "MaskAP": "mask_ap",
     "MeanIoU": "mean_iou",
+    "OracleIoU": "oracle_iou",
     "PanopticQuality": "panoptic_quality",
     "StreamingMetric": "streaming",
 }

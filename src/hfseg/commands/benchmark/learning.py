@@ -12,9 +12,9 @@ from accelerate.utils import set_seed
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from ...data.collation import UniversalCollator
+from ...evaluation import evaluate_segmentation
 from ...models.proscale.configuration_proscale import ProScaleConfig
 from ...training import load_recipe, train
-from ...training.segmentation_evaluation import evaluate_segmentation
 from ..quickstart import TIMED_UPDATES, WARM_UPDATES, load_data, updates_in
 from ..train import build_image_processor, build_model, build_transforms
 

@@ -1,0 +1,232 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Semantic segmentation by overlapping windows whose class scores are averaged.
+
+The picture is resized and normalised once by the image processor; windows are cut out of the network input, so that a
+window the size of the picture is the plain prediction. Windows are worked off row by row: what lies above the next row
+is finished, is resized to the result and leaves the memory, which holds scores for about one row of windows.
+
+Shapes: K classes, (h, w) network input, (H, W) result.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .scores import Predict, Size, check_size, image_size, output_scores, pad_to_divisor, prepare
+
+__all__ = ["gaussian_weights", "sliding_window_scores", "sliding_window_segmentation", "window_starts"]
+
+WEIGHTINGS = ("mean", "gaussian")
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """First positions of windows that cover 0 .. length - 1; the last window is moved back to end with the picture.
+
+    Raises:
+        ValueError: A stride below 1 or above the window, which would leave gaps.
+    """
+    if not 1 <= stride <= window:
+        raise ValueError(f"stride {stride} must be between 1 and the window, {window}.")
+    if length <= window:
+        return [0]
+    return [*range(0, length - window, stride), length - window]
+
+
+@functools.lru_cache(maxsize=8)
+def gaussian_weights(size: Size, deviation: float = 0.125) -> Tensor:
+    """Weights that fall off from the middle of a window to its border.
+
+    A product of two Gaussians with a standard deviation of `deviation` times the side, 1 at the middle, and nowhere
+    below 1e-3, so that pixels that only a corner covers keep a sound average.
+
+    Shape:
+        (h, w), float32.
+    """
+    lines = []
+    for side in size:
+        distance = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
+        lines.append(torch.exp(-0.5 * (distance / (deviation * side)) ** 2))
+    return torch.outer(*lines).clamp(min=1e-3).to(torch.float32)
+
+
+def _bands(
+    pixel_values: Tensor,
+    predict: Predict,
+    image_processor: Any,
+    window: Size,
+    stride: Size,
+    weighting: str,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Averaged scores (K, rows, w) from the top down, each band as soon as no further window touches it."""
+    height, width = pixel_values.shape[-2:]
+    size = (min(window[0], height), min(window[1], width))
+    rows, columns = window_starts(height, window[0], stride[0]), window_starts(width, window[1], stride[1])
+    weights = torch.ones(size) if weighting == "mean" else gaussian_weights(size)
+    weights = weights.to(pixel_values.device)
+    totals: Tensor | None = None  # (K, window height, w)
+    weight_sums = weights.new_zeros((size[0], width))
+    for number, top in enumerate(rows):
+        for first in range(0, len(columns), batch_size):
+            lefts = columns[first : first + batch_size]
+            windows = [pixel_values[:, :, top : top + size[0], left : left + size[1]] for left in lefts]
+            batch = pad_to_divisor(torch.cat(windows), image_processor)
+            outputs = predict(batch)
+            padded = (batch.shape[-2], batch.shape[-1])
+            for left, scores in zip(lefts, output_scores(outputs, padded, [size] * len(lefts), [size] * len(lefts))):
+                if totals is None:
+                    totals = scores.new_zeros((len(scores), size[0], width))
+                    weights, weight_sums = weights.to(scores.device), weight_sums.to(scores.device)
+                totals[:, :, left : left + size[1]].addcmul_(scores, weights)
+                weight_sums[:, left : left + size[1]] += weights
+        assert totals is not None
+        finished = (rows[number + 1] if number + 1 < len(rows) else height) - top
+        yield totals[:, :finished] / weight_sums[:finished]
+        if finished < size[0]:
+            totals = torch.cat([totals[:, finished:], totals.new_zeros((len(totals), finished, width))], dim=1)
+            weight_sums = torch.cat([weight_sums[finished:], weight_sums.new_zeros((finished, width))])
+        else:
+            totals.zero_()
+            weight_sums.zero_()
+
+
+def _resized_bands(bands: Iterator[Tensor], source: Size, target: Size) -> Iterator[Tensor]:
+    """Bands (K, rows, W) of the bilinearly resized scores (`align_corners=False`), holding no more rows than needed."""
+    if source == target:
+        yield from bands
+        return
+    position = ((torch.arange(target[0], dtype=torch.float64) + 0.5) * (source[0] / target[0]) - 0.5).clamp_(min=0)
+    lower = position.to(torch.int64).clamp_(max=source[0] - 1)
+    upper = (lower + 1).clamp_(max=source[0] - 1)
+    fraction = (position - lower).to(torch.float32)
+    held: Tensor | None = None
+    held_from, done = 0, 0
+    for band in bands:
+        # Columns need nothing from other rows: they are resized as the rows come.
+        band = functional.interpolate(band[None], (band.shape[1], target[1]), mode="bilinear", align_corners=False)[0]
+        held = band if held is None else torch.cat([held, band], dim=1)
+        ready = int((upper < held_from + held.shape[1]).sum())
+        if ready > done:
+            rows = slice(done, ready)
+            weight = fraction[rows, None].to(held.device)
+            above = held[:, (lower[rows] - held_from).to(held.device)]
+            below = held[:, (upper[rows] - held_from).to(held.device)]
+            yield torch.lerp(above, below, weight)
+            done = ready
+        end = held_from + held.shape[1]
+        keep_from = min(int(lower[done]), end) if done < target[0] else end
+        held, held_from = held[:, keep_from - held_from :], keep_from
+
+
+def _score_bands(
+    image: Any,
+    predict: Predict,
+    image_processor: Any,
+    window: Any,
+    stride: Any,
+    weighting: str,
+    target_size: Size | None,
+    batch_size: int,
+    changes: dict[str, Any],
+) -> tuple[Size, Iterator[Tensor]]:
+    """Size of the result, and its bands of scores (K, rows, W) from the top down."""
+    window = check_size("window", window)
+    stride = tuple(max(1, side // 2) for side in window) if stride is None else check_size("stride", stride)
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting is {weighting!r}; legal are {', '.join(WEIGHTINGS)}.")
+    for name, wide, step in zip(("height", "width"), window, stride):
+        if step > wide:
+            raise ValueError(f"stride {stride} exceeds the window {window} in {name}; pixels would be left out.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    target = image_size(image) if target_size is None else check_size("target_size", target_size)
+    pixel_values = prepare(image, image_processor, **changes)
+    size = (pixel_values.shape[-2], pixel_values.shape[-1])
+    if size[0] <= window[0] and size[1] <= window[1]:
+
+        def whole() -> Iterator[Tensor]:
+            # Logits resized before the sigmoid, as in a plain prediction.
+            padded = pad_to_divisor(pixel_values, image_processor)
+            outputs = predict(padded)
+            yield output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target])[0]
+
+        return target, whole()
+    bands = _bands(pixel_values, predict, image_processor, window, stride, weighting, batch_size)
+    return target, _resized_bands(bands, size, target)
+
+
+@torch.no_grad()
+def sliding_window_scores(
+    image: Any,
+    predict: Predict,
+    image_processor: Any,
+    *,
+    window: Any,
+    stride: Any = None,
+    weighting: str = "mean",
+    target_size: Size | None = None,
+    batch_size: int = 1,
+    **changes: Any,
+) -> Tensor:
+    """Class scores of a picture, averaged over overlapping windows.
+
+    At every pixel of the network input the result is `sum(weight * score) / sum(weight)` over the windows that cover
+    it; it is then resized bilinearly. A picture not larger than one window is predicted whole.
+
+    Args:
+        image: PIL image, array (H, W, 3) or tensor (3, H, W).
+        predict: Function from pixel values (B, 3, ., .) to model outputs, see `output_scores`.
+        image_processor: The model's; it resizes the whole picture. With `do_resize=False` windows slide over the
+            picture's own pixels.
+        window: Height and width in pixels of the network input (or one number).
+        stride: Step between windows; default: half a window.
+        weighting: "mean" (all pixels of a window count the same) or "gaussian" (see `gaussian_weights`).
+        target_size: Height and width of the result; default: the picture's.
+        batch_size: Windows per call of `predict`.
+        **changes: Settings of the processor for this call.
+
+    Shape:
+        (K, H, W), float32. This is the large form; `sliding_window_segmentation` needs a row of windows only.
+
+    Raises:
+        ValueError: Sizes, stride or weighting that are not legal.
+    """
+    _, bands = _score_bands(
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, changes
+    )
+    return torch.cat(list(bands), dim=1)
+
+
+@torch.no_grad()
+def sliding_window_segmentation(
+    image: Any,
+    predict: Predict,
+    image_processor: Any,
+    *,
+    window: Any,
+    stride: Any = None,
+    weighting: str = "mean",
+    target_size: Size | None = None,
+    batch_size: int = 1,
+    **changes: Any,
+) -> Tensor:
+    """Class map of a picture from scores averaged over overlapping windows.
+
+    Arguments and errors as `sliding_window_scores`, whose argmax it is, with memory for one row of windows.
+
+    Shape:
+        (H, W), int64.
+    """
+    target, bands = _score_bands(
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, changes
+    )
+    result = torch.empty(target, dtype=torch.int64)
+    row = 0
+    for band in bands:
+        result[row : row + band.shape[1]] = band.argmax(0).cpu()
+        row += band.shape[1]
+    return result

@@ -1,0 +1,234 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Panoptic segmentation of large pictures by overlapping tiles whose segments are joined.
+
+Each tile is segmented on its own. Two segments of neighbouring tiles, of one thing class, are the same object if, in
+the strip that both tiles see, their masks have an IoU of at least `merge_iou`; segments of a stuff class are one
+segment of the picture. Joining is transitive and does not depend on the order of the tiles. A pixel of a strip belongs
+to the tile whose middle is nearer, so that objects cut at a tile's rim are taken from the tile that sees more of them.
+Parts of an object that no strip connects (hidden in between, in different tiles) stay apart.
+"""
+
+import itertools
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..results import SegmentationResult
+from .scores import Predict, check_size, image_size, pad_to_divisor, prepare
+from .sliding_window import window_starts
+
+__all__ = ["tiled_panoptic_segmentation"]
+
+
+class _Joined:
+    """Sets of segments that are one object (union-find)."""
+
+    def __init__(self) -> None:
+        self.parents: list[int] = []
+
+    def add(self) -> int:
+        self.parents.append(len(self.parents))
+        return len(self.parents) - 1
+
+    def root(self, node: int) -> int:
+        while self.parents[node] != node:
+            self.parents[node] = self.parents[self.parents[node]]
+            node = self.parents[node]
+        return node
+
+    def join(self, one: int, other: int) -> None:
+        # The earlier one founds the set, so that ids follow the tiles.
+        first, second = sorted((self.root(one), self.root(other)))
+        self.parents[second] = first
+
+
+def _core_edges(starts: list[int], tile: int, length: int) -> list[int]:
+    """Borders between what neighbouring tiles own: the middle of their overlap."""
+    middles = [(later + earlier + tile) // 2 for earlier, later in itertools.pairwise(starts)]
+    return [0, *middles, length]
+
+
+def _crop(image: Any, top: int, left: int, bottom: int, right: int) -> Any:
+    if isinstance(image, torch.Tensor):
+        return image[:, top:bottom, left:right]
+    if isinstance(image, np.ndarray):
+        return image[top:bottom, left:right]
+    return image.crop((left, top, right, bottom))
+
+
+def _same_objects(
+    one: np.ndarray, other: np.ndarray, classes: list[int], things: list[bool], merge_iou: float
+) -> list[tuple[int, int]]:
+    """Pairs of nodes whose masks agree in a strip.
+
+    Shape: one and other (h, w), node + 1 at every pixel, 0 = none.
+    """
+    first_ids, first = np.unique(one, return_inverse=True)
+    second_ids, second = np.unique(other, return_inverse=True)
+    counts = np.bincount(
+        (first * np.int64(len(second_ids)) + second).ravel(), minlength=len(first_ids) * len(second_ids)
+    )
+    overlap = counts.reshape(len(first_ids), len(second_ids))
+    union = overlap.sum(1)[:, None] + overlap.sum(0)[None] - overlap
+    pairs = []
+    for row, column in zip(*np.nonzero((overlap > 0) & (overlap >= merge_iou * union))):
+        left, right = int(first_ids[row]) - 1, int(second_ids[column]) - 1
+        if left >= 0 and right >= 0 and classes[left] == classes[right] and things[left]:
+            pairs.append((left, right))
+    return pairs
+
+
+def tiled_panoptic_segmentation(
+    image: Any,
+    predict: Predict,
+    image_processor: Any,
+    *,
+    tile: Any,
+    overlap: Any = None,
+    merge_iou: float = 0.5,
+    label_ids_to_fuse: Collection[int] | None = None,
+    batch_size: int = 1,
+    do_resize: bool = False,
+    post_process: Callable[..., Any] | None = None,
+    **thresholds: float,
+) -> SegmentationResult:
+    """Panoptic segments of a picture of any size, from overlapping tiles.
+
+    Args:
+        image: PIL image, array (H, W, 3) or tensor (3, H, W).
+        predict: Function from pixel values (B, 3, ., .) to outputs of a mask-classification model.
+        image_processor: The model's; its `post_process_panoptic_segmentation` makes the segments of a tile.
+        tile: Height and width of a tile in the picture's pixels (or one number). A picture that is not larger than a
+            tile is segmented whole.
+        overlap: Height and width that neighbouring tiles share; default: a quarter of a tile. It should exceed the
+            size of common objects' parts from which the model can tell them.
+        merge_iou: Smallest IoU, in the shared strip, of two masks of one object; above 0, at most 1.
+        label_ids_to_fuse: Stuff classes; default: the processor's.
+        batch_size: Tiles per call of `predict`.
+        do_resize: False segments tiles at the picture's own scale; True lets the processor resize every tile by its
+            rule, as if it were a picture.
+        post_process: Makes the segments of a tile; default: `image_processor.post_process_panoptic_segmentation`.
+        **thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold` of the processor.
+
+    Returns:
+        As `post_process_panoptic_segmentation`: ids from 1 without gaps, in the order of the tiles. The score of a
+        joined object is the best of its parts, its area the number of its pixels.
+
+    Shape:
+        segmentation (H, W), int32.
+
+    Raises:
+        ValueError: Sizes or `merge_iou` that are not legal.
+    """
+    tile = check_size("tile", tile)
+    overlap = tuple(side // 4 for side in tile) if overlap is None else overlap
+    overlap = (overlap, overlap) if isinstance(overlap, int) else tuple(overlap)
+    if any(not 0 <= shared < side for shared, side in zip(overlap, tile)):
+        raise ValueError(f"overlap {overlap} must be 0 or more and smaller than the tile, {tile}.")
+    if not 0 < merge_iou <= 1:
+        raise ValueError(f"merge_iou is {merge_iou}; it must lie above 0 and not above 1.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    fused = label_ids_to_fuse
+    if fused is None:
+        fused = getattr(image_processor, "label_ids_to_fuse", None) or ()
+    fused = set(fused)
+
+    if post_process is None:
+        post_process = image_processor.post_process_panoptic_segmentation
+
+    height, width = image_size(image)
+    size = (min(tile[0], height), min(tile[1], width))
+    tops = window_starts(height, tile[0], tile[0] - overlap[0])
+    lefts = window_starts(width, tile[1], tile[1] - overlap[1])
+    row_edges, column_edges = _core_edges(tops, size[0], height), _core_edges(lefts, size[1], width)
+    resize = {} if do_resize else {"do_resize": False}
+
+    painted = np.zeros((height, width), dtype=np.int32)  # node + 1
+    joined = _Joined()
+    classes: list[int] = []
+    things: list[bool] = []
+    scores: list[float] = []
+    stuff_nodes: dict[int, int] = {}
+    above: list[np.ndarray] = []  # tiles of the row before, as maps of nodes
+    for row, top in enumerate(tops):
+        current: list[np.ndarray] = []
+        for first in range(0, len(lefts), batch_size):
+            group = lefts[first : first + batch_size]
+            inputs = [
+                prepare(_crop(image, top, left, top + size[0], left + size[1]), image_processor, **resize)
+                for left in group
+            ]
+            inner = (inputs[0].shape[-2], inputs[0].shape[-1])
+            outputs = predict(pad_to_divisor(torch.cat(inputs), image_processor))
+            results = post_process(
+                outputs,
+                target_sizes=[size] * len(group),
+                image_sizes=[inner] * len(group),
+                label_ids_to_fuse=fused,
+                **thresholds,
+            )
+            for result in results:
+                segmentation = np.asarray(result["segmentation"].cpu())
+                table = np.zeros(int(max(segmentation.max(), 0)) + 1, dtype=np.int32)
+                for segment in result["segments_info"]:
+                    node = joined.add()
+                    label = int(segment["label_id"])
+                    classes.append(label)
+                    things.append(label not in fused)
+                    scores.append(float(segment["score"]))
+                    if label in fused:
+                        joined.join(node, stuff_nodes.setdefault(label, node))
+                    table[segment["id"]] = node + 1
+                current.append(table[np.maximum(segmentation, 0)])
+        for column, left in enumerate(lefts):
+            neighbours = [(top, lefts[column - 1], current[column - 1])] if column else []
+            if row:
+                neighbours += [
+                    (tops[row - 1], lefts[other], above[other])
+                    for other in (column - 1, column, column + 1)
+                    if 0 <= other < len(lefts)
+                ]
+            for other_top, other_left, nodes in neighbours:
+                first_row, last_row = top, min(other_top + size[0], top + size[0])
+                first_column, last_column = max(left, other_left), min(left, other_left) + size[1]
+                if first_row >= last_row or first_column >= last_column:
+                    continue
+                mine = current[column][first_row - top : last_row - top, first_column - left : last_column - left]
+                theirs = nodes[
+                    first_row - other_top : last_row - other_top, first_column - other_left : last_column - other_left
+                ]
+                for one, other in _same_objects(theirs, mine, classes, things, merge_iou):
+                    joined.join(one, other)
+            rows = slice(row_edges[row], row_edges[row + 1])
+            columns = slice(column_edges[column], column_edges[column + 1])
+            painted[rows, columns] = current[column][
+                rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+            ]
+        above = current
+
+    areas = np.bincount(painted.ravel(), minlength=len(classes) + 1)
+    lookup = np.zeros(len(classes) + 1, dtype=np.int32)
+    segments: dict[int, dict[str, Any]] = {}
+    for node in range(len(classes)):
+        root = joined.root(node)
+        area = int(areas[node + 1])
+        if area and root not in segments:
+            segments[root] = {
+                "id": len(segments) + 1,
+                "label_id": classes[root],
+                "was_fused": not things[root],
+                "score": 0.0,
+                "area": 0,
+            }
+        if area:
+            segments[root]["area"] += area
+    # Parts without a pixel of their own (the neighbour owns their side of the strip) still tell how sure the model is.
+    for node in range(len(classes)):
+        root = joined.root(node)
+        if root in segments:
+            lookup[node + 1] = segments[root]["id"]
+            segments[root]["score"] = max(segments[root]["score"], scores[node])
+    return SegmentationResult(torch.from_numpy(lookup[painted]), list(segments.values()))
