@@ -137,13 +137,13 @@ class Targets:
         if self.as_map:
             image = torch.arange(len(self.counts), device=device)[:, None] * area
             values = self.storage[indices + image]  # (4, B, S)
-            wanted = torch.arange(1, most + 1, device=device, dtype=values.dtype)[:, None]
+            numbers = torch.arange(1, most + 1, device=device, dtype=values.dtype)[:, None]
             # One corner at a time: the comparison with all segments is the largest tensor here.
-            corners = ((value[:, None] == wanted) * weight[:, None] for value, weight in zip(values, weights))
+            corners = ((value[:, None] == numbers) * weight[:, None] for value, weight in zip(values, weights))
             return sum(corners, start=weights.new_zeros(()))
         truth = weights.new_zeros(len(self.counts), most, points.shape[1])
-        for image, (start, count) in enumerate(zip(self.starts, self.counts)):
+        for index_of_image, (start, count) in enumerate(zip(self.starts, self.counts)):
             stack = self.storage[start * area : (start + count) * area].view(count, area)
-            for index, weight in zip(indices[:, image], weights[:, image]):
-                truth[image, :count] += stack[:, index] * weight
+            for index, weight in zip(indices[:, index_of_image], weights[:, index_of_image]):
+                truth[index_of_image, :count] += stack[:, index] * weight
         return truth

@@ -39,7 +39,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     """
 
     # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
-    _load_video_processor = False
+    _load_video_processor: Any = False
 
     @property
     def _is_ours(self) -> bool:

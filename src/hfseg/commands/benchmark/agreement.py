@@ -42,7 +42,7 @@ def steering_difference(model: torch.nn.Module, pixel_values: torch.Tensor) -> d
     Returns:
         `bits` compared, how many `flipped`, and the largest absolute difference of the `logits` behind them.
     """
-    outputs = model.model(pixel_values)
+    outputs = model.model(pixel_values)  # type: ignore[operator]
     pixel_embedding, maps = outputs.pixel_embedding, outputs.multi_scale_features
     bits, flipped, worst = 0, 0, 0.0
     for index, embeddings in enumerate(outputs.mask_embeddings[:-1]):

@@ -249,7 +249,7 @@ def cost_row(published: PublishedCost) -> dict:
         row[f"total {width}"] = value.total
         row[f"counted {width}"] = published.counted.get(width)
     deviations = [deviation(costs[width].total, counted) for width, counted in published.counted.items()]
-    row["worst deviation %"] = max(deviations, key=abs) if deviations else None
+    row["worst deviation %"] = max(deviations, key=lambda value: abs(value or 0.0), default=None)
     if variant.dataset == "coco":
         share = (MEAN_WIDTH - 1088) / (1216 - 1088)
         mean = (1 - share) * costs[1088].total + share * costs[1216].total

@@ -13,7 +13,6 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from ...data.collation import UniversalCollator
 from ...evaluation import evaluate_segmentation
-from ...models.proscale.configuration_proscale import ProScaleConfig
 from ...training import load_recipe, train
 from ..quickstart import TIMED_UPDATES, WARM_UPDATES, load_data, updates_in
 from ..train import build_image_processor, build_model, build_transforms
@@ -25,7 +24,7 @@ NOTES = [
 ]
 
 
-def peer_config(config: ProScaleConfig) -> Mask2FormerConfig:
+def peer_config(config: Any) -> Mask2FormerConfig:
     """Derives the configuration of a Mask2Former of equal backbone and widths, and equally many encoder layers."""
     return Mask2FormerConfig(
         backbone_config=config.backbone_config,
@@ -93,7 +92,7 @@ def learning_table(
         ]
         arguments.run.max_steps = updates_in(minutes, ours, batches)
     set_seed(arguments.run.seed)
-    candidates = {
+    candidates: dict[str, tuple[str, torch.nn.Module, Callable[[list], Mapping[str, Any]]]] = {
         "ours": ("PRO-SCALE", ours, collate),
         "theirs": (
             "Mask2Former (transformers)",

@@ -64,7 +64,7 @@ class Variant:
 
     def config(self) -> ProScaleConfig:
         """Builds the configuration."""
-        return ProScaleConfig(
+        return ProScaleConfig(  # type: ignore[call-arg]
             backbone_config=dict(BACKBONES[self.backbone]),
             num_queries=200 if self.backbone == "Swin-L" else 100,
             freeze_batch_norm=self.dataset == "coco",

@@ -12,13 +12,14 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from .published import BACKBONES, NUM_CLASSES, encoder_fields
 
@@ -124,7 +125,7 @@ def measure_memory(function: Callable[[], Any], settings: SpeedOptions) -> float
     return peak / 2**20
 
 
-def interleave(sides: dict[str, Callable[[], Any]], settings: SpeedOptions) -> dict[str, list[float]]:
+def interleave(sides: Mapping[str, Callable[..., Any]], settings: SpeedOptions) -> dict[str, list[float]]:
     """Times all sides round by round, in alternating order; warm-up rounds are dropped."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for index in range(settings.warmup + settings.rounds):
@@ -153,12 +154,12 @@ def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
 # ----------------------------------------------------------------------------------------------------------------------
 # Forward pass
 # ----------------------------------------------------------------------------------------------------------------------
-def build_mask2former(backbone: str) -> torch.nn.Module:
+def build_mask2former(backbone: str) -> PreTrainedModel:
     """Builds transformers' Mask2Former for COCO's classes, with random weights."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
     torch.manual_seed(SEED)
-    config = Mask2FormerConfig(
+    config = Mask2FormerConfig(  # type: ignore[call-arg]
         backbone_config=dict(BACKBONES[backbone]),
         num_queries=200 if backbone == "Swin-L" else 100,
         num_labels=NUM_CLASSES["coco"],
@@ -188,7 +189,7 @@ def forward_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[s
         torch.manual_seed(SEED)
         model = ProScaleForUniversalSegmentation.from_mask2former(theirs, **encoder_fields(row))
         ours[row] = model.eval().to(settings.place)
-    theirs.to(settings.place)
+    theirs.to(settings.place)  # type: ignore[arg-type]
 
     # Agreement is that of the mathematics: float32, not compiled.
     sample = pixel_values(settings, 1)

@@ -393,11 +393,12 @@ def warm_start(model: ProScaleForUniversalSegmentation, source: Any) -> list[str
     take("model.pixel_decoder.light_pixel_embedding.projection", decoder.mask_projection)
 
     layers, plan = decoder.encoder.layers, config.layer_plan
+    heads = config.encoder_attention_heads or config.num_attention_heads
     for index, (_, _, attended) in enumerate(plan):
         depth = index * (len(layers) - 1) / max(len(plan) - 1, 1)
         for name, tensor in layers[round(depth)].state_dict().items():
             if attended < 3 and ("sampling_offsets" in name or "attention_weights" in name):
-                tensor = first_levels(tensor, config.encoder_attention_heads, attended)
+                tensor = first_levels(tensor, heads, attended)
             weights[f"model.pixel_decoder.layers.{index}.{name}"] = tensor
 
     target = "model.mask_decoder.decoder"

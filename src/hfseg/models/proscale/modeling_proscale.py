@@ -307,26 +307,23 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
             init.xavier_uniform_(module.projection.weight)
             init_linear_bias(module.projection)
         elif isinstance(module, ProScaleLightPixelEmbedding):
-            init.kaiming_uniform_(module.lateral[0].weight, a=1)
-            if isinstance(module.mix, nn.Conv2d):
-                init.kaiming_uniform_(module.mix.weight, a=1)
-            init.kaiming_uniform_(module.projection.weight, a=1)
-            init.zeros_(module.projection.bias)
+            for convolution in (module.lateral[0], module.mix, module.projection):
+                if isinstance(convolution, nn.Conv2d):
+                    init_convolution(convolution)
         elif isinstance(module, ProScalePixelDecoder):
-            for projection in module.input_projections:
-                init.xavier_uniform_(projection[0].weight)
-                init.zeros_(projection[0].bias)
+            for convolution, _ in module.input_projections:
+                init.xavier_uniform_(convolution.weight)  # type: ignore[arg-type]
+                init.zeros_(convolution.bias)  # type: ignore[arg-type]
             init.normal_(module.level_embed)
         elif isinstance(module, MaskedAttentionDecoder):
             for embedding in (module.query_features, module.query_positions, module.level_embed):
                 init.normal_(embedding.weight)
-            for projection in module.input_projections:
-                if isinstance(projection, nn.Conv2d):
-                    init.kaiming_uniform_(projection.weight, a=1)
-                    init.zeros_(projection.bias)
+            for convolution in module.input_projections:
+                if isinstance(convolution, nn.Conv2d):
+                    init_convolution(convolution)
         elif isinstance(module, MaskEmbedder):
-            for linear in module.layers:
-                init_linear(linear)
+            for layer in module.layers:
+                init_linear(layer)  # type: ignore[arg-type]
         elif isinstance(module, ProScaleForUniversalSegmentation):
             init_linear(module.class_predictor)
 
@@ -335,6 +332,13 @@ def init_linear_bias(linear: nn.Linear):
     """Draws a bias as PyTorch does by default: uniform within the inverse square root of the inputs."""
     bound = linear.in_features**-0.5
     init.uniform_(linear.bias, -bound, bound)
+
+
+def init_convolution(convolution: nn.Conv2d):
+    """Draws a convolution as detectron2 does: Kaiming uniform with slope 1, no bias."""
+    init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        init.zeros_(convolution.bias)
 
 
 def init_linear(linear: nn.Linear):
@@ -585,7 +589,8 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         fresh = warm_start(model, source)
         if fresh:
             logger.info(f"Freshly initialised, without counterpart in Mask2Former: {', '.join(fresh)}")
-        return model.to(source.dtype)
+        model.to(dtype=source.dtype)  # type: ignore[call-arg]
+        return model
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
         """Counts what the losses of a batch are divided by: its targets, and the class weights of its queries.
