@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForUniversalSegmentation, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
@@ -284,6 +286,8 @@ def test_full_encoder_is_mask2former(training):
     close(actual.masks_queries_logits, expected.masks_queries_logits, 1e-3, 5e-4)
     for mine, other in zip(actual.auxiliary_logits, expected.auxiliary_logits[: len(actual.auxiliary_logits)]):
         close(mine["masks_queries_logits"], other["masks_queries_logits"], 1e-3, 5e-4)
+    if Version(transformers.__version__) < Version("5.23"):
+        return  # its loss was another one then; the authors' own values are checked by the golden cases
     close(actual.loss, expected.loss.squeeze(), 1e-4, 0.0)
     if training:
         actual.loss.backward()

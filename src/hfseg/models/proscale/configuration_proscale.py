@@ -3,8 +3,18 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+try:
+    from transformers.configuration_utils import SubConfigSpec
+except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
+    SubConfigSpec = None  # type: ignore[assignment, misc]
+
+DEFAULT_BACKBONE = {
+    "depths": [2, 2, 6, 2],
+    "drop_path_rate": 0.3,
+    "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}
 ENCODERS = ("progressive", "full", "lite")
 TRC_VARIANTS = ("linear", "conv", "none")
 TRC_LAYOUTS = ("raw", "spatial")
@@ -117,17 +127,14 @@ class ProScaleConfig(PreTrainedConfig):
     """
 
     model_type = "proscale"
-    sub_configs_defaults = {
-        "backbone_config": SubConfigSpec(
-            config_class=AutoConfig,
-            model_type="swin",
-            init_kwargs={
-                "depths": [2, 2, 6, 2],
-                "drop_path_rate": 0.3,
-                "out_features": ["stage1", "stage2", "stage3", "stage4"],
-            },
-        ),
-    }
+    if SubConfigSpec is None:
+        sub_configs = {"backbone_config": AutoConfig}
+    else:
+        sub_configs_defaults = {
+            "backbone_config": SubConfigSpec(
+                config_class=AutoConfig, model_type="swin", init_kwargs=dict(DEFAULT_BACKBONE)
+            )
+        }
     attribute_map = {"num_hidden_layers": "decoder_layers"}
 
     backbone_config: dict | PreTrainedConfig | None = None
@@ -165,6 +172,13 @@ class ProScaleConfig(PreTrainedConfig):
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
+        if SubConfigSpec is None:
+            self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
+                backbone_config=self.backbone_config,
+                default_config_type="swin",
+                default_config_kwargs=dict(DEFAULT_BACKBONE),
+                **kwargs,
+            )
         # An unknown encoder is left to the validation below, whose message lists the legal ones.
         defaults = ENCODER_DEFAULTS.get(self.encoder, ENCODER_DEFAULTS["progressive"])
         self.trc = defaults["trc"] if self.trc is None else self.trc

@@ -405,7 +405,8 @@ def warm_start(model: ProScaleForUniversalSegmentation, source: Any) -> list[str
     take(f"{target}.query_features", transformer.queries_features)
     take(f"{target}.query_positions", transformer.queries_embedder)
     take(f"{target}.level_embed", transformer.level_embed)
-    take(f"{target}.input_projections", transformer.input_projections)
+    for level, projection in enumerate(transformer.input_projections):
+        take(f"{target}.input_projections.{level}", projection)
     take(f"{target}.layer_norm", predictor.layernorm)
     embedder = dict(predictor.mask_predictor.mask_embedder.named_children())
     for index in range(3):
