@@ -468,3 +468,25 @@ def test_targets_that_do_not_fit():
         model(**inputs, mask_labels=[torch.zeros(3, 64, 96)] * 2, class_labels=labels["class_labels"])
     with pytest.raises(ValueError, match="segment ids must be integers"):
         model(**inputs, mask_labels=[torch.zeros(64, 96)] * 2, class_labels=labels["class_labels"])
+
+
+def test_fresh_weights_follow_the_authors():
+    """Blocks without parameters of their own initialise their parts, in place of transformers' defaults."""
+    torch.manual_seed(0)
+    decoder = ProScaleModel(ProScaleConfig()).mask_decoder.decoder
+    assert decoder.query_features.weight.std().item() == pytest.approx(1.0, rel=0.02)
+    assert decoder.level_embed.weight.std().item() == pytest.approx(1.0, rel=0.1)
+    for linear in decoder.mask_embedder.layers:  # uniform within 1 / sqrt(256)
+        assert linear.weight.std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.02)
+        assert linear.bias.abs().max() > 0.05
+    projection = decoder.layers[0].cross_attn.q_proj.weight  # Xavier of the joint (3C, C) matrix
+    assert projection.abs().max().item() == pytest.approx((6 / (4 * 256)) ** 0.5, rel=0.01)
+
+
+def test_fresh_sampling_points_look_around():
+    layer = ProScaleModel(ProScaleConfig(encoder_stage_layers=(0, 0, 1))).pixel_decoder.layers[0]
+    offsets = layer.self_attn.sampling_offsets
+    assert not offsets.weight.any()
+    points = offsets.bias.view(8, 3, 4, 2)  # head, level, point
+    assert points[0, 0].tolist() == [[1, 0], [2, 0], [3, 0], [4, 0]]
+    torch.testing.assert_close(points[2, 1, 1], torch.tensor([0.0, 2.0]), rtol=0, atol=1e-6)
