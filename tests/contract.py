@@ -10,7 +10,8 @@ nearly uniform, and a wrong scale or an ignored mask would pass.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -68,8 +69,24 @@ def peaked(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def fans(weight: torch.Tensor) -> tuple[int, int]:
+    """Counts inputs and outputs of a weight (outputs, inputs / groups, kernel ...)."""
+    kernel = math.prod(weight.shape[2:])
+    return weight.shape[1] * kernel, weight.shape[0] * kernel
+
+
+def xavier(weight: torch.Tensor, gain: float = 1.0) -> float:
+    """Root mean square of Glorot's initialisation."""
+    return gain * (2 / sum(fans(weight))) ** 0.5
+
+
+def kaiming(weight: torch.Tensor, gain: float = 1.0) -> float:
+    """Root mean square of He's initialisation by the number of inputs; PyTorch's default has gain 3^-0.5."""
+    return gain * fans(weight)[0] ** -0.5
+
+
 class ModelContract:
-    """Tests shared by all models. Subclasses set the attributes and implement `config`, `labels` and `shapes`.
+    """Tests shared by all models. Subclasses set the attributes and implement `config`, `labels`, `shapes` and `fresh`.
 
     Attributes:
         model_class: The class under test.
@@ -80,7 +97,9 @@ class ModelContract:
         other_size: Another size for programs that were exported at `size`.
         tolerance: Of comparisons between two ways to compute the same, relative to the largest value of a tensor.
         zero_gradients: Ends of names of parameters whose gradient is zero by construction (a bias that softmax
-        cancels). not_applicable: Test name to the reason why it cannot apply. A defect is no reason.
+            cancels).
+        library: Patterns of names of parameters that a library's own class initialises.
+        not_applicable: Test name to the reason why it cannot apply. A defect is no reason.
     """
 
     model_class: type[PreTrainedModel]
@@ -91,6 +110,7 @@ class ModelContract:
     other_size = (96, 128)
     tolerance = 1e-4
     zero_gradients: tuple[str, ...] = ()
+    library: tuple[str, ...] = ("*backbone*",)
     not_applicable: dict[str, str] = {}
 
     def config(self) -> PreTrainedConfig:
@@ -119,6 +139,14 @@ class ModelContract:
 
     def shapes(self, batch_size: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """Gives the expected shapes of output tensors."""
+        raise NotImplementedError
+
+    def fresh(self) -> dict[str, float | None | Callable[[torch.Tensor], float]]:
+        """Gives the root mean square of fresh parameters by pattern of names; the first pattern that fits counts.
+
+        Written from the paper or the authors' code, never from ours. Every parameter outside a library's backbone
+        (names that `library` matches) needs an entry; None where no figure can be given, with the reason.
+        """
         raise NotImplementedError
 
     # Helpers.
@@ -221,6 +249,27 @@ class ModelContract:
         for kind in ("named_parameters", "named_buffers"):
             for (name, expected), (_, actual) in zip(getattr(fresh, kind)(), getattr(loaded, kind)()):
                 assert torch.isfinite(expected).all() and torch.equal(actual, expected), name
+
+    def test_fresh_weights_have_the_size_the_source_states(self):
+        """Against a closed form: a class compared with itself cannot show that a rule is never reached."""
+        torch.manual_seed(0)
+        patterns = self.fresh()
+        used = set()
+        for name, parameter in self.model_class(self.config()).named_parameters():
+            if any(fnmatchcase(name, pattern) for pattern in self.library):
+                continue
+            pattern = next((pattern for pattern in patterns if fnmatchcase(name, pattern)), None)
+            assert pattern is not None, f"{name} has no expected size"
+            used.add(pattern)
+            expected = patterns[pattern]
+            if expected is None:
+                continue
+            expected = expected(parameter) if callable(expected) else expected
+            # Five standard errors of a root mean square over n normal (or uniform) draws.
+            tolerance = 5 * 0.71 * parameter.numel() ** -0.5
+            actual = parameter.detach().double().square().mean().sqrt().item()
+            assert actual == pytest.approx(expected, rel=tolerance, abs=1e-7), name
+        assert used == set(patterns), "patterns without a parameter"
 
     # Values.
 

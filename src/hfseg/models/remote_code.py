@@ -51,7 +51,16 @@ def write_shim(folder: Path, file: str, auto_map: dict[str, str]) -> None:
 
 
 class RemoteCodeModel:
-    """Mixin of models: `save_pretrained` leaves a folder that `trust_remote_code=True` can load."""
+    """Mixin of models outside transformers' own tree, before `PreTrainedModel`.
+
+    `save_pretrained` leaves a folder that `trust_remote_code=True` can load, and `_init_weights` is called for every
+    module. For code outside its tree transformers skips modules without parameters of their own, and with them every
+    rule that a block has for its parts. `transformers.initialization` respects loaded weights, so nothing needs
+    to be skipped, provided that `_init_weights` draws with its functions.
+    """
+
+    def _initialize_weights(self, module: Any, is_custom_code: bool = False) -> None:
+        super()._initialize_weights(module, is_custom_code=False)  # type: ignore[misc]
 
     def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs) -> None:
         """Saves the model; see `PreTrainedModel.save_pretrained`."""

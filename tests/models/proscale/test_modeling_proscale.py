@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """PRO-SCALE: the common contract, the authors' numbers, equivalence with Mask2Former, variants and backbones."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from packaging.version import Version
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForUniversalSegmentation, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from contract import ModelContract, assert_same, peaked
+from contract import ModelContract, assert_same, kaiming, peaked, xavier
 from golden import Case, read_case
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleModel
 from hfseg.commands.convert import main as convert_command
@@ -93,6 +94,36 @@ class TestProScaleModel(ModelContract):
             "pixel_embedding": (batch_size, 24, *quarter),
         }
 
+    def fresh(self):
+        # detectron2's c2_xavier_fill is Kaiming uniform with slope 1; PyTorch's own default has slope sqrt(5).
+        torch_default = partial(kaiming, gain=3**-0.5)
+        return {
+            # Head k of 4 looks along an axis, so every point of index i contributes (i + 1)^2 to one of two numbers.
+            "*sampling_offsets.bias": (sum(i * i for i in (1, 2, 3, 4)) / 8) ** 0.5,
+            "*sampling_offsets.weight": 0.0,
+            "*attention_weights.*": 0.0,
+            "*level_embed*": 1.0,
+            "*query_*.weight": 1.0,
+            "*norm*.weight": 1.0,
+            "*norm*.bias": 0.0,
+            "*lateral.1.weight": 1.0,
+            "*pixel_decoder.input_projections.*.1.weight": 1.0,
+            "*pixel_decoder.input_projections.*.weight": xavier,
+            "*input_projections.*.bias": 0.0,
+            "*mask_embedder.*.weight": torch_default,
+            "*mask_embedder.*.bias": 3**-0.5 * 32**-0.5,
+            "*light_pixel_embedding.*.weight": kaiming,
+            "*light_pixel_embedding.*.bias": 0.0,
+            "*token_recalibration*.weight": xavier,
+            "*token_recalibration*.bias": None,  # a single draw
+            "*.[qkv]_proj.weight": partial(xavier, gain=0.5**0.5),  # rows of one (3C, C) matrix
+            "*_proj.weight": xavier,
+            "*_proj.bias": 0.0,
+            "*.fc?.weight": xavier,
+            "*.fc1.bias": 3**-0.5 * 32**-0.5,
+            "*.fc2.bias": 3**-0.5 * 48**-0.5,
+        }
+
 
 class TestProScaleForUniversalSegmentation(TestProScaleModel):
     model_class = ProScaleForUniversalSegmentation
@@ -112,6 +143,12 @@ class TestProScaleForUniversalSegmentation(TestProScaleModel):
         return {
             "class_queries_logits": (batch_size, 10, 6),
             "masks_queries_logits": (batch_size, 10, *quarter),
+        }
+
+    def fresh(self):
+        return super().fresh() | {
+            "class_predictor.weight": partial(kaiming, gain=3**-0.5),
+            "class_predictor.bias": 3**-0.5 * 32**-0.5,
         }
 
 
@@ -468,19 +505,6 @@ def test_targets_that_do_not_fit():
         model(**inputs, mask_labels=[torch.zeros(3, 64, 96)] * 2, class_labels=labels["class_labels"])
     with pytest.raises(ValueError, match="segment ids must be integers"):
         model(**inputs, mask_labels=[torch.zeros(64, 96)] * 2, class_labels=labels["class_labels"])
-
-
-def test_fresh_weights_follow_the_authors():
-    """Blocks without parameters of their own initialise their parts, in place of transformers' defaults."""
-    torch.manual_seed(0)
-    decoder = ProScaleModel(ProScaleConfig()).mask_decoder.decoder
-    assert decoder.query_features.weight.std().item() == pytest.approx(1.0, rel=0.02)
-    assert decoder.level_embed.weight.std().item() == pytest.approx(1.0, rel=0.1)
-    for linear in decoder.mask_embedder.layers:  # uniform within 1 / sqrt(256)
-        assert linear.weight.std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.02)
-        assert linear.bias.abs().max() > 0.05
-    projection = decoder.layers[0].cross_attn.q_proj.weight  # Xavier of the joint (3C, C) matrix
-    assert projection.abs().max().item() == pytest.approx((6 / (4 * 256)) ** 0.5, rel=0.01)
 
 
 def test_fresh_sampling_points_look_around():

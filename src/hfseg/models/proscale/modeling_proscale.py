@@ -275,11 +275,6 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
 
-    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False):
-        # For code outside its tree transformers skips modules without parameters of their own, and with them every rule
-        # below that a block has for its parts. Those rules respect loaded weights, so nothing needs to be skipped.
-        super()._initialize_weights(module, is_custom_code=False)
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
