@@ -141,7 +141,7 @@ class ModelContract:
         """Gives the expected shapes of output tensors."""
         raise NotImplementedError
 
-    def fresh(self) -> dict[str, float | None | Callable[[torch.Tensor], float]]:
+    def fresh(self) -> dict[str, float | Callable[[torch.Tensor], float] | None]:
         """Gives the root mean square of fresh parameters by pattern of names; the first pattern that fits counts.
 
         Written from the paper or the authors' code, never from ours. Every parameter outside a library's backbone
