@@ -5,7 +5,7 @@ keys, batches = the next micro-batches            sampler: same order for any ra
 counts        = targets in them, over all ranks   normalization: accumulation equals the big batch
 loss          = model(**batch).loss               scaled, backward; gradients synchronised at the last one
 check         = loss and gradients are finite     else stop, before weights are touched, and name the samples
-update        = clip, optimiser, schedule, EMA
+update        = clip, optimiser, schedule, EMA    phases: several optimisers take turns
 every n       = log, evaluate, keep the best, save a checkpoint
 """
 
@@ -45,7 +45,8 @@ from .checkpointing import (
     write_json,
 )
 from .normalization import LossNormalizer, LossScaling, accepted_names
-from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
+from .optimization import ExponentialMovingAverage
+from .phases import Phase, create_phases, only
 from .progress import Progress
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, sample_name, training_loader
 
@@ -78,14 +79,17 @@ class TrainingResult:
     stopped_by: str
 
 
-def create_accelerator(run: RunArguments, output_dir: str | Path | None = None) -> Accelerator:
+def create_accelerator(
+    run: RunArguments, output_dir: str | Path | None = None, several_phases: bool = False
+) -> Accelerator:
     """Builds the Accelerator of a run; what `accelerate launch` configured stays unless the recipe says otherwise."""
+    find_unused = run.find_unused_parameters or several_phases  # a phase leaves the others' weights alone
     accelerator = Accelerator(
         mixed_precision=run.mixed_precision,
         log_with=run.trackers or None,
         project_dir=str(output_dir) if output_dir is not None else None,
         dynamo_plugin=TorchDynamoPlugin(backend="inductor") if run.compile else None,  # type: ignore[arg-type]
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=run.find_unused_parameters)],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
         # The loop accumulates itself; only DeepSpeed's engine has to know.
         gradient_accumulation_steps=1,
     )
@@ -145,7 +149,7 @@ def train(
         CheckpointError: A checkpoint could not be written or read.
         ValueError: The recipe contradicts itself or the data set is empty.
     """
-    accelerator = accelerator or create_accelerator(arguments.run, output_dir)
+    accelerator = accelerator or create_accelerator(arguments.run, output_dir, len(arguments.phases) > 1)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
     run.save_fn = save_fn
     run.start(resume_from_checkpoint)
@@ -180,14 +184,20 @@ class _Run:
         # Read before `prepare`, which may wrap forward.
         self.scaling = LossScaling.of(model, loss_normalizer)
         self.accepted = accepted_names(model)
-        optimizer = create_optimizer(model, arguments.optimizer)
-        self.scheduler = create_scheduler(optimizer, self.max_steps, arguments.schedule)
+        self.phases = create_phases(model, arguments, self.max_steps)
+        if len(self.phases) > 1 and accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+            raise ValueError(
+                f"The recipe has {len(self.phases)} phases, which {accelerator.distributed_type.value} cannot train "
+                "here; use plain data parallelism (scripts/accelerate/ddp.yaml)."
+            )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             plugin = accelerator.state.deepspeed_plugin
             plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = arguments.data.batch_size
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
-        self.model, self.optimizer = accelerator.prepare(model.train(), optimizer)
+        self.model, *optimizers = accelerator.prepare(model.train(), *(phase.optimizer for phase in self.phases))
+        for phase, optimizer in zip(self.phases, optimizers):
+            phase.optimizer = optimizer
         self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
@@ -195,8 +205,9 @@ class _Run:
             output_dir=output_dir,
             accelerator=accelerator,
             model=self.model,
-            optimizer=self.optimizer,
-            scheduler=self.scheduler,
+            optimizer=self.phases[0].optimizer,
+            scheduler=self.phases[0].scheduler,
+            more={phase.name: (phase.optimizer, phase.scheduler) for phase in self.phases[1:]},
             ema=self.ema,
             state=self.state,
             recipe=arguments.to_dict(),
@@ -295,6 +306,43 @@ class _Run:
         accelerator, state = self.accelerator, self.state
         keys, batches = zip(*keyed_batches)
         factors = self.scaling.factors(list(batches), self._sum_over_ranks, self.ranks, accelerator.device)
+        budget = self.arguments.run.max_seconds
+        out_of_time = budget is not None and time.monotonic() - self.started >= budget
+        numbers: dict[str, float] = {}
+        stepped = False
+        for phase in self.phases:
+            if phase.due(state.step):
+                with only(phase, self.phases):
+                    measured, skipped, out_of_time = self._update_phase(phase, keys, batches, factors, out_of_time)
+                stepped = stepped or not skipped
+                numbers |= (
+                    {f"{phase.name}/{name}": value for name, value in measured.items()} if phase.name else measured
+                )
+        if self.phases[0].name and f"{self.phases[0].name}/loss" in numbers:
+            self.loss = numbers[f"{self.phases[0].name}/loss"]
+        numbers = {"loss": self.loss, **numbers}
+        if self.ema is not None and stepped:
+            self.ema.update(self.bare_model)
+        state.step += 1
+        state.samples += self.global_batch
+        state.skipped += sum(key.skipped for batch in keys for key in batch)
+        state.epoch, offset = divmod(state.samples, len(self.dataset))
+        state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
+        if state.skipped:
+            numbers["skipped_samples"] = state.skipped
+        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
+        return out_of_time
+
+    def _update_phase(
+        self, phase: Phase, keys: Any, batches: Any, factors: Any, out_of_time: bool
+    ) -> tuple[dict[str, float], bool, bool]:
+        """Moves one phase's weights.
+
+        Returns:
+            Loss, its parts, norm of the gradient and learning rate; whether the loss scaler skipped the step; whether
+            any rank is out of time.
+        """
+        accelerator = self.accelerator
         losses: list[torch.Tensor] = []
         parts: dict[str, torch.Tensor] = {}
         for number, (batch, (extra, factor)) in enumerate(zip(batches, factors), start=1):
@@ -302,47 +350,37 @@ class _Run:
             accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else accelerator.no_sync(self.model):
                 inputs = {name: value for name, value in batch.items() if name in self.accepted}
-                outputs = self.model(**send_to_device(inputs, accelerator.device, non_blocking=True), **extra)
+                inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
+                outputs = self.model(**inputs, **extra, **phase.inputs)
                 loss = outputs["loss"] * factor
                 self._backward(loss)
             losses.append(loss.detach().float())
             for name, value in (outputs.get("loss_dict") or {}).items():
                 parts[name] = parts.get(name, 0) + value.detach().float() * factor
         # Norm of the whole gradient; an infinite limit leaves it as it is.
-        limit = self.arguments.optimizer.clip_norm
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), limit if limit is not None else math.inf)
+        limit = phase.clip_norm if phase.clip_norm is not None else math.inf
+        parameters = phase.parameters if len(self.phases) > 1 else self.model.parameters()
+        norm = accelerator.clip_grad_norm_(parameters, limit)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
-        budget = self.arguments.run.max_seconds
-        out_of_time = float(budget is not None and time.monotonic() - self.started >= budget)
         # The one wait for the device per update.
         local = torch.stack([torch.stack(losses).sum(), *parts.values()])
-        flags = torch.tensor([out_of_time], device=local.device)
-        *values, out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
+        flags = torch.tensor([float(out_of_time)], device=local.device)
+        *values, any_out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
         self.loss = values[0]
         norm = float(norm) if norm is not None else 0.0
         scaled = getattr(accelerator, "scaler", None) is not None  # the scaler skips overflowing updates itself
         if not math.isfinite(self.loss) or not (scaled or math.isfinite(norm)):
             self._abort(keys, losses, norm)
 
-        rate = self.scheduler.get_last_lr()[0]
-        self.optimizer.step()
-        skipped = getattr(self.optimizer, "step_was_skipped", False)
+        rate = phase.scheduler.get_last_lr()[0]
+        phase.optimizer.step()
+        skipped = bool(getattr(phase.optimizer, "step_was_skipped", False))
         if not skipped:
-            self.scheduler.step()
-        self.optimizer.zero_grad()
-        if self.ema is not None and not skipped:
-            self.ema.update(self.bare_model)
-        state.step += 1
-        state.samples += self.global_batch
-        state.skipped += sum(key.skipped for batch in keys for key in batch)
-        state.epoch, offset = divmod(state.samples, len(self.dataset))
-        state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
-        numbers = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
-        if state.skipped:
-            numbers["skipped_samples"] = state.skipped
-        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
-        return out_of_time > 0
+            phase.scheduler.step()
+        phase.optimizer.zero_grad()
+        measured = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
+        return measured, skipped, any_out_of_time > 0
 
     def _sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.accelerator.reduce(tensor, "sum")
@@ -432,8 +470,8 @@ class _Run:
                 },
             )
         accelerator.wait_for_everyone()
-        if self.arguments.run.trackers:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would also leave the process group, which stages share
+            tracker.finish()
         return result
 
     def _load_final(self, folder: Path) -> None:
