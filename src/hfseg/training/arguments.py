@@ -225,6 +225,7 @@ class RunArguments:
         patience: Evaluations without a better `metric` before the run stops early; None never stops.
         final_weights: Which weights the output folder gets: the `last`, or the `best` by `metric`.
         trackers: Names of accelerate's trackers, e.g. tensorboard, trackio, wandb.
+        log_images: Held-out samples that are drawn for the trackers at every evaluation; 0 draws none.
         project: The trackers' project name.
     """
 
@@ -248,6 +249,7 @@ class RunArguments:
     patience: int | None = None
     final_weights: Literal["last", "best"] = "last"
     trackers: list[str] = field(default_factory=list)
+    log_images: int = 4
     project: str = "hfseg"
 
     def __post_init__(self) -> None:
@@ -400,7 +402,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
 
     Args:
         name_or_file: Name of a packaged recipe, or path of a YAML file.
-        overrides: `section.key=value` (or deeper, `model.config.num_queries=50`); values are YAML.
+        overrides: `section.key=value` (or deeper, `model.config.num_queries=50`, or a whole section, `lora={r: 8}`);
+            values are YAML.
 
     Raises:
         FileNotFoundError: No such recipe; the nearest names are listed.
@@ -409,7 +412,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
     recipe = _read(name_or_file, Path.cwd(), ())
     for override in overrides:
         path, separator, text = override.partition("=")
-        if not separator or "." not in path:
+        sections = {section.name for section in dataclasses.fields(TrainingArguments)}
+        if not separator or ("." not in path and path.strip() not in sections):
             raise ValueError(f"The override {override!r} is not `section.key=value`, e.g. run.max_steps=100.")
         try:
             value = yaml.load(text, Loader=RecipeLoader)

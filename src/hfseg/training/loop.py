@@ -12,7 +12,7 @@ every n       = log, evaluate, keep the best, save a checkpoint
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_rand
 logger = logging.getLogger(__name__)
 
 EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
+OverlayFunction = Callable[[nn.Module, int], Sequence[Any]]
 SaveFunction = Callable[[nn.Module, Path, Mapping[str, torch.Tensor]], None]
 
 
@@ -122,6 +123,7 @@ def train(
     image_processor: Any = None,
     loss_normalizer: LossNormalizer | None = None,
     save_fn: SaveFunction | None = None,
+    overlay_fn: OverlayFunction | None = None,
     resume_from_checkpoint: str | None = None,
     accelerator: Accelerator | None = None,
 ) -> TrainingResult:
@@ -141,6 +143,8 @@ def train(
         loss_normalizer: Overrides `model.loss_normalizer`; see `normalization`.
         save_fn: Writes the trained model, called on the main process with the unwrapped model, the folder and the
             weights by name; the default calls `model.save_pretrained`, if there is one.
+        overlay_fn: Draws held-out samples for the trackers, called like `evaluate_fn` with the model and their number
+            (on the main process only, unless weights are sharded); returns PIL images.
         resume_from_checkpoint: `latest` (starts anew if there is none) or a checkpoint folder.
         accelerator: Used instead of one built from `arguments.run`.
 
@@ -151,7 +155,7 @@ def train(
     """
     accelerator = accelerator or create_accelerator(arguments.run, output_dir, len(arguments.phases) > 1)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
-    run.save_fn = save_fn
+    run.save_fn, run.overlay_fn = save_fn, overlay_fn
     run.start(resume_from_checkpoint)
     stopped_by = run.loop()
     return run.finish(image_processor, stopped_by)
@@ -214,6 +218,7 @@ class _Run:
             keep_last=options.keep_last,
         )
         self.save_fn: SaveFunction | None = None
+        self.overlay_fn: OverlayFunction | None = None
         self.last_checkpoint: Path | None = None
         self.loss = math.nan
 
@@ -421,6 +426,7 @@ class _Run:
         self.bare_model.eval()
         with averaged, torch.no_grad(), isolated_randomness(derived_seed(options.seed, 2)):
             measured = {name: float(value) for name, value in self.evaluate_fn(self.bare_model).items()}
+            self._show_samples()
         self.model.train()
         measured = broadcast_object_list([measured])[0]  # ranks must agree on what is best
         state.evaluations.append({"step": state.step, **measured})
@@ -439,6 +445,15 @@ class _Run:
             return True
         state.stale_evaluations += 1
         return False
+
+    def _show_samples(self) -> None:
+        """Draws held-out samples for the trackers."""
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP  # then a forward needs all ranks
+        count = self.arguments.run.log_images
+        if self.overlay_fn is None or not self.accelerator.trackers or not count:
+            return
+        if sharded or self.accelerator.is_main_process:
+            self.progress.show(self.overlay_fn(self.bare_model, count), self.state.step)
 
     def finish(self, image_processor: Any, stopped_by: str) -> TrainingResult:
         """Writes the `from_pretrained` folder, `training_args.json` and `metrics.json`."""
