@@ -256,7 +256,7 @@ class _Run:
         flat = {
             f"{section}.{key}": value if isinstance(value, (int, float, str, bool)) else str(value)
             for section, values in self.arguments.to_dict().items()
-            for key, value in values.items()
+            for key, value in (values.items() if isinstance(values, dict) else [("all", values)])
         }
         init = {
             "wandb": {"id": run_id, "name": run_id, "resume": "allow"},
