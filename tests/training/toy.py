@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """A segmentation model of a few hundred weights and data with uneven numbers of targets, for the tests of the loop."""
 
+import itertools
 import random
 
 import numpy as np
@@ -30,6 +31,33 @@ class ToyDataset(torch.utils.data.Dataset):
         if self.noise:
             pixel_values = pixel_values + 0.1 * torch.randn(3, 8, 8) + random.random() + float(np.random.rand())
         return {"pixel_values": pixel_values, "labels": labels}
+
+
+def _rows(parts):
+    for part in parts:
+        for index in part:
+            yield {"index": index}
+
+
+class ToyStream:
+    """`ToyDataset` as a stream: shards of uneven lengths."""
+
+    def __init__(self, length: int = 26, shards: int = 5) -> None:
+        import datasets
+
+        self.pictures, self.num_samples, self.num_shards = ToyDataset(length), length, shards
+        bounds = [round(length * (shard / shards) ** 1.3) for shard in range(shards + 1)]
+        parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+        self.table = datasets.IterableDataset.from_generator(_rows, gen_kwargs={"parts": parts})
+
+    def shard(self, index):
+        return self.table.shard(num_shards=self.num_shards, index=index)
+
+    def name_of(self, row):
+        return f"picture-{row['index']}"
+
+    def example(self, row):
+        return self.pictures[row["index"]]
 
 
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -26,6 +26,7 @@ from hfseg.training.dry_run import dry_run
 from hfseg.training.loop import NonFiniteLossError, create_accelerator
 from hfseg.training.model_card import model_card
 from hfseg.training.sampler import SampleError
+from hfseg.training.stream import is_stream
 from hfseg.training.tasks import Task, build_task
 from hfseg.training.tasks.base import build_image_processor, build_model, build_transforms
 
@@ -158,7 +159,7 @@ def run_stage(
             task,
             model,
             result,
-            samples=len(dataset),
+            samples=getattr(dataset, "num_samples", None) if is_stream(dataset) else len(dataset),
             held_out=len(validation) if validation is not None else None,
             processes=accelerator.num_processes,
             command=command,

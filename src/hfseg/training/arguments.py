@@ -63,6 +63,7 @@ class DataArguments:
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
         shuffle: False keeps the data set's order.
+        shuffle_buffer: Samples of a stream that are shuffled among one another (whole data sets are shuffled whole).
         on_error: At an unreadable sample: `stop`, or `skip` it and count it (the next one is read in its place).
     """
 
@@ -76,6 +77,7 @@ class DataArguments:
     batch_size: int = 2
     num_workers: int = 0
     shuffle: bool = True
+    shuffle_buffer: int = 256
     on_error: Literal["stop", "skip"] = "stop"
 
 

@@ -7,7 +7,8 @@ A checkpoint is a folder `checkpoint-<step>`:
 * `optimizer.safetensors`: state tensors by `<parameter index>.<key>`; groups and plain numbers as JSON in its metadata;
   `optimizer_<phase>.safetensors` likewise for every further optimiser;
 * `ema.safetensors`: averaged weights, if the run keeps them;
-* `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process;
+* `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process, and where it
+  stands in a stream;
 * `trainer_state.json`: counters, position in the data, scheduler, loss scaler, best metric, tracker id, the recipe.
 
 No pickle anywhere. It is written as `checkpoint-<step>.partial`, flushed to the disk, and renamed; a run killed at any
@@ -327,6 +328,7 @@ class Checkpointer:
         recipe: The run's arguments as plain data, kept to warn about changes on resume.
         keep_last: Newest checkpoints to keep beside the best.
         more: Further optimisers with their schedules, by the name of their phase.
+        stream: This rank's loader, if the data are a stream.
     """
 
     output_dir: Path
@@ -339,6 +341,7 @@ class Checkpointer:
     recipe: dict[str, Any]
     keep_last: int = 2
     more: dict[str, tuple[Any, LRScheduler]] = field(default_factory=dict)
+    stream: Any = None
 
     @property
     def _sharded(self) -> bool:
@@ -381,7 +384,10 @@ class Checkpointer:
                 if self.ema is not None:
                     write_tensors(folder / "ema.safetensors", averages, {"updates": self.ema.updates})
                 write_json(folder / "trainer_state.json", self._plain_state())
-            write_tensors(folder / f"random_state_{self.accelerator.process_index}.safetensors", *random_state())
+            generators, plain = random_state()
+            if self.stream is not None:
+                plain["stream"] = self.stream.state_dict()
+            write_tensors(folder / f"random_state_{self.accelerator.process_index}.safetensors", generators, plain)
             if self._deepspeed:
                 self.model.save_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
 
@@ -465,6 +471,16 @@ class Checkpointer:
 
     def _restore_randomness(self, folder: Path) -> None:
         path = folder / f"random_state_{self.accelerator.process_index}.safetensors"
+        if self.stream is not None:
+            if not path.is_file() or "stream" not in (plain := read_metadata(path)):
+                raise CheckpointError(
+                    f"{folder} was written by {self.state.world_size} process(es) and holds no position of the stream "
+                    "for this one; a stream resumes with the same numbers of processes and workers only."
+                )
+            try:
+                self.stream.load_state_dict(plain["stream"])
+            except ValueError as error:
+                raise CheckpointError(f"{folder}: {error}") from error
         if self.state.world_size == self.accelerator.num_processes:
             restore_random_state(load_file(path), read_metadata(path))
         else:

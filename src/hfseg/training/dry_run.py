@@ -14,6 +14,7 @@ from .normalization import accepted_names
 from .optimization import schedule_multiplier
 from .phases import phase_groups
 from .sampler import EndlessBatchSampler, training_loader
+from .stream import StreamLoader, is_stream
 
 
 def activation_bytes(model: nn.Module, batch: Mapping[str, Any], mixed_precision: str | None = None) -> int:
@@ -71,7 +72,7 @@ def dry_run(
     """
     options, data = arguments.run, arguments.data
     global_batch = data.batch_size * options.gradient_accumulation_steps * ranks
-    length = len(train_dataset)
+    length = train_dataset.num_samples if is_stream(train_dataset) else len(train_dataset)
     steps = total_steps(options, length, global_batch)
     peak = arguments.optimizer.learning_rate
     rates = (peak * schedule_multiplier(math.floor(steps * i / 4), steps, arguments.schedule) for i in range(5))
@@ -79,7 +80,8 @@ def dry_run(
     lines += [
         "# schedule",
         f"{steps} updates of {global_batch} samples ({data.batch_size} x {options.gradient_accumulation_steps} "
-        f"micro-batches x {ranks} processes), {steps * global_batch / length:.2f} epochs of {length}",
+        f"micro-batches x {ranks} processes), "
+        + (f"{steps * global_batch / length:.2f} epochs of {length}" if length else "from a stream of unknown length"),
         "learning rate at 0, 25, 50, 75, 100 %: " + ", ".join(f"{rate:.3g}" for rate in rates),
         "",
         "# parameter groups",
@@ -93,10 +95,13 @@ def dry_run(
             f"{phase + ': ' if phase else ''}lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
             f"{len(names)} tensors, {count:,} parameters ({example})"
         )
-    sampler = EndlessBatchSampler(
-        len(train_dataset), data.batch_size, seed=options.seed, batches=1, shuffle=data.shuffle
-    )
-    _, batch = next(iter(training_loader(train_dataset, collate, sampler)))
+    loader: Any
+    if is_stream(train_dataset):
+        loader = StreamLoader(train_dataset, collate, data.batch_size, seed=options.seed, buffer=data.shuffle_buffer)
+    else:
+        sampler = EndlessBatchSampler(length, data.batch_size, seed=options.seed, batches=1, shuffle=data.shuffle)
+        loader = training_loader(train_dataset, collate, sampler)
+    _, batch = next(iter(loader))
     lines += ["", "# one batch"] + [f"{name}: {_shapes(value)}" for name, value in batch.items()]
 
     trained = [parameter for group in groups for parameter in group["params"]]

@@ -12,7 +12,7 @@ every n       = log, evaluate, keep the best, save a checkpoint
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,7 +48,8 @@ from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
 from .progress import Progress
-from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, sample_name, training_loader
+from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
+from .stream import StreamLoader, is_stream
 
 logger = logging.getLogger(__name__)
 
@@ -97,11 +98,11 @@ def create_accelerator(
     return accelerator
 
 
-def total_steps(run: RunArguments, dataset_length: int, global_batch: int) -> int:
+def total_steps(run: RunArguments, dataset_length: int | None, global_batch: int) -> int:
     """Computes the updates of a run from `max_steps` or `epochs`.
 
     Raises:
-        ValueError: Both or neither are given.
+        ValueError: Both or neither are given; or `epochs`, and the length of the data is not known.
     """
     if (run.max_steps is None) == (run.epochs is None):
         raise ValueError(
@@ -109,6 +110,8 @@ def total_steps(run: RunArguments, dataset_length: int, global_batch: int) -> in
         )
     if run.max_steps is not None:
         return run.max_steps
+    if dataset_length is None:
+        raise ValueError(f"run.epochs is {run.epochs}, but the stream's length is not known; give run.max_steps.")
     return max(1, math.ceil(run.epochs * dataset_length / global_batch))  # type: ignore[operator]
 
 
@@ -131,8 +134,8 @@ def train(
 
     Args:
         model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
-        train_dataset: Map-style data set; randomness inside `dataset[index]` (python, numpy or torch) is made
-            reproducible. If it has `sample_id(index)`, errors name samples by it.
+        train_dataset: Map-style data set, or a stream (`hfseg.data.tables.TableStream`); randomness inside
+            `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name samples by it.
         collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are
             not passed.
         arguments: The recipe; the sections `data` (batch size, workers), `optimizer`, `schedule` and `run` are used.
@@ -180,7 +183,9 @@ class _Run:
         options = arguments.run
         self.ranks, self.micro_batches = accelerator.num_processes, options.gradient_accumulation_steps
         self.global_batch = arguments.data.batch_size * self.ranks * self.micro_batches
-        self.max_steps = total_steps(options, len(dataset), self.global_batch)
+        # None: a stream that does not know
+        self.length: int | None = dataset.num_samples if is_stream(dataset) else len(dataset)
+        self.max_steps = total_steps(options, self.length, self.global_batch)
         set_seed(derived_seed(options.seed, accelerator.process_index) % 2**31)
 
         if options.gradient_checkpointing:
@@ -205,6 +210,7 @@ class _Run:
         self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
+        self.stream = self._stream_loader() if is_stream(dataset) else None
         self.checkpointer = Checkpointer(
             output_dir=output_dir,
             accelerator=accelerator,
@@ -216,6 +222,7 @@ class _Run:
             state=self.state,
             recipe=arguments.to_dict(),
             keep_last=options.keep_last,
+            stream=self.stream,
         )
         self.save_fn: SaveFunction | None = None
         self.overlay_fn: OverlayFunction | None = None
@@ -267,26 +274,7 @@ class _Run:
     def loop(self) -> str:
         """Trains until the steps, the seconds or the patience are used up; returns which."""
         options, state = self.arguments.run, self.state
-        sampler = EndlessBatchSampler(
-            len(self.dataset),
-            self.arguments.data.batch_size,
-            seed=options.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.ranks,
-            start=state.samples,
-            batches=max(self.max_steps - state.step, 0) * self.micro_batches,
-            shuffle=self.arguments.data.shuffle,
-        )
-        stream = iter(
-            training_loader(
-                self.dataset,
-                self.collate,
-                sampler,
-                num_workers=self.arguments.data.num_workers,
-                pin_memory=self.accelerator.device.type == "cuda",
-                on_error=self.arguments.data.on_error,
-            )
-        )
+        stream = iter(self.stream if self.stream is not None else self._keyed_loader())
         stopped_by = "steps"
         while state.step < self.max_steps:
             out_of_time = self.update([next(stream) for _ in range(self.micro_batches)])
@@ -302,6 +290,44 @@ class _Run:
                 break
         self.progress.close()
         return stopped_by
+
+    def _keyed_loader(self) -> Iterable:
+        """Builds the loader of a map-style data set, from where the run stands."""
+        options, data, state = self.arguments.run, self.arguments.data, self.state
+        sampler = EndlessBatchSampler(
+            len(self.dataset),
+            data.batch_size,
+            seed=options.seed,
+            rank=self.accelerator.process_index,
+            world_size=self.ranks,
+            start=state.samples,
+            batches=max(self.max_steps - state.step, 0) * self.micro_batches,
+            shuffle=data.shuffle,
+        )
+        return training_loader(
+            self.dataset,
+            self.collate,
+            sampler,
+            num_workers=data.num_workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            on_error=data.on_error,
+        )
+
+    def _stream_loader(self) -> StreamLoader:
+        """Builds the loader of a stream; a resume puts it where it stood."""
+        data = self.arguments.data
+        return StreamLoader(
+            self.dataset,
+            self.collate,
+            data.batch_size,
+            seed=self.arguments.run.seed,
+            rank=self.accelerator.process_index,
+            ranks=self.ranks,
+            num_workers=data.num_workers,
+            buffer=data.shuffle_buffer if data.shuffle else 1,
+            on_error=data.on_error,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
 
     def _due(self, every: int | None, finished: bool) -> bool:
         return finished or (every is not None and self.state.step % every == 0)
@@ -331,11 +357,15 @@ class _Run:
         state.step += 1
         state.samples += self.global_batch
         state.skipped += sum(key.skipped for batch in keys for key in batch)
-        state.epoch, offset = divmod(state.samples, len(self.dataset))
-        state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
+        if self.stream is not None:
+            state.epoch = keys[-1][-1].epoch
+        else:
+            state.epoch, offset = divmod(state.samples, len(self.dataset))
+            state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
         if state.skipped:
             numbers["skipped_samples"] = state.skipped
-        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
+        epoch = state.samples / self.length if self.length else float(state.epoch)
+        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": epoch})
         return out_of_time
 
     def _update_phase(
@@ -399,11 +429,12 @@ class _Run:
     def _abort(self, keys: tuple[list[SampleKey], ...], losses: list[torch.Tensor], norm: float) -> None:
         """Raises NonFiniteLossError on every rank, naming the samples of all ranks' bad micro-batches."""
         finite = [bool(torch.isfinite(loss)) for loss in losses]
-        bad = [[sample_name(self.dataset, key.index) for key in batch] for batch, good in zip(keys, finite) if not good]
+        names = [[key_name(self.dataset, key) for key in batch] for batch in keys]
+        bad = [group for group, good in zip(names, finite) if not good]
         groups = gather_object(bad)
         what = f"The loss is {self.loss}" if groups else f"The loss is finite but the gradient's norm is {norm}"
         if not groups:
-            groups = gather_object([[sample_name(self.dataset, key.index) for key in batch] for batch in keys])
+            groups = gather_object(names)
         listed = " | ".join(", ".join(group) for group in groups)
         last = (
             f"The last checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "There is no checkpoint yet"

@@ -87,7 +87,7 @@ def model_card(
     model: nn.Module,
     result: TrainingResult,
     *,
-    samples: int,
+    samples: int | None,
     held_out: int | None,
     processes: int,
     command: str,
@@ -101,7 +101,7 @@ def model_card(
         task: What it was trained for; gives pipeline, library and recipe.
         model: The trained model.
         result: What the run came to.
-        samples: Training samples.
+        samples: Training samples, None if not known.
         held_out: Samples of the held-out split, None without one.
         processes: Processes that trained.
         command: The command line that made it.
@@ -142,10 +142,12 @@ def model_card(
         start = f"with the backbone's weights from `{arguments.model.backbone}`"
     batch = arguments.data.batch_size * run.gradient_accumulation_steps * processes
     facts = [
-        f"- data: {data} (`{arguments.data.name}`), {samples} training samples"
+        f"- data: {data} (`{arguments.data.name}`), {samples or 'a stream of'} training samples"
         + (f", {held_out} held out" if held_out is not None else ", none held out"),
         f"- start: {start}" + (f"; {adapter}" if adapter else ""),
-        f"- {result.state.step} updates of {batch} samples ({result.state.samples / max(samples, 1):.2f} epochs), "
+        f"- {result.state.step} updates of {batch} samples ("
+        + (f"{result.state.samples / samples:.2f}" if samples else f"{result.state.epoch} whole")
+        + " epochs), "
         f"stopped by {result.stopped_by}, {result.state.seconds / 60:.1f} minutes on {processes} process(es), seed "
         f"{run.seed}",
         f"- {optimizer.name}, learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}, "
