@@ -135,7 +135,8 @@ def train(
     Args:
         model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
         train_dataset: Map-style data set, or a stream (`hfseg.data.tables.TableStream`); randomness inside
-            `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name samples by it.
+            `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name
+            samples by it.
         collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are
             not passed.
         arguments: The recipe; the sections `data` (batch size, workers), `optimizer`, `schedule` and `run` are used.
