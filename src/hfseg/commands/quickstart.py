@@ -22,8 +22,9 @@ from PIL import Image
 from .. import auto
 from ..data.collation import UniversalCollator
 from ..data.folders import list_splits, load_folder
-from ..evaluation import evaluate_segmentation
+from ..evaluation import TASKS, evaluate_segmentation
 from ..training import TrainingArguments, load_recipe, train
+from ..training.arguments import recipe_names
 from ..visualization import image_grid, overlay, overlay_semantic
 from .train import build_dataset, build_image_processor, build_model, build_transforms
 
@@ -57,7 +58,21 @@ def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, An
     named = [split for split in splits if split in ("val", "validation", "valid", "dev", "test")]
     if splits and not named:
         raise ValueError(f"{folder} has the splits {', '.join(splits)}: one for validation is missing (val or dev).")
-    return load_folder(folder, "train"), load_folder(folder, named[0] if named else "validation")
+    spec = {name: value for name, value in arguments.data.train.items() if name not in ("path", "split")}
+    return load_folder(folder, "train", **spec), load_folder(folder, named[0] if named else "validation", **spec)
+
+
+def tiny_recipe(architecture: str, folder: str | None) -> str:
+    """Names the tiny recipe for some data: embedded shapes, pictures with label maps, or pictures with instances.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_folder`.
+    """
+    if folder is None:
+        return f"{architecture}-tiny-shapes"
+    instances = load_folder(folder, "train").kind == "instance"
+    name = f"{architecture}-tiny-instances"
+    return name if instances and name in recipe_names() else f"{architecture}-tiny-folder"
 
 
 def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, Any]]) -> int:
@@ -107,8 +122,7 @@ def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 
 def run(options: argparse.Namespace) -> dict[str, float]:
     """Carries out one parsed command line and returns the held-out metrics."""
     started = time.perf_counter()
-    recipe = f"{options.architecture}-tiny-{'folder' if options.data else 'shapes'}"
-    arguments = load_recipe(recipe, options.overrides)
+    arguments = load_recipe(tiny_recipe(options.architecture, options.data), options.overrides)
     training, held_out = load_data(arguments, options.data)
     set_seed(arguments.run.seed)
     arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
@@ -144,7 +158,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
         collate,
         arguments,
         output_dir=folder,
-        evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out),
+        evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out, tasks=TASKS),
         image_processor=image_processor,
     )
     file = folder / "overlay.png"

@@ -12,9 +12,9 @@ from accelerate.utils import set_seed
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from ...data.collation import UniversalCollator
-from ...evaluation import evaluate_segmentation
+from ...evaluation import TASKS, evaluate_segmentation
 from ...training import load_recipe, train
-from ..quickstart import TIMED_UPDATES, WARM_UPDATES, load_data, updates_in
+from ..quickstart import TIMED_UPDATES, WARM_UPDATES, load_data, tiny_recipe, updates_in
 from ..train import build_image_processor, build_model, build_transforms
 
 NOTES = [
@@ -72,7 +72,7 @@ def learning_table(
     Raises:
         ValueError: As the recipe and the data say.
     """
-    arguments = load_recipe(f"proscale-tiny-{'folder' if data else 'shapes'}", overrides)
+    arguments = load_recipe(tiny_recipe("proscale", data), overrides)
     training, held_out = load_data(arguments, data)
     arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
     arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
@@ -110,7 +110,7 @@ def learning_table(
                 function,
                 arguments,
                 output_dir=Path(folder) / "run",
-                evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out),
+                evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out, tasks=TASKS),
             )
         rows.append(
             {

@@ -31,6 +31,7 @@ class Task:
     Attributes:
         auto_class: Name of the transformers Auto class that builds the model.
         pipeline_tag: Task of the model on the Hub, for the model card.
+        library_name: Library that loads it, for the model card.
         datasets: Reader by `data.name`, as `package.module:attribute`; its keywords are `data.train` or
             `data.validation`. A reader is map-style and may have `id2label`, `stuff_class_ids`, `ignore_index` and
             `sample_id(index)`.
@@ -46,6 +47,7 @@ class Task:
 
     auto_class: ClassVar[str] = "AutoModel"
     pipeline_tag: ClassVar[str] = "image-segmentation"
+    library_name: ClassVar[str] = "transformers"
     datasets: ClassVar[Mapping[str, str]] = {
         "shapes": "hfseg.data.shapes:ShapesDataset",
         "folder": "hfseg.data.folders:load_folder",
@@ -165,6 +167,14 @@ class Task:
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
         """Draws predictions beside the truth for the first held-out samples, as PIL images; here none."""
         return []
+
+    def example(self, name: str) -> str:
+        """Shows the use of the trained model, for its card."""
+        return (
+            "import hfseg  # registers the model with transformers\n"
+            "from transformers import pipeline\n\n"
+            f'print(pipeline("{self.pipeline_tag}", model="{name}")("photo.jpg"))'
+        )
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
