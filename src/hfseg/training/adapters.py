@@ -60,7 +60,7 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     config = LoraConfig(
         r=arguments.r,
-        lora_alpha=arguments.alpha,
+        lora_alpha=arguments.alpha,  # type: ignore[arg-type]  # any positive number scales
         lora_dropout=arguments.dropout,
         target_modules=adapter_targets(model, arguments, backbone_names),
         bias="none",

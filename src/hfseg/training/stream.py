@@ -94,7 +94,8 @@ class StreamReader:
                 offset, resumed = (start["offset"] if resumed else 0), False
                 rows = iter(shard)
                 while True:
-                    source, block_row, block = copy.deepcopy(shard.state_dict()), row_number, []
+                    source, block_row = copy.deepcopy(shard.state_dict()), row_number
+                    block: list[Any] = []
                     while len(block) < self.buffer:
                         row = next(rows, None)
                         if row is None:
@@ -156,7 +157,12 @@ class StreamBatches(IterableDataset):
     ) -> None:
         self.stream, self.batch_size, self.start = stream, batch_size, start
         self.collate = KeyedCollate(stream, collate, seed)
-        self.options = {"readers": ranks * workers, "seed": seed, "buffer": buffer, "on_error": on_error}
+        self.options: dict[str, Any] = {
+            "readers": ranks * workers,
+            "seed": seed,
+            "buffer": buffer,
+            "on_error": on_error,
+        }
         self.rank, self.workers = rank, workers
 
     def __iter__(self) -> Iterator[tuple[list[StreamKey], Any, int, dict[str, Any]]]:
@@ -166,8 +172,9 @@ class StreamBatches(IterableDataset):
         # The loader asks its workers in turn from the first on; the run may have stopped in the middle of a turn.
         worker = ((info.id if info is not None else 0) + self.start.batches) % self.workers
         reader = StreamReader(self.stream, self.rank * self.workers + worker, **self.options)
-        if self.start.positions[worker] is not None:
-            reader.position = self.start.positions[worker]
+        start = self.start.positions[worker]
+        if start is not None:
+            reader.position = start
         samples: list = []
         for key, sample, position in reader:
             samples.append((key, sample))
@@ -226,10 +233,10 @@ class StreamLoader:
             raise ValueError(f"batch_size is {batch_size} and the block {buffer}; both must be at least 1.")
         self.workers = max(num_workers, 1)
         self.state = StreamState([None] * self.workers, 0, ranks)
-        self._options = {"seed": seed, "rank": rank, "ranks": ranks, "workers": self.workers}
+        self._options: dict[str, Any] = {"seed": seed, "rank": rank, "ranks": ranks, "workers": self.workers}
         self._options |= {"buffer": buffer, "on_error": on_error}
         self._stream, self._collate, self._batch_size = stream, collate, batch_size
-        self._loader = {"num_workers": num_workers, "pin_memory": pin_memory}
+        self._loader: dict[str, Any] = {"num_workers": num_workers, "pin_memory": pin_memory}
 
     def __iter__(self) -> Iterator[tuple[list[StreamKey], Any]]:
         batches = StreamBatches(

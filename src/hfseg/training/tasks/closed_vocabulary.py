@@ -32,7 +32,7 @@ class ClosedVocabularyTask(Task):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures PQ, AP and mean IoU in percent, as the labels allow; the loss, if asked for or nothing else is."""
-        options = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
+        options: dict[str, Any] = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
             raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")
