@@ -1,7 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """VPNeXt: the common contract, ViTUp's arithmetic, removal of VCR, gradient routing, backbones, modes, sizes."""
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from transformers import AutoModelForSemanticSegmentation
 
-from contract import ModelContract, assert_same, fans, kaiming, peaked, xavier
+from contract import ModelContract, assert_same, fans, peaked, xavier
 from hfseg import VPNeXtConfig, VPNeXtForSemanticSegmentation, VPNeXtModel
 from hfseg.layers.upsampled_convolution import upsample
 from hfseg.models.vpnext.modeling_vpnext import VPNeXtContextReplay
@@ -249,7 +248,7 @@ def test_vcr_does_nothing_at_inference(tmp_path):
         assert torch.equal(again(pixel_values).logits, expected.logits)
     more = AutoModelForSemanticSegmentation.from_pretrained(tmp_path, use_vcr=True)
     assert isinstance(more.vcr, VPNeXtContextReplay) and more.config.vcr_layers == model.config.vcr_layers
-    assert more.vcr.classifiers[0].bias.mean() == pytest.approx(-4.595, abs=1e-3)  # initialised, not memory
+    assert more.vcr.classifiers[0].bias.mean().item() == pytest.approx(-4.595, abs=1e-3)  # initialised, not memory
     assert torch.isfinite(more.train()(pixel_values, labels).loss)
 
 

@@ -65,6 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     learn.add_argument(
         "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
     )
+    learn.add_argument("--architecture", choices=["proscale", "vpnext"], default="proscale")
+    learn.add_argument(
+        "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
+    )
+    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser
 
@@ -73,13 +78,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs `hfseg benchmark`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
+    from .report import provenance, report
+
+    # Long measurements report after every part, so that none is lost.
+    options.finished = lambda tables, notes: report(tables, notes, provenance(arguments), options.output)
     try:
         tables, notes, device = run(options)
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    from .report import provenance, report
-
     report(tables, notes, provenance(arguments, device), options.output)
     return 0
 
@@ -105,6 +112,14 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .data import DataOptions, data_tables
 
         return (*data_tables(DataOptions.from_namespace(options)), "cpu")
+    if options.what == "learn" and options.architecture == "vpnext":
+        from .semantic_learning import DEFAULT_MODES, semantic_learning_table
+
+        modes = options.modes or list(DEFAULT_MODES)
+        return (
+            *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
+            "cpu",
+        )
     if options.what == "learn":
         from .learning import learning_table
 
