@@ -443,7 +443,7 @@ def test_configurations_that_cannot_be(fields, message):
 def test_backbones_that_cannot_be():
     pytest.importorskip("timm")
     config = {"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [2, 3, 4]}
-    with pytest.raises(ValueError, match="maps of .* channels, but VPNeXt needs 3 of equal size: a plain ViT"):
+    with pytest.raises(ValueError, match=r"maps of .* channels, but VPNeXt needs 3 of equal size: a plain ViT"):
         VPNeXtModel(tiny_config(backbone_config=config))
     with pytest.raises(ValueError, match="0 convolutions of 3-channel pixels"):
         VPNeXtModel(tiny_config(backbone_config={**config, "out_indices": [4]}, use_vcr=False))
@@ -451,9 +451,9 @@ def test_backbones_that_cannot_be():
 
 def test_inputs_that_do_not_fit():
     model = tiny_model()
-    with pytest.raises(ValueError, match="7 x 64 pixels .* smaller than one patch of 8 x 8"):
+    with pytest.raises(ValueError, match=r"7 x 64 pixels .* smaller than one patch of 8 x 8"):
         model(pictures(7, 64))
-    with pytest.raises(ValueError, match=r"labels hold \[5\]; legal are 0..4, and 255"):
+    with pytest.raises(ValueError, match=r"labels hold \[5\]; legal are 0\.\.4, and 255"):
         model(pictures(), label_maps() + (label_maps() == 4))
     with pytest.raises(ValueError, match=r"give class ids as integers \(2, height, width\)"):
         model(pictures(), label_maps().float())

@@ -2,7 +2,7 @@
 """Learning of VPNeXt's parts under one budget, and beside transformers' SegFormer and EoMT on the same loop.
 
 The modes of the paper's ablation: deep supervision, VCR instead of it, ViTUp with one iteration of HiCLR, with three.
-Every run has its own process's seed for weights, order and augmentation, the same for all modes.
+The seed of a run, for weights, order and augmentation, is the same for all modes.
 """
 
 import statistics
@@ -23,7 +23,7 @@ from ..quickstart import load_data
 from ..train import build_image_processor, build_model, build_transforms
 from .learning import as_masks
 
-# Mode -> what it changes of the recipe's configuration, and the paper's mean IoU with ViT-L on Pascal Context.
+# Mode -> what it changes of the recipe, and the paper's mean IoU with ViT-L on Pascal Context.
 MODES: dict[str, tuple[dict[str, Any], float | None]] = {
     "linear": ({"use_vitup": False, "use_vcr": False}, None),
     "ds": ({"use_vitup": False, "vcr_mode": "ds"}, 66.50),
@@ -39,8 +39,8 @@ DEFAULT_MODES = ("ds", "vcr", "vcr+hiclr1", "vcr+hiclr3")
 NOTES = [
     "All runs: the same loop, data, order, augmentation, updates and learning rate per seed, from random weights; mean "
     "IoU over classes from one confusion matrix of the held-out split, at the pictures' own size, single scale.",
-    "ds: deep supervision of two blocks. vcr: context replay in its place. vcr+hiclrN: with ViTUp and N iterations. The "
-    "first two classify at a 16th of the resolution, the others at a quarter.",
+    "ds: deep supervision of two blocks. vcr: context replay in its place. vcr+hiclrN: with ViTUp and N iterations. "
+    "The first two classify at a 16th of the resolution, the others at a quarter.",
     "paper: ViT-L on Pascal Context, pre-trained. Its differences, not its values, can be compared.",
     "spread: largest minus smallest over seeds.",
 ]

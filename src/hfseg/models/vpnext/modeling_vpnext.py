@@ -4,8 +4,8 @@
 Tang, Huang, Yin, Duan: "VPNeXt - Rethinking Dense Decoding for Plain Vision Transformer" (arXiv 2502.16654). Two
 additions to a ViT with a linear classifier. ViTUp runs the ViT's own patch embedding once more with a smaller stride:
 a real high-resolution map, whose every r-th pixel is a token of the ViT. HiCLR refines it step by step; the last
-block's map says where to look (deformable offsets) and what is there (context). VCR (visual context replay) supervises two
-intermediate blocks in training: the spatial context of the last block, its deformable offsets and its affinity of
+block's map says where to look (deformable offsets) and what is there (context). VCR (visual context replay) supervises
+two intermediate blocks in training: the spatial context of the last block, its deformable offsets and its affinity of
 tokens, is replayed on their features before auxiliary classifiers. At inference VCR does not exist.
 
 Shape legend: B images, H x W pixels, P patch size, C channels of the ViT, h = H / P, w = W / P, s `vitup_stride`, r = P
@@ -17,8 +17,8 @@ No code or weights of the authors are public. What the paper leaves open is deci
 - Decided from the authors' public framework: how offsets and modulation are predicted (3x3 convolution, zero at first,
   sigmoid on the last nine channels), the loss, the weight 0.4 of auxiliary losses.
 - Ours: `final_norm` before everything that reads the last block, because backbones differ in theirs; padding of 4
-  before the fine patch embedding; normalisations and activations inside HiCLR; VCR's single-head scaled affinity; the two
-  baselines `"align"` and `"mock_pyramid"`, which the paper names without a formula.
+  before the fine patch embedding; normalisations and activations inside HiCLR; VCR's single-head scaled affinity; the
+  two baselines `"align"` and `"mock_pyramid"`, which the paper names without a formula.
 - Beyond the paper: convolutions that read the upsampled context run at the ViT's resolution with the same result
   (`layers.upsampled_convolution`), which saves a quarter of the multiplications of the whole model.
 """
