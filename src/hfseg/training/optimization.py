@@ -73,7 +73,8 @@ def parameter_groups(
 
     A parameter's learning rate is `learning_rate`, times `backbone_multiplier` if one part of its name is `backbone` or
     listed in `backbone_names`, times `layer_decay ** (max_layer_depth - depth)` with layer-wise decay. A parameter used
-    under several names is counted once.
+    under several names is counted once. A model may name further parameters without weight decay by a method
+    `no_weight_decay() -> set[str]`.
 
     Args:
         model: The model.
@@ -86,6 +87,7 @@ def parameter_groups(
     Raises:
         ValueError: Nothing is trainable, or layer-wise decay is asked of a model that does not define depths.
     """
+    own_exempt = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()  # type: ignore[operator]
     depth, maximum = layer_depths(model) if arguments.layer_decay is not None else (lambda name: 0, 0)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     seen: set[int] = set()
@@ -102,7 +104,7 @@ def parameter_groups(
                 scale *= arguments.backbone_multiplier
             if arguments.layer_decay is not None:
                 scale *= arguments.layer_decay ** (maximum - depth(name))
-            exempt = takes_no_weight_decay(module, name, decay_biases=arguments.decay_biases)
+            exempt = name in own_exempt or takes_no_weight_decay(module, name, decay_biases=arguments.decay_biases)
             key = (arguments.learning_rate * scale, 0.0 if exempt else arguments.weight_decay)
             group = groups.setdefault(key, {"params": [], "parameter_names": [], "lr": key[0], "weight_decay": key[1]})
             group["params"].append(parameter)

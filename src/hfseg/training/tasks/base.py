@@ -294,8 +294,8 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     missing: Sequence[str] = ()
     try:
         if config.model_type == "timm_backbone":
-            config.use_pretrained_backbone = True
-            loaded = AutoBackbone.from_config(config)
+            timm_kwargs = getattr(model.config, "timm_kwargs", None) or {}
+            loaded = AutoBackbone.from_config(config, pretrained=True, **timm_kwargs)
         else:
             loaded, report = type(backbone).from_pretrained(source, config=config, output_loading_info=True)
             missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]
