@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-TABLES = ("proscale",)
+TABLES = ("proscale", "vpnext")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,14 +24,20 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale"], default="proscale")
-    speed.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
-    speed.add_argument("--backbone", default="Swin-T", help="Swin-T, Swin-S, Swin-B, Swin-L, R50 or R101")
+    speed.add_argument("--model", choices=["proscale", "vpnext"], default="proscale")
+    speed.add_argument(
+        "--against",
+        nargs="+",
+        choices=[f"transformers:{peer}" for peer in ("mask2former", "eomt", "dpt", "upernet")],
+        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them)",
+    )
+    speed.add_argument(
+        "--backbone", help="Swin-T (proscale's default), Swin-S, Swin-B, Swin-L, R50, R101; ViT-S (vpnext's), ViT-T/B/L"
+    )
     speed.add_argument(
         "--rows",
         nargs="+",
-        default=["3,3,3", "1,1,1", "full"],
-        help="encoders: p1,p2,p3 or full (Mask2Former's) or lite",
+        help="proscale's encoders: p1,p2,p3 or full (Mask2Former's) or lite; vpnext-vcr, vpnext-lite, vpnext",
     )
     speed.add_argument("--size", nargs=2, type=int, default=[512, 672], metavar=("HEIGHT", "WIDTH"))
     speed.add_argument("--batch", nargs="+", type=int, default=[1, 4])
@@ -100,6 +106,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     Raises:
         ValueError: For options that do not go together.
     """
+    if options.what in ("params", "flops") and options.table == "vpnext":
+        from . import vpnext_cost
+
+        if options.what == "params":
+            return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
+        return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
     if options.what == "params":
         from .parameters import NOTES, parameter_table
 
@@ -126,5 +138,15 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         return (*learning_table(options.data, options.minutes, options.overrides, options.sides), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
+    if options.model == "vpnext":
+        from .semantic_speed import PEERS, VARIANTS, semantic_speed_table, vit
+
+        options.backbone, options.rows = options.backbone or "ViT-S", options.rows or list(VARIANTS)
+        peers = [name.partition(":")[2] for name in options.against or ()] or list(PEERS)
+        vit(options.backbone)  # a wrong name ends here
+        return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
+    options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
+    if options.against not in (None, ["transformers:mask2former"]):
+        raise ValueError("--model proscale is measured against transformers:mask2former only.")
     settings = SpeedOptions.from_namespace(options)
     return (*(postprocess_table if options.postprocess else forward_table)(settings), options.device)

@@ -79,6 +79,8 @@ def peer_model(name: str, config: Any) -> nn.Module:
                 num_attention_heads=vit.num_attention_heads,
                 num_register_tokens=vit.num_register_tokens,
                 pos_embed_rescale=None,
+                patch_size=vit.patch_size,
+                num_upscale_blocks=(vit.patch_size // 4).bit_length() - 1,  # masks at a quarter of the size
                 num_blocks=2,
                 num_queries=20,
                 train_num_points=1024,
