@@ -4,9 +4,9 @@
 accelerate launch scripts/train.py --recipe NAME_OR_FILE [section.key=value ...] --output_dir DIR
     [--resume_from_checkpoint latest] [--dry_run]
 
-The output folder is a `from_pretrained` folder with processor, `metrics.json`, `training_args.json` and a filled
-model card. What a recipe can say: `hfseg.training.arguments`; data, evaluation and saving by task: `hfseg.training.tasks`; several
-optimisers: `hfseg.training.phases`; adapters: `hfseg.training.adapters`; streams: `hfseg.training.stream`.
+The output folder is a `from_pretrained` folder with processor, `metrics.json`, `training_args.json` and a filled model
+card. What a recipe can say: `hfseg.training.arguments`; data, evaluation and saving by task: `hfseg.training.tasks`;
+several optimisers: `hfseg.training.phases`; adapters: `hfseg.training.adapters`; streams: `hfseg.training.stream`.
 """
 
 import argparse
