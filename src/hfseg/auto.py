@@ -101,6 +101,9 @@ def register() -> None:
     import transformers
     from transformers.models.auto import modeling_auto
 
+    # `transformers.AutoImageProcessor` is a placeholder that raises where 5.17 misses torchvision; this never is.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
     from .pipelines import image_segmentation
 
     for row in ARCHITECTURES:
@@ -115,7 +118,7 @@ def register() -> None:
             elif auto_class == "AutoModelForSemanticSegmentation":
                 modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
         if row.image_processors:
-            transformers.AutoImageProcessor.register(
+            AutoImageProcessor.register(
                 config,
                 image_processor_classes={backend: load(name) for backend, name in row.image_processors.items()},
                 exist_ok=True,

@@ -11,6 +11,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,60 @@ def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, A
     return max(1, int(60 * minutes / seconds))
 
 
+@dataclass
+class Job:
+    """What a training run needs.
+
+    Attributes:
+        arguments: The recipe, with overrides.
+        training, held_out: Data.
+        model: Freshly initialised under the recipe's seed.
+        image_processor: That of the model.
+        collate: Turns examples into batches of the model.
+    """
+
+    arguments: TrainingArguments
+    training: Any
+    held_out: Any
+    model: Any
+    image_processor: Any
+    collate: Callable[[list], dict[str, Any]]
+
+
+def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
+    """Builds data, model and collator of an architecture's tiny recipe.
+
+    Args:
+        architecture: Its `model_type`.
+        data: Folder of pictures and labels; None for `shapes`.
+        overrides: Changes of the recipe, `section.key=value`.
+        minutes: Training time, from which the number of updates follows; None takes the recipe's.
+
+    Raises:
+        FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
+    """
+    arguments = load_recipe(tiny_recipe(architecture, data), overrides)
+    training, held_out = load_data(arguments, data)
+    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
+    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
+    set_seed(arguments.run.seed)
+    model = build_model(arguments.model, training.id2label)
+    image_processor = build_image_processor(arguments.model, model)
+    collate = UniversalCollator(
+        ignore_index=training.ignore_index,
+        transforms=build_transforms(arguments.data.transforms),
+        num_labels=model.config.num_labels,
+    )
+    if minutes is not None:
+        size = arguments.data.batch_size
+        batches = [
+            collate([training[(number * size + place) % len(training)] for place in range(size)])
+            for number in range(WARM_UPDATES + TIMED_UPDATES)
+        ]
+        arguments.run.max_steps = updates_in(minutes, model, batches)
+    return Job(arguments, training, held_out, model, image_processor, collate)
+
+
 def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 3) -> Image.Image:
     """Segments the first held-out pictures through `pipeline()` and puts each beside its truth."""
     from transformers import pipeline
@@ -122,25 +178,8 @@ def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 
 def run(options: argparse.Namespace) -> dict[str, float]:
     """Carries out one parsed command line and returns the held-out metrics."""
     started = time.perf_counter()
-    arguments = load_recipe(tiny_recipe(options.architecture, options.data), options.overrides)
-    training, held_out = load_data(arguments, options.data)
-    set_seed(arguments.run.seed)
-    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
-    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
-    model = build_model(arguments.model, training.id2label)
-    image_processor = build_image_processor(arguments.model, model)
-    collate = UniversalCollator(
-        ignore_index=training.ignore_index,
-        transforms=build_transforms(arguments.data.transforms),
-        num_labels=model.config.num_labels,
-    )
-    if options.minutes is not None:
-        size = arguments.data.batch_size
-        timed = [
-            collate([training[(number * size + place) % len(training)] for place in range(size)])
-            for number in range(WARM_UPDATES + TIMED_UPDATES)
-        ]
-        arguments.run.max_steps = updates_in(options.minutes, model, timed)
+    job = set_up(options.architecture, options.data, options.overrides, options.minutes)
+    arguments, training, held_out, model = job.arguments, job.training, job.held_out, job.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{options.architecture}, {parameters / 1e6:.2f} M parameters; {len(training)} training and {len(held_out)} "
@@ -155,11 +194,11 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     result = train(
         model,
         training,
-        collate,
+        job.collate,
         arguments,
         output_dir=folder,
-        evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out, tasks=TASKS),
-        image_processor=image_processor,
+        evaluate_fn=lambda trained: evaluate_segmentation(trained, job.image_processor, held_out, tasks=TASKS),
+        image_processor=job.image_processor,
     )
     file = folder / "overlay.png"
     pictures(folder, held_out, training.id2label).save(file)
