@@ -21,15 +21,23 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, image_processor,
+            original_config, checkpoint, config_file) -> tokenizer or None`, if the model reads text.
+        folder_converter: In the converter's place, a function that reads the authors' files and writes the folder itself,
+            `(path, output_dir, original_config) -> folder`.
+        components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
     model_type: str
-    config: str
-    models: dict[str, str | tuple[str, ...]]
+    config: str | None = None
+    models: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    tokenizer_builder: str | None = None
+    folder_converter: str | None = None
+    components: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +74,14 @@ ARCHITECTURES = [
 ]
 
 
+# Auto class to the table of model names by which transformers' pipelines say what they support.
+PIPELINE_NAMES = {
+    "AutoModelForUniversalSegmentation": "MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES",
+    "AutoModelForSemanticSegmentation": "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES",
+    "AutoModelForMaskGeneration": "MODEL_FOR_MASK_GENERATION_MAPPING_NAMES",
+}
+
+
 def load(name: str) -> Any:
     """Imports `"module:Name"` of this package."""
     module, _, attribute = name.partition(":")
@@ -90,7 +106,7 @@ def public_names() -> dict[str, str]:
     names = {}
     for row in ARCHITECTURES:
         models = [name for value in row.models.values() for name in ((value,) if isinstance(value, str) else value)]
-        for name in (row.config, *models, *row.image_processors.values(), row.processor):
+        for name in (row.config, *models, *row.image_processors.values(), row.processor, *row.components):
             if name is not None:
                 names[name.partition(":")[2]] = name
     return names
@@ -107,16 +123,16 @@ def register() -> None:
     from .pipelines import image_segmentation
 
     for row in ARCHITECTURES:
+        if row.config is None:
+            continue
         config = load(row.config)
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
             classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
             getattr(transformers, auto_class).register(config, classes, exist_ok=True)
-            # The pipeline's own lists of supported names are static; without this it logs a false complaint.
-            if auto_class == "AutoModelForUniversalSegmentation":
-                modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
-            elif auto_class == "AutoModelForSemanticSegmentation":
-                modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
+            # The pipelines' own lists of supported names are static; without this they log a false complaint.
+            if auto_class in PIPELINE_NAMES:
+                getattr(modeling_auto, PIPELINE_NAMES[auto_class])[row.model_type] = classes.__name__
         if row.image_processors:
             AutoImageProcessor.register(
                 config,
