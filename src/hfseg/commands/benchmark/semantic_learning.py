@@ -138,7 +138,7 @@ def one_run(data: str | None, overrides: list[str], mode: str, seed: int) -> dic
     training, held_out = load_data(arguments, data)
     arguments.model.config.update(MODES.get(mode, ({}, None))[0])
     set_seed(seed)
-    model: nn.Module = build_model(arguments.model, training.id2label, auto_class="AutoModelForSemanticSegmentation")
+    model: Any = build_model(arguments.model, training.id2label, auto_class="AutoModelForSemanticSegmentation")
     image_processor = build_image_processor(arguments.model, model)
     settings: dict[str, Any] = {
         "ignore_index": training.ignore_index,

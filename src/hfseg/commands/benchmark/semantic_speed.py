@@ -39,7 +39,7 @@ class BareClassifier(nn.Module):
     def __init__(self, config: VPNeXtConfig):
         super().__init__()
         self.backbone: Any = build_backbone(config.backbone_config)
-        self.classifier = nn.Conv2d(self.backbone.channels[-1], config.num_labels, 1)
+        self.classifier = nn.Conv2d(self.backbone.channels[-1], NUM_CLASSES, 1)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Shape: `(B, 3, H, W)` -> `(B, K, h, w)`."""
@@ -89,6 +89,7 @@ def build_peer(name: str, backbone: str, size: tuple[int, int]) -> nn.Module:
 
     torch.manual_seed(SEED)
     config = vit(backbone)
+    labels: dict[str, Any] = {"num_labels": NUM_CLASSES}
     width, depth = config["hidden_size"], config["num_hidden_layers"]
     stages = [f"stage{depth * part // 4}" for part in (1, 2, 3, 4)]
     if name == "eomt":
@@ -96,16 +97,17 @@ def build_peer(name: str, backbone: str, size: tuple[int, int]) -> nn.Module:
             raise ValueError(f"EoMT takes squares of whole patches only, not {size[0]} x {size[1]}.")
         fields = {key: value for key, value in config.items() if key not in ("model_type", "apply_layernorm")}
         return transformers.EomtDinov3ForUniversalSegmentation(
-            transformers.EomtDinov3Config(**fields, image_size=size[0], num_labels=NUM_CLASSES)
+            transformers.EomtDinov3Config(**fields, image_size=size[0], **labels)
         ).eval()
     if name == "upernet":
         return transformers.UperNetForSemanticSegmentation(
             transformers.UperNetConfig(
                 backbone_config=transformers.DINOv3ViTConfig(
-                    **{key: value for key, value in config.items() if key != "model_type"}, out_features=stages
+                    **{key: value for key, value in config.items() if key != "model_type"},
+                    **dict[str, Any](out_features=stages),
                 ),
-                num_labels=NUM_CLASSES,
                 auxiliary_in_channels=width,
+                **labels,
             )
         ).eval()
     if name == "dpt":
@@ -120,7 +122,7 @@ def build_peer(name: str, backbone: str, size: tuple[int, int]) -> nn.Module:
                 patch_size=16,
                 backbone_out_indices=[depth * part // 4 - 1 for part in (1, 2, 3, 4)],
                 neck_hidden_sizes=[width // 4, width // 2, width, width],
-                num_labels=NUM_CLASSES,
+                **labels,
             )
         ).eval()
     raise ValueError(f"{name!r} is not known: choose one of {', '.join(PEERS)}.")

@@ -2,6 +2,7 @@
 """Configuration of VPNeXt."""
 
 import copy
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -162,7 +163,7 @@ class VPNeXtConfig(PreTrainedConfig):
     @property
     def num_blocks(self) -> int | None:
         """Blocks of the backbone; None for timm's without `out_indices`."""
-        backbone = self.backbone_config
+        backbone: Any = self.backbone_config
         if getattr(backbone, "model_type", None) == "timm_backbone":
             indices = backbone.out_indices or [-1]
             return indices[-1] + 1 if indices[-1] >= 0 else None
@@ -181,7 +182,8 @@ class VPNeXtConfig(PreTrainedConfig):
 
     def tap_backbone(self) -> None:
         """Makes the backbone give out the supervised blocks and the last one; called again if `use_vcr` changes."""
-        backbone, depth = self.backbone_config, self.num_blocks
+        backbone: Any = self.backbone_config
+        depth = self.num_blocks
         layers = self.supervised_layers
         if depth is None or not is_increasing_below(layers, depth) or getattr(backbone, "add_fpn", False):
             return  # validation has the message

@@ -131,7 +131,7 @@ class VPNeXtHiCLRIteration(GradientCheckpointingLayer):
         kernels = torch.cat((self.offsets.weight, fuse_context))
         from_context = convolve_upsampled(context, kernels, self.ratio)  # (B, 27 + D, H / s, W / s)
         steering, from_context = from_context.split((OFFSETS + MODULATIONS, channels), dim=1)
-        sampled = deform(self.sample, hidden_states, steering + self.offsets.bias[:, None, None])
+        sampled = deform(self.sample, hidden_states, steering + self.offsets.bias[:, None, None])  # type: ignore[index]
         sampled = self.sample_norm(sampled)
         fused = self.fuse_norm(F.conv2d(sampled, fuse_fine, padding=1) + from_context)
         return F.gelu(hidden_states + self.output_norm(self.output(fused)))
@@ -222,7 +222,7 @@ class VPNeXtContextReplay(nn.Module):
         self.local = nn.ModuleList([ModulatedDeformableConv2d(channels, channels, 3, config.dcn_impl) for _ in layers])
         self.local_norms = nn.ModuleList([NormalizedActivation(channels) for _ in layers])
         self.value = nn.ModuleList([nn.Linear(channels, channels, bias=False) for _ in layers])
-        self.classifiers = nn.ModuleList([nn.Conv2d(channels, config.num_labels, 1) for _ in layers])
+        self.classifiers = nn.ModuleList([nn.Conv2d(channels, config.num_labels or 1, 1) for _ in layers])
 
     def forward(
         self, maps: tuple[torch.Tensor, ...], context: torch.Tensor
@@ -263,7 +263,7 @@ class VPNeXtDeepSupervision(nn.Module):
         self.align, self.detach_context = config.vcr_mode == "align", config.vcr_detach_context
         self.weight = config.aux_loss_weight
         self.norms = nn.ModuleList([ChannelLayerNorm(channels) for _ in layers])
-        self.classifiers = nn.ModuleList([nn.Conv2d(channels, config.num_labels, 1) for _ in layers])
+        self.classifiers = nn.ModuleList([nn.Conv2d(channels, config.num_labels or 1, 1) for _ in layers])
 
     def forward(
         self, maps: tuple[torch.Tensor, ...], context: torch.Tensor
@@ -301,7 +301,7 @@ class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         if isinstance(module, (VPNeXtHiCLRIteration, VPNeXtContextReplay)):
             # Taps begin on the regular grid, modulated by one half.
             init.zeros_(module.offsets.weight)
-            init.zeros_(module.offsets.bias)
+            init.zeros_(module.offsets.bias)  # type: ignore[arg-type]
         if isinstance(module, VPNeXtHiCLRIteration):
             for convolution in (module.sample, module.fuse, module.output):
                 init_convolution(convolution)
@@ -314,8 +314,8 @@ class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                     init_convolution(layer)
         elif isinstance(module, VPNeXtContextReplay):
-            for convolution in module.local:
-                init_convolution(convolution)
+            for local in module.local:
+                init_convolution(local)
             for projection in (module.query, module.key, *module.value):
                 init.xavier_uniform_(projection.weight)  # type: ignore[arg-type]
         elif isinstance(module, VPNeXtForSemanticSegmentation):
@@ -486,7 +486,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
     def __init__(self, config: VPNeXtConfig):
         super().__init__(config)
         self.model = VPNeXtModel(config)
-        self.classifier = nn.Conv2d(self.model.output_channels, config.num_labels, 1)
+        self.classifier = nn.Conv2d(self.model.output_channels, config.num_labels or 1, 1)
         heads = VPNeXtContextReplay if config.vcr_mode == "replay" else VPNeXtDeepSupervision
         self.vcr: nn.Module | None = heads(config, self.model.backbone.channels[-1]) if config.use_vcr else None
         self.post_init()
@@ -573,7 +573,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         """
         config = self.config
         if labels is not None:
-            check_labels(labels, len(pixel_values), config.num_labels, config.semantic_loss_ignore_index)
+            check_labels(labels, len(pixel_values), config.num_labels or 1, config.semantic_loss_ignore_index)
         outputs = self.model(pixel_values, **kwargs)
         logits = self.classifier(outputs.last_hidden_state)
 
@@ -589,10 +589,10 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
             size = (pixel_values.shape[-2], pixel_values.shape[-1])
             patch = self.model.patch_size
             padded = (size[0] + -size[0] % patch, size[1] + -size[1] % patch)
-            labels = resize_labels(labels, size)
-            loss_dict = self.prediction_loss(logits, labels, padded, size)
+            resized = resize_labels(labels, size)
+            loss_dict = self.prediction_loss(logits, resized, padded, size)
             for index, prediction in enumerate(auxiliary or ()):
-                terms = self.prediction_loss(prediction, labels, padded, size)
+                terms = self.prediction_loss(prediction, resized, padded, size)
                 loss_dict |= {f"{name}_{index}": config.aux_loss_weight * value for name, value in terms.items()}
             loss_dict |= extra
             loss = torch.stack(list(loss_dict.values())).sum()
