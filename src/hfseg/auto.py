@@ -23,7 +23,7 @@ class Architecture:
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
         tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, image_processor,
             original_config, checkpoint, config_file) -> tokenizer or None`, if the model reads text.
-        folder_converter: In the converter's place, a function that reads the authors' files and writes the folder itself,
+        folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
             `(path, output_dir, original_config) -> folder`.
         components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
