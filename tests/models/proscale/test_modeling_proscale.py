@@ -13,7 +13,7 @@ from packaging.version import Version
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForUniversalSegmentation, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from contract import ModelContract, assert_same, kaiming, peaked, xavier
+from contract import ModelContract, OneCompiledProgram, assert_same, kaiming, peaked, xavier
 from golden import Case, read_case
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleModel
 from hfseg.commands.convert import main as convert_command
@@ -71,7 +71,7 @@ class TestProScaleModel(ModelContract):
     }
     zero_gradients = (".k_proj.bias", ".key.bias")
     not_applicable = dict.fromkeys(
-        ("test_compiles_to_one_graph", "test_compiles_once_for_all_sizes", "test_exports_with_dynamic_shapes"),
+        ("test_compiles_to_one_graph", "test_exports_with_dynamic_shapes"),
         "the test of the head runs the whole of this model; twice would only cost time",
     )
 
@@ -123,7 +123,7 @@ class TestProScaleModel(ModelContract):
         }
 
 
-class TestProScaleForUniversalSegmentation(TestProScaleModel):
+class TestProScaleForUniversalSegmentation(OneCompiledProgram, TestProScaleModel):
     model_class = ProScaleForUniversalSegmentation
     auto_classes = ("AutoModelForUniversalSegmentation", "AutoModelForImageSegmentation")
     not_applicable = {}
