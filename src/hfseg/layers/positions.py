@@ -8,7 +8,9 @@ tensors are made outside inference mode: one made inside could not be used by a 
 import math
 
 import torch
+from torch import nn
 from transformers.pytorch_utils import compile_compatible_method_lru_cache
+from transformers.utils.generic import maybe_autocast
 
 # Sizes seen by one process: a training run with random crops uses few, evaluation with kept aspect ratio some dozens.
 CACHED_SIZES = 64
@@ -101,3 +103,37 @@ def level_sizes(shapes: tuple[tuple[int, int], ...], device: torch.device) -> to
         # `full` is a fill on the device; `tensor` would be a copy that waits for it.
         values = [torch.full((1,), side, dtype=torch.float32, device=device) for h, w in shapes for side in (w, h)]
         return torch.cat(values).view(-1, 2)
+
+
+class FourierPositions(nn.Module):
+    """Random Fourier code of positions (Tancik et al., NeurIPS 2020), as in Segment Anything.
+
+    `code(c) = [sin z, cos z]`, `z = 2 pi (2 c - 1) G`. The matrix G is drawn once, never trained, and saved.
+
+    Args:
+        num_features: Features of the code; even.
+    """
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.register_buffer("matrix", torch.empty(2, num_features // 2))
+
+    def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Encodes (x, y), 0..1 inside the image; coordinates outside are legal.
+
+        Computed in float32: in half precision neighbouring pixels would get one code.
+
+        Shape:
+            coordinates: `(..., 2)`; output: `(..., num_features)`, in the type of the matrix.
+        """
+        with maybe_autocast(coordinates.device.type, enabled=False):
+            angles = 2 * math.pi * ((2 * coordinates.float() - 1) @ self.matrix.float())
+            return torch.cat((angles.sin(), angles.cos()), dim=-1).to(self.matrix.dtype)
+
+    def of_map(self, height: int, width: int) -> torch.Tensor:
+        """Encodes the pixel centres of a map, row-major.
+
+        Shape:
+            Output: `(1, height * width, num_features)`.
+        """
+        return self(pixel_centres(((height, width),), self.matrix.device)).unsqueeze(0)
