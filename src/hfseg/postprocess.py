@@ -77,9 +77,10 @@ class _Axis:
     size: int  # of the input
 
     @classmethod
-    def fused(cls, size: int, padded: int, cropped: int, output: int) -> "_Axis":
+    def fused(cls, size: int, padded: int, cropped: int, output: int, canvas: int | None = None) -> "_Axis":
         up_lower, up_upper, up_weight = _bilinear_taps(size, padded)
-        down_lower, down_upper, down_weight = _bilinear_taps(cropped, output)
+        # Of a canvas larger than the output only the first pixels are made.
+        down_lower, down_upper, down_weight = (taps[:output] for taps in _bilinear_taps(cropped, canvas or output))
         indices, weights = [], []
         for rows, row_weight in ((down_lower, 1 - down_weight), (down_upper, down_weight)):
             indices += [up_lower[rows], up_upper[rows]]
@@ -109,13 +110,21 @@ def _gather_axis(values: Tensor, dim: int, indices: Tensor, weights: Tensor) -> 
 class _BandResizer:
     """Resizes mask logits (Q, h, w) to (H, W) by way of the padded size and a crop, a band of rows at a time."""
 
-    def __init__(self, mask_logits: Tensor, padded_size: Size, image_size: Size, output_size: Size):
+    def __init__(
+        self,
+        mask_logits: Tensor,
+        padded_size: Size,
+        image_size: Size,
+        output_size: Size,
+        canvas_size: Size | None = None,
+    ):
         # One conversion of the small input; float32 from here on, whatever the model's dtype.
         self.mask_logits = mask_logits.to(torch.float32).contiguous()
         num_queries, height, width = mask_logits.shape
         self.output_size = output_size
-        self.rows_axis = _Axis.fused(height, padded_size[0], image_size[0], output_size[0])
-        self.columns_axis = _Axis.fused(width, padded_size[1], image_size[1], output_size[1])
+        canvas = output_size if canvas_size is None else canvas_size
+        self.rows_axis = _Axis.fused(height, padded_size[0], image_size[0], output_size[0], canvas[0])
+        self.columns_axis = _Axis.fused(width, padded_size[1], image_size[1], output_size[1], canvas[1])
         on_cpu = mask_logits.device.type == "cpu"
         budget = BAND_ELEMENTS_CPU if on_cpu else BAND_ELEMENTS_ACCELERATOR
         rows = budget // max(1, num_queries * output_size[1])
@@ -285,6 +294,7 @@ def semantic_segmentation(
     padded_size: Size | None = None,
     image_sizes: Sequence[Size] | None = None,
     output_sizes: Sequence[Size] | None = None,
+    canvas_sizes: Sequence[Size] | None = None,
     return_scores: bool = False,
 ) -> tuple[list[Tensor], list[Tensor] | None]:
     """Class map per image: argmax of the sum over queries of class probability times mask probability.
@@ -297,6 +307,8 @@ def semantic_segmentation(
         padded_size: size of the network input; default: that of the mask logits.
         image_sizes: size of each image inside the padded input (top left); default: no padding.
         output_sizes: size of each result; default: `image_sizes`.
+        canvas_sizes: size to which each image is resized before its top left part of `output_sizes` is taken, for
+            inputs padded to a square; default: `output_sizes`.
         return_scores: whether to return the class scores as well (K float maps at output size).
 
     Shape:
@@ -310,6 +322,7 @@ def semantic_segmentation(
     """
     _check_logits(class_logits, mask_logits)
     padded, images, outputs = _check_and_complete_sizes(mask_logits, padded_size, image_sizes, output_sizes)
+    canvases: Sequence[Size | None] = canvas_sizes or [None] * len(outputs)
     device = mask_logits.device
     with torch.autocast(device.type, enabled=False):
         class_probabilities = class_logits.float().softmax(-1)[..., :-1]
@@ -321,7 +334,7 @@ def semantic_segmentation(
             label_map = torch.empty(output_size, dtype=torch.int64, device=device)
             num_labels = len(weights)
             score_map = torch.empty((num_labels, *output_size), device=device) if return_scores else None
-            for rows, band in _BandResizer(mask_logits[index], padded, images[index], output_size).bands():
+            for rows, band in _BandResizer(mask_logits[index], padded, images[index], output_size, canvases[index]).bands():
                 band_scores = (weights @ band.sigmoid_().flatten(1)).view(num_labels, *band.shape[1:])
                 label_map[rows] = _first_argmax(band_scores, ramp, torch.empty_like(band_scores))
                 if score_map is not None:
@@ -366,10 +379,12 @@ def panoptic_segmentation(
     padded_size: Size | None = None,
     image_sizes: Sequence[Size] | None = None,
     output_sizes: Sequence[Size] | None = None,
+    canvas_sizes: Sequence[Size] | None = None,
     threshold: float = 0.8,
     mask_threshold: float = 0.5,
     overlap_mask_area_threshold: float = 0.8,
     label_ids_to_fuse: Sequence[int] | set[int] = (),
+    query_scores: Tensor | None = None,
 ) -> list[tuple[Tensor, list[dict[str, Any]]]]:
     """Non-overlapping segments per image, as an id map and a table.
 
@@ -387,10 +402,13 @@ def panoptic_segmentation(
         padded_size: size of the network input; default: that of the mask logits.
         image_sizes: size of each image inside the padded input (top left); default: no padding.
         output_sizes: size of each result; default: `image_sizes`.
+        canvas_sizes: size to which each image is resized before its top left part of `output_sizes` is taken, for
+            inputs padded to a square; default: `output_sizes`.
         threshold: smallest class probability, exclusive.
         mask_threshold: smallest mask probability of a pixel, inclusive.
         overlap_mask_area_threshold: smallest visible part of a mask, inclusive.
         label_ids_to_fuse: classes that form one segment per image.
+        query_scores: quality of each mask `(B, Q)`, a factor of the scores (not of what `threshold` is compared with).
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w); id maps (H, W) int32.
@@ -405,6 +423,7 @@ def panoptic_segmentation(
     """
     _check_logits(class_logits, mask_logits)
     padded, images, outputs = _check_and_complete_sizes(mask_logits, padded_size, image_sizes, output_sizes)
+    canvases: Sequence[Size | None] = canvas_sizes or [None] * len(outputs)
     logit_threshold = _logit(mask_threshold, "mask_threshold")
     no_object = class_logits.shape[-1] - 1
     # First wait: the classes decide which masks are resized at all.
@@ -412,6 +431,8 @@ def panoptic_segmentation(
     scores, labels = torch.stack([best.values, best.indices.float()]).cpu()  # (B, Q) each, in one copy
     labels = labels.to(torch.int64)
     kept_queries = (labels.ne(no_object) & scores.gt(threshold)).numpy()
+    if query_scores is not None:
+        scores = scores * query_scores.float().cpu()
     fused = torch.tensor(sorted(label_ids_to_fuse), dtype=torch.int64)
 
     maps: list[Tensor] = []
@@ -431,6 +452,7 @@ def panoptic_segmentation(
                     padded,
                     images[index],
                     outputs[index],
+                    canvases[index],
                 ),
                 scores[index, queries].to(mask_logits.device),
                 query_labels.to(mask_logits.device),
@@ -540,10 +562,12 @@ def instance_segmentation(
     padded_size: Size | None = None,
     image_sizes: Sequence[Size] | None = None,
     output_sizes: Sequence[Size] | None = None,
+    canvas_sizes: Sequence[Size] | None = None,
     threshold: float = 0.0,
     mask_threshold: float = 0.5,
     num_instances: int = 100,
     stuff_label_ids: Sequence[int] | set[int] = (),
+    query_scores: Tensor | None = None,
 ) -> list[InstanceMasks]:
     """Scored, possibly overlapping instance masks per image.
 
@@ -557,10 +581,13 @@ def instance_segmentation(
         padded_size: size of the network input; default: that of the mask logits.
         image_sizes: size of each image inside the padded input (top left); default: no padding.
         output_sizes: size of each result; default: `image_sizes`.
+        canvas_sizes: size to which each image is resized before its top left part of `output_sizes` is taken, for
+            inputs padded to a square; default: `output_sizes`.
         threshold: smallest score, inclusive; 0 keeps all, as average precision wants.
         mask_threshold: mask probability above which a pixel belongs to the mask.
         num_instances: number of pairs looked at, before stuff classes are dropped.
         stuff_label_ids: classes that are no things.
+        query_scores: quality of each mask `(B, Q)`, a factor of the scores.
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w).
@@ -570,6 +597,7 @@ def instance_segmentation(
     """
     _check_logits(class_logits, mask_logits)
     padded, images, outputs = _check_and_complete_sizes(mask_logits, padded_size, image_sizes, output_sizes)
+    canvases: Sequence[Size | None] = canvas_sizes or [None] * len(outputs)
     logit_threshold = _logit(mask_threshold, "mask_threshold")
     if num_instances < 1:
         raise ValueError(f"num_instances must be at least 1, got {num_instances}.")
@@ -588,9 +616,11 @@ def instance_segmentation(
             unique_queries, mask_indices = queries[is_thing].unique(return_inverse=True)
             logits = mask_logits[index].index_select(0, unique_queries.to(mask_logits.device))
             packed, area, mean_probability = _instance_masks_of_image(
-                _BandResizer(logits, padded, images[index], outputs[index]), logit_threshold
+                _BandResizer(logits, padded, images[index], outputs[index], canvases[index]), logit_threshold
             )
             scores = class_scores[index, is_thing] * mean_probability[mask_indices]
+            if query_scores is not None:
+                scores = scores * query_scores[index].float().cpu()[queries[is_thing]]
             order = scores.argsort(descending=True, stable=True)
             order = order[scores[order] >= threshold]
             mask_indices = mask_indices[order]
@@ -656,6 +686,7 @@ def binary_segmentation(
     padded_size: Size | None = None,
     image_sizes: Sequence[Size] | None = None,
     output_sizes: Sequence[Size] | None = None,
+    canvas_sizes: Sequence[Size] | None = None,
     mask_threshold: float = 0.5,
     return_probabilities: bool = False,
 ) -> list[Tensor]:
@@ -666,6 +697,8 @@ def binary_segmentation(
         padded_size: size of the network input; default: that of the mask logits.
         image_sizes: size of each image inside the padded input (top left); default: no padding.
         output_sizes: size of each result; default: `image_sizes`.
+        canvas_sizes: size to which each image is resized before its top left part of `output_sizes` is taken, for
+            inputs padded to a square; default: `output_sizes`.
         mask_threshold: probability above which a pixel is foreground.
         return_probabilities: whether to return float32 probabilities instead of booleans.
 
@@ -678,6 +711,7 @@ def binary_segmentation(
     if mask_logits.ndim not in (3, 4):
         raise ValueError(f"mask_logits must be (B, h, w) or (B, N, h, w), got {tuple(mask_logits.shape)}.")
     padded, images, outputs = _check_and_complete_sizes(mask_logits, padded_size, image_sizes, output_sizes)
+    canvases: Sequence[Size | None] = canvas_sizes or [None] * len(outputs)
     logit_threshold = _logit(mask_threshold, "mask_threshold")
     dtype = torch.float32 if return_probabilities else torch.bool
     results = []
@@ -686,7 +720,7 @@ def binary_segmentation(
             logits = mask_logits[index] if mask_logits.ndim == 4 else mask_logits[index : index + 1]
             masks = torch.empty((len(logits), *output_size), dtype=dtype, device=mask_logits.device)
             if len(logits):
-                for rows, band in _BandResizer(logits, padded, images[index], output_size).bands():
+                for rows, band in _BandResizer(logits, padded, images[index], output_size, canvases[index]).bands():
                     masks[:, rows] = band.sigmoid_() if return_probabilities else band > logit_threshold
             results.append(masks if mask_logits.ndim == 4 else masks[0])
     return results

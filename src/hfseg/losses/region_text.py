@@ -187,7 +187,7 @@ def match_regions(
         solved = linear_sum_assignment(torch.nan_to_num(costs, nan=torch.finfo(costs.dtype).max).cpu().numpy())
         rows, columns = (torch.as_tensor(part, device=device) for part in solved)
         if cost == "legacy" and topk < 1:
-            number = int(len(rows) * topk)
+            number = max(1, int(len(rows) * topk))
             order = costs[rows, columns].argsort()[:number].sort().values
             rows, columns = rows[order], columns[order]
     if min_similarity is not None:
