@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-import hfseg  # noqa: F401  (registers the Auto classes)
+from hfseg.auto import find_auto_class  # importing hfseg registers the Auto classes
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
@@ -51,9 +50,9 @@ def assert_finite(value: Any) -> None:
     assert all(torch.isfinite(tensor).all() for tensor in tensors)
 
 
-def select(value: Any, index: int) -> Any:
-    """Takes one image, as a batch of one, from inputs or labels."""
-    return {key: entry[index : index + 1] for key, entry in value.items()}
+def select(value: Any, index: int, shared: tuple[str, ...] = ()) -> Any:
+    """Takes one image, as a batch of one, from inputs or labels; `shared` entries have no axis of images."""
+    return {key: entry if key in shared else entry[index : index + 1] for key, entry in value.items()}
 
 
 @torch.no_grad()
@@ -96,6 +95,7 @@ class ModelContract:
         odd_size: Inputs that no stride divides.
         other_size: Another size for programs that were exported at `size`.
         tolerance: Of comparisons between two ways to compute the same, relative to the largest value of a tensor.
+        shared_inputs: Names of inputs without an axis of images, such as texts that all images are compared with.
         zero_gradients: Ends of names of parameters whose gradient is zero by construction (a bias that softmax
             cancels).
         library: Patterns of names of parameters that a library's own class initialises.
@@ -109,6 +109,7 @@ class ModelContract:
     odd_size = (33, 47)
     other_size = (96, 128)
     tolerance = 1e-4
+    shared_inputs: tuple[str, ...] = ()
     zero_gradients: tuple[str, ...] = ()
     library: tuple[str, ...] = ("*backbone*",)
     not_applicable: dict[str, str] = {}
@@ -223,7 +224,7 @@ class ModelContract:
         assert type(AutoConfig.from_pretrained(tmp_path)) is type(model.config)
         assert self.auto_classes
         for name in self.auto_classes:
-            assert type(getattr(transformers, name).from_pretrained(tmp_path)) is self.model_class, name
+            assert type(find_auto_class(name).from_pretrained(tmp_path)) is self.model_class, name
 
     def test_base_model_loads_from_the_folder_of_a_head(self, tmp_path):
         model = self.build()
@@ -294,7 +295,7 @@ class ModelContract:
         model, inputs = peaked(self.build()), self.example(with_labels=False)
         together = self.predict(model, inputs)
         for index in range(2):
-            alone = self.predict(model, select(inputs, index))
+            alone = self.predict(model, select(inputs, index, self.shared_inputs))
             for name in self.shapes(1, *self.size):
                 assert_same(together[name][index : index + 1], alone[name], self.tolerance, self.tolerance)
 
@@ -468,7 +469,11 @@ class ModelContract:
         torch.manual_seed(0)
         model, inputs = peaked(self.model_class(config)).eval(), self.example(with_labels=False)
         dynamic = {
-            name: dict.fromkeys((0, 2, 3) if sizes_too and value.dim() == 4 else (0,), torch.export.Dim.DYNAMIC)
+            name: None
+            if name in self.shared_inputs
+            else dict.fromkeys(
+                (0, 2, 3) if sizes_too and name == model.main_input_name else (0,), torch.export.Dim.DYNAMIC
+            )
             for name, value in inputs.items()
         }
         program = torch.export.export(model, (), inputs, dynamic_shapes=dynamic).module()

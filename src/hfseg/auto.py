@@ -71,6 +71,28 @@ ARCHITECTURES = [
             "pil": "models.vpnext.image_processing_pil_vpnext:VPNeXtImageProcessorPil",
         },
     ),
+    Architecture(
+        model_type="unpairseg",
+        config="models.unpairseg.configuration_unpairseg:UnpairSegConfig",
+        models={
+            "AutoModel": "models.unpairseg.modeling_unpairseg:UnpairSegModel",
+            "AutoModelForMaskGeneration": "models.unpairseg.modeling_unpairseg:UnpairSegForMaskGeneration",
+            "AutoModelForOpenVocabularySegmentation": (
+                "models.unpairseg.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
+            ),
+        },
+        image_processors={
+            "torchvision": "models.unpairseg.image_processing_unpairseg:UnpairSegImageProcessor",
+            "pil": "models.unpairseg.image_processing_pil_unpairseg:UnpairSegImageProcessorPil",
+        },
+        processor="models.unpairseg.processing_unpairseg:UnpairSegProcessor",
+        converter="models.unpairseg.convert_unpairseg:convert",
+        tokenizer_builder="models.unpairseg.convert_unpairseg:build_tokenizer",
+        training={
+            "mask-generation": "training.tasks.unpairseg:PromptableTask",
+            "open-vocabulary": "training.tasks.unpairseg:AlignmentTask",
+        },
+    ),
 ]
 
 
@@ -101,6 +123,15 @@ def find(model_type: str) -> Architecture:
     raise ValueError(f"Unknown architecture {model_type!r}: choose one of {known}.")
 
 
+def find_auto_class(name: str) -> Any:
+    """Finds an Auto class: transformers', or ours for tasks that it has none for."""
+    import transformers
+
+    from .pipelines import auto_models
+
+    return getattr(transformers, name, None) or getattr(auto_models, name)
+
+
 def public_names() -> dict[str, str]:
     """Maps every public class name to where it is, for `hfseg.<Name>`."""
     names = {}
@@ -120,7 +151,7 @@ def register() -> None:
     # `transformers.AutoImageProcessor` is a placeholder that raises where 5.17 misses torchvision; this never is.
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-    from .pipelines import image_segmentation
+    from .pipelines import image_segmentation, mask_generation, open_vocabulary_segmentation
 
     for row in ARCHITECTURES:
         if row.config is None:
@@ -129,7 +160,7 @@ def register() -> None:
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
             classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
-            getattr(transformers, auto_class).register(config, classes, exist_ok=True)
+            find_auto_class(auto_class).register(config, classes, exist_ok=True)
             # The pipelines' own lists of supported names are static; without this they log a false complaint.
             if auto_class in PIPELINE_NAMES:
                 getattr(modeling_auto, PIPELINE_NAMES[auto_class])[row.model_type] = classes.__name__
@@ -142,3 +173,5 @@ def register() -> None:
         if row.processor:
             transformers.AutoProcessor.register(config, load(row.processor), exist_ok=True)
     image_segmentation.register()
+    mask_generation.register()
+    open_vocabulary_segmentation.register()

@@ -1,15 +1,24 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Conversion of the authors' stage-1 checkpoint (detectron2 and OpenCLIP names), and of OpenCLIP ConvNeXt checkpoints."""
 
+import gzip
+import importlib.util
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import CLIPTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+from transformers.image_utils import SizeDict
+from transformers.utils import logging
 
 from ..checkpoints import check_keys
 from .configuration_unpairseg import UnpairSegConfig
 from .modeling_unpairseg import UnpairSegForOpenVocabularySegmentation
+
+logger = logging.get_logger(__name__)
 
 CLIP, PIXEL_DECODER = "backbone.clip_model.", "sem_seg_head.pixel_decoder."
 PREDICTOR = "sem_seg_head.predictor."
@@ -342,4 +351,65 @@ def from_open_clip(
     return load(config, convert_state_dict(prefixed), lambda key: key.startswith(fresh), "OpenCLIP ConvNeXt")
 
 
-__all__ = ["convert", "convert_config", "convert_state_dict", "from_open_clip"]
+TOKENIZER_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")
+
+
+def tokenizer_from_merges(merges_file: Path, max_length: int) -> CLIPTokenizer:
+    """Builds CLIP's tokenizer from OpenAI's file of merges, which OpenCLIP packages carry.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    opened = gzip.open(merges_file, "rt", encoding="utf-8") if merges_file.suffix == ".gz" else merges_file.open(encoding="utf-8")
+    with opened as file:
+        lines = file.read().split("\n")
+    # 49408 tokens: 256 bytes, the same at the end of a word, 48894 merges, 2 special ones.
+    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
+    if len(merges) != 48894 or any(len(merge) != 2 for merge in merges):
+        raise ValueError(f"{merges_file} is not CLIP's file of 48894 merges.")
+    symbols = list(bytes_to_unicode().values())
+    words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *("".join(merge) for merge in merges)]
+    words += ["<|startoftext|>", "<|endoftext|>"]
+    vocab = {word: index for index, word in enumerate(words)}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)  # type: ignore[arg-type]
+
+
+def build_tokenizer(
+    model: UnpairSegForOpenVocabularySegmentation,
+    image_processor: Any,
+    original: dict[str, Any],
+    checkpoint: Path,
+    config_file: str | None,
+) -> CLIPTokenizer | None:
+    """Finds the tokenizer of a converted model, and tells its image processor the size of the input.
+
+    The tokenizer is a folder named `TOKENIZER` in the hyperparameters, or CLIP's file of merges, beside the checkpoint
+    or in an installed `open_clip`. Without one the folder serves mask generation, and texts after a tokenizer is added.
+    """
+    size = original.get("INPUT", {}).get("CROP_SIZE")
+    if size:
+        image_processor.size = SizeDict(longest_edge=int(size))
+    max_length = model.config.text_config.max_position_embeddings
+    if "TOKENIZER" in original:
+        folder = Path(original["TOKENIZER"])
+        if config_file is not None and not folder.is_absolute():
+            folder = Path(config_file).parent / folder
+        return CLIPTokenizer.from_pretrained(folder)
+    if model.config.text_config.vocab_size != 49408:
+        return None
+    folders = [checkpoint.parent]
+    installed = importlib.util.find_spec("open_clip")
+    if installed is not None and installed.origin is not None:
+        folders.append(Path(installed.origin).parent)
+    for folder in folders:
+        for name in TOKENIZER_FILES:
+            if (folder / name).is_file():
+                return tokenizer_from_merges(folder / name, max_length)
+    logger.warning(
+        f"No tokenizer: put {TOKENIZER_FILES[0]} (OpenCLIP's) beside the checkpoint to get one. Mask generation works "
+        "without."
+    )
+    return None
+
+
+__all__ = ["build_tokenizer", "convert", "convert_config", "convert_state_dict", "from_open_clip"]

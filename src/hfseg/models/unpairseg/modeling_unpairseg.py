@@ -740,6 +740,8 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
 
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
+        # A ConvNeXt has no attention, and refuses to be told how to compute it.
+        config.backbone_config._attn_implementation = "eager"  # type: ignore[union-attr]
         self.backbone = ConvNextModel(config.backbone_config)  # type: ignore[arg-type]
         self.pixel_decoder = UnpairSegPixelDecoder(config, list(config.backbone_config.hidden_sizes))  # type: ignore[union-attr]
         self.mask_decoder = UnpairSegMaskDecoder(config)
@@ -792,7 +794,11 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         )
 
     def point_grid(
-        self, batch_size: int, input_size: tuple[int, int], original_sizes: torch.Tensor | None = None
+        self,
+        batch_size: int,
+        input_size: tuple[int, int],
+        original_sizes: torch.Tensor | None = None,
+        points_per_side: int | None = None,
     ) -> torch.Tensor:
         """Lays a regular grid of points over each image, none of them on its padding; jittered in training.
 
@@ -800,12 +806,13 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
             batch_size: B.
             input_size: `(H, W)` of the network input.
             original_sizes: (height, width) of each image before it was resized and padded; default: no padding.
+            points_per_side: Default: the configuration's, in training its own.
 
         Shape:
             original_sizes: `(B, 2)`; output: `(B, Q, 1, 2)`, rows of the grid one after the other.
         """
         config, device = self.config, self.device
-        side = config.train_points_per_side if self.training else config.points_per_side
+        side = points_per_side or (config.train_points_per_side if self.training else config.points_per_side)
         last = (level_sizes((input_size,), device) - 1).expand(batch_size, 2)  # (x, y) of the last pixel
         if original_sizes is None:
             extent = last
@@ -831,6 +838,8 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         original_sizes: torch.LongTensor | None = None,
         image_embeddings: UnpairSegImageEmbeddings | None = None,
         output_masks: bool = True,
+        points_per_side: int | None = None,
+        prompt_chunk_size: int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UnpairSegModelOutput:
         """Predicts masks of prompts; without prompts, of a grid of points.
@@ -845,6 +854,8 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
             image_embeddings: From `get_image_embeddings`, instead of `pixel_values`.
             output_masks: Whether to make masks of all prompts; otherwise embeddings are returned, from which the masks
                 that pass a score threshold can be made.
+            points_per_side: Of the grid; default: the configuration's.
+            prompt_chunk_size: Prompts decoded at once; default: the configuration's. Bounds memory only.
 
         Raises:
             ValueError: For missing images, or points together with boxes.
@@ -874,12 +885,12 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
             places = decoder.readout_places(tokens.shape[2], None)
         else:
             if input_points is None:
-                input_points = self.point_grid(batch_size, size, original_sizes)
+                input_points = self.point_grid(batch_size, size, original_sizes, points_per_side)
             tokens = decoder.prompt_encoder.points(input_points, input_labels, mask_features, size)
             places = decoder.readout_places(tokens.shape[2], input_points.shape[2])
 
         memory = decoder.read_image(mask_features, maps)
-        at_once = tokens.shape[1] if self.training else self.config.prompt_chunk_size
+        at_once = tokens.shape[1] if self.training else prompt_chunk_size or self.config.prompt_chunk_size
         chunks = [decoder(part, memory, places, **kwargs) for part in tokens.split(max(1, at_once), dim=1)]
         decoded = merge_chunks(chunks, batch_size)
 

@@ -1,0 +1,127 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`pipeline("mask-generation")` for hfseg's models; for every other model it is transformers' pipeline unchanged.
+
+What differs for a model whose image processor sets `owns_postprocessing_defaults`: duplicates are removed by their
+masks instead of their boxes, masks below the score threshold are never made, thresholds that the caller does not give
+are the processor's own, and prompts (points or boxes) may be given instead of the automatic grid.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.mask_generation import MaskGenerationPipeline
+
+from ..images import load_image
+from ..results import encode_run_lengths
+
+__all__ = ["HfsegMaskGenerationPipeline", "register"]
+
+TASK = "mask-generation"
+PROMPTS = ("input_points", "input_labels", "input_boxes")
+FORWARD = ("points_per_side", "points_per_batch")
+# What transformers calls a threshold, and what hfseg does.
+THRESHOLDS = {
+    "pred_iou_thresh": "score_threshold",
+    "stability_score_thresh": "stability_threshold",
+    "score_threshold": "score_threshold",
+    "stability_threshold": "stability_threshold",
+    "mask_threshold": "mask_threshold",
+    "nms_rule": "nms_rule",
+    "iou_threshold": "iou_threshold",
+    "cover_threshold": "cover_threshold",
+    "min_area": "min_area",
+}
+
+
+class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
+    """Mask generation: `{"masks": [...], "scores": tensor}` per image, boolean arrays of the image's size, best first.
+
+    Called like `transformers.MaskGenerationPipeline`. For hfseg's models:
+
+        pipe(image)                                        # a grid of points over the whole picture
+        pipe(image, points_per_side=32, score_threshold=0.7)
+        pipe(image, input_points=[[x, y], ...])            # one entry of `masks` per prompt, (M, H, W)
+        pipe(image, input_boxes=[[x0, y0, x1, y1], ...])
+
+    Prompts are in pixels of the picture. Further arguments: `input_labels`, `nms_rule`, `iou_threshold`,
+    `cover_threshold`, `stability_threshold`, `min_area`, `mask_threshold`, `points_per_batch` (bounds memory only), and
+    `output_rle_mask=True` for `rle_mask`, COCO run lengths.
+    """
+
+    _load_video_processor: Any = False
+
+    @property
+    def _is_ours(self) -> bool:
+        return getattr(self.image_processor, "owns_postprocessing_defaults", False)
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
+        if not self._is_ours:
+            return super()._sanitize_parameters(**kwargs)
+        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "timeout"}
+        unknown = sorted(set(kwargs) - legal)
+        if unknown:
+            raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; legal are {', '.join(sorted(legal))}.")
+        for name in FORWARD:
+            if kwargs.get(name) is not None and kwargs[name] < 1:
+                raise ValueError(f"{name}={kwargs[name]}: give 1 or more.")
+        postprocess = {THRESHOLDS[name]: kwargs[name] for name in THRESHOLDS if kwargs.get(name) is not None}
+        if "output_rle_mask" in kwargs:
+            postprocess["output_rle_mask"] = kwargs["output_rle_mask"]
+        return (
+            {name: kwargs[name] for name in (*PROMPTS, "timeout") if kwargs.get(name) is not None},
+            {name: kwargs[name] for name in FORWARD if kwargs.get(name) is not None},
+            postprocess,
+        )
+
+    def preprocess(self, image: Any, timeout: float | None = None, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
+        if not self._is_ours:
+            yield from super().preprocess(image, timeout=timeout, **kwargs)
+            return
+        if isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://", "data:")):
+            from transformers.image_utils import load_image as load_address
+
+            image = load_address(image, timeout=timeout)  # an address typed by the user is followed
+        image = load_image(image)
+        inputs = self.image_processor(images=[image], return_tensors="pt", **kwargs)
+        # Coordinates stay float32: in half precision they would be off by pixels.
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
+        yield {**inputs, "is_last": True}
+
+    def _forward(self, model_inputs: Any, **kwargs: Any) -> Any:
+        if not self._is_ours:
+            return super()._forward(model_inputs, **kwargs)
+        is_last = model_inputs.pop("is_last")
+        prompted = any(name in model_inputs for name in PROMPTS)
+        outputs = self.model(
+            **model_inputs,
+            output_masks=prompted,
+            points_per_side=kwargs.get("points_per_side"),
+            prompt_chunk_size=kwargs.get("points_per_batch"),
+        )
+        sizes = model_inputs["original_sizes"]
+        return {"outputs": outputs, "original_sizes": sizes, "prompted": prompted, "is_last": is_last}
+
+    def postprocess(self, model_outputs: Any, output_rle_mask: bool = False, **kwargs: Any) -> Any:
+        if not self._is_ours:
+            return super().postprocess(model_outputs, output_rle_mask=output_rle_mask, **kwargs)
+        (result,) = model_outputs
+        outputs, sizes = result["outputs"], result["original_sizes"]
+        if result["prompted"]:
+            threshold = kwargs.get("mask_threshold", 0.0)
+            masks = self.image_processor.post_process_masks(outputs.pred_masks, sizes, mask_threshold=threshold)[0]
+            scores = outputs.iou_scores[0]
+        else:
+            generated = self.image_processor.post_process_mask_generation(outputs, sizes, **kwargs)[0]
+            masks, scores = generated["masks"], generated["scores"]
+        answer = {"masks": list(masks.cpu().numpy()), "scores": scores.float().cpu()}
+        if output_rle_mask:
+            flat = masks.flatten(0, -3) if masks.dim() > 3 else masks
+            answer["rle_mask"] = [encode_run_lengths(mask) for mask in flat.cpu().numpy()]
+        return answer
+
+
+def register() -> None:
+    """Puts the pipeline in the place of transformers' own for the task. Calling it again is harmless."""
+    PIPELINE_REGISTRY.supported_tasks[TASK]["impl"] = HfsegMaskGenerationPipeline

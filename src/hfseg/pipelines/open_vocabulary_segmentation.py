@@ -1,0 +1,159 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`pipeline("open-vocabulary-segmentation")`: segments of classes that are given by their names."""
+
+import json
+import os
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers.image_utils import load_image as load_any_image
+from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.base import Pipeline
+
+from ..images import load_image
+from .auto_models import AutoModelForOpenVocabularySegmentation
+
+__all__ = ["OpenVocabularySegmentationPipeline", "register"]
+
+TASK = "open-vocabulary-segmentation"
+SUBTASKS = ("panoptic", "semantic", "instance")
+# Sets of classes whose text embeddings are kept.
+CACHED_VOCABULARIES = 16
+FORWARD = ("points_per_side", "points_per_batch", "candidate_labels", "templates")
+POSTPROCESS = ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold", "score_threshold", "nms_rule",
+               "iou_threshold", "cover_threshold", "stuff_labels")  # fmt: skip
+
+
+class OpenVocabularySegmentationPipeline(Pipeline):
+    """Segments a picture into classes given by their names.
+
+        pipe = pipeline("open-vocabulary-segmentation", model=folder)
+        pipe("street.jpg", candidate_labels=["car", "road", "person, pedestrian"])
+        pipe(pictures, candidate_labels={"vehicle": ["car", "bus"], "road": ["road"]}, subtask="semantic")
+
+    Returns, per picture, a list of `{"label", "score", "mask"}`: PIL masks ("L", 0 or 255) of the picture's size. The
+    score is None for `subtask="semantic"`. Nothing found is an empty list. A set of classes is embedded once and kept
+    for the next pictures.
+
+    Arguments: `candidate_labels`, a list of names (synonyms separated by commas) or `{class: [names]}`; `subtask`,
+    "panoptic" (default), "semantic" or "instance"; `templates`, sentences around names, "vild" (default), "simple",
+    "imagenet", "imagenet_vild" or a list with places {}; `stuff_labels`, classes that are one segment in "panoptic" and
+    left out in "instance"; thresholds of the image processor; `points_per_side` and `points_per_batch` of the grid.
+    """
+
+    _load_processor = True
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+    _load_video_processor: Any = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._vocabularies: OrderedDict[str, Any] = OrderedDict()
+        super().__init__(*args, **kwargs)
+
+    def __call__(self, images: Any = None, candidate_labels: Any = None, **kwargs: Any) -> Any:
+        """Segments; see the class.
+
+        Raises:
+            ValueError: For missing, empty or repeated labels, unknown subtasks, templates or arguments.
+        """
+        if "image" in kwargs:
+            images = kwargs.pop("image")
+        if candidate_labels is not None:
+            kwargs["candidate_labels"] = candidate_labels
+        return super().__call__(images, **kwargs)
+
+    def _sanitize_parameters(self, timeout: float | None = None, **kwargs: Any) -> tuple[dict, dict, dict]:
+        unknown = sorted(set(kwargs) - {*FORWARD, *POSTPROCESS})
+        if unknown:
+            raise ValueError(
+                f"Unknown argument(s) {', '.join(unknown)}; legal are {', '.join(sorted((*FORWARD, *POSTPROCESS)))}."
+            )
+        subtask = kwargs.get("subtask")
+        if subtask is not None and subtask not in SUBTASKS:
+            raise ValueError(f"subtask={subtask!r} is not known: choose one of {', '.join(SUBTASKS)}.")
+        return (
+            {} if timeout is None else {"timeout": timeout},
+            {name: kwargs[name] for name in FORWARD if kwargs.get(name) is not None},
+            {name: kwargs[name] for name in POSTPROCESS if kwargs.get(name) is not None},
+        )
+
+    def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
+        address = isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://"))
+        # An address typed by the user is followed, as in every transformers pipeline.
+        image = load_image(load_any_image(image, timeout=timeout) if address else image)
+        inputs = self.processor.image_processor(images=[image], return_tensors="pt")
+        return {"pixel_values": inputs["pixel_values"].to(self.dtype), "original_sizes": inputs["original_sizes"]}
+
+    def vocabulary(self, candidate_labels: Any, templates: Any = "vild") -> Any:
+        """Embeds a set of classes, or returns what was kept of it: classes and embeddings."""
+        if candidate_labels is None:
+            raise ValueError("candidate_labels is missing: give the names of the classes to look for.")
+        ordered = list(candidate_labels.items()) if isinstance(candidate_labels, dict) else candidate_labels
+        key = json.dumps([ordered, templates], default=str)
+        if key not in self._vocabularies:
+            self._vocabularies[key] = self.processor.embed_labels(self.model, candidate_labels, templates)
+            while len(self._vocabularies) > CACHED_VOCABULARIES:
+                self._vocabularies.popitem(last=False)
+        self._vocabularies.move_to_end(key)
+        return self._vocabularies[key]
+
+    def _forward(
+        self,
+        model_inputs: dict[str, Any],
+        candidate_labels: Any = None,
+        templates: Any = "vild",
+        points_per_side: int | None = None,
+        points_per_batch: int | None = None,
+    ) -> dict[str, Any]:
+        classes, text_embeds = self.vocabulary(candidate_labels, templates)
+        outputs = self.model(
+            **model_inputs,
+            text_embeds=text_embeds,
+            output_masks=False,
+            points_per_side=points_per_side,
+            prompt_chunk_size=points_per_batch,
+        )
+        return {"outputs": outputs, "labels": list(classes.labels), "original_sizes": model_inputs["original_sizes"]}
+
+    def postprocess(
+        self, model_outputs: dict[str, Any], subtask: str = "panoptic", stuff_labels: Any = (), **thresholds: Any
+    ) -> list[dict[str, Any]]:
+        labels, image_processor = model_outputs["labels"], self.processor.image_processor
+        missing = [label for label in stuff_labels if label not in labels]
+        if missing:
+            raise ValueError(f"stuff_labels names {missing}, which candidate_labels lacks.")
+        method = getattr(image_processor, f"post_process_{subtask}_segmentation")
+        sizes = model_outputs["original_sizes"]
+        if subtask == "semantic":
+            for name in ("threshold", "mask_threshold", "overlap_mask_area_threshold"):
+                thresholds.pop(name, None)
+            label_map = method(model_outputs["outputs"], target_sizes=sizes, **thresholds)[0].cpu().numpy()
+            present = [index for index in np.unique(label_map).tolist() if index < len(labels)]
+            return [
+                {"label": labels[index], "score": None, "mask": _draw(label_map == index)} for index in present
+            ]
+        stuff = {labels.index(label) for label in stuff_labels}
+        result = method(model_outputs["outputs"], target_sizes=sizes, label_ids_to_fuse=stuff, **thresholds)[0]
+        return [
+            {"label": labels[segment["label_id"]], "score": segment["score"], "mask": mask}
+            for segment, mask in zip(result["segments_info"], result.masks)
+        ]
+
+
+def _draw(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+
+
+def register() -> None:
+    """Adds the task to `pipeline()`. Calling it again is harmless."""
+    if TASK in PIPELINE_REGISTRY.get_supported_tasks():
+        return
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK,
+        pipeline_class=OpenVocabularySegmentationPipeline,
+        pt_model=AutoModelForOpenVocabularySegmentation,
+        type="multimodal",
+    )
