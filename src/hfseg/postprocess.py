@@ -334,7 +334,9 @@ def semantic_segmentation(
             label_map = torch.empty(output_size, dtype=torch.int64, device=device)
             num_labels = len(weights)
             score_map = torch.empty((num_labels, *output_size), device=device) if return_scores else None
-            for rows, band in _BandResizer(mask_logits[index], padded, images[index], output_size, canvases[index]).bands():
+            for rows, band in _BandResizer(
+                mask_logits[index], padded, images[index], output_size, canvases[index]
+            ).bands():
                 band_scores = (weights @ band.sigmoid_().flatten(1)).view(num_labels, *band.shape[1:])
                 label_map[rows] = _first_argmax(band_scores, ramp, torch.empty_like(band_scores))
                 if score_map is not None:
@@ -775,7 +777,9 @@ def mask_nms(
     if rule not in NMS_RULES:
         raise ValueError(f"NMS rule {rule!r} is unknown; choose one of {', '.join(NMS_RULES)}.")
     if masks.ndim != 3 or scores.shape != masks.shape[:1]:
-        raise ValueError(f"Masks must be (N, H, W) with one score each, got {tuple(masks.shape)}, {tuple(scores.shape)}.")
+        raise ValueError(
+            f"Masks must be (N, H, W) with one score each, got {tuple(masks.shape)}, {tuple(scores.shape)}."
+        )
     order = scores.argsort(descending=True, stable=True)
     if not len(order):
         return order

@@ -301,7 +301,9 @@ def promptable_loss(
                 if small is not None:
                     quality = box_quality(flat[level], pixel_embedding, pairs, small, iou_target)
                 predicted = scores[level, pairs.images, pairs.queries[0]]
-                sums.append(torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum"))))
+                sums.append(
+                    torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum")))
+                )
             losses = torch.stack(sums) / normalizer  # (P, 3)
         else:
             nothing = (flat.sum() + scores.sum() + pixel_embedding.sum()) * 0.0

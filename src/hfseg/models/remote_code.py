@@ -59,6 +59,11 @@ class RemoteCodeModel:
     to be skipped, provided that `_init_weights` draws with its functions.
     """
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Says no: parts from transformers' own tree (a CLIP, for example) keep the rules of their blocks too."""
+        return False
+
     def _initialize_weights(self, module: Any, is_custom_code: bool = False) -> None:
         super()._initialize_weights(module, is_custom_code=False)  # type: ignore[misc]
 

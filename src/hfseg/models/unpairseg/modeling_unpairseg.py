@@ -1281,8 +1281,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         if self.adapter is None:
             raise ValueError('entity_labels train the adapter, but this model has none: set adapter="low_rank".')
         if len(entity_labels) != len(pixel_values):
-            raise ValueError(f"Got entity_labels for {len(entity_labels)} of {len(pixel_values)} images: one per image.")
-        masks = [self.select_masks(outputs, index) for index in range(len(pixel_values))]
+            raise ValueError(
+                f"Got entity_labels for {len(entity_labels)} of {len(pixel_values)} images: one per image."
+            )
+        masks = [self.select_masks(outputs, index).float() for index in range(len(pixel_values))]
         with torch.no_grad():
             targets = [F.normalize(entities.float().to(self.device), dim=-1) for entities in entity_labels]
             regions = self.multi_scale_regions(pixel_values, masks)
@@ -1290,21 +1292,22 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         for index, (logits, entities) in enumerate(zip(masks, targets)):
             maps = tuple(features[index : index + 1] for features in outputs.feature_maps)
             adapted = self.adapter_regions(maps, logits[None])[0].float()  # (n, D)
-            pairs = match_regions(
-                regions[index].float(),
-                entities,
-                self.logit_scale.float().exp().clamp(max=100),
-                matching=config.matching,
-                cost=config.matching_cost,
-                normalize_scales=config.normalize_scales,
-                topk=config.matching_topk,
-                num_sigmas=config.matching_num_sigmas,
-                momentum=config.matching_momentum,
-                min_similarity=config.min_similarity,
-                state=self.matching_state,
-                adapted=None if config.self_ensemble_steps is None else adapted.detach(),
-                total_steps=config.self_ensemble_steps,
-            )
+            with maybe_autocast(pixel_values.device.type, enabled=False):
+                pairs = match_regions(
+                    regions[index].float(),
+                    entities,
+                    self.logit_scale.float().exp().clamp(max=100),
+                    matching=config.matching,
+                    cost=config.matching_cost,
+                    normalize_scales=config.normalize_scales,
+                    topk=config.matching_topk,
+                    num_sigmas=config.matching_num_sigmas,
+                    momentum=config.matching_momentum,
+                    min_similarity=config.min_similarity,
+                    state=self.matching_state,
+                    adapted=None if config.self_ensemble_steps is None else adapted.detach(),
+                    total_steps=config.self_ensemble_steps,
+                )
             described.append(adapted[pairs.regions])
             texts.append(entities[pairs.entities])
         if self.training:

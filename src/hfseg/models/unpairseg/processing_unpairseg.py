@@ -43,7 +43,9 @@ class Vocabulary:
             raise ValueError("candidate_labels is empty: give at least one name of a class.")
         if isinstance(candidate_labels, Mapping):
             labels = [str(label).strip() for label in candidate_labels]
-            names = [[synonyms] if isinstance(synonyms, str) else list(synonyms) for synonyms in candidate_labels.values()]
+            names = [
+                [synonyms] if isinstance(synonyms, str) else list(synonyms) for synonyms in candidate_labels.values()
+            ]
             names = [given or [label] for label, given in zip(labels, names)]
         else:
             names = [str(label).split(",") for label in candidate_labels]
@@ -133,7 +135,9 @@ class UnpairSegProcessor(ProcessorMixin):
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
         merged = self._merge_kwargs(
-            UnpairSegProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs if self.tokenizer else {}, **kwargs
+            UnpairSegProcessorKwargs,
+            tokenizer_init_kwargs=self.tokenizer.init_kwargs if self.tokenizer else {},
+            **kwargs,
         )
         data: dict[str, Any] = {}
         if text is not None:
