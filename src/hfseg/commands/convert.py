@@ -77,5 +77,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"Wrote {folder}. Load it with AutoModelForUniversalSegmentation.from_pretrained({str(folder)!r}).")
+    auto_class = next(name for name in auto.find(options.architecture).models if name != "AutoModel")
+    print(f"Wrote {folder}. Load it with {auto_class}.from_pretrained({str(folder)!r}).")
     return 0

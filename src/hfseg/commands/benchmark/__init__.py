@@ -4,7 +4,10 @@
 import argparse
 import sys
 
-TABLES = ("proscale", "vpnext")
+import torch
+import yaml
+
+TABLES = ("proscale", "vpnext", "unpairseg")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +54,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass"
     )
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
+
+    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
+    masks.add_argument("--against", choices=["transformers:sam", "none"], default="transformers:sam")
+    masks.add_argument("--size", type=int, default=1024, help="longer side of the network input")
+    masks.add_argument("--points", type=int, default=20, help="points per side of the grid")
+    masks.add_argument("--rounds", type=int, default=3)
+    masks.add_argument("--threads", type=int, help="CPU threads of torch")
+
+    oracle = add("oracle", "1-point and 1-box oracle IoU of a trained model, untrained, and of squares.")
+    oracle.add_argument("--model", required=True, metavar="DIR")
+    oracle.add_argument("--reader", default="hfseg.data.shapes:ShapesDataset", help="package.module:attribute")
+    oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
+    oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
 
     data = add("data", "Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.")
     data.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
@@ -112,6 +128,22 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
+    if options.what == "params" and options.table == "unpairseg":
+        from . import unpairseg
+
+        return {"Parameters": unpairseg.parameter_table()}, unpairseg.PARAMETER_NOTES, "cpu"
+    if options.what == "masks":
+        from .unpairseg import speed_table
+
+        torch.set_num_threads(options.threads or torch.get_num_threads())
+        return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+    if options.what == "oracle":
+        from .unpairseg import oracle_table
+
+        given = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.arguments)}
+        return (*oracle_table(options.model, options.reader, given, options.points), "cpu")
+    if options.what == "flops" and options.table != "proscale":
+        raise ValueError(f"There is no table of FLOPs of {options.table}; the paper prints none.")
     if options.what == "params":
         from .parameters import NOTES, parameter_table
 

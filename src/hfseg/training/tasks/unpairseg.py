@@ -81,11 +81,8 @@ def oracle_iou(
 
 def gathered(metric: OracleIoU, device: torch.device) -> float:
     """Averages a metric over all masks of all processes."""
-    if metric.num_images == 0:
-        sums = torch.zeros(2, dtype=torch.float64)
-    else:
-        result = metric.compute()
-        sums = torch.tensor([result["oracle_iou"] * result["num_masks"], result["num_masks"]], dtype=torch.float64)
+    state = metric.state_dict()
+    sums = torch.tensor([float(state["sums"][0]), float(state["masks"][0])], dtype=torch.float64)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         sums = sums.to(device)
         torch.distributed.all_reduce(sums)

@@ -1,0 +1,13 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Captions pictures and extracts entities: accelerate launch scripts/caption_entities.py --images DIR --model ID ..."""
+
+import os
+import sys
+
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
+sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+from hfseg.commands.caption import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())
