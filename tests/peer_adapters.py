@@ -2,7 +2,7 @@
 """Entries for the common tests of transformers and diffusers (`own_checks` and `peer_table` come with that harness)."""
 
 from own_checks import segmentation_pipeline
-from peer_table import ImageProcessor, Model
+from peer_table import ImageProcessor, Model, Processor
 
 PROSCALE = "hfseg.models.proscale"
 
@@ -138,6 +138,111 @@ def semantic_labels(config, inputs, class_name):
     return {"labels": labels}
 
 
+UNPAIRSEG = "hfseg.models.unpairseg"
+
+
+def unpairseg_config():
+    """Arguments of an Unpair-Seg below a million parameters, of which a fresh one has masks to name."""
+    return {
+        "backbone_config": {
+            "model_type": "convnext",
+            "hidden_sizes": [8, 16, 24, 32],
+            "depths": [1, 1, 1, 1],
+            "layer_norm_eps": 1e-6,
+            "layer_scale_init_value": 1.0,
+        },
+        "text_config": {
+            "vocab_size": 64,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 8,
+            "hidden_act": "gelu",
+            "projection_dim": 16,
+            "bos_token_id": 62,
+            "eos_token_id": 63,
+            "pad_token_id": 63,
+        },
+        "feature_size": 32,
+        "mask_feature_size": 32,
+        "hidden_size": 32,
+        "encoder_layers": 1,
+        "encoder_feedforward_dim": 32,
+        "decoder_layers": 2,
+        "num_attention_heads": 4,
+        "dim_feedforward": 32,
+        "points_per_side": 2,
+        "train_points_per_side": 2,
+        "point_jitter": 0.0,
+        "train_num_points": 64,
+        "region_sizes": (64,),
+        "score_threshold": 0.0,
+        "iou_threshold": 1.1,
+        "cover_threshold": 1.1,
+    }
+
+
+def prompted_pictures(config, batch):
+    """Pictures with two points each."""
+    import torch
+
+    return {**pictures(config, batch), "input_points": torch.tensor([[[[16.0, 16.0]], [[48.0, 40.0]]]] * batch)}
+
+
+def unpairseg_labels(config, inputs, class_name):
+    """Masks without names, or embeddings of entities."""
+    import torch
+
+    batch, _, height, width = inputs["pixel_values"].shape
+    if "ForMaskGeneration" in class_name:
+        segments = torch.ones(height, width, dtype=torch.int64)
+        segments[:, width // 2 :] = 2
+        return {"mask_labels": [segments] * batch}
+    if "ForOpenVocabulary" in class_name:
+        return {"entity_labels": [torch.eye(16)[:2]] * batch}
+    return {}
+
+
+def unpairseg_tokenizer():
+    """CLIP's tokenizer with the letters only."""
+    from transformers import CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    return CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], unk_token="<|endoftext|>")
+
+
+def unpairseg_image_processor():
+    """A small one."""
+    from hfseg import UnpairSegImageProcessor
+
+    return UnpairSegImageProcessor(size={"longest_edge": 32})
+
+
+def square_batch_shape(tester, images):
+    """Shape (C, H, W) of a batch: a square of the longest edge, rounded up to a multiple of 32."""
+    side = -(-tester.size["longest_edge"] // 32) * 32
+    return 3, side, side
+
+
+def open_vocabulary_outputs(tester):
+    """Random masks of random quality at stride 4 of a padded input, for the semantic post-processing test."""
+    import torch
+    from transformers.utils import ModelOutput
+
+    outputs = ModelOutput(
+        class_queries_logits=torch.randn(tester.batch_size, 5, 3),
+        masks_queries_logits=torch.randn(tester.batch_size, 5, 8, 8),
+        iou_scores=torch.ones(tester.batch_size, 5),
+    )
+    return {"outputs": outputs}, {"num_labels": 3, "height": 32, "width": 32}
+
+
+UNPAIRSEG_MODEL = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegModel"
+UNPAIRSEG_MASKS = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForMaskGeneration"
+UNPAIRSEG_OPEN = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
+
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
 VPNEXT = "hfseg.models.vpnext"
@@ -205,5 +310,33 @@ ENTRIES = [
         kwargs={"size": {"shortest_edge": 20, "longest_edge": 40}},
         expected_shape=patch_padded_batch_shape,
         semantic_inputs=semantic_outputs,
+    ),
+    Model(
+        name="unpairseg",
+        imports=["hfseg"],
+        config=f"{UNPAIRSEG}.configuration_unpairseg:UnpairSegConfig",
+        config_kwargs=unpairseg_config,
+        models={UNPAIRSEG_MODEL: "base", UNPAIRSEG_MASKS: "head", UNPAIRSEG_OPEN: "head"},
+        inputs=prompted_pictures,
+        labels=unpairseg_labels,
+        seed_forward=True,
+        auto={"AutoModel": UNPAIRSEG_MODEL, "AutoModelForMaskGeneration": UNPAIRSEG_MASKS},
+    ),
+    ImageProcessor(
+        name="unpairseg-image-processor",
+        imports=["hfseg"],
+        classes={
+            "torchvision": f"{UNPAIRSEG}.image_processing_unpairseg:UnpairSegImageProcessor",
+            "pil": f"{UNPAIRSEG}.image_processing_pil_unpairseg:UnpairSegImageProcessorPil",
+        },
+        kwargs={"size": {"longest_edge": 40}},
+        expected_shape=square_batch_shape,
+        semantic_inputs=open_vocabulary_outputs,
+    ),
+    Processor(
+        name="unpairseg-processor",
+        imports=["hfseg"],
+        processor=f"{UNPAIRSEG}.processing_unpairseg:UnpairSegProcessor",
+        components={"tokenizer": unpairseg_tokenizer, "image_processor": unpairseg_image_processor},
     ),
 ]

@@ -1,0 +1,121 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Entities of captions: extractors, the command that writes them, and the data of stage 2."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg.commands.caption import caption_pictures, join_parts, main, part_file
+from hfseg.data.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
+
+
+def test_lists():
+    answer = "1. The red car\n2. two dogs, a dog; background\n- my grandmother's old oak tree\n\u2022 very long thing of five words here"
+    assert extract_entities(answer, "list") == ["red car", "dogs", "old oak tree"]
+    assert extract_entities("", "list") == []
+    assert len(extract_entities(",".join(f"thing{chr(97 + i)}" for i in range(26)), "list", most=5)) == 5
+
+
+def test_rules():
+    caption = "The image shows a man riding a brown horse near some trees, with snowy mountains in the background."
+    assert extract_entities(caption) == ["man", "brown horse", "trees", "snowy mountains"]
+    assert extract_entities("A group of people and a person.") == ["people"]
+
+
+def test_singulars():
+    words = {"dogs": "dog", "glasses": "glass", "cities": "city", "bus": "bus", "people": "person", "boxes": "box"}
+    assert {word: singular(word) for word in words} == words
+
+
+def test_missing_packages_and_unknown_extractors():
+    with pytest.raises(ValueError, match="choose one of list, rules, spacy, nltk"):
+        extract_entities("a", "llm")
+    for extractor in ("spacy", "nltk"):
+        try:
+            found = extract_entities("A brown dog sits on the wooden bench.", extractor)
+        except ImportError:
+            continue
+        assert found == ["brown dog", "wooden bench"]
+
+
+class Answers:
+    """A captioner that counts and, once, fails like a broken run."""
+
+    def __init__(self, fail_at=None):
+        self.calls, self.fail_at = 0, fail_at
+
+    def __call__(self, image, instruction):
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise KeyboardInterrupt
+        return "a red ball, the sky" if "commas" in instruction else "A red ball under the sky."
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(5):
+        Image.fromarray(np.full((8, 8, 3), index * 40, dtype=np.uint8)).save(folder / f"{index}.png")
+    (folder / "5.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_captioning_is_shared_and_goes_on_after_a_break(pictures, tmp_path):
+    output = tmp_path / "entities.jsonl"
+    images = [(path.name, path) for path in sorted(pictures.iterdir())]
+    with pytest.raises(KeyboardInterrupt):
+        caption_pictures(images, output, Answers(fail_at=5), rank=0, ranks=2)
+    with part_file(output, 0).open("a") as file:
+        file.write('{"image": "4.p')  # the line that was being written
+    again = Answers()
+    counts = caption_pictures(images, output, again, rank=0, ranks=2)
+    assert counts == {"done": 1, "known": 2, "unreadable": 0, "empty": 0} and again.calls == 2
+    counts = caption_pictures(images, output, Answers(), rank=1, ranks=2)
+    assert counts == {"done": 2, "known": 0, "unreadable": 1, "empty": 0}
+    assert join_parts(output) == 5 and not list(tmp_path.glob(".entities*"))
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["image"] for row in rows] == [f"{index}.png" for index in range(5)]
+    assert rows[0] == {"image": "0.png", "caption": "A red ball under the sky.", "entities": ["red ball", "sky"]}
+    assert caption_pictures(images[:5], output, None)["known"] == 5
+    dataset = EntityDataset(output, root=pictures)
+    assert len(dataset) == 5 and dataset[1]["entities"] == ["red ball", "sky"] and dataset[1]["image"].size == (8, 8)
+
+
+def test_command_with_given_captions(pictures, tmp_path, capsys):
+    captions = tmp_path / "captions.jsonl"
+    captions.write_text("".join(json.dumps({"image": f"{i}.png", "caption": "two cats on a sofa"}) + "\n" for i in range(6)))
+    output = tmp_path / "out" / "entities.jsonl"
+    arguments = ["--images", str(pictures), "--output", str(output)]
+    assert main([*arguments, "--captions", str(captions)]) == 0
+    assert "Wrote" in capsys.readouterr().out
+    assert json.loads(output.read_text().splitlines()[0])["entities"] == ["cats", "sofa"]
+    assert main(arguments) == 1 and "one of them" in capsys.readouterr().err
+    assert main(["--images", str(tmp_path / "no"), "--output", str(output), "--captions", str(captions)]) == 1
+
+
+def test_data_of_stage_two(tmp_path):
+    captions = ShapesCaptions(num_scenes=4, image_size=(32, 32))
+    item = captions[0]
+    assert set(item) == {"image", "text", "entities"} and set(item["entities"]) <= set(captions.id2label.values())
+    assert captions[0]["entities"] == item["entities"]
+    coloured = ShapesCaptions(num_scenes=4, image_size=(32, 32), colours=True)
+    known = {name for names in coloured.all_entities() for name in names}
+    assert set(coloured[0]["entities"]) <= known and any(" " in name for name in coloured[0]["entities"])
+    table = {name: torch.full((4,), float(index)) for index, name in enumerate(captions.id2label.values())}
+    batch = EntityCollator(table, size=32, training=False)([item, {**item, "entities": ["unheard of"]}])
+    assert batch["pixel_values"].shape == (2, 3, 32, 32) and "mask_labels" not in batch
+    assert [tuple(e.shape) for e in batch["entity_labels"]] == [(len(item["entities"]), 4), (0, 4)]
+    with pytest.raises(ValueError, match="has no 'entities'"):
+        EntityCollator(table, size=32)([{"image": item["image"]}])
+    with pytest.raises(FileNotFoundError):
+        EntityDataset(tmp_path / "none.jsonl")
+    (tmp_path / "bad.jsonl").write_text("{")
+    with pytest.raises(ValueError, match="line 1"):
+        EntityDataset(tmp_path / "bad.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"image": "a.png", "entities": []}')
+    with pytest.raises(ValueError, match="none with an entity"):
+        EntityDataset(tmp_path / "bad.jsonl")
