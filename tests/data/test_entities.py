@@ -13,7 +13,8 @@ from hfseg.data.entities import EntityCollator, EntityDataset, ShapesCaptions, e
 
 
 def test_lists():
-    answer = "1. The red car\n2. two dogs, a dog; background\n- my grandmother's old oak tree\n\u2022 very long thing of five words here"
+    answer = "1. The red car\n2. two dogs, a dog; background\n- my grandmother's old oak tree\n"
+    answer += "\u2022 very long thing of five words here"
     assert extract_entities(answer, "list") == ["red car", "dogs", "old oak tree"]
     assert extract_entities("", "list") == []
     assert len(extract_entities(",".join(f"thing{chr(97 + i)}" for i in range(26)), "list", most=5)) == 5
@@ -87,7 +88,8 @@ def test_captioning_is_shared_and_goes_on_after_a_break(pictures, tmp_path):
 
 def test_command_with_given_captions(pictures, tmp_path, capsys):
     captions = tmp_path / "captions.jsonl"
-    captions.write_text("".join(json.dumps({"image": f"{i}.png", "caption": "two cats on a sofa"}) + "\n" for i in range(6)))
+    lines = [json.dumps({"image": f"{index}.png", "caption": "two cats on a sofa"}) for index in range(6)]
+    captions.write_text("\n".join(lines))
     output = tmp_path / "out" / "entities.jsonl"
     arguments = ["--images", str(pictures), "--output", str(output)]
     assert main([*arguments, "--captions", str(captions)]) == 0

@@ -55,9 +55,7 @@ def test_golden_greedy(sigmas):
     torch.testing.assert_close(state[0], case.outputs[f"align.greedy{sigmas}.threshold"][0], rtol=0, atol=1e-5)
     # The second image moves the threshold by a thousandth.
     first = state[0].clone()
-    match_regions(
-        case.inputs["align.clip.1"][None], case.inputs["align.text.1"], 4.0, matching="greedy", state=state
-    )
+    match_regions(case.inputs["align.clip.1"][None], case.inputs["align.text.1"], 4.0, matching="greedy", state=state)
     assert 0 < (state[0] - first).abs() < 2e-3
 
 

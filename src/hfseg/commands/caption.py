@@ -58,7 +58,8 @@ class Captioner:
             answer = self.pipe(text=[{"role": "user", "content": content}], max_new_tokens=self.max_new_tokens,
                                return_full_text=False)  # fmt: skip
         else:
-            answer = self.pipe(images=image, text=instruction, max_new_tokens=self.max_new_tokens, return_full_text=False)
+            limit = self.max_new_tokens
+            answer = self.pipe(images=image, text=instruction, max_new_tokens=limit, return_full_text=False)
         text = answer[0]["generated_text"]
         return (text[-1]["content"] if isinstance(text, list) else text).strip()
 

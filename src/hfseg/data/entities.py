@@ -26,29 +26,37 @@ __all__ = ["EXTRACTORS", "EntityCollator", "EntityDataset", "ShapesCaptions", "e
 
 MOST_WORDS = 4
 DETERMINERS = set(
-    "a an the this that these those some any each every another other several many few both all no one two three four "
-    "five six seven eight nine ten dozen lot lots pair couple various multiple numerous his her its their our my your "
-    "he she it they we there here also".split()
+    (
+        "a an the this that these those some any each every another other several many few both all no one "
+        "two three four five six seven eight nine ten dozen lot lots pair couple various multiple numerous "
+        "his her its their our my your he she it they we there here also "
+    ).split()
 )
 META = set(
-    "image images photo photos photograph picture pictures scene view background foreground side left right top bottom "
-    "middle center centre corner front back group groups part parts piece pieces kind type variety front-left".split()
+    (
+        "image images photo photos photograph picture pictures scene view background foreground side left "
+        "right top bottom middle center centre corner front back group groups part parts piece pieces kind "
+        "type variety front-left "
+    ).split()
 )
 # Words that separate noun phrases in a caption: prepositions, conjunctions, frequent verbs and adverbs of place.
 SEPARATORS = set(
-    "and or but with without of in on at by from to into onto over under above below behind beside between near next "
-    "around through across along against inside outside within toward towards during while as than for about is are was "
-    "were be been being has have had having does do did which who where when that's there's sitting standing walking "
-    "running riding holding wearing carrying playing eating drinking looking watching parked lying laying flying hanging "
-    "placed located surrounded covered filled made shows show showing shown depicts depict features contains includes "
-    "including appears seems stands sits lies holds wears rides walks runs can could may might will would very quite "
-    "together visible up down off out away just then so".split()
+    (
+        "and or but with without of in on at by from to into onto over under above below behind beside "
+        "between near next around through across along against inside outside within toward towards during "
+        "while as than for about is are was were be been being has have had having does do did which who "
+        "where when that's there's sitting standing walking running riding holding wearing carrying playing "
+        "eating drinking looking watching parked lying laying flying hanging placed located surrounded "
+        "covered filled made shows show showing shown depicts depict features contains includes including "
+        "appears seems stands sits lies holds wears rides walks runs can could may might will would very "
+        "quite together visible up down off out away just then so "
+    ).split()
 )
 
 
 def singular(word: str) -> str:
     """Guesses the singular of a noun, well enough to recognise repetitions."""
-    irregular = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "mice": "mouse"}
+    irregular = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
     if word in irregular:
         return irregular[word]
     for ending, instead in (("ies", "y"), ("ves", "f"), ("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x")):
@@ -118,7 +126,7 @@ def from_nltk(text: str) -> list[str]:
     try:
         tagged = nltk.pos_tag(nltk.word_tokenize(text))
     except LookupError as error:
-        raise ImportError("NLTK lacks its models: nltk.download('punkt_tab'), ('averaged_perceptron_tagger_eng')") from error
+        raise ImportError("NLTK lacks its models: download punkt_tab and averaged_perceptron_tagger_eng") from error
     tree = nltk.RegexpParser("NP: {<JJ.*>*<NN.*>+}").parse(tagged)
     return [" ".join(word for word, _ in part.leaves()) for part in tree.subtrees() if part.label() == "NP"]
 

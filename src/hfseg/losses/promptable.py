@@ -126,7 +126,8 @@ def match_points(
         iou_target: `"dice"` or `"iou"`: what the scores learn.
 
     Shape:
-        mask_embeddings: `(B, Q, M, C)`; pixel_embedding: `(B, C, h, w)`; targets: each `(T, H, W)`; points: `(B, Q, 2)`.
+        mask_embeddings: `(B, Q, M, C)`; pixel_embedding: `(B, C, h, w)`; targets: each `(T, H, W)`;
+        points: `(B, Q, 2)`.
     """
     batch_size, num_points, num_masks, _ = mask_embeddings.shape
     device = mask_embeddings.device

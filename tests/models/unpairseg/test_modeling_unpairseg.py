@@ -377,9 +377,9 @@ def test_open_clip_checkpoints_leave_the_rest_fresh(clip_parts):
     weights = {key.removeprefix(CLIP): value for key, value in case.weights.items()}
     with pytest.raises(ValueError, match=r"1 missing key\(s\): text_model.text_model.final_layer_norm.bias"):
         from_open_clip({key: value for key, value in weights.items() if key != "ln_final.bias"}, case.config)
-    with pytest.raises(ValueError, match="unexpected key.*something"):
+    with pytest.raises(ValueError, match=r"unexpected key.*something"):
         from_open_clip({**weights, "something": torch.zeros(1)}, case.config)
-    with pytest.raises(ValueError, match="has no visual.trunk.stages.0.blocks.0.gamma"):
+    with pytest.raises(ValueError, match=r"has no visual.trunk.stages.0.blocks.0.gamma"):
         from_open_clip({"visual.trunk.x": torch.zeros(1)})
 
 

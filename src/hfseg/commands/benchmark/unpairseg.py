@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForMaskGeneration, SamConfig, SamImageProcessor, SamModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForMaskGeneration,
+    SamConfig,
+    SamImageProcessor,
+    SamModel,
+)
 
 from ...data.promptable import boxes_of_masks
 from ...metrics.oracle_iou import OracleIoU
@@ -174,7 +181,11 @@ def speed_table(side: int, points_per_side: int, rounds: int, against: str) -> t
         sam_processor = SamImageProcessor(size={"longest_edge": side}, pad_size={"height": side, "width": side})
         other = HfsegMaskGenerationPipeline(model=theirs, image_processor=sam_processor)
         calls["transformers SAM ViT-B"] = lambda: other(
-            image, points_per_crop=points_per_side, points_per_batch=100, pred_iou_thresh=-1e9, stability_score_thresh=-1.0
+            image,
+            points_per_crop=points_per_side,
+            points_per_batch=100,
+            pred_iou_thresh=-1e9,
+            stability_score_thresh=-1.0,
         )
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     cpu: dict[str, list[float]] = {name: [] for name in calls}
@@ -200,4 +211,4 @@ def speed_table(side: int, points_per_side: int, rounds: int, against: str) -> t
         }
         for name in calls
     ]
-    return {f"Masks of {points_per_side ** 2} points, {side} pixels": rows}, SPEED_NOTES
+    return {f"Masks of {points_per_side**2} points, {side} pixels": rows}, SPEED_NOTES

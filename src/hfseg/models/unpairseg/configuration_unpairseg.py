@@ -269,8 +269,8 @@ class UnpairSegConfig(PreTrainedConfig):
                 )
         if self.hidden_size != self.mask_feature_size:
             raise ValueError(
-                f"hidden_size={self.hidden_size} and mask_feature_size={self.mask_feature_size} must agree: prompts add "
-                "the pixel embedding at their place to their tokens."
+                f"hidden_size={self.hidden_size} and mask_feature_size={self.mask_feature_size} must agree: prompts "
+                "add the pixel embedding at their place to their tokens."
             )
         if self.feature_size % 32:
             raise ValueError(

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Conversion of the authors' stage-1 checkpoint (detectron2 and OpenCLIP names), and of OpenCLIP ConvNeXt checkpoints."""
+"""Conversion of the authors' stage-1 checkpoint (detectron2 and OpenCLIP names), and of OpenCLIP's ConvNeXts."""
 
 import gzip
 import importlib.util
@@ -154,12 +154,9 @@ def rename(key: str) -> str:
         match = pattern.match(key)
         if match:
             # Groups of prefix and rest are counted through.
-            number = match.re.groups
-            expanded = replacement
-            if number:
-                groups = iter(match.groups())
-                expanded = re.sub(r"\\\d", lambda _: next(groups), replacement)
-            return expanded + key[match.end() :]
+            for group in match.groups():
+                replacement = re.sub(r"\\\d", group, replacement, count=1)
+            return replacement + key[match.end() :]
     return key
 
 

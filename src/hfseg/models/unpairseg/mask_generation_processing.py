@@ -81,7 +81,7 @@ def as_prompts(prompts: Any, name: str, trailing: int, batch_size: int) -> np.nd
     if array.ndim != dims or len(array) != batch_size or 0 in array.shape:
         expected = {2: "(images, prompts, points, 2)", 4: "(images, prompts, 4)", 1: "(images, prompts, points)"}
         raise ValueError(
-            f"{name} has shape {np.shape(prompts)} for {batch_size} image(s): expected {expected[trailing]}, none empty."
+            f"{name} has shape {np.shape(prompts)} for {batch_size} image(s): expected {expected[trailing]}, not empty."
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has values that are not finite.")
@@ -138,7 +138,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
 
         Args:
             images: PIL images, arrays, tensors or paths of local files, one or a list.
-            segmentation_maps: integer maps of the same sizes, whose values are masks without names; 0 and 255 are none.
+            segmentation_maps: integer maps of the same sizes, whose values are masks without names; 0 and 255: none.
             input_points: (x, y) in pixels of the original image: (images, prompts, 2) or, with several points per
                 prompt, (images, prompts, points, 2). For one image the first axis may be left out.
             input_labels: 1 for points on the object, 0 beside it: (images, prompts, points).
@@ -147,12 +147,12 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             **kwargs: any attribute of the processor, for this call only.
 
         Returns:
-            `pixel_values` (B, 3, S, S), `original_sizes` (B, 2); with prompts these in pixels of the network input; with
-            maps `mask_labels`, a list of int32 id maps (S, S).
+            `pixel_values` (B, 3, S, S), `original_sizes` (B, 2); with prompts these in pixels of the network input;
+            with maps `mask_labels`, a list of int32 id maps (S, S).
 
         Raises:
-            ValueError: for empty input, NaN or infinite pixels, prompts that do not stack or lie outside their image, and
-                maps that do not fit.
+            ValueError: for empty input, NaN or infinite pixels, prompts that do not stack or lie outside their image,
+                and maps that do not fit.
         """
         batch = super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)
         batch.pop("class_labels", None)

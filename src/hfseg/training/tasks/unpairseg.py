@@ -142,7 +142,7 @@ class PromptableTask(MaskGenerationTask):
 
 
 class AlignmentTask(Task):
-    """Stage 2: the adapter learns to describe masks by the entities of captions. `model.pretrained` is stage 1's folder.
+    """Stage 2: the adapter learns to describe masks by the entities of captions. It starts from stage 1's folder.
 
     Entities of the data set are embedded once by the model's text tower before training starts.
     """
