@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Entries for the common tests of transformers and diffusers (`own_checks` and `peer_table` come with that harness)."""
 
+from types import SimpleNamespace
+
 from own_checks import segmentation_pipeline
 from peer_table import ImageProcessor, Model, Processor
 
@@ -223,7 +225,8 @@ def unpairseg_image_processor():
 def square_batch_shape(tester, images):
     """Shape (C, H, W) of a batch: a square of the longest edge, rounded up to a multiple of 32."""
     side = -(-tester.size["longest_edge"] // 32) * 32
-    return 3, side, side
+    channels, _, _ = padded_batch_shape(SimpleNamespace(size={"shortest_edge": 8, "longest_edge": 8}), images)
+    return channels, side, side
 
 
 def open_vocabulary_outputs(tester):

@@ -112,11 +112,13 @@ class FourierPositions(nn.Module):
 
     Args:
         num_features: Features of the code; even.
+        scale: Standard deviation of G; larger ones tell finer distances apart.
     """
 
-    def __init__(self, num_features: int):
+    def __init__(self, num_features: int, scale: float = 1.0):
         super().__init__()
-        self.register_buffer("matrix", torch.empty(2, num_features // 2))
+        self.scale = scale
+        self.register_buffer("matrix", scale * torch.randn(2, num_features // 2))
 
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Encodes (x, y), 0..1 inside the image; coordinates outside are legal.

@@ -152,6 +152,8 @@ class UnpairSegConfig(PreTrainedConfig):
             Smallest predicted score of a mask used in stage 2: what the authors' 0.65 after a second sigmoid means.
         iou_threshold, cover_threshold (`float`, defaults to 0.5, 0.7):
             Thresholds of mask non-maximum suppression in stage 2.
+        scale (`float`, defaults to 1.0):
+            Standard deviation of the matrices of the random Fourier position codes.
         init_std (`float`, defaults to 0.02):
             Standard deviation of layers that have no rule of their own.
 
@@ -239,6 +241,7 @@ class UnpairSegConfig(PreTrainedConfig):
     score_threshold: float | int = 0.6190392084062235
     iou_threshold: float | int = 0.5
     cover_threshold: float | int = 0.7
+    scale: float | int = 1.0
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):

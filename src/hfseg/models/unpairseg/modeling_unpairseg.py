@@ -244,7 +244,7 @@ class UnpairSegPromptEncoder(nn.Module):
         super().__init__()
         channels = config.hidden_size
         self.half_anchor = config.point_anchor_size / 2
-        self.positions = FourierPositions(channels)
+        self.positions = FourierPositions(channels, config.scale)
         self.corner_embeddings = nn.Parameter(torch.empty(2, channels))
         self.point_embedding = nn.Parameter(torch.empty(channels))
         self.box_embedding = nn.Parameter(torch.empty(channels))
@@ -445,7 +445,7 @@ class UnpairSegPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         elif isinstance(module, MultiHeadAttention):
             init_multi_head_attention(module)
         elif isinstance(module, FourierPositions):
-            init.normal_(module.matrix)
+            init.normal_(module.matrix, std=module.scale)
         elif isinstance(module, UnpairSegFeaturePyramid):
             for convolution in (module.lateral[0], module.convolution, module.projection):
                 init_convolution(convolution)  # type: ignore[arg-type]
@@ -519,7 +519,7 @@ class UnpairSegPixelDecoder(UnpairSegPreTrainedModel):
         channels = config.feature_size
         self.input_projections = nn.ModuleList([nn.Conv2d(c, channels, 1) for c in reversed(in_channels[1:])])
         self.input_norms = nn.ModuleList([nn.LayerNorm(channels, eps=1e-6) for _ in in_channels[1:]])
-        self.positions = FourierPositions(channels)
+        self.positions = FourierPositions(channels, config.scale)
         self.level_embed = nn.Parameter(torch.empty(3, channels))
         self.layers = nn.ModuleList(
             [
@@ -598,7 +598,7 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
         super().__init__(config)
         channels = config.hidden_size
         project = config.feature_size != channels or config.enforce_input_projection
-        self.positions = FourierPositions(channels)
+        self.positions = FourierPositions(channels, config.scale)
         self.prompt_encoder = UnpairSegPromptEncoder(config)
         self.input_projections = nn.ModuleList(
             [nn.Conv2d(config.feature_size, channels, 1) if project else nn.Identity() for _ in range(3)]
@@ -1043,6 +1043,8 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
     accepts_loss_kwargs = False
     input_modalities = ["image", "text"]
+    # The adapter has no layers to recompute, and the rest keeps no activations.
+    supports_gradient_checkpointing = False
 
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
@@ -1061,6 +1063,8 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             # Moving threshold of greedy matching (nan-free: 0 before the first image) and steps done.
             self.register_buffer("matching_state", torch.zeros(2))
         self.post_init()
+        # CLIP's text tower also names a part of the visual tower, which is not here.
+        self._no_split_modules = [name for name in self._no_split_modules if name != "CLIPVisionEmbeddings"]
 
     def get_input_embeddings(self) -> nn.Module:
         """Returns the backbone's patch embedding."""
