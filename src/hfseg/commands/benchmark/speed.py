@@ -42,6 +42,7 @@ class SpeedOptions:
     device: str = "cpu"
     compile: bool = False
     output_size: tuple[int, int] = (480, 640)
+    segments: int = 10
 
     @classmethod
     def from_namespace(cls, options: argparse.Namespace) -> "SpeedOptions":
@@ -55,7 +56,7 @@ class SpeedOptions:
         settings.output_size = (settings.output_size[0], settings.output_size[1])
         if settings.backbone not in BACKBONES:
             raise ValueError(f"--backbone {settings.backbone!r} is not known: choose one of {', '.join(BACKBONES)}.")
-        for name in ("rounds", "batch", "size", "output_size"):
+        for name in ("rounds", "batch", "size", "output_size", "segments"):
             value = getattr(settings, name)
             if min(value if isinstance(value, (list, tuple)) else [value]) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: give positive numbers.")
