@@ -83,8 +83,8 @@ def training_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[
         del ours, theirs, steps
     notes = [
         f"{settings.backbone}, input {settings.size[0]}x{settings.size[1]}, {settings.segments} segments per image, "
-        f"{settings.dtype}{' autocast' if settings.dtype != 'float32' else ''}, eager, {settings.rounds} rounds; clock: "
-        f"{settings.clock}. A step is forward, loss over all predictions, backward and AdamW.",
+        f"{settings.dtype}{' autocast' if settings.dtype != 'float32' else ''}, eager, {settings.rounds} rounds; "
+        f"clock: {settings.clock}. A step is forward, loss over all predictions, backward and AdamW.",
         "ratio: median over rounds of ours / transformers' Mask2Former of equally many encoder layers.",
         "MiB: peak of tensor memory during a step above weights, optimiser state and batch; gradients included.",
     ]
