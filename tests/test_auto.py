@@ -96,3 +96,33 @@ def test_every_row_resolves():
     for row in auto.ARCHITECTURES:
         for name in [row.config, row.converter, *row.image_processors.values()]:
             assert name is None or callable(auto.load(name))
+
+
+WITHOUT_TORCHVISION = """
+import sys
+
+class Hide:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] == "torchvision" else self.finder.find_spec(name, path, target)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Hide(finder) for finder in sys.meta_path]
+import numpy as np
+from hfseg import ProScaleImageProcessorPil
+ProScaleImageProcessorPil(size={"shortest_edge": 32}).save_pretrained(sys.argv[1])
+# As `AutoImageProcessor` of transformers 5.23; that of 5.17 asks for torchvision whatever it is to load.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
+processor = AutoImageProcessor.from_pretrained(sys.argv[1], backend="pil")
+assert type(processor) is ProScaleImageProcessorPil
+print(tuple(processor(np.zeros((32, 40, 3), dtype=np.uint8), return_tensors="pt")["pixel_values"].shape))
+assert "torchvision" not in sys.modules
+"""
+
+
+def test_pillow_processor_needs_no_torchvision(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_TORCHVISION, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout.strip() == "(1, 3, 32, 64)", result.stderr[-2000:]

@@ -179,6 +179,39 @@ def test_postprocess_agrees_with_the_plain_rule():
     assert rows[0]["segments"] > 40 and rows[2]["segments"] == 0
 
 
+def test_training_step_of_both_sides(monkeypatch):
+    from hfseg.commands.benchmark import training_step
+
+    monkeypatch.setattr(training_step.Variant, "config", lambda self: tiny_model().config)
+    settings = speed.SpeedOptions(size=(64, 96), batch=[2], rows=["1,1,1"], rounds=2, warmup=0, segments=3)
+    tables, notes = training_step.training_table(settings)
+    ((row,),) = tables.values()
+    assert row["batch"] == 2 and row["encoder layers of both"] == 3
+    assert row["ours MiB"] > 1 and row["theirs MiB"] > 1 and row["ratio"] > 0
+    assert "3 segments" in notes[0]
+
+
+def test_training_step_moves_every_weight():
+    from hfseg.commands.benchmark import training_step
+
+    model, settings = tiny_model().train(), speed.SpeedOptions(size=(64, 96))
+    labels = training_step.segment_maps(3, 2, (64, 96), 5)
+    assert [sorted(ids.unique().tolist()) for ids in labels["mask_labels"]] == [[1, 2, 3]] * 2
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    batch = {**labels, "pixel_values": speed.pixel_values(settings, 2)}
+    assert torch.isfinite(training_step.training_step(model, batch, settings)())
+    moved = [name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])]
+    assert len(moved) == len(before)
+
+
+def test_rows_of_timm_backbones_need_timm(monkeypatch):
+    everything = published.buildable([*COCO, *CITYSCAPES])
+    monkeypatch.setattr(published.importlib.util, "find_spec", lambda name: None)
+    without = published.buildable([*COCO, *CITYSCAPES])
+    assert {row.variant.backbone for row in everything if row not in without} <= {"MViTv2-T"}
+    assert len(without) == len(COCO) + len(CITYSCAPES) - 3
+
+
 def test_result_file_tells_its_origin(tmp_path, capsys, monkeypatch):
     from hfseg.commands.benchmark import parameters
 
@@ -211,6 +244,7 @@ def test_table_joins_columns_of_all_rows():
         (["--backbone", "VGG"], "Swin-T"),
         (["--rounds", "0"], "positive"),
         (["--batch", "1", "0"], "positive"),
+        (["--training", "--compile"], "matching runs on the host"),
     ],
 )
 def test_bad_options_name_what_is_legal(arguments, part, capsys):

@@ -1,16 +1,21 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Deformable attention: its two forms are one sum, which is the one of transformers and of the definition."""
 
+import inspect
 import math
 
 import pytest
 import torch
+from transformers.models.deformable_detr.modeling_deformable_detr import (
+    MultiScaleDeformableAttention as TheirSampling,
+)
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
 
 from hfseg.layers.deformable_attention import (
     MultiScaleDeformableAttention,
+    MultiScaleDeformableSampling,
     deformable_attention_gather,
     deformable_attention_grid_sample,
 )
@@ -138,3 +143,27 @@ def test_bfloat16_coordinates_stay_exact():
 def test_heads_that_do_not_divide():
     with pytest.raises(ValueError, match=r"hidden_size=10 is not a multiple of num_heads=4"):
         MultiScaleDeformableAttention(10, 4, 1, 1)
+
+
+def test_arguments_are_those_of_the_kernel():
+    """What `use_kernels=True` puts in the place of our forward is called as transformers calls it."""
+    theirs = TheirSampling()
+    parameters = [
+        list(inspect.signature(kind.forward).parameters) for kind in (MultiScaleDeformableSampling, TheirSampling)
+    ]
+    assert parameters[0] == parameters[1]
+
+    torch.manual_seed(0)
+    layer = MultiScaleDeformableAttention(32, num_heads=4, num_levels=2, num_points=3).eval()
+    shapes, seen = ((3, 5), (6, 10)), []
+    hidden, centres = torch.randn(2, 75, 32), pixel_centres(shapes, torch.device("cpu"))
+    arguments = (hidden, torch.randn(1, 75, 32), hidden, centres, shapes)
+    with torch.no_grad():
+        expected, _ = layer(*arguments)
+        layer.sampling.forward = lambda *given: seen.append(given) or theirs(*given)
+        actual, _ = layer(*arguments)
+    torch.testing.assert_close(actual, expected)
+    # The tensors that only a kernel reads.
+    _, sizes, _, starts, *_ = seen[0]
+    assert sizes.dtype == starts.dtype == torch.int64
+    assert sizes.tolist() == [[3, 5], [6, 10]] and starts.tolist() == [0, 15]

@@ -50,9 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="by autocast")
     speed.add_argument("--device", default="cpu", help="cpu or cuda")
     speed.add_argument("--compile", action="store_true", help="torch.compile both sides")
-    speed.add_argument(
-        "--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass"
-    )
+    what = speed.add_mutually_exclusive_group()
+    what.add_argument("--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass")
+    what.add_argument("--training", action="store_true", help="training steps instead of the forward pass")
+    speed.add_argument("--segments", type=int, default=10, help="targets per image of a training step")
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
 
     masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
@@ -181,4 +182,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.against not in (None, ["transformers:mask2former"]):
         raise ValueError("--model proscale is measured against transformers:mask2former only.")
     settings = SpeedOptions.from_namespace(options)
+    if options.training:
+        from .training_step import training_table
+
+        return (*training_table(settings), options.device)
     return (*(postprocess_table if options.postprocess else forward_table)(settings), options.device)

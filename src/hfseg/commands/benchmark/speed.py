@@ -42,6 +42,7 @@ class SpeedOptions:
     device: str = "cpu"
     compile: bool = False
     output_size: tuple[int, int] = (480, 640)
+    segments: int = 10
 
     @classmethod
     def from_namespace(cls, options: argparse.Namespace) -> "SpeedOptions":
@@ -67,7 +68,7 @@ class SpeedOptions:
         settings = cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
         settings.size = (settings.size[0], settings.size[1])
         settings.output_size = (settings.output_size[0], settings.output_size[1])
-        for name in ("rounds", "batch", "size", "output_size"):
+        for name in ("rounds", "batch", "size", "output_size", "segments"):
             value = getattr(settings, name)
             if min(value if isinstance(value, (list, tuple)) else [value]) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: give positive numbers.")
