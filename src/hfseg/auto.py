@@ -21,6 +21,8 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, original_config, checkpoint) ->
+            tokenizer or None`, if the model reads text.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
@@ -30,6 +32,7 @@ class Architecture:
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    tokenizer_builder: str | None = None
     training: dict[str, str] = field(default_factory=dict)
 
 
@@ -48,6 +51,22 @@ ARCHITECTURES = [
             "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
         },
         converter="models.proscale.convert_proscale:convert",
+    ),
+    Architecture(
+        model_type="cris",
+        config="models.cris.configuration_cris:CrisConfig",
+        models={
+            "AutoModel": "models.cris.modeling_cris:CrisModel",
+            "AutoModelForReferringImageSegmentation": "models.cris.modeling_cris:CrisForReferringImageSegmentation",
+        },
+        image_processors={
+            "torchvision": "models.cris.image_processing_cris:CrisImageProcessor",
+            "pil": "models.cris.image_processing_pil_cris:CrisImageProcessorPil",
+        },
+        processor="models.cris.processing_cris:CrisProcessor",
+        converter="models.cris.convert_cris:convert",
+        tokenizer_builder="models.cris.convert_cris:build_tokenizer",
+        training={"referring": "training.tasks.referring:ReferringSegmentationTask"},
     ),
 ]
 
@@ -71,6 +90,15 @@ def find(model_type: str) -> Architecture:
     raise ValueError(f"Unknown architecture {model_type!r}: choose one of {known}.")
 
 
+def find_auto_class(name: str) -> Any:
+    """Finds an Auto class: transformers', or ours for tasks that it has none for."""
+    import transformers
+
+    from .pipelines import auto_models
+
+    return getattr(transformers, name, None) or getattr(auto_models, name)
+
+
 def public_names() -> dict[str, str]:
     """Maps every public class name to where it is, for `hfseg.<Name>`."""
     names = {}
@@ -87,14 +115,14 @@ def register() -> None:
     import transformers
     from transformers.models.auto import modeling_auto
 
-    from .pipelines import image_segmentation
+    from .pipelines import image_segmentation, referring_image_segmentation
 
     for row in ARCHITECTURES:
         config = load(row.config)
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
             classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
-            getattr(transformers, auto_class).register(config, classes, exist_ok=True)
+            find_auto_class(auto_class).register(config, classes, exist_ok=True)
             if auto_class == "AutoModelForUniversalSegmentation":
                 # The pipeline's own list of supported names is static; without this it logs a false complaint.
                 modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
@@ -107,3 +135,4 @@ def register() -> None:
         if row.processor:
             transformers.AutoProcessor.register(config, load(row.processor), exist_ok=True)
     image_segmentation.register()
+    referring_image_segmentation.register()

@@ -47,12 +47,20 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
     row = auto.find(architecture)
     if row.converter is None:
         raise ValueError(f"There is no public checkpoint of {architecture!r} to convert.")
-    model = auto.load(row.converter)(read_state_dict(checkpoint), read_original_config(config))
+    original = read_original_config(config)
+    model = auto.load(row.converter)(read_state_dict(checkpoint), original)
     folder = Path(output_dir)
     model.save_pretrained(folder)
     stuff = getattr(model.config, "stuff_class_ids", None)
     processor_class = auto.load(row.image_processors["torchvision"])
-    processor_class(**({} if stuff is None else {"label_ids_to_fuse": list(stuff)})).save_pretrained(folder)
+    image_processor = processor_class(**({} if stuff is None else {"label_ids_to_fuse": list(stuff)}))
+    tokenizer = None
+    if row.tokenizer_builder is not None:
+        tokenizer = auto.load(row.tokenizer_builder)(model, image_processor, original or {}, Path(checkpoint), config)
+    if tokenizer is not None and row.processor is not None:
+        auto.load(row.processor)(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
+    else:
+        image_processor.save_pretrained(folder)
     return folder
 
 
