@@ -2,6 +2,7 @@
 """Processor of CRIS: image processor and CLIP's tokenizer, with the authors' padding by id 0."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
 from ..remote_code import SHIM, write_shim
-from .tokenization_cris import clean
+from .tokenization_cris import clean, word_tokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -39,6 +40,19 @@ class CrisProcessor(ProcessorMixin):
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any):
         super().__init__(image_processor, tokenizer)
+
+    @classmethod
+    def from_words(cls, words: Iterable[str], max_length: int = 17, **image_processor: Any) -> "CrisProcessor":
+        """Builds a processor whose small tokenizer knows the given words; see `word_tokenizer`.
+
+        Args:
+            words: Lower-case words.
+            max_length: Tokens per expression.
+            **image_processor: Settings of the image processor.
+        """
+        from .image_processing_cris import CrisImageProcessor
+
+        return cls(CrisImageProcessor(**image_processor), word_tokenizer(words, max_length))
 
     def __call__(self, images: Any = None, text: Any = None, masks: Any = None, **kwargs: Unpack[CrisProcessorKwargs]):
         """Prepares a batch.

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import transformers
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoBackbone, AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
 
 from accelerate import Accelerator
 
+from ...auto import find_auto_class
 from ...data.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
@@ -239,7 +239,7 @@ def build_model(
     if id2label is not None and "id2label" not in fields:
         fields["id2label"] = {int(key): value for key, value in id2label.items()}
         fields["label2id"] = {value: int(key) for key, value in id2label.items()}
-    auto: Any = getattr(transformers, auto_class)
+    auto: Any = find_auto_class(auto_class)
     if arguments.pretrained is not None:
         config_class = type(AutoConfig.from_pretrained(arguments.pretrained))
     elif arguments.model_type is not None and arguments.model_type in CONFIG_MAPPING:
