@@ -28,7 +28,7 @@ def read_original_config(path: str | None) -> dict | None:
 
 
 def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, config: str | None = None) -> Path:
-    """Converts a checkpoint and saves model and image processor.
+    """Converts a checkpoint and saves model and processor.
 
     Args:
         architecture: Model type, for example `"proscale"`.
@@ -55,8 +55,9 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
     processor_class = auto.load(row.image_processors["torchvision"])
     image_processor = processor_class(**({} if stuff is None else {"label_ids_to_fuse": list(stuff)}))
     tokenizer = None
-    if row.tokenizer_builder is not None:
-        tokenizer = auto.load(row.tokenizer_builder)(model, image_processor, original or {}, Path(checkpoint), config)
+    if row.text_builder is not None:
+        files = [Path(file) for file in (checkpoint, config) if file is not None]
+        tokenizer = auto.load(row.text_builder)(model, image_processor, original or {}, files)
     if tokenizer is not None and row.processor is not None:
         auto.load(row.processor)(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
     else:
@@ -77,5 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"Wrote {folder}. Load it with AutoModelForUniversalSegmentation.from_pretrained({str(folder)!r}).")
+    row = auto.find(options.architecture)
+    auto_class = next((name for name in row.models if name != "AutoModel"), "AutoModel")
+    print(f"Wrote {folder}. Load it with {auto_class}.from_pretrained({str(folder)!r}).")
     return 0

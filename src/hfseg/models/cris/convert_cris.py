@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import CLIPTokenizer
 from transformers.utils import logging
 
 from ..checkpoints import check_keys, read_state_dict
 from .configuration_cris import CrisConfig
 from .modeling_cris import STRIDE, CrisForReferringImageSegmentation
+from .tokenization_cris import clip_tokenizer
 
 logger = logging.get_logger(__name__)
 
@@ -229,6 +231,50 @@ def convert(
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
     """
     return load(convert_config(state_dict, original), convert_state_dict(state_dict))
+
+
+VOCABULARY_FILE = "bpe_simple_vocab_16e6.txt.gz"
+# Has CLIP's tokenizer; all CLIPs share it.
+TOKENIZER_SOURCE = "openai/clip-vit-base-patch32"
+
+
+def build_tokenizer(
+    model: CrisForReferringImageSegmentation, image_processor: Any, original: dict[str, Any], files: list[Path]
+) -> Any:
+    """Finds CLIP's tokenizer for a converted model, and sets the image processor to the authors' input size.
+
+    It is looked for as OpenAI's vocabulary file (`vocabulary` among the hyperparameters, else beside the checkpoint or
+    the file of hyperparameters), then on the Hub or in its cache.
+
+    Returns:
+        The tokenizer, or None, with a warning, where none can be had, or the model has another vocabulary.
+    """
+    size = original.get("input_size")
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        image_processor.size = type(image_processor.size)(height=height, width=width)
+    image_processor.threshold = original.get("threshold", image_processor.threshold)
+    length = original.get("word_len", 17)
+    candidates = [file.parent / VOCABULARY_FILE for file in files]
+    file = original.get("vocabulary") or next((path for path in candidates if path.is_file()), None)
+    tokenizer = None
+    if file is not None:
+        tokenizer = clip_tokenizer(file, length)
+    else:
+        try:
+            tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER_SOURCE, model_max_length=length)
+        except (OSError, ValueError) as error:
+            logger.warning(
+                f"The folder gets no tokenizer, as {TOKENIZER_SOURCE} cannot be read ({type(error).__name__}): put "
+                f"CLIP's {VOCABULARY_FILE} beside the checkpoint, or name it as 'vocabulary' in --config."
+            )
+    if tokenizer is not None and len(tokenizer) != model.config.text_config.vocab_size:
+        logger.warning(
+            f"The folder gets no tokenizer: CLIP's has {len(tokenizer)} tokens, this model "
+            f"{model.config.text_config.vocab_size}."
+        )
+        return None
+    return tokenizer
 
 
 # What CLIP does not have.

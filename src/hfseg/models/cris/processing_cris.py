@@ -123,7 +123,7 @@ class CrisProcessor(ProcessorMixin):
         return dict(BatchEncoding(data=data, tensor_type=tensor_type))
 
     def _warn_of_truncation(self, texts: list[str], limit: int) -> None:
-        long = [text for text in texts if len(text) > limit and len(self.tokenizer(text)["input_ids"]) > limit]
+        long = [text for text in texts if len(text) > limit and len(self.tokenizer(text, verbose=False)["input_ids"]) > limit]
         if long:
             logger.warning(
                 f"{len(long)} expression(s) have more than {limit} tokens (start and end included) and are cut, for "

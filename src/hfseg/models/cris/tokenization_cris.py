@@ -3,8 +3,10 @@
 
 import gzip
 import html
+import itertools
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,14 +75,25 @@ def word_tokenizer(words: Iterable[str], max_length: int = 17) -> CLIPTokenizer:
         >>> tokenizer.tokenize("The red star")
         ['t', 'h', 'e</w>', 'red</w>', 'star</w>']
     """
-    merges: dict[tuple[str, str], None] = {}
-    # First all pairs of letters, then threes, ...: each word is put together from its beginning.
     spelt = [[*word[:-1], word[-1] + END_OF_WORD] for word in sorted(set(words))]
-    for length in range(1, max(map(len, spelt), default=1)):
-        for letters in spelt:
-            if length < len(letters):
-                merges["".join(letters[:length]), letters[length]] = None
-    return _tokenizer(list(merges), max_length)
+    merges: list[tuple[str, str]] = []
+    # Byte-pair encoding, learned until every word is one symbol: then the merges, in this order, rebuild each of them.
+    while pairs := Counter(pair for symbols in spelt for pair in itertools.pairwise(symbols)):
+        pair = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append(pair)
+        spelt = [_merge(symbols, pair) for symbols in spelt]
+    return _tokenizer(merges, max_length)
+
+
+def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
+    """Joins every occurrence of a pair, from the left."""
+    joined: list[str] = []
+    for symbol in symbols:
+        if joined and (joined[-1], symbol) == pair:
+            joined[-1] += symbol
+        else:
+            joined.append(symbol)
+    return joined
 
 
 def _tokenizer(merges: list[tuple[str, str]], max_length: int) -> CLIPTokenizer:
