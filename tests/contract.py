@@ -383,8 +383,10 @@ class ModelContract:
         def count(*_):
             calls[0] += 1
 
+        # Of their parts: a layer's own hooks stay outside of what is computed a second time.
         for layer in layers:
-            layer.register_forward_pre_hook(count)
+            for part in layer.children():
+                part.register_forward_pre_hook(count)
         expected = self.train_step(model, inputs)
         gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         plain, calls[0] = calls[0], 0

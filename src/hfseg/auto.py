@@ -21,8 +21,8 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
-        text_builder: Function that completes the processor of a converted model that reads text, `(model,
-            image_processor, original_config, files) -> tokenizer or None`.
+        tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, image_processor,
+            original_config, checkpoint, config_file) -> tokenizer or None`, if the model reads text.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
@@ -32,7 +32,7 @@ class Architecture:
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
-    text_builder: str | None = None
+    tokenizer_builder: str | None = None
     training: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,7 +65,7 @@ ARCHITECTURES = [
         },
         processor="models.cris.processing_cris:CrisProcessor",
         converter="models.cris.convert_cris:convert",
-        text_builder="models.cris.convert_cris:build_tokenizer",
+        tokenizer_builder="models.cris.convert_cris:build_tokenizer",
         training={"referring": "training.tasks.referring:ReferringSegmentationTask"},
     ),
 ]

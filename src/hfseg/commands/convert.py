@@ -55,9 +55,8 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
     processor_class = auto.load(row.image_processors["torchvision"])
     image_processor = processor_class(**({} if stuff is None else {"label_ids_to_fuse": list(stuff)}))
     tokenizer = None
-    if row.text_builder is not None:
-        files = [Path(file) for file in (checkpoint, config) if file is not None]
-        tokenizer = auto.load(row.text_builder)(model, image_processor, original or {}, files)
+    if row.tokenizer_builder is not None:
+        tokenizer = auto.load(row.tokenizer_builder)(model, image_processor, original or {}, Path(checkpoint), config)
     if tokenizer is not None and row.processor is not None:
         auto.load(row.processor)(image_processor=image_processor, tokenizer=tokenizer).save_pretrained(folder)
     else:

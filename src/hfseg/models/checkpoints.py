@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise FileNotFoundError(f"No checkpoint at {path}: give the path of a .safetensors, .pth, .pt or .pkl file.")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return strip_wrapper(load_file(path))
         except SafetensorError as error:
             raise ValueError(f"{path} is not a valid safetensors file ({error}): download it again.") from error
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
@@ -62,6 +62,11 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path} holds no state dict: expected key-to-tensor entries, bare or under {', '.join(CONTAINERS)}."
         )
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    return strip_wrapper(tensors)
+
+
+def strip_wrapper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Strips the `module.` that distributed training puts before every name."""
     return {key.removeprefix("module."): value for key, value in tensors.items()}
 
 

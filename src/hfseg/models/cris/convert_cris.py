@@ -239,7 +239,11 @@ TOKENIZER_SOURCE = "openai/clip-vit-base-patch32"
 
 
 def build_tokenizer(
-    model: CrisForReferringImageSegmentation, image_processor: Any, original: dict[str, Any], files: list[Path]
+    model: CrisForReferringImageSegmentation,
+    image_processor: Any,
+    original: dict[str, Any],
+    checkpoint: Path,
+    config_file: str | None = None,
 ) -> Any:
     """Finds CLIP's tokenizer for a converted model, and sets the image processor to the authors' input size.
 
@@ -255,7 +259,8 @@ def build_tokenizer(
         image_processor.size = type(image_processor.size)(height=height, width=width)
     image_processor.threshold = original.get("threshold", image_processor.threshold)
     length = original.get("word_len", 17)
-    candidates = [file.parent / VOCABULARY_FILE for file in files]
+    folders = [path.parent for path in (checkpoint, Path(config_file or checkpoint))]
+    candidates = [folder / VOCABULARY_FILE for folder in folders]
     file = original.get("vocabulary") or next((path for path in candidates if path.is_file()), None)
     tokenizer = None
     if file is not None:

@@ -240,9 +240,9 @@ class CrisFusion(nn.Module):
         return F.relu(self.norm(total))
 
 
-def enlarge(features: torch.Tensor) -> torch.Tensor:
-    """Doubles a map bilinearly."""
-    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+def enlarge(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Doubles a map bilinearly; a map of twice the size says so, which `torch.export` cannot derive."""
+    return F.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class CrisNeck(nn.Module):
@@ -295,13 +295,13 @@ class CrisNeck(nn.Module):
         per_image = (from_c5.shape[0], sentence.shape[0] // from_c5.shape[0])
         scale = F.relu(self.text_projection(sentence)).unflatten(0, per_image)[..., None, None]  # (B, K, coarse, 1, 1)
         f5 = F.relu(self.norm_c5((from_c5 * scale).flatten(0, 1)))  # (N, coarse, H/32, W/32)
-        of_f5 = enlarge(self.fuse_c4.part(1, f5)).unflatten(0, per_image)  # (B, K, middle, H/16, W/16)
+        of_f5 = enlarge(self.fuse_c4.part(1, f5), from_c4).unflatten(0, per_image)  # (B, K, middle, H/16, W/16)
         f4 = self.fuse_c4.finish((from_c4 + of_f5).flatten(0, 1))  # (N, middle, H/16, W/16)
         of_f4 = self.fuse_c3.part(1, f4).unflatten(0, per_image)
         f3 = self.fuse_c3.finish((from_c3 + of_f4).flatten(0, 1))
         total = self.aggregate.part(0, self.smooth_f3(f3))
         total = total + self.aggregate.part(1, self.smooth_f4(f4))
-        total = total + enlarge(self.aggregate.part(2, self.smooth_f5(f5)))
+        total = total + enlarge(self.aggregate.part(2, self.smooth_f5(f5)), f4)
         fused = self.aggregate.finish(total)
         coordinates = coordinate_maps(fused.shape[-2], fused.shape[-1], fused.device, fused.dtype)
         located = self.locate.finish(self.locate.part(0, fused) + self.locate.part(1, coordinates))
@@ -525,7 +525,8 @@ class CrisModel(CrisPreTrainedModel):
             pixel_values: `(B, 3, H, W)`; output: see `CrisNeck.describe_image`.
         """
         height, width = pixel_values.shape[-2:]
-        if height % STRIDE or width % STRIDE:
+        # A program for any size cannot ask; it fails where maps of one scale differ.
+        if not torch.compiler.is_exporting() and (height % STRIDE or width % STRIDE):
             raise ValueError(
                 f"pixel_values are {height} x {width} pixels; both sides must be multiples of {STRIDE}, the stride of "
                 "the last stage. CrisImageProcessor makes such pictures (416 x 416)."
