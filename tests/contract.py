@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 from transformers.modeling_layers import GradientCheckpointingLayer
 

@@ -31,7 +31,8 @@ def predict_referring(model: nn.Module, processor: Any, example: Mapping[str, An
     first = next(model.parameters())
     inputs = processor(images=[image], text=[texts], return_tensors="pt")
     outputs = model(
-        pixel_values=inputs["pixel_values"].to(first.device, first.dtype), input_ids=inputs["input_ids"].to(first.device)
+        pixel_values=inputs["pixel_values"].to(first.device, first.dtype),
+        input_ids=inputs["input_ids"].to(first.device),
     )
     (masks,) = processor.post_process_referring_segmentation(outputs, [image.shape[:2]])
     return masks

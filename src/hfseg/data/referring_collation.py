@@ -22,6 +22,7 @@ class ReferringProcessorCollator:
     Args:
         processor: Called with `images`, `text` and `masks`.
         transforms: Optional function from example to example. Flips make "left" wrong.
+        max_length: Tokens per expression; None: the tokenizer's own length.
         shuffle_expressions: Gives every picture the expressions of the next one in the batch: a control, from which
             nothing but the pictures' prior can be learned.
 
@@ -33,10 +34,13 @@ class ReferringProcessorCollator:
         self,
         processor: Callable[..., Mapping[str, Any]],
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        max_length: int | None = None,
         shuffle_expressions: bool = False,
     ) -> None:
         if processor is None or getattr(processor, "tokenizer", None) is None:
             raise ValueError("expressions need a processor with a tokenizer; set model.tokenizer in the recipe")
+        if max_length is not None:
+            processor.tokenizer.model_max_length = max_length  # type: ignore[attr-defined]  # saved with the model
         self.processor, self.transforms, self.shuffle_expressions = processor, transforms, shuffle_expressions
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -60,15 +60,14 @@ def grid_positions(
 
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
-def coordinate_maps(
-    height: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32
-) -> torch.Tensor:
+def coordinate_maps(height: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Computes maps of x and y that run from -1 in the first to 1 in the last pixel (Liu et al. 2018, "CoordConv").
 
     Shape:
         Output: `(1, 2, height, width)`.
     """
     with torch.inference_mode(False):
-        x = torch.linspace(-1, 1, width, device=device, dtype=torch.float32)
-        y = torch.linspace(-1, 1, height, device=device, dtype=torch.float32)
+        # Not linspace, which makes the size a constant of exported programs.
+        x = torch.arange(width, device=device, dtype=torch.float32) * (2 / max(width - 1, 1)) - 1
+        y = torch.arange(height, device=device, dtype=torch.float32) * (2 / max(height - 1, 1)) - 1
         return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))[None].to(dtype)

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-TABLES = ("proscale",)
+TABLES = ("proscale", "cris")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,7 +25,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
     speed.add_argument("--model", choices=["proscale"], default="proscale")
-    speed.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
+    speed.add_argument(
+        "--against", choices=["transformers:mask2former", "authors:cris"], default="transformers:mask2former"
+    )
+    speed.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors:...")
     speed.add_argument("--backbone", default="Swin-T", help="Swin-T, Swin-S, Swin-B, Swin-L, R50 or R101")
     speed.add_argument(
         "--rows",
@@ -93,6 +96,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     Raises:
         ValueError: For options that do not go together.
     """
+    if options.what == "params" and options.table == "cris":
+        from .cris import PARAMETER_NOTES
+        from .cris import parameter_table as cris_parameters
+
+        return {"Parameters": cris_parameters()}, PARAMETER_NOTES, "cpu"
+    if options.what == "flops" and options.table == "cris":
+        raise ValueError("flops has no table of cris; the paper gives no FLOPs.")
     if options.what == "params":
         from .parameters import NOTES, parameter_table
 
@@ -112,4 +122,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     settings = SpeedOptions.from_namespace(options)
+    if options.against == "authors:cris":
+        from .cris import speed_table
+
+        if options.authors_code is None:
+            raise ValueError("--against authors:cris needs --authors_code DIR, a checkout of CRIS.pytorch.")
+        return (*speed_table(settings, options.authors_code), options.device)
     return (*(postprocess_table if options.postprocess else forward_table)(settings), options.device)

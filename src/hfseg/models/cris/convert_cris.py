@@ -314,7 +314,9 @@ def from_timm(name: str, **overrides) -> CrisForReferringImageSegmentation:
     for key, value in tower.state_dict().items():
         key = re.sub(r"^stem\.", "stem_", re.sub(r"^stages\.", "stages_", key))
         pool = re.match(r"head\.(\w+)(.*)", key)
-        state_dict[f"{VISION}attention_pool.{TIMM_POOL[pool[1]]}{pool[2]}" if pool else f"{VISION}backbone.{key}"] = value
+        state_dict[f"{VISION}attention_pool.{TIMM_POOL[pool[1]]}{pool[2]}" if pool else f"{VISION}backbone.{key}"] = (
+            value
+        )
     deep = name.startswith("resnet101")
     fields = {
         "vision_layers": (3, 4, 23, 3) if deep else (3, 4, 6, 3),

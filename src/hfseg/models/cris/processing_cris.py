@@ -75,9 +75,7 @@ class CrisProcessor(ProcessorMixin):
         """
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
-        settings = self._merge_kwargs(
-            CrisProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
-        )
+        settings = self._merge_kwargs(CrisProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         data: dict[str, Any] = {}
         if images is not None:
             data |= self.image_processor(images, masks, **settings["images_kwargs"])
@@ -123,7 +121,11 @@ class CrisProcessor(ProcessorMixin):
         return dict(BatchEncoding(data=data, tensor_type=tensor_type))
 
     def _warn_of_truncation(self, texts: list[str], limit: int) -> None:
-        long = [text for text in texts if len(text) > limit and len(self.tokenizer(text, verbose=False)["input_ids"]) > limit]
+        long = [
+            text
+            for text in texts
+            if len(text) > limit and len(self.tokenizer(text, verbose=False)["input_ids"]) > limit
+        ]
         if long:
             logger.warning(
                 f"{len(long)} expression(s) have more than {limit} tokens (start and end included) and are cut, for "
