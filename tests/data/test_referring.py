@@ -54,7 +54,7 @@ def test_what_is_missing_is_named(root, tmp_path):
         load_refer(root, "refcoco", "testC")
     with pytest.raises(ValueError, match="refcocog umd"):
         load_refer(root, "refcocos")
-    with pytest.raises(FileNotFoundError, match="instances.json"):
+    with pytest.raises(FileNotFoundError, match=r"instances\.json"):
         load_refer(root, "refcoco+")
     (root / "images" / "train2014" / "a.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 pictures .* a\.png|a\.png"):

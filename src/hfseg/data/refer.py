@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -250,6 +251,27 @@ def load_refer_json(file: str | Path, split: str | None = None, images: str | Pa
     return ReferDataset(referents, str(file))
 
 
+# A process may open an LMDB only once, and must not use one that its parent opened.
+_ENVIRONMENTS: dict[tuple[int, str], Any] = {}
+
+
+def _environment(file: Path) -> Any:
+    """Opens an LMDB for this process."""
+    place = (os.getpid(), str(file.resolve()))
+    if place not in _ENVIRONMENTS:
+        try:
+            import lmdb
+        except ImportError as error:
+            raise ImportError("LMDB files need the package lmdb; install it with: pip install 'hfseg[lmdb]'") from error
+        try:
+            _ENVIRONMENTS[place] = lmdb.open(
+                str(file), subdir=file.is_dir(), readonly=True, lock=False, readahead=False
+            )
+        except lmdb.Error as error:
+            raise ValueError(f"{file} is not a readable LMDB: {error}") from error
+    return _ENVIRONMENTS[place]
+
+
 class ReferLmdbDataset(torch.utils.data.Dataset):
     """The CRIS authors' LMDB: one file per split, a pickled dictionary per referent.
 
@@ -267,25 +289,13 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
         self.file, self.mask_root = Path(file), None if mask_root is None else Path(mask_root)
         if not self.file.exists():
             raise FileNotFoundError(f"there is no LMDB {self.file}")
-        self._environment: Any = None
         self.length = int(self._read(b"__len__"))
         self.keys = list(self._read(b"__keys__"))
         if self.length < 1 or len(self.keys) != self.length:
             raise ValueError(f"{self.file} says {self.length} referents and lists {len(self.keys)} keys")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_environment": None}  # every worker opens its own
-
     def _read(self, key: bytes) -> Any:
-        if self._environment is None:
-            try:
-                import lmdb
-            except ImportError as error:
-                raise ImportError("LMDB files need the package lmdb; install it with: pip install lmdb") from error
-            self._environment = lmdb.open(
-                str(self.file), subdir=self.file.is_dir(), readonly=True, lock=False, readahead=False
-            )
-        with self._environment.begin() as transaction:
+        with _environment(self.file).begin() as transaction:
             content = transaction.get(key)
         if content is None:
             raise ValueError(f"{self.file} has no entry {key!r}; it is not an LMDB of the CRIS authors' script")

@@ -17,6 +17,7 @@ model can be asked whether it understands the parts.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
         """Members from that side on, or None if two of them are not clearly apart."""
         axis, sign = _DIRECTIONS[direction]
         members = sorted(members, key=lambda i: -sign * centres[i][axis])
-        gaps = [abs(centres[a][axis] - centres[b][axis]) for a, b in zip(members, members[1:])]
+        gaps = [abs(centres[a][axis] - centres[b][axis]) for a, b in itertools.pairwise(members)]
         return members if all(gap > _MARGIN for gap in gaps) else None
 
     shapes = sorted({thing.shape for thing in things})

@@ -109,7 +109,7 @@ class TestCrisForReferringImageSegmentation(TestCrisModel):
     model_class = CrisForReferringImageSegmentation
     auto_classes = ("AutoModelForReferringImageSegmentation",)
     not_applicable = {
-        "test_exports_with_dynamic_shapes": "sides are multiples of 32; test_exports_for_multiples_of_32 says so to export"
+        "test_exports_with_dynamic_shapes": "sides are multiples of 32, which test_exports_for_multiples_of_32 says"
     }
 
     def labels(self, batch_size, height, width, empty=False):

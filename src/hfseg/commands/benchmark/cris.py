@@ -7,7 +7,6 @@ in this process, with the same weights as ours.
 
 import importlib
 import sys
-import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -43,8 +42,8 @@ COUNTED = {
 }
 PARAMETER_NOTES = [
     "Trainable parameters. The authors' code counts one more: CLIP's temperature, which CRIS does not use.",
-    "Rows without the text-to-pixel match have a learned 3x3 convolution in its place (2305 parameters); the thesis does "
-    "not say what it had.",
+    "Rows without the text-to-pixel match have a learned 3x3 convolution in its place (2305 parameters); the thesis "
+    "does not say what it had.",
 ]
 
 
@@ -100,8 +99,7 @@ def authors_model(code: str) -> tuple[torch.nn.Module, dict[str, Any]]:
     load = torch.jit.load
     torch.jit.load = lambda *arguments, **kwargs: holder  # type: ignore[assignment]
     try:
-        with tempfile.TemporaryDirectory():
-            model = segmenter.CRIS(types.SimpleNamespace(clip_pretrain="", **hyperparameters))
+        model = segmenter.CRIS(types.SimpleNamespace(clip_pretrain="", **hyperparameters))
     finally:
         torch.jit.load = load
     return model.eval(), hyperparameters

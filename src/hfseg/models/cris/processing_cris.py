@@ -28,8 +28,8 @@ class CrisProcessor(ProcessorMixin):
     """Turns pictures and expressions into a batch for CRIS, and its outputs into masks.
 
     Expressions are cleaned as CLIP does (mojibake is repaired if `ftfy` is installed), lower-cased, padded and cut to
-    the tokenizer's `model_max_length` (17 for RefCOCO and RefCOCO+, 22 for RefCOCOg). Padding has the id 0, by which the
-    model knows it; the tokenizer itself pads with its end token.
+    the tokenizer's `model_max_length` (17 for RefCOCO and RefCOCO+, 22 for RefCOCOg). Padding has the id 0, by which
+    the model knows it; the tokenizer itself pads with its end token.
 
     Args:
         image_processor: A `CrisImageProcessor`.

@@ -101,7 +101,7 @@ def _tokenizer(merges: list[tuple[str, str]], max_length: int) -> CLIPTokenizer:
 
 
 def clean(text: str) -> str:
-    """Cleans a text as CLIP does: repaired mojibake (if `ftfy` is installed), HTML entities, white space, lower case."""
+    """Cleans a text as CLIP does: mojibake (if `ftfy` is installed), HTML entities, white space, lower case."""
     try:
         import ftfy
     except ImportError:
