@@ -163,6 +163,7 @@ ENTRIES = [
         models={CRIS_MODEL: "base", CRIS_HEAD: "head"},
         inputs=pictures_and_expressions,
         labels=referring_labels,
+        config_test_kwargs={"num_decoder_layers": 2, "dropout": 0.0},
         auto={"AutoModel": CRIS_MODEL},
     ),
     ImageProcessor(
@@ -179,6 +180,10 @@ ENTRIES = [
         imports=["hfseg"],
         processor=f"{CRIS}.processing_cris:CrisProcessor",
         components={"image_processor": cris_image_processor, "tokenizer": cris_tokenizer},
+        exclude={
+            "*test_subprocessor_defaults_0_text": "compares padding with the tokenizer's: the processor pads with id 0, "
+            "by which the network knows padding; as the tokenizer's own padding token, id 0 would split every '!' off"
+        },
     ),
     Model(
         name="proscale",

@@ -170,25 +170,6 @@ class CrisAttentionPool(nn.Module):
         return F.relu(pooled + self.connect(features))
 
 
-class CrisVisionModel(nn.Module):
-    """CLIP's ResNet with the attention pool."""
-
-    def __init__(self, config: CrisConfig):
-        super().__init__()
-        self.backbone = build_clip_resnet(config)
-        self.attention_pool = CrisAttentionPool(config)
-
-    def forward(self, pixel_values: torch.Tensor, attend: Any = eager_attention) -> tuple[torch.Tensor, ...]:
-        """Computes c3, c4 and c5.
-
-        Shape:
-            pixel_values: `(B, 3, H, W)`; output: `(B, 8 width, H/8, W/8)`, `(B, 16 width, H/16, W/16)`,
-            `(B, E, H/32, W/32)`.
-        """
-        c3, c4, last = self.backbone(pixel_values)
-        return c3, c4, self.attention_pool(last, attend)
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # Neck (section 2.2.2 of the thesis)
 # ----------------------------------------------------------------------------------------------------------------------
@@ -433,6 +414,13 @@ class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
 
+    def post_init(self):
+        """Finishes building. Of the names that sub-models bring along (CLIP's vision ones), only real ones stay."""
+        super().post_init()
+        present = {type(module).__name__ for module in self.modules()}
+        names = self._no_split_modules or ()
+        self._no_split_modules = type(names)(name for name in names if name in present)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -454,6 +442,27 @@ class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 init.normal_(projection.weight, std=scale)
         elif hasattr(module, "conv3_1x1"):  # a bottleneck starts as the identity
             init.zeros_(module.conv3_1x1.bn.weight)
+
+
+class CrisVisionModel(CrisPreTrainedModel):
+    """CLIP's ResNet with the attention pool."""
+
+    def __init__(self, config: CrisConfig):
+        super().__init__(config)
+        self.backbone = build_clip_resnet(config)
+        self.attention_pool = CrisAttentionPool(config)
+        self.post_init()
+
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Computes c3, c4 and c5.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; output: `(B, 8 width, H/8, W/8)`, `(B, 16 width, H/16, W/16)`,
+            `(B, E, H/32, W/32)`.
+        """
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        c3, c4, last = self.backbone(pixel_values)
+        return c3, c4, self.attention_pool(last, attend)
 
 
 class CrisDecoder(CrisPreTrainedModel):
@@ -531,8 +540,7 @@ class CrisModel(CrisPreTrainedModel):
                 f"pixel_values are {height} x {width} pixels; both sides must be multiples of {STRIDE}, the stride of "
                 "the last stage. CrisImageProcessor makes such pictures (416 x 416)."
             )
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        return self.neck.describe_image(*self.vision_model(pixel_values, attend))
+        return self.neck.describe_image(*self.vision_model(pixel_values))
 
     @can_return_tuple
     def forward(
