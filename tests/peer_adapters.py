@@ -252,7 +252,103 @@ VPNEXT = "hfseg.models.vpnext"
 VPNEXT_MODEL = f"{VPNEXT}.modeling_vpnext:VPNeXtModel"
 VPNEXT_HEAD = f"{VPNEXT}.modeling_vpnext:VPNeXtForSemanticSegmentation"
 
+CRIS = "hfseg.models.cris"
+CRIS_MODEL = f"{CRIS}.modeling_cris:CrisModel"
+CRIS_HEAD = f"{CRIS}.modeling_cris:CrisForReferringImageSegmentation"
+
+
+def cris_config():
+    """Arguments of a CRIS below a million parameters."""
+    return {
+        "text_config": {
+            "vocab_size": 99,
+            "hidden_size": 32,
+            "intermediate_size": 37,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "projection_dim": 24,
+            "max_position_embeddings": 12,
+            "bos_token_id": 97,
+            "eos_token_id": 98,
+        },
+        "vision_layers": (1, 1, 1, 1),
+        "vision_width": 8,
+        "image_size": 64,
+        "neck_sizes": (16, 32, 40),
+        "hidden_size": 32,
+        "num_decoder_layers": 2,
+        "num_attention_heads": 4,
+        "dim_feedforward": 48,
+        "dropout": 0.0,
+    }
+
+
+def pictures_and_expressions(config, batch):
+    """Draws normalised pictures and expressions with start and end."""
+    import torch
+
+    ids = torch.randint(1, 97, (batch, 8))
+    ids[:, 0], ids[:, -1] = 97, 98
+    return {**pictures(config, batch), "input_ids": ids}
+
+
+def referring_labels(config, inputs, class_name):
+    """The left half is meant."""
+    import torch
+
+    if "ForReferring" not in class_name:
+        return {}
+    batch, _, height, width = inputs["pixel_values"].shape
+    mask = torch.zeros(batch, height, width)
+    mask[:, :, : width // 2] = 1
+    return {"mask_labels": mask}
+
+
+def cris_tokenizer():
+    """A small tokenizer of CLIP's kind."""
+    from hfseg.models.cris.tokenization_cris import word_tokenizer
+
+    return word_tokenizer(["lower", "newer", "upper", "older", "longer", "string"], max_length=17)
+
+
+def cris_image_processor():
+    """An image processor for small pictures."""
+    from hfseg import CrisImageProcessor
+
+    return CrisImageProcessor(size={"height": 32, "width": 32})
+
+
 ENTRIES = [
+    Model(
+        name="cris",
+        imports=["hfseg"],
+        config=f"{CRIS}.configuration_cris:CrisConfig",
+        config_kwargs=cris_config,
+        models={CRIS_MODEL: "base", CRIS_HEAD: "head"},
+        inputs=pictures_and_expressions,
+        labels=referring_labels,
+        config_test_kwargs={"num_decoder_layers": 2, "dropout": 0.0},
+        auto={"AutoModel": CRIS_MODEL},
+    ),
+    ImageProcessor(
+        name="cris-image-processor",
+        imports=["hfseg"],
+        classes={
+            "torchvision": f"{CRIS}.image_processing_cris:CrisImageProcessor",
+            "pil": f"{CRIS}.image_processing_pil_cris:CrisImageProcessorPil",
+        },
+        kwargs={"size": {"height": 20, "width": 24}},
+    ),
+    Processor(
+        name="cris-processor",
+        imports=["hfseg"],
+        processor=f"{CRIS}.processing_cris:CrisProcessor",
+        components={"image_processor": cris_image_processor, "tokenizer": cris_tokenizer},
+        exclude={
+            "*test_subprocessor_defaults_0_text": "compares padding with the tokenizer's: the processor pads with id 0, "
+            "by which the network knows padding; as the tokenizer's own padding token, id 0 would split every '!' off"
+        },
+    ),
     Model(
         name="proscale",
         imports=["hfseg"],

@@ -33,7 +33,8 @@ ROOMS = {
     "pipelines": {"images", "postprocess", "results"},
     "inference": {"images", "postprocess", "results"},
     "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
-    "training": {"data", "metrics", "auto", "evaluation"},
+    "referring_evaluation": {"data", "metrics", "results", "visualization"},
+    "training": {"data", "metrics", "auto", "evaluation", "referring_evaluation"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }

@@ -72,6 +72,22 @@ ARCHITECTURES = [
         },
     ),
     Architecture(
+        model_type="cris",
+        config="models.cris.configuration_cris:CrisConfig",
+        models={
+            "AutoModel": "models.cris.modeling_cris:CrisModel",
+            "AutoModelForReferringImageSegmentation": "models.cris.modeling_cris:CrisForReferringImageSegmentation",
+        },
+        image_processors={
+            "torchvision": "models.cris.image_processing_cris:CrisImageProcessor",
+            "pil": "models.cris.image_processing_pil_cris:CrisImageProcessorPil",
+        },
+        processor="models.cris.processing_cris:CrisProcessor",
+        converter="models.cris.convert_cris:convert",
+        tokenizer_builder="models.cris.convert_cris:build_tokenizer",
+        training={"referring": "training.tasks.referring:ReferringSegmentationTask"},
+    ),
+    Architecture(
         model_type="unpairseg",
         config="models.unpairseg.configuration_unpairseg:UnpairSegConfig",
         models={
@@ -151,7 +167,12 @@ def register() -> None:
     # `transformers.AutoImageProcessor` is a placeholder that raises where 5.17 misses torchvision; this never is.
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-    from .pipelines import image_segmentation, mask_generation, open_vocabulary_segmentation
+    from .pipelines import (
+        image_segmentation,
+        mask_generation,
+        open_vocabulary_segmentation,
+        referring_image_segmentation,
+    )
 
     for row in ARCHITECTURES:
         if row.config is None:
@@ -175,3 +196,4 @@ def register() -> None:
     image_segmentation.register()
     mask_generation.register()
     open_vocabulary_segmentation.register()
+    referring_image_segmentation.register()

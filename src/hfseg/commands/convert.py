@@ -28,7 +28,7 @@ def read_original_config(path: str | None) -> dict | None:
 
 
 def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, config: str | None = None) -> Path:
-    """Converts a checkpoint and saves model and image processor.
+    """Converts a checkpoint and saves model and processor.
 
     Args:
         architecture: Model type, for example `"proscale"`.
@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    auto_class = next(name for name in auto.find(options.architecture).models if name != "AutoModel")
+    row = auto.find(options.architecture)
+    auto_class = next((name for name in row.models if name != "AutoModel"), "AutoModel")
     print(f"Wrote {folder}. Load it with {auto_class}.from_pretrained({str(folder)!r}).")
     return 0

@@ -11,6 +11,7 @@ _EXPORTS = {
     "MeanIoU": "mean_iou",
     "OracleIoU": "oracle_iou",
     "PanopticQuality": "panoptic_quality",
+    "ReferringSegmentation": "referring_segmentation",
     "StreamingMetric": "streaming",
 }
 

@@ -1,9 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Reading of foreign checkpoint files without executing anything in them."""
 
+import io
+import pickle
 import re
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +15,16 @@ from safetensors.torch import load_file
 
 # Earlier releases can be made to run code by a crafted file even with weights_only=True.
 SAFE_TORCH = (2, 10)
+STORAGES = {
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "DoubleStorage": torch.float64,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
 CONTAINERS = ("model", "state_dict", "module")
 
 
@@ -35,7 +49,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise FileNotFoundError(f"No checkpoint at {path}: give the path of a .safetensors, .pth, .pt or .pkl file.")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return strip_wrapper(load_file(path))
         except SafetensorError as error:
             raise ValueError(f"{path} is not a valid safetensors file ({error}): download it again.") from error
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
@@ -44,6 +58,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             f"Reading the pickle {path} safely needs torch >= {SAFE_TORCH[0]}.{SAFE_TORCH[1]}, this is "
             f"{torch.__version__}: upgrade torch, or convert the file to safetensors elsewhere."
         )
+    if is_torchscript(path):
+        return read_torchscript(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -62,6 +78,84 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path} holds no state dict: expected key-to-tensor entries, bare or under {', '.join(CONTAINERS)}."
         )
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    return strip_wrapper(tensors)
+
+
+def is_torchscript(path: Path) -> bool:
+    """Tells whether a file is a TorchScript archive, such as OpenAI's of CLIP."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+class _TensorsOnly(pickle.Unpickler):
+    """Unpickler of TorchScript's attributes: objects become dictionaries, and nothing but tensors is built."""
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str):
+        super().__init__(io.BytesIO(archive.read(f"{folder}/data.pkl")))
+        self.archive, self.folder = archive, folder
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")):
+            return _tensor
+        if (module, name) in (("torch._utils", "_rebuild_parameter"), ("torch._tensor", "_rebuild_from_type_v2")):
+            return lambda tensor, *rest: tensor
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if module.startswith("__torch__"):
+            return type("Attributes", (_Attributes,), {})
+        return lambda *arguments: None  # lists of numbers and the like, of no interest here
+
+    def persistent_load(self, pid: Any) -> torch.Tensor:
+        _, dtype, key, _, count = pid
+        content = bytearray(self.archive.read(f"{self.folder}/data/{key}"))
+        return torch.frombuffer(content, dtype=dtype, count=count)
+
+
+class _Attributes:
+    """Attributes of a scripted module."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {})
+
+
+def _tensor(storage: torch.Tensor, offset: int, size: Any, stride: Any, *rest: Any) -> torch.Tensor:
+    return storage.as_strided(tuple(size), tuple(stride), offset).clone()
+
+
+def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
+    """Reads the tensors of a TorchScript archive by the names of its modules. Its code is neither loaded nor run.
+
+    Raises:
+        ValueError: If the archive is damaged or of another form.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            folder = next(name for name in archive.namelist() if name.endswith("/data.pkl")).rpartition("/")[0]
+            root = _TensorsOnly(archive, folder).load()
+    except Exception as error:  # a damaged archive raises almost anything
+        raise ValueError(
+            f"{path} could not be read as a TorchScript archive: {type(error).__name__} {error}"
+        ) from error
+    tensors: dict[str, torch.Tensor] = {}
+    waiting = [("", root)]
+    while waiting:
+        prefix, module = waiting.pop()
+        for name, value in vars(module).items() if isinstance(module, _Attributes) else ():
+            if isinstance(value, torch.Tensor):
+                tensors[prefix + name] = value
+            elif isinstance(value, _Attributes):
+                waiting.append((f"{prefix}{name}.", value))
+    if not tensors:
+        raise ValueError(f"{path} is a TorchScript archive without tensors.")
+    return tensors
+
+
+def strip_wrapper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Strips the `module.` that distributed training puts before every name."""
     return {key.removeprefix("module."): value for key, value in tensors.items()}
 
 

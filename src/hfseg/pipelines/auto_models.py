@@ -6,10 +6,16 @@ from collections import OrderedDict
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-__all__ = ["AutoModelForOpenVocabularySegmentation"]
+__all__ = ["AutoModelForOpenVocabularySegmentation", "AutoModelForReferringImageSegmentation"]
 
 
 class AutoModelForOpenVocabularySegmentation(_BaseAutoModelClass):
     """Loads models that segment a picture into classes given by their names."""
+
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
+
+
+class AutoModelForReferringImageSegmentation(_BaseAutoModelClass):
+    """Loads models that segment what an expression refers to: `logits` of `(images, expressions, height, width)`."""
 
     _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())

@@ -96,6 +96,7 @@ class OptimizerArguments:
         nesterov: SGD's.
         backbone_multiplier: Factor of the rate for parameters below a module listed in `backbone_names`.
         backbone_names: Names of modules that count as backbone.
+        head_names: Parts of names of parameters that move at the full rate though they are below a backbone.
         layer_decay: Factor of the rate per block away from the head; needs a model that defines `layer_depth`.
         clip_norm: Largest global L2 norm of the gradient; None does not clip.
     """
@@ -110,6 +111,7 @@ class OptimizerArguments:
     nesterov: bool = False
     backbone_multiplier: float = 1.0
     backbone_names: list[str] = field(default_factory=lambda: ["backbone"])
+    head_names: list[str] = field(default_factory=list)
     layer_decay: float | None = None
     clip_norm: float | None = None
 
@@ -126,6 +128,8 @@ class ScheduleArguments:
         gamma: For `step`: factor per milestone.
         power: For `poly`.
         floor: For `poly` and `cosine`: the last factor.
+        backbone_full_rate_until: Updates (or a fraction of the run, below 1) at whose end `backbone_multiplier` takes
+            effect; before, the backbone moves at the full rate.
         decay_from_start: For `poly` and `cosine`: progress counts from update 0, not from the end of the warm-up.
     """
 
@@ -137,6 +141,7 @@ class ScheduleArguments:
     power: float = 0.9
     floor: float = 0.0
     decay_from_start: bool = False
+    backbone_full_rate_until: float = 0.0
 
 
 @dataclass

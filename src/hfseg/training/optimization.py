@@ -100,7 +100,8 @@ def parameter_groups(
                 continue
             seen.add(id(parameter))
             scale = 1.0
-            if set(name.split(".")) & set(arguments.backbone_names):
+            slow = bool(set(name.split(".")) & set(arguments.backbone_names))
+            if slow and not any(part in name for part in arguments.head_names):
                 scale *= arguments.backbone_multiplier
             if arguments.layer_decay is not None:
                 scale *= arguments.layer_decay ** (maximum - depth(name))
@@ -157,7 +158,15 @@ def create_scheduler(optimizer: Optimizer, max_steps: int, arguments: ScheduleAr
             f"schedule.warmup_steps is {arguments.warmup_steps}, more than the run's {max_steps} steps. "
             "Lower it or raise run.max_steps."
         )
-    return LambdaLR(optimizer, lambda step: schedule_multiplier(step, max_steps, arguments))
+    until = arguments.backbone_full_rate_until
+    until = until * max_steps if until < 1 else until
+    base = max(group["lr"] for group in optimizer.param_groups)
+
+    def factor(full: float) -> Callable[[int], float]:
+        """Factor of one group; `full` brings its rate to that of the fastest group."""
+        return lambda step: schedule_multiplier(step, max_steps, arguments) * (full if step < until else 1.0)
+
+    return LambdaLR(optimizer, [factor(base / group["lr"]) for group in optimizer.param_groups])
 
 
 class ExponentialMovingAverage:

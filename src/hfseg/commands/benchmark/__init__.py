@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "unpairseg")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,13 +27,14 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale", "vpnext"], default="proscale")
+    speed.add_argument("--model", choices=["proscale", "vpnext", "cris"], default="proscale")
     speed.add_argument(
         "--against",
         nargs="+",
-        choices=[f"transformers:{peer}" for peer in ("mask2former", "eomt", "dpt", "upernet")],
-        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them)",
+        choices=[*(f"transformers:{peer}" for peer in ("mask2former", "eomt", "dpt", "upernet")), "authors:cris"],
+        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them); of cris: authors:cris",
     )
+    speed.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors:...")
     speed.add_argument(
         "--backbone", help="Swin-T (proscale's default), Swin-S, Swin-B, Swin-L, R50, R101; ViT-S (vpnext's), ViT-T/B/L"
     )
@@ -129,10 +130,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
-    if options.what == "params" and options.table == "unpairseg":
-        from . import unpairseg
+    if options.what == "params" and options.table in ("unpairseg", "cris"):
+        from . import cris, unpairseg
 
-        return {"Parameters": unpairseg.parameter_table()}, unpairseg.PARAMETER_NOTES, "cpu"
+        module = cris if options.table == "cris" else unpairseg
+        return {"Parameters": module.parameter_table()}, module.PARAMETER_NOTES, "cpu"
     if options.what == "masks":
         from .unpairseg import speed_table
 
@@ -178,6 +180,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         peers = [name.partition(":")[2] for name in options.against or ()] or list(PEERS)
         vit(options.backbone)  # a wrong name ends here
         return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
+    if options.model == "cris":
+        from .cris import speed_table
+
+        if options.authors_code is None:
+            raise ValueError("--model cris needs --authors_code DIR, a checkout of CRIS.pytorch.")
+        options.backbone, options.rows = "Swin-T", []
+        return (*speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
     options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
     if options.against not in (None, ["transformers:mask2former"]):
         raise ValueError("--model proscale is measured against transformers:mask2former only.")

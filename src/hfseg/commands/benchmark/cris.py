@@ -1,0 +1,144 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""CRIS: parameters beside the paper's, and speed beside the authors' code.
+
+The authors' code is not part of this package: `--authors_code DIR` names a checkout of it, whose modules are imported
+in this process, with the same weights as ours.
+"""
+
+import importlib
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...models.cris.configuration_cris import CrisConfig
+from ...models.cris.convert_cris import convert
+from ...models.cris.modeling_cris import CrisForReferringImageSegmentation
+from .speed import SpeedOptions, compare, interleave
+
+# Table 2.1 of the thesis (R50): row -> fields of the configuration, published millions.
+ROWS: dict[str, tuple[dict[str, Any], float]] = {
+    "baseline": ({"use_decoder": False, "use_text_to_pixel": False}, 131.86),
+    "contrastive": ({"use_decoder": False}, 134.22),
+    "decoder, n=1": ({"num_decoder_layers": 1, "use_text_to_pixel": False}, 136.07),
+    "both, n=1": ({"num_decoder_layers": 1}, 138.43),
+    "both, n=2": ({"num_decoder_layers": 2}, 142.64),
+    "both, n=3": ({"num_decoder_layers": 3}, 146.85),
+    "both, n=4": ({"num_decoder_layers": 4}, 151.06),
+}
+R101 = {"vision_layers": (3, 4, 23, 3), "text_config": {"projection_dim": 512}}
+# Counted on the authors' code.
+COUNTED = {
+    ("R50", "both, n=1"): 138428770,
+    ("R50", "both, n=2"): 142638946,
+    ("R50", "both, n=3"): 146849122,
+    ("R50", "both, n=4"): 151059298,
+    ("R101", "both, n=1"): 152831330,
+    ("R101", "both, n=2"): 157041506,
+    ("R101", "both, n=3"): 161251682,
+    ("R101", "both, n=4"): 165461858,
+}
+PARAMETER_NOTES = [
+    "Trainable parameters. The authors' code counts one more: CLIP's temperature, which CRIS does not use.",
+    "Rows without the text-to-pixel match have a learned 3x3 convolution in its place (2305 parameters); the thesis "
+    "does not say what it had.",
+]
+
+
+def parameter_table() -> list[dict]:
+    """Counts parameters for every row of the table, and for R101 where the paper gives none."""
+    rows = []
+    for backbone, fields in (("R50", {}), ("R101", R101)):
+        for name, (switches, published) in ROWS.items():
+            with torch.device("meta"):
+                model = CrisForReferringImageSegmentation(CrisConfig(**fields, **switches))
+            total = sum(parameter.numel() for parameter in model.parameters())
+            row: dict[str, Any] = {"backbone": backbone, "row": name, "parameters": total, "total (M)": total / 1e6}
+            row["published (M)"] = published if backbone == "R50" else None
+            row["equal, rounded"] = round(total / 1e6, 2) == published if backbone == "R50" else None
+            counted = COUNTED.get((backbone, name))
+            row["authors' code"] = counted
+            row["difference"] = None if counted is None else total - counted
+            rows.append(row)
+    return rows
+
+
+def authors_model(code: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Builds the authors' CRIS-R50 with random weights from a checkout of their repository.
+
+    Raises:
+        ValueError: If the folder is not such a checkout.
+    """
+    folder = Path(code)
+    if not (folder / "model" / "segmenter.py").is_file():
+        raise ValueError(f"--authors_code {code}: there is no model/segmenter.py; give a checkout of CRIS.pytorch.")
+    sys.path.insert(0, str(folder))
+    # Their package logs with loguru, which is not needed here.
+    sys.modules.setdefault("loguru", types.SimpleNamespace(logger=types.SimpleNamespace(info=print)))  # type: ignore[arg-type]
+    clip, segmenter = importlib.import_module("model.clip"), importlib.import_module("model.segmenter")
+    torch.manual_seed(0)
+    tower = clip.CLIP(1024, 224, (3, 4, 6, 3), 64, None, 77, 17, 49408, 512, 8, 12)
+    state = {name: value for name, value in tower.state_dict().items() if ".connect." not in name}
+    hyperparameters = {
+        "word_len": 17,
+        "fpn_in": [512, 1024, 1024],
+        "fpn_out": [256, 512, 1024],
+        "num_layers": 3,
+        "vis_dim": 512,
+        "num_head": 8,
+        "dim_ffn": 2048,
+        "dropout": 0.1,
+        "intermediate": False,
+        "word_dim": 1024,
+    }
+    # Their constructor reads CLIP from a TorchScript archive.
+    holder = types.SimpleNamespace(state_dict=lambda: state)
+    holder.eval = lambda: holder
+    load = torch.jit.load
+    torch.jit.load = lambda *arguments, **kwargs: holder  # type: ignore[assignment]
+    try:
+        model = segmenter.CRIS(types.SimpleNamespace(clip_pretrain="", **hyperparameters))
+    finally:
+        torch.jit.load = load
+    return model.eval(), hyperparameters
+
+
+def speed_table(settings: SpeedOptions, code: str, size: int = 416) -> tuple[dict[str, list[dict]], list[str]]:
+    """Compares with the authors' model: same weights, same inputs, interleaved."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    theirs, hyperparameters = authors_model(code)
+    ours = convert({name: value.clone() for name, value in theirs.state_dict().items()}, hyperparameters).eval()
+    theirs.to(settings.place)
+    ours.to(settings.place)
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for batch, count in [(batch, count) for batch in settings.batch for count in (1, 10)]:
+        pictures = torch.randn(batch, 3, size, size, generator=generator).to(settings.place)
+        ids = torch.randint(1, 4096, (batch, count, 17), generator=generator)
+        ids[..., 0], ids[..., 9], ids[..., 10:] = 49406, 49407, 0
+        ids = ids.to(settings.place)
+
+        @torch.inference_mode()
+        def run_ours(pictures: torch.Tensor = pictures, ids: torch.Tensor = ids) -> torch.Tensor:
+            return ours(pictures, ids).logits
+
+        @torch.inference_mode()
+        def run_theirs(pictures: torch.Tensor = pictures, ids: torch.Tensor = ids) -> torch.Tensor:
+            # Their interface takes one expression per picture: the pictures are given again for every expression.
+            return torch.cat([theirs(pictures, ids[:, k]) for k in range(ids.shape[1])], dim=1)
+
+        times = interleave({"ours": run_ours, "theirs": run_theirs}, settings)
+        entry = compare(f"{batch} picture(s), {count} expression(s) each", times["ours"], times["theirs"])
+        expected = run_theirs()
+        entry["times faster"] = 1 / entry["ratio"]
+        entry["ours expressions/s"] = 1000 * batch * count / entry["ours ms"]
+        entry["difference / std"] = float((run_ours() - expected).abs().max() / expected.std())
+        rows.append(entry)
+    notes = [
+        f"CRIS-R50, {size} x {size}, 17 tokens, float32, eager, {settings.rounds} rounds; clock: {settings.clock}.",
+        "ratio: median over rounds of ours / the authors' code, same random weights; smaller is better.",
+    ]
+    return {"Speed of the forward pass": rows}, notes

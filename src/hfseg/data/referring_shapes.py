@@ -1,0 +1,239 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Referring expressions for `shapes` scenes, with exact truth: which thing is meant, and what kind of words say so.
+
+All expressions of a scene follow from the descriptions of its things. An expression is used only if it means exactly
+one thing, and positions count as different only if they differ by a tenth of the picture's side. Kinds:
+
+* `shape` ("the star"), `colour` ("the red thing"), `colour shape` ("the red star");
+* `size` ("the large star"): the only one of that size among several of its shape;
+* `absolute` ("the leftmost ring", "the thing at the top");
+* `ordinal` ("the second thing from the left");
+* `relative` ("the star above the red circle"): the only such thing on that side of a named one;
+* `none` ("the green ring" where there is none): the truth is an empty mask.
+
+Some combinations of colour and shape (`HELD_OUT`) never occur in training, neither in pictures nor in words, so that a
+model can be asked whether it understands the parts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from .shapes import COLOURS, SHAPES_VERSION, THING_NAMES, Scene, SceneObject, _check_arguments, render_scene
+
+__all__ = ["HELD_OUT", "KINDS", "ReferringShapesDataset", "expressions_of", "referring_words"]
+
+KINDS = ("shape", "colour", "colour shape", "size", "absolute", "ordinal", "relative", "none")
+HELD_OUT = frozenset(
+    {
+        ("blue", "circle"),
+        ("green", "square"),
+        ("purple", "triangle"),
+        ("yellow", "star"),
+        ("white", "ring"),
+        ("red", "cross"),
+    }
+)
+"""Combinations of colour and shape that training never sees; none is a shape's typical colour."""
+
+COMBINATIONS = ("seen", "held-out", "all")
+_MARGIN = 0.1
+# Direction -> (axis, sign): a thing lies in the direction if sign * (its centre - the other's) > 0.
+_DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+_EXTREMES = {
+    "left of": ("the leftmost {}", "the {} on the far left"),
+    "right of": ("the rightmost {}", "the {} on the far right"),
+    "above": ("the topmost {}", "the {} at the top"),
+    "below": ("the lowest {}", "the {} at the bottom"),
+}
+_SIDES = {"left of": "left", "right of": "right", "above": "top", "below": "bottom"}
+_ORDINALS = ("second", "third", "fourth")
+_SIZES = ("small", "medium", "large")
+
+
+def referring_words() -> list[str]:
+    """All words that expressions are made of, sorted."""
+    words = {"the", "thing", "of", "on", "far", "at", "from", *COLOURS, *THING_NAMES, *_SIZES, *_ORDINALS}
+    words |= {word for direction in _DIRECTIONS for word in direction.split()} | set(_SIDES.values())
+    words |= {"leftmost", "rightmost", "topmost", "lowest"}
+    return sorted(words)
+
+
+def is_held_out(thing: SceneObject) -> bool:
+    """Whether training never sees this combination of colour and shape."""
+    return (thing.colour, thing.shape) in HELD_OUT
+
+
+def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int, str, str]]:
+    """All unambiguous expressions of a scene.
+
+    Args:
+        scene: From `render_scene`.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        (position in `scene.objects`, kind, expression), in a fixed order; without the kind `none`.
+    """
+    things = scene.objects
+    height, width = image_size
+    centres = [(thing.centre[0] / width, thing.centre[1] / height) for thing in things]
+    found: list[tuple[int, str, str]] = []
+
+    def add(members: list[int], kind: str, text: str) -> None:
+        if len(members) == 1:
+            found.append((members[0], kind, text))
+
+    def named(**attributes: str) -> list[int]:
+        return [i for i, thing in enumerate(things) if all(getattr(thing, k) == v for k, v in attributes.items())]
+
+    def order(members: list[int], direction: str) -> list[int] | None:
+        """Members from that side on, or None if two of them are not clearly apart."""
+        axis, sign = _DIRECTIONS[direction]
+        members = sorted(members, key=lambda i: -sign * centres[i][axis])
+        gaps = [abs(centres[a][axis] - centres[b][axis]) for a, b in itertools.pairwise(members)]
+        return members if all(gap > _MARGIN for gap in gaps) else None
+
+    shapes = sorted({thing.shape for thing in things})
+    for shape in shapes:
+        add(named(shape=shape), "shape", f"the {shape}")
+    for colour in sorted({thing.colour for thing in things}):
+        add(named(colour=colour), "colour", f"the {colour} thing")
+    for colour, shape in sorted({(thing.colour, thing.shape) for thing in things}):
+        add(named(colour=colour, shape=shape), "colour shape", f"the {colour} {shape}")
+
+    groups = {"thing": list(range(len(things))), **{shape: named(shape=shape) for shape in shapes}}
+    for noun, members in groups.items():
+        if len(members) < 2:
+            continue
+        for size in _SIZES:
+            add([i for i in members if things[i].size == size], "size", f"the {size} {noun}")
+        for direction, templates in _EXTREMES.items():
+            axis, sign = _DIRECTIONS[direction]
+            first, second = sorted(members, key=lambda i: -sign * centres[i][axis])[:2]
+            if abs(centres[first][axis] - centres[second][axis]) > _MARGIN:
+                found.extend((first, "absolute", template.format(noun)) for template in templates)
+            ordered = order(members, direction)
+            if ordered is not None and len(ordered) >= 3:
+                for position, ordinal in zip(ordered[1:-1], _ORDINALS):
+                    text = f"the {ordinal} {noun} from the {_SIDES[direction]}"
+                    found.append((position, "ordinal", text))
+
+    for anchor, other in enumerate(things):
+        anchor_name = f"the {other.colour} {other.shape}"
+        if len(named(colour=other.colour, shape=other.shape)) > 1:
+            continue
+        for direction, (axis, sign) in _DIRECTIONS.items():
+            offsets = [sign * (centre[axis] - centres[anchor][axis]) for centre in centres]
+            for noun, members in groups.items():
+                rest = [i for i in members if i != anchor]
+                beyond = [i for i in rest if offsets[i] > 0]
+                # Where the noun alone would do, the relation says nothing.
+                if len(beyond) == 1 and offsets[beyond[0]] > _MARGIN and (len(rest) > 1 or noun == "thing"):
+                    found.append((beyond[0], "relative", f"the {noun} {direction} {anchor_name}"))
+    return found
+
+
+class ReferringShapesDataset(torch.utils.data.Dataset):
+    """Map-style data set of `shapes` scenes with expressions, in the referring schema.
+
+    An item is one referent: `{"image": (H, W, 3) uint8, "mask": (H, W) uint8 0 or 255, "expressions": [str], "kinds":
+    [str], "ref_id": str}`, `kinds` naming the kind of every expression. Items are a pure function of the arguments.
+
+    With `referents` K > 1 an item is a scene with K referents drawn from it (perhaps the same again): `mask` is
+    `(K, H, W)`, `expressions` and `kinds` are K lists. Training computes the picture's share of the work once for all.
+
+    Args:
+        split: "train", "validation" or "test".
+        num_scenes: Number of items; each has a scene of its own.
+        image_size: (height, width) in pixels.
+        seed: Seed of the whole data set.
+        combinations: "seen" leaves out scenes with a held-out combination of colour and shape; "held-out" asks for
+            referents that have one; "all" makes no difference. None: "seen" in training, else "all".
+        none_share: Share of items without a referent.
+        referents: Referents per item.
+
+    Raises:
+        ValueError: For values that are not legal.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        num_scenes: int = 1000,
+        image_size: tuple[int, int] = (96, 96),
+        seed: int = 0,
+        combinations: str | None = None,
+        none_share: float = 0.1,
+        referents: int = 1,
+    ) -> None:
+        _check_arguments(0, image_size, seed, split, SHAPES_VERSION)
+        if num_scenes < 1:
+            raise ValueError(f"num_scenes {num_scenes} is not positive; ask for at least one scene")
+        combinations = combinations or ("seen" if split == "train" else "all")
+        if combinations not in COMBINATIONS:
+            raise ValueError(f"combinations is {combinations!r}; legal are {', '.join(COMBINATIONS)}")
+        if not 0 <= none_share <= 1:
+            raise ValueError(f"none_share is {none_share}; it must be from 0 to 1")
+        if referents < 1:
+            raise ValueError(f"referents is {referents}; it must be 1 or more")
+        self.referents = referents
+        self.split, self.num_scenes, self.seed = split, num_scenes, seed
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        self.combinations, self.none_share = combinations, none_share
+
+    def __len__(self) -> int:
+        return self.num_scenes
+
+    def sample_id(self, index: int) -> str:
+        """Name of an item."""
+        return f"{self.split}-{self.seed}-{index}"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -self.num_scenes <= index < self.num_scenes:
+            raise IndexError(f"item {index} of {self.num_scenes}")
+        index %= self.num_scenes
+        draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence((7, self.seed, index)))).random
+        empty = [draw() < self.none_share for _ in range(self.referents)]
+        attempt = 0
+        while True:
+            # Scenes of different items never coincide: every item has a range of its own.
+            scene = render_scene(
+                index + attempt * self.num_scenes, image_size=self.image_size, seed=self.seed, split=self.split
+            )
+            attempt += 1
+            held_out = [is_held_out(thing) for thing in scene.objects]
+            if self.combinations == "seen" and any(held_out):
+                continue
+            wanted = held_out if self.combinations == "held-out" else [True] * len(scene.objects)
+            found = [entry for entry in expressions_of(scene, self.image_size) if wanted[entry[0]]]
+            if not found and not all(empty):
+                continue
+            items = [self._nothing(scene, draw) if none else self._referent(scene, found, draw) for none in empty]
+            item = items[0]
+            if self.referents > 1:
+                item = {name: [one[name] for one in items] for name in item}
+                item["mask"] = np.stack(item["mask"])
+            return {"image": scene.image, **item, "ref_id": self.sample_id(index)}
+
+    def _referent(self, scene: Scene, found: list[tuple[int, str, str]], draw: Any) -> dict[str, Any]:
+        """A thing and all its expressions."""
+        things = sorted({position for position, _, _ in found})
+        position = things[int(draw() * len(things))]
+        own = [entry for entry in found if entry[0] == position]
+        mask = (scene.segmentation == scene.objects[position].segment_id).astype(np.uint8) * np.uint8(255)
+        return {"mask": mask, "expressions": [text for _, _, text in own], "kinds": [kind for _, kind, _ in own]}
+
+    def _nothing(self, scene: Scene, draw: Any) -> dict[str, Any]:
+        """An expression for a thing that is not there, though its colour or its shape may be."""
+        present = {(thing.colour, thing.shape) for thing in scene.objects}
+        while True:
+            colour = list(COLOURS)[int(draw() * len(COLOURS))]
+            shape = THING_NAMES[int(draw() * len(THING_NAMES))]
+            if (colour, shape) in present or (self.combinations == "seen" and (colour, shape) in HELD_OUT):
+                continue
+            mask = np.zeros(self.image_size, dtype=np.uint8)
+            return {"mask": mask, "expressions": [f"the {colour} {shape}"], "kinds": ["none"]}

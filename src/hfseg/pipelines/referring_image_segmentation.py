@@ -1,0 +1,160 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`pipeline("referring-image-segmentation")`: masks of what expressions refer to."""
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.image_utils import load_image as load_any_image
+from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.base import Pipeline
+
+from ..images import load_image
+from .auto_models import AutoModelForReferringImageSegmentation
+
+__all__ = ["ReferringImageSegmentationPipeline", "register"]
+
+TASK = "referring-image-segmentation"
+
+
+class ReferringImageSegmentationPipeline(Pipeline):
+    """Segments in a picture what each expression refers to.
+
+    The picture is encoded once, however many expressions there are; expressions run in batches.
+
+        pipe = pipeline("referring-image-segmentation", model=folder)
+        pipe("street.jpg", text="the man in the yellow vest")
+        pipe(["a.jpg", "b.jpg"], text=[["the dog", "the cat"], ["the bus"]])
+
+    Returns (of a call): for one picture a list with one entry per expression, for a list of pictures a list of these:
+
+    - `label`: the expression;
+    - `score`: mean probability inside the mask, 0 for an empty one. It says how sure the model is of the pixels that it
+      marks, not that the referent is there;
+    - `mask`: PIL image ("L", 0 or 255) of the picture's size;
+    - `logits`: with `return_logits=True`, the model's logits, a tensor (h, w).
+    """
+
+    _load_processor = True
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+    _load_video_processor: Any = False
+
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
+        """Segments.
+
+        Args:
+            images: Path, address or PIL image, or a list of them; or dicts `{"image", "text"}`.
+            text: An expression or a list of them, for every picture; for a list of pictures also one entry per picture
+                if they are lists themselves.
+            threshold: Smallest probability of a pixel of the mask; default: the processor's.
+            return_logits: See above.
+            expressions_per_batch: Expressions that run at once; fewer need less memory.
+
+        Raises:
+            ValueError, TypeError: For missing, empty or non-string expressions, and numbers that differ.
+        """
+        if "image" in kwargs:
+            images = kwargs.pop("image")
+        if text is None:
+            return super().__call__(images, **kwargs)
+        if not isinstance(images, (list, tuple)):
+            return super().__call__({"image": images, "text": text}, **kwargs)
+        texts = [text] * len(images)
+        if isinstance(text, (list, tuple)) and any(isinstance(one, (list, tuple)) for one in text):
+            if len(text) != len(images):
+                raise ValueError(
+                    f"There are {len(images)} picture(s) and {len(text)} list(s) of expressions; give one per picture."
+                )
+            texts = list(text)
+        items = [{"image": image, "text": one} for image, one in zip(images, texts)]
+        return super().__call__(items, **kwargs)
+
+    def _sanitize_parameters(
+        self,
+        threshold: float | None = None,
+        return_logits: bool | None = None,
+        expressions_per_batch: int | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[dict, dict, dict]:
+        if expressions_per_batch is not None and expressions_per_batch < 1:
+            raise ValueError(f"expressions_per_batch={expressions_per_batch}; give 1 or more.")
+        if kwargs:
+            raise ValueError(
+                f"Unknown argument(s) {', '.join(sorted(kwargs))}; legal are threshold, return_logits, "
+                "expressions_per_batch, timeout and batch_size."
+            )
+        given = {"threshold": threshold, "return_logits": return_logits}
+        return (
+            {} if timeout is None else {"timeout": timeout},
+            {} if expressions_per_batch is None else {"expressions_per_batch": expressions_per_batch},
+            {name: value for name, value in given.items() if value is not None},
+        )
+
+    def preprocess(self, inputs: Any, timeout: float | None = None) -> dict[str, Any]:
+        if not isinstance(inputs, dict) or "image" not in inputs or inputs.get("text") is None:
+            raise ValueError(
+                "Each input needs a picture and an expression: pipe(image, text='the ...'), or dicts with 'image' and "
+                "'text'."
+            )
+        image, text = inputs["image"], inputs["text"]
+        expressions = [text] if isinstance(text, str) or not isinstance(text, (list, tuple)) else list(text)
+        if not expressions:
+            raise ValueError("The list of expressions is empty; give at least one.")
+        address = isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://"))
+        # An address typed by the user is followed, as in every transformers pipeline.
+        image = load_image(load_any_image(image, timeout=timeout) if address else image)
+        prepared = self.processor(images=[image], text=[expressions], return_tensors="pt")
+        return {
+            "pixel_values": prepared["pixel_values"].to(self.dtype),
+            "input_ids": prepared["input_ids"],
+            "original_size": (image.height, image.width),
+            "expressions": expressions,
+        }
+
+    def _forward(self, model_inputs: dict[str, Any], expressions_per_batch: int = 16) -> dict[str, Any]:
+        features = self.model.encode_image(model_inputs["pixel_values"])
+        logits = [
+            self.model(input_ids=ids, image_features=features).logits
+            for ids in model_inputs["input_ids"].split(expressions_per_batch, dim=1)
+        ]
+        kept = {name: model_inputs[name] for name in ("original_size", "expressions")}
+        return {"logits": torch.cat(logits, dim=1), **kept}
+
+    def postprocess(
+        self, model_outputs: dict[str, Any], threshold: float | None = None, return_logits: bool = False
+    ) -> list[dict[str, Any]]:
+        image_processor = self.processor.image_processor
+        limit = image_processor.threshold if threshold is None else threshold
+        # Checked there, too.
+        (probabilities,) = image_processor.post_process_referring_segmentation(
+            model_outputs, [model_outputs["original_size"]], threshold=limit, return_probabilities=True
+        )
+        results = []
+        for index, (expression, map_) in enumerate(zip(model_outputs["expressions"], probabilities)):
+            mask = map_ > limit
+            area = int(mask.sum())
+            # Cubic interpolation may leave [0, 1] a little.
+            score = float(map_[mask].mean().clamp(0, 1)) if area else 0.0
+            drawn = Image.fromarray(mask.cpu().numpy().view(np.uint8) * np.uint8(255))
+            entry: dict[str, Any] = {"label": expression, "score": score, "mask": drawn}
+            if return_logits:
+                entry["logits"] = model_outputs["logits"][0, index]
+            results.append(entry)
+        return results
+
+
+def register() -> None:
+    """Adds the task to `pipeline()`. Calling it again is harmless."""
+    if TASK in PIPELINE_REGISTRY.get_supported_tasks():
+        return
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK,
+        pipeline_class=ReferringImageSegmentationPipeline,
+        pt_model=AutoModelForReferringImageSegmentation,
+        type="multimodal",
+    )

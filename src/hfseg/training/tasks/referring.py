@@ -1,0 +1,91 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Referring segmentation: the mask of what an expression means, learned through the model's own processor."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from accelerate import Accelerator
+
+from ... import auto
+from ...data.referring_shapes import referring_words
+from ...referring_evaluation import evaluate_referring, referring_overlays
+from .base import build_model, load_processor
+from .text import ReferringTask
+
+
+class ReferringSegmentationTask(ReferringTask):
+    """Pictures, expressions and masks.
+
+    Without `model.tokenizer` and `model.pretrained` a tokenizer of the words of the `shapes` scenes is made; the
+    model's vocabulary must have its size. `run.evaluation` takes `limit`, the number of examples.
+    """
+
+    auto_class = "AutoModelForReferringImageSegmentation"
+    datasets = {
+        **ReferringTask.datasets,
+        "referring_shapes": "hfseg.data.referring_shapes:ReferringShapesDataset",
+        "refer": "hfseg.data.refer:load_refer",
+        "refer_lmdb": "hfseg.data.refer:ReferLmdbDataset",
+        "refer_json": "hfseg.data.refer:load_refer_json",
+    }
+    collators = {
+        **ReferringTask.collators,
+        "referring_processor": "hfseg.data.referring_collation:ReferringProcessorCollator",
+    }
+    default_collator = "referring_processor"
+
+    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
+        """Builds the model: new, from a folder, or (with `model.backbone`) from CLIP's weights."""
+        model = self.arguments.model
+        if model.backbone is not None and load_backbone:
+            head = auto.load(str(auto.find(str(model.model_type)).models[self.auto_class]))
+            return head.from_clip(model.backbone, **model.config)
+        return build_model(model, auto_class=self.auto_class, load_backbone=False)
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Loads image processor and tokenizer from a folder, or makes them for `shapes`."""
+        arguments = self.arguments.model
+        if arguments.tokenizer is not None or arguments.pretrained is not None:
+            return load_processor(arguments)
+        if self.arguments.data.name != "referring_shapes":
+            raise ValueError(
+                "A model that reads text needs model.tokenizer: a folder with CLIP's tokenizer, such as "
+                "openai/clip-vit-base-patch32 or a converted model."
+            )
+        processor_class = auto.load(str(auto.find(str(arguments.model_type)).processor))
+        processor = processor_class.from_words(referring_words(), **arguments.processor)
+        size = model.config.text_config.vocab_size  # type: ignore[union-attr]
+        if size != len(processor.tokenizer):
+            raise ValueError(
+                f"model.config.text_config.vocab_size is {size}; the tokenizer of the shapes words has "
+                f"{len(processor.tokenizer)} tokens, the last two of them start and end."
+            )
+        return processor
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures mean IoU, overall IoU and precisions in percent."""
+        options = {"limit": None, **self.arguments.run.evaluation}
+        if set(options) != {"limit"}:
+            raise ValueError(f"run.evaluation is {self.arguments.run.evaluation}; legal is limit.")
+        numbers = evaluate_referring(
+            model, processor, dataset, rank=accelerator.process_index, ranks=accelerator.num_processes, **options
+        )
+        numbers |= {f"mean_iou {kind}": of.get("mean_iou") for kind, of in numbers.pop("kinds").items()}
+        return {
+            name: value if name.endswith(("num_samples", "num_without_referent")) else 100 * value
+            for name, value in numbers.items()
+            if value is not None
+        }
+
+    def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
+        """Draws picture, truth and prediction side by side."""
+        return referring_overlays(model, processor, dataset, count)
