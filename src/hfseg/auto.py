@@ -21,14 +21,19 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
+            `(path, output_dir, original_config) -> folder`.
+        components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
     """
 
     model_type: str
-    config: str
-    models: dict[str, str | tuple[str, ...]]
+    config: str | None = None
+    models: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    folder_converter: str | None = None
+    components: tuple[str, ...] = ()
 
 
 ARCHITECTURES = [
@@ -46,6 +51,17 @@ ARCHITECTURES = [
             "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
         },
         converter="models.proscale.convert_proscale:convert",
+    ),
+    Architecture(
+        model_type="lavin_dit",  # a diffusers pipeline: nothing of it is imported before it is used
+        components=(
+            "models.lavin_dit.pipeline_lavin_dit:LavinDiTPipeline",
+            "models.lavin_dit.transformer_lavin_dit:LavinDiTTransformer3DModel",
+            "models.lavin_dit.scheduling_lavin_dit:LavinDiTScheduler",
+            "models.lavin_dit.vae_lavin_dit:LavinDiTAutoencoderKL",
+            "models.lavin_dit.vae_lavin_dit:PixelAutoencoder",
+        ),
+        folder_converter="models.lavin_dit.convert_lavin_dit:convert_files",
     ),
 ]
 
@@ -74,7 +90,7 @@ def public_names() -> dict[str, str]:
     names = {}
     for row in ARCHITECTURES:
         models = [name for value in row.models.values() for name in ((value,) if isinstance(value, str) else value)]
-        for name in (row.config, *models, *row.image_processors.values(), row.processor):
+        for name in (row.config, *models, *row.image_processors.values(), row.processor, *row.components):
             if name is not None:
                 names[name.partition(":")[2]] = name
     return names
@@ -88,6 +104,8 @@ def register() -> None:
     from .pipelines import image_segmentation
 
     for row in ARCHITECTURES:
+        if row.config is None:
+            continue
         config = load(row.config)
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
