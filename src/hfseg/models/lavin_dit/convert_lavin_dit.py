@@ -1,8 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Conversion of the authors' release: `weights/stvae.pt` and `weights/lavin_dit.safetensors`, or either alone.
 
-Both networks keep the authors' parameter names, so that a conversion is a check of names and shapes. Sizes are read off
-the tensors; only the number of query heads and whether norms are sandwiched (the released class always does) cannot be.
+But for attention's projections both networks keep the authors' parameter names. Sizes are read off the tensors; only the number of query heads and whether norms are sandwiched (the released class always does) cannot be.
 """
 
 from pathlib import Path
@@ -17,7 +16,32 @@ from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import SCALING_FACTOR, SHIFT_FACTOR, LavinDiTAutoencoderKL
 
 TRANSFORMER_FILE, VAE_FILE = "lavin_dit.safetensors", "stvae.pt"
+# Attention's projections: theirs -> ours.
+ATTENTION = {
+    "x_q": "to_q",
+    "x_k": "to_k",
+    "x_v": "to_v",
+    "x_qnorm": "norm_q",
+    "x_knorm": "norm_k",
+    "x_proj": "to_out.0",
+    "cond_q": "add_q_proj",
+    "cond_k": "add_k_proj",
+    "cond_v": "add_v_proj",
+    "cond_qnorm": "norm_added_q",
+    "cond_knorm": "norm_added_k",
+    "cond_proj": "to_add_out",
+}
 RELEASED_HEADS = {2304: 32}  # hidden size -> query heads of the one released model
+
+
+def rename(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Gives the authors' J-DiT parameters our names."""
+    renamed = {}
+    for name, tensor in weights.items():
+        before, found, part = name.partition(".joint_attn.")
+        own, _, last = part.rpartition(".")
+        renamed[f"{before}{found}{ATTENTION[own]}.{last}" if own in ATTENTION else name] = tensor
+    return renamed
 
 
 def transformer_config(weights: dict[str, torch.Tensor], original: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +108,7 @@ def convert_transformer(
     config = transformer_config(weights, original or {})
     with torch.device("meta"):
         model = LavinDiTTransformer3DModel(**config)
-    return _load(model, weights, "LaVin-DiT's transformer")
+    return _load(model, rename(weights), "LaVin-DiT's transformer")
 
 
 def convert_vae(weights: dict[str, torch.Tensor], original: dict[str, Any] | None = None) -> LavinDiTAutoencoderKL:

@@ -69,6 +69,9 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
     (19, [0.0, 0.00559999980032444, 1.0])
     """
 
+    # With our settings it samples the same way, on a uniform grid.
+    _compatibles = ["FlowMatchEulerDiscreteScheduler"]
+
     @register_to_config
     def __init__(
         self,

@@ -8,8 +8,8 @@ of their own that meet in every block in one joint attention over all tokens (3D
 Shapes: B batch, C latent channels, F frames, H W latent height and width, p patch size, D hidden size, L tokens of the
 condition, M tokens of the target, N query heads, d head size, T times.
 
-Modules and parameters have the names of the authors' release, so that its state dict loads as it is. Beside the
-released class:
+Attention's projections are called as everywhere in diffusers (`to_q` of the target, `add_q_proj` of the condition, ...),
+which LoRA's usual targets count on; all other parameters have the names of the authors' release. Beside its class:
 
 * `sandwich_norm=False` drops the norms behind attention and MLP, as Table 4.1 of the thesis wants for 0.1B;
 * head sizes that six does not divide (64) work, see `rope_axes`; the release cannot run them;
@@ -184,12 +184,12 @@ class LavinDiTAttnProcessor:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See `LavinDiTAttention.forward`."""
         condition, target, length = encoder_hidden_states, hidden_states, encoder_hidden_states.shape[1]
-        key = torch.cat([attn.cond_knorm(attn.cond_k(condition)), attn.x_knorm(attn.x_k(target))], dim=1)
-        value = torch.cat([attn.cond_v(condition), attn.x_v(target)], dim=1)
-        query = attn.x_qnorm(attn.x_q(target))
+        key = torch.cat([attn.norm_added_k(attn.add_k_proj(condition)), attn.norm_k(attn.to_k(target))], dim=1)
+        value = torch.cat([attn.add_v_proj(condition), attn.to_v(target)], dim=1)
+        query = attn.norm_q(attn.to_q(target))
         query_table = RotaryTable(rotary.cos[length:], rotary.sin[length:]) if target_only else rotary
         if not target_only:
-            query = torch.cat([attn.cond_qnorm(attn.cond_q(condition)), query], dim=1)  # (B, L + M, N * d)
+            query = torch.cat([attn.norm_added_q(attn.add_q_proj(condition)), query], dim=1)  # (B, L + M, N * d)
         query, key, value = (heads.unflatten(-1, (-1, attn.head_dim)) for heads in (query, key, value))
         attended = dispatch_attention_fn(
             rotate(query, query_table, attn.axes),
@@ -201,8 +201,8 @@ class LavinDiTAttnProcessor:
         )
         attended = attended.flatten(2, 3).type_as(target)  # (B, L + M or M, N * d)
         if target_only:
-            return attn.x_proj(attended), None
-        return attn.x_proj(attended[:, length:]), attn.cond_proj(attended[:, :length])
+            return attn.to_out[0](attended), None
+        return attn.to_out[0](attended[:, length:]), attn.to_add_out(attended[:, :length])
 
 
 class LavinDiTAttention(nn.Module, AttentionModuleMixin):
@@ -221,13 +221,18 @@ class LavinDiTAttention(nn.Module, AttentionModuleMixin):
         self.heads, self.key_value_heads, self.axes = heads, key_value_heads, axes
         self.head_dim = sum(axes)
         query_width, key_width = heads * self.head_dim, key_value_heads * self.head_dim
-        for stream in ("cond", "x"):
-            self.add_module(f"{stream}_q", nn.Linear(hidden_size, query_width, bias=False))
-            self.add_module(f"{stream}_k", nn.Linear(hidden_size, key_width, bias=False))
-            self.add_module(f"{stream}_v", nn.Linear(hidden_size, key_width, bias=False))
-            self.add_module(f"{stream}_qnorm", nn.RMSNorm(query_width, eps=NORM_EPSILON))
-            self.add_module(f"{stream}_knorm", nn.RMSNorm(key_width, eps=NORM_EPSILON))
-            self.add_module(f"{stream}_proj", nn.Linear(query_width, hidden_size, bias=False))
+        self.to_q = nn.Linear(hidden_size, query_width, bias=False)
+        self.to_k = nn.Linear(hidden_size, key_width, bias=False)
+        self.to_v = nn.Linear(hidden_size, key_width, bias=False)
+        self.norm_q = nn.RMSNorm(query_width, eps=NORM_EPSILON)
+        self.norm_k = nn.RMSNorm(key_width, eps=NORM_EPSILON)
+        self.to_out = nn.ModuleList([nn.Linear(query_width, hidden_size, bias=False)])
+        self.add_q_proj = nn.Linear(hidden_size, query_width, bias=False)
+        self.add_k_proj = nn.Linear(hidden_size, key_width, bias=False)
+        self.add_v_proj = nn.Linear(hidden_size, key_width, bias=False)
+        self.norm_added_q = nn.RMSNorm(query_width, eps=NORM_EPSILON)
+        self.norm_added_k = nn.RMSNorm(key_width, eps=NORM_EPSILON)
+        self.to_add_out = nn.Linear(query_width, hidden_size, bias=False)
         self.set_processor(self._default_processor_cls())
 
     def forward(
@@ -489,9 +494,9 @@ class LavinDiTTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
         """Parameters that no output depends on: the condition's query, projection and MLP in the last block."""
         name, attention = f"blocks.{len(self.blocks) - 1}", self.blocks[-1].joint_attn
         modules = {
-            "joint_attn.cond_q": attention.cond_q,
-            "joint_attn.cond_qnorm": attention.cond_qnorm,
-            "joint_attn.cond_proj": attention.cond_proj,
+            "joint_attn.add_q_proj": attention.add_q_proj,
+            "joint_attn.norm_added_q": attention.norm_added_q,
+            "joint_attn.to_add_out": attention.to_add_out,
             "cond_mlp": self.blocks[-1].cond_mlp,
         }
         return {
