@@ -150,6 +150,8 @@ def lavin_dit_call(device, seed):
     }
 
 
+ZERO_AT_FIRST = "a fresh J-DiT puts out zeros (its last projection starts at zero), so no adapter can change its output"
+
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
 
@@ -193,6 +195,11 @@ ENTRIES = [
         input_shape=(4, 1, 8, 8),
         output_shape=(4, 1, 8, 8),
         mixins=("ModelTesterMixin", "TrainingTesterMixin", "AttentionTesterMixin", "LoraTesterMixin"),
+        exclude={
+            "test_save_load_lora_adapter*": ZERO_AT_FIRST,
+            "test_lora_B_bias": ZERO_AT_FIRST,
+            "test_correct_lora_configs_with_different_ranks": ZERO_AT_FIRST,
+        },
     ),
     DiffusersScheduler(
         name="lavin-dit-scheduler",
