@@ -24,6 +24,7 @@ class Architecture:
         folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
             `(path, output_dir, original_config) -> folder`.
         components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
+        training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
     model_type: str
@@ -34,6 +35,7 @@ class Architecture:
     converter: str | None = None
     folder_converter: str | None = None
     components: tuple[str, ...] = ()
+    training: dict[str, str] = field(default_factory=dict)
 
 
 ARCHITECTURES = [
@@ -62,6 +64,10 @@ ARCHITECTURES = [
             "models.lavin_dit.vae_lavin_dit:PixelAutoencoder",
         ),
         folder_converter="models.lavin_dit.convert_lavin_dit:convert_files",
+        training={
+            "in-context": "training.tasks.lavin_dit:LavinDiTTask",
+            "autoencoder": "training.tasks.lavin_dit:AutoencoderTask",
+        },
     ),
 ]
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from toy import ToyDataset, ToyModel, collate, toy_arguments
+from toy import ToyDataset, ToyGan, ToyModel, collate, toy_arguments
 
 from hfseg.training import checkpointing, loop, train
 
@@ -54,12 +54,14 @@ def main() -> None:
         kill_in_save(kill["in_save"], kill["file"])
     torch.manual_seed(0)
     train(
-        ToyModel(options.get("dropout", 0.0)),
+        (ToyGan if options.get("gan") else ToyModel)(options.get("dropout", 0.0)),
         ToyDataset(noise=options.get("noise", True)),
         collate,
         toy_arguments(**options.get("sections", {})),
         output_dir=output_dir,
-        evaluate_fn=(lambda model: {"score": float(model.head.weight.sum())}) if options.get("evaluate") else None,
+        evaluate_fn=(lambda model: {"score": float(next(model.parameters()).sum())})
+        if options.get("evaluate")
+        else None,
         resume_from_checkpoint=options.get("resume"),
     )
 

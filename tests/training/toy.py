@@ -58,6 +58,39 @@ class ToyModel(nn.Module):
         return {"loss": loss, "logits": logits, "loss_dict": {"cross_entropy": loss}}
 
 
+class ToyGan(nn.Module):
+    """An image autoencoder with a discriminator, two phases; noise from torch's generator in both."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.generator = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Dropout(dropout), nn.Conv2d(4, 3, 1))
+        self.discriminator = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Dropout(dropout))
+        self.score = nn.Linear(4, 1)
+
+    def judge(self, pictures):
+        return self.score(self.discriminator(pictures).mean((2, 3)))
+
+    def forward(self, pixel_values, phase):
+        made = self.generator(pixel_values + 0.1 * torch.randn_like(pixel_values))
+        if phase == "generator":
+            distance, fooled = (made - pixel_values).pow(2).mean(), -self.judge(made).mean()
+            return {"loss": distance + fooled, "loss_dict": {"distance": distance, "adversarial": fooled}}
+        return {"loss": (1 - self.judge(pixel_values)).relu().mean() + (1 + self.judge(made.detach())).relu().mean()}
+
+
+GAN_PHASES = [
+    {"name": "generator", "modules": ["generator"]},
+    {
+        "name": "discriminator",
+        "modules": ["discriminator", "score"],
+        "optimizer": {"learning_rate": 0.02, "clip_norm": None},
+        "schedule": {"name": "constant", "warmup_steps": 0},
+        "first_step": 1,
+        "every": 2,
+    },
+]
+
+
 def toy_arguments(**sections) -> TrainingArguments:
     """Arguments of a short run; keyword `run={...}` and so on change single keys."""
     recipe = {
@@ -67,5 +100,8 @@ def toy_arguments(**sections) -> TrainingArguments:
         "run": {"max_steps": 12, "seed": 5, "save_every": 4, "log_every": 100},
     }
     for name, values in sections.items():
-        recipe.setdefault(name, {}).update(values)
+        if isinstance(values, dict):
+            recipe.setdefault(name, {}).update(values)
+        else:
+            recipe[name] = values
     return TrainingArguments.from_dict(recipe)

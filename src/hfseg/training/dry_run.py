@@ -11,7 +11,8 @@ from torch import nn
 from .arguments import TrainingArguments
 from .loop import total_steps
 from .normalization import accepted_names
-from .optimization import parameter_groups, schedule_multiplier
+from .optimization import schedule_multiplier
+from .phases import phase_groups
 from .sampler import EndlessBatchSampler, training_loader
 
 
@@ -83,12 +84,13 @@ def dry_run(
         "",
         "# parameter groups",
     ]
-    groups = parameter_groups(model, arguments.optimizer)
-    for group in groups:
+    phases = phase_groups(model, arguments)
+    groups = [group for _, of_phase in phases for group in of_phase]
+    for phase, group in ((phase, group) for phase, of_phase in phases for group in of_phase):
         names, count = group["parameter_names"], sum(parameter.numel() for parameter in group["params"])
         example = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
         lines.append(
-            f"lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
+            f"{phase + ': ' if phase else ''}lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
             f"{len(names)} tensors, {count:,} parameters ({example})"
         )
     sampler = EndlessBatchSampler(
@@ -111,7 +113,8 @@ def dry_run(
         "moving average": sum(p.numel() * 4 for p in trained) if options.ema_decay else 0,
         "activations of one micro-batch": activation_bytes(
             model.train(),
-            {name: value for name, value in sample.items() if name in accepted_names(model)},
+            {name: value for name, value in sample.items() if name in accepted_names(model)}
+            | ({"phase": phases[0][0]} if phases[0][0] else {}),
             options.mixed_precision,
         )
         * data.batch_size

@@ -2,7 +2,7 @@
 """Parameter groups, optimisers, learning-rate schedules and the exponential moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,12 +66,19 @@ def layer_depths(model: nn.Module) -> tuple[Callable[[str], int], int]:
     return depth, maximum
 
 
-def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, arguments: OptimizerArguments, names: Set[str] | None = None
+) -> list[dict[str, Any]]:
     """Sorts trainable parameters into groups of equal learning rate and weight decay.
 
     A parameter's learning rate is `learning_rate`, times `backbone_multiplier` if one part of its name is `backbone` or
     listed in `backbone_names`, times `layer_decay ** (max_layer_depth - depth)` with layer-wise decay. A parameter used
     under several names is counted once.
+
+    Args:
+        model: The model.
+        arguments: The recipe's section.
+        names: Only these parameters; None takes all.
 
     Returns:
         Groups for a torch optimiser; the extra key `parameter_names` lists names in the order of `params`.
@@ -86,8 +93,10 @@ def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[di
         for short_name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
-            seen.add(id(parameter))
             name = f"{module_name}.{short_name}" if module_name else short_name
+            if names is not None and name not in names:
+                continue
+            seen.add(id(parameter))
             scale = 1.0
             if set(name.split(".")) & set(arguments.backbone_names):
                 scale *= arguments.backbone_multiplier
@@ -103,9 +112,9 @@ def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[di
     return list(groups.values())
 
 
-def create_optimizer(model: nn.Module, arguments: OptimizerArguments) -> Optimizer:
-    """Builds the optimiser (AdamW or SGD with momentum) over `parameter_groups`."""
-    groups = parameter_groups(model, arguments)
+def create_optimizer(model: nn.Module | list[dict[str, Any]], arguments: OptimizerArguments) -> Optimizer:
+    """Builds the optimiser (AdamW or SGD with momentum) over a model's `parameter_groups`, or over given groups."""
+    groups = parameter_groups(model, arguments) if isinstance(model, nn.Module) else model
     if arguments.name == "sgd":
         return SGD(groups, lr=arguments.learning_rate, momentum=arguments.momentum, nesterov=arguments.nesterov)
     return AdamW(groups, lr=arguments.learning_rate, betas=arguments.betas, eps=arguments.epsilon)
