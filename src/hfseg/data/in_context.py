@@ -33,6 +33,8 @@ from .shapes_truth import render_clip, render_truth
 
 __all__ = [
     "EXTRA_TASKS",
+    "FramesCollator",
+    "FramesDataset",
     "PAPER_TASKS",
     "TASKS",
     "InContextCollator",
@@ -264,6 +266,7 @@ class ShapesSource(torch.utils.data.Dataset):
         image_size: (height, width).
         seed: Seed of the data set.
         num_frames: Frames of clips; 0 renders pictures.
+        in_memory: Keep what was rendered (about 100 KB per scene of 64 x 64); every loading process keeps its own.
     """
 
     def __init__(
@@ -273,7 +276,9 @@ class ShapesSource(torch.utils.data.Dataset):
         image_size: tuple[int, int] = (64, 64),
         seed: int = 0,
         num_frames: int = 0,
+        in_memory: bool = False,
     ) -> None:
+        self.in_memory, self._kept = in_memory, dict[int, dict[str, Any]]()
         self.split, self.num_scenes, self.seed, self.num_frames = split, num_scenes, seed, num_frames
         self.image_size = (int(image_size[0]), int(image_size[1]))
 
@@ -290,6 +295,14 @@ class ShapesSource(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if not 0 <= index < self.num_scenes:
             raise IndexError(f"scene {index} of {self.num_scenes}")
+        if index in self._kept:
+            return self._kept[index]
+        record = self._render(index)
+        if self.in_memory:
+            self._kept[index] = record
+        return record
+
+    def _render(self, index: int) -> dict[str, Any]:
         place: dict[str, Any] = {"image_size": self.image_size, "seed": self.seed, "split": self.split}
         if self.num_frames:
             clip = render_clip(index, self.num_frames, **place)
@@ -451,3 +464,43 @@ class InContextCollator:
         }
 
 
+
+
+class FramesDataset(torch.utils.data.Dataset):
+    """Pictures, or clips, without a task: what an autoencoder learns from.
+
+    Args:
+        source: Source with `image` or `frames`; None: `ShapesSource(**shapes)`.
+        with_targets: Show targets of dense tasks too (depth, normals, segments), by turns with pictures.
+        shapes: Arguments of `ShapesSource`.
+    """
+
+    def __init__(self, source: Any = None, with_targets: bool = True, **shapes: Any) -> None:
+        self.source = ShapesSource(**shapes) if source is None else source
+        self.with_targets = with_targets
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        record = self.source[index]
+        video = "frames" in record
+        shown: list[np.ndarray] = [record["frames" if video else "image"]]
+        if self.with_targets:
+            prefix = "video_" if video else ""
+            for key, visual_format in (("depth", "depth"), ("normals", "normal"), ("segmentation", "segmentation")):
+                if prefix + key in record:
+                    shown.append(FORMATS[visual_format].encode(record[prefix + key]))
+        return shown[index % len(shown)]
+
+
+class FramesCollator(InContextCollator):
+    """Makes batches of `FramesDataset`.
+
+    Shape:
+        pixel_values: (B, 3, T, H, W), float32 in [-1, 1].
+    """
+
+    def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
+        """Collates pictures or clips of one shape."""
+        return {"pixel_values": torch.stack([self._pixels(item) for item in items])}

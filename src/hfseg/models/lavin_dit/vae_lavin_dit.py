@@ -143,15 +143,18 @@ class _Point:
 
 
 class PixelAutoencoder(ModelMixin, ConfigMixin):
-    """An autoencoder without weights: latents are blocks of pixels. For tiny models that learn in pixel space.
+    """A fixed linear autoencoder: blocks of pixels, or their principal components. For tiny models.
 
-    Pixels of a square of side `block_size` become the channels of one latent, so nothing is lost. Frames stay apart.
+    Pixels of a square of side `block_size` become the channels of one latent. Without `latent_channels` nothing is lost;
+    with it, only that many principal components of the squares are kept, which `fit` computes from pictures in closed
+    form. A component's spread falls to its square root in the latents: between whitened and raw. Frames stay apart.
 
     Args:
         block_size: Side of the square; 1 leaves pictures as they are.
+        latent_channels: Components that are kept; None: all pixels as they are.
         sample_height: Default height of pictures.
         sample_width: Default width.
-        scaling_factor: Latents are pixels in [-1, 1] times this.
+        scaling_factor: Factor of latents, as in every autoencoder of diffusers.
 
     >>> vae = PixelAutoencoder(block_size=2)
     >>> vae.encode(torch.zeros(1, 3, 1, 8, 8)).latent_dist.mode().shape
@@ -160,34 +163,63 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, block_size: int = 1, sample_height: int = 64, sample_width: int = 64, scaling_factor: float = 1.0
+        self,
+        block_size: int = 1,
+        latent_channels: int | None = None,
+        sample_height: int = 64,
+        sample_width: int = 64,
+        scaling_factor: float = 1.0,
     ) -> None:
         super().__init__()
-        self.register_buffer("anchor", torch.zeros(1))  # gives the model a device, a dtype and a file
+        size = 3 * block_size**2
+        channels = size if latent_channels is None else latent_channels
+        if not 1 <= channels <= size:
+            raise ValueError(f"latent_channels is {channels}; squares of side {block_size} have 1 to {size} components.")
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("analysis", torch.eye(channels, size))
+        self.register_buffer("synthesis", torch.eye(size, channels))
 
     @property
     def spatial_compression_ratio(self) -> int:
         """Pixels per latent and side."""
         return self.config.block_size
 
+    def fit(self, pictures: torch.Tensor) -> "PixelAutoencoder":
+        """Computes the principal components of pictures' squares.
+
+        Shape:
+            pictures: (B, 3, H, W), in [-1, 1].
+        """
+        squares = F.pixel_unshuffle(pictures.double(), self.config.block_size).movedim(1, -1).flatten(0, -2)
+        mean, channels = squares.mean(0), len(self.analysis)
+        variance, vectors = torch.linalg.eigh(torch.cov(squares.T))  # ascending
+        basis, spread = vectors.flip(1)[:, :channels], variance.flip(0)[:channels].clamp(min=1e-8).sqrt()
+        # Latents have variance 1 on average.
+        weight = spread.sqrt() * spread.mean().sqrt()
+        self.mean.copy_(mean)
+        self.analysis.copy_((basis / weight).T)
+        self.synthesis.copy_(basis * weight)
+        return self
+
     @apply_forward_hook
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
-        """Shape: (B, 3, T, H, W) -> (B, 3 b b, T, H / b, W / b)."""
-        size = self.config.block_size
+        """Shape: (B, 3, T, H, W) -> (B, C, T, H / b, W / b)."""
         frames = x.transpose(1, 2)  # (B, T, 3, H, W)
-        latents = F.pixel_unshuffle(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2]).transpose(1, 2)
-        return AutoencoderKLOutput(latent_dist=_Point(latents)) if return_dict else (_Point(latents),)  # type: ignore[arg-type]
+        squares = F.pixel_unshuffle(frames.flatten(0, 1), self.config.block_size)  # (B * T, 3 b b, h, w)
+        latents = torch.einsum("cs,nshw->nchw", self.analysis, squares - self.mean[:, None, None])
+        posterior = _Point(latents.unflatten(0, frames.shape[:2]).transpose(1, 2))
+        return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)  # type: ignore[arg-type]
 
     @apply_forward_hook
     def decode(self, z: torch.Tensor, return_dict: bool = True) -> DecoderOutput | tuple:
-        """Shape: (B, 3 b b, T, h, w) -> (B, 3, T, h b, w b)."""
+        """Shape: (B, C, T, h, w) -> (B, 3, T, h b, w b)."""
         frames = z.transpose(1, 2)  # (B, T, C, h, w)
-        pixels = F.pixel_shuffle(frames.flatten(0, 1), self.config.block_size).unflatten(0, frames.shape[:2])
-        pixels = pixels.transpose(1, 2)
+        squares = torch.einsum("sc,nchw->nshw", self.synthesis, frames.flatten(0, 1)) + self.mean[:, None, None]
+        pixels = F.pixel_shuffle(squares, self.config.block_size).unflatten(0, frames.shape[:2]).transpose(1, 2)
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
     def forward(self, sample: torch.Tensor) -> DecoderOutput:
-        """Encodes and decodes, which changes nothing."""
+        """Encodes and decodes."""
         return self.decode(self.encode(sample).latent_dist.mode())  # type: ignore[union-attr, return-value]
 
 
