@@ -120,7 +120,8 @@ def _decode_normal(picture: np.ndarray) -> np.ndarray:
     vectors = picture.astype(np.float32) / 127.5 - 1
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     facing = np.array([0, 0, 1], dtype=np.float32)
-    return np.where(length > 1e-3, vectors / np.maximum(length, 1e-3), facing)
+    # Grey points nowhere.
+    return np.where(length > 0.1, vectors / np.maximum(length, 0.1), facing)
 
 
 def _encode_segmentation(segments: np.ndarray) -> np.ndarray:
@@ -155,7 +156,7 @@ def largest_component(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     if count == 0:
         return None
     largest = int(np.bincount(labels.ravel())[1:].argmax()) + 1
-    rows, columns = ndimage.find_objects(labels == largest)[0]
+    rows, columns = ndimage.find_objects((labels == largest).astype(np.int8))[0]
     return columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
 
 

@@ -121,6 +121,7 @@ RECIPE = [
     "data.validation={tasks: [depth_estimation], num_examples: 1, num_scenes: 4, image_size: [32, 32]}",
     "data.batch_size=2",
     "run.log_every=100",
+    "schedule.warmup_steps=0",
     "run.gradient_checkpointing=true",
 ]
 
@@ -128,7 +129,9 @@ RECIPE = [
 def test_a_run_leaves_a_pipeline_and_resumes_exactly(tmp_path):
     arguments = ["--recipe", "lavin-dit-tiny-shapes", *RECIPE, "run.save_every=2"]
     train([*arguments, "run.max_steps=4", "--output_dir", str(tmp_path / "whole")])
-    train([*arguments, "run.max_steps=4", "--output_dir", str(tmp_path / "again")])
+    train([*arguments, "run.max_steps=4", "run.max_seconds=0", "--output_dir", str(tmp_path / "again")])  # one update
+    resume = ["--resume_from_checkpoint", "latest"]
+    train([*arguments, "run.max_steps=4", "--output_dir", str(tmp_path / "again"), *resume])
     pipes = [LavinDiTPipeline.from_pretrained(tmp_path / name) for name in ("whole", "again")]
     states = [pipe.transformer.state_dict() for pipe in pipes]
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -184,6 +187,11 @@ def test_discriminator_starts_late(autoencoder):
 
 
 def test_a_run_of_the_autoencoder(tmp_path):
+    recipe = tmp_path / "vae.yaml"
+    recipe.write_text(
+        "base: lavin-dit-vae-tiny-shapes\n"
+        "phases: [{name: autoencoder, modules: [vae]}, {name: discriminator, modules: [discriminator], first_step: 1}]\n"
+    )
     overrides = [
         "model.config.vae={kind: st, block_out_channels: [8, 8, 8, 8], latent_channels: 4, layers_per_block: 1, "
         "norm_num_groups: 2, sample_height: 32, sample_width: 32}",
@@ -192,6 +200,6 @@ def test_a_run_of_the_autoencoder(tmp_path):
         "data.validation={num_scenes: 4, image_size: [32, 32], split: validation}",
         "data.batch_size=2", "run.max_steps=3", "run.log_every=100",
     ]  # fmt: skip
-    train(["--recipe", "lavin-dit-vae-tiny-shapes", *overrides, "--output_dir", str(tmp_path / "vae")])
+    train(["--recipe", str(recipe), *overrides, "--output_dir", str(tmp_path / "vae")])
     vae = LavinDiTAutoencoderKL.from_pretrained(tmp_path / "vae")
     assert vae.decode(vae.encode(torch.zeros(1, 3, 1, 32, 32)).latent_dist.mode()).sample.shape == (1, 3, 1, 32, 32)

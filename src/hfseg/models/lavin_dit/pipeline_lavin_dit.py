@@ -116,7 +116,7 @@ def _to_frame(picture: Picture) -> torch.Tensor:
     if isinstance(picture, (str, os.PathLike, Image.Image)):
         return torch.from_numpy(np.array(load_image(picture))).permute(2, 0, 1)
     if isinstance(picture, np.ndarray):
-        picture = torch.from_numpy(picture[..., None] if picture.ndim == 2 else picture).movedim(-1, 0)
+        picture = torch.from_numpy(np.array(picture[..., None] if picture.ndim == 2 else picture)).movedim(-1, 0)
     elif picture.ndim == 2:
         picture = picture[None]
     if picture.ndim != 3 or picture.shape[0] not in (1, 3, 4) or min(picture.shape) < 1:

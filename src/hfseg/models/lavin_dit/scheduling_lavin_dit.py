@@ -86,6 +86,8 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             raise ValueError(f"shift is {shift}; it must be positive (1 leaves times as they are).")
         if not invert_sigmas:
             raise ValueError("invert_sigmas must be true: this scheduler's times ascend from noise to data.")
+        # Another class' from_config drops what was left at its default here, and stock sigmas descend by default.
+        self.register_to_config(_use_default_values=[])
         # Not the base class' __init__: it would register a dozen arguments that mean nothing here.
         self._shift = shift
         self.set_timesteps(2)

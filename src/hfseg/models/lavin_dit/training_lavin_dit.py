@@ -137,7 +137,7 @@ class LavinDiTForTraining(nn.Module):
 
     def sample_latents(self, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         """Draws from the posterior; shifts and scales."""
-        latents = mean.float() + std.float() * torch.randn_like(mean, dtype=torch.float32)
+        latents = mean.float() + std.float() * torch.randn(mean.shape, device=mean.device)
         return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
 
     def forward(
@@ -178,7 +178,7 @@ class LavinDiTForTraining(nn.Module):
         else:
             pairs = [clip for number in range(inputs.shape[1] - 1) for clip in (inputs[:, number], targets[:, number])]
             condition = torch.cat([*pairs, query], dim=2)
-        noise = torch.randn_like(answer)
+        noise = torch.randn(answer.shape, device=answer.device)  # whatever the strides
         times = self.scheduler.sample_times(len(answer), device=answer.device)
         noisy = noisy_latents(answer, noise, times)
         velocity = self.transformer(noisy, condition, times, return_dict=False)[0]
