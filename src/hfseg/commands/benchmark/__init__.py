@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-TABLES = ("proscale",)
+TABLES = ("proscale", "lavin_dit")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale"], default="proscale")
+    speed.add_argument("--model", choices=["proscale", "lavin_dit"], default="proscale")
     speed.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
     speed.add_argument("--backbone", default="Swin-T", help="Swin-T, Swin-S, Swin-B, Swin-L, R50 or R101")
     speed.add_argument(
@@ -45,6 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass"
     )
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
+
+    speed.add_argument("--pairs", type=int, default=8, help="lavin_dit: examples")
+    speed.add_argument("--points", type=int, default=20, help="lavin_dit: points of time of a sample")
+    speed.add_argument(
+        "--lavin-size", default="tiny", choices=["tiny", "0.1B", "1.0B", "3.4B"], help="lavin_dit: size of J-DiT"
+    )
+    speed.add_argument("--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours")
 
     data = add("data", "Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.")
     data.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
@@ -93,6 +100,15 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     Raises:
         ValueError: For options that do not go together.
     """
+    if options.what in ("params", "flops") and options.table == "lavin_dit":
+        from . import lavin_dit
+
+        tables = {"Parameters": lavin_dit.parameter_table()} if options.what == "params" else lavin_dit.cost_tables()
+        return tables, lavin_dit.NOTES, "cpu"
+    if options.what == "speed" and options.model == "lavin_dit":
+        from .lavin_dit import speed_tables
+
+        return (*speed_tables(options), options.device)
     if options.what == "params":
         from .parameters import NOTES, parameter_table
 
