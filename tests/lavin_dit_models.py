@@ -1,7 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Tiny J-DiT and pipelines."""
 
-
 import torch
 
 
@@ -24,5 +23,3 @@ def drawn(model, std=0.2):
             if "modulation" in name or "final_layer" in name or "norm" in name:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * std)
     return model
-
-

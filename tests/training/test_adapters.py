@@ -53,9 +53,7 @@ def test_backbone_changes_by_low_rank_in_attention_only(base, tuned):
     # transformers writes Swin's layers by their older names
     changed = {name for name in before if "backbone" in name and not torch.equal(before[name], after[name])}
     assert changed == {
-        name
-        for name in before
-        if "backbone" in name and name.endswith(("query.weight", "key.weight", "value.weight"))
+        name for name in before if "backbone" in name and name.endswith(("query.weight", "key.weight", "value.weight"))
     }
     for name in changed:
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) == 2

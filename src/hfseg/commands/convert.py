@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs `hfseg convert`."""
     parser = argparse.ArgumentParser(prog="hfseg convert", description=__doc__)
     parser.add_argument("--architecture", required=True, choices=[row.model_type for row in auto.ARCHITECTURES])
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors, or a folder")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors, or a folder"
+    )
     parser.add_argument("--config", metavar="FILE.json", help="hyperparameters under the authors' names")
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     options = parser.parse_args(arguments)

@@ -21,11 +21,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from ..images import convert_to_rgb, load_image, open_image
 from ..visual_formats import FORMATS
 from . import degradations
 from .shapes import thing_class_ids
@@ -34,12 +37,14 @@ from .shapes_truth import render_clip, render_truth
 __all__ = [
     "EXTRA_TASKS",
     "FramesCollator",
+    "FrameFolderSource",
     "FramesDataset",
     "PAPER_TASKS",
     "TASKS",
     "InContextCollator",
     "InContextDataset",
     "InContextTask",
+    "PhotoSource",
     "ShapesSource",
     "find_task",
     "make_pair",
@@ -331,8 +336,9 @@ class InContextDataset(torch.utils.data.Dataset):
 
     Args:
         tasks: Names of tasks, or names with weights.
-        source: Map-style source of pictures; None: `ShapesSource(**shapes)`.
-        video_source: Source of clips for tasks that need them; None: `ShapesSource(num_frames=..., **shapes)`.
+        source: Map-style source of pictures, or the arguments of `PhotoSource`; None: `ShapesSource(**shapes)`.
+        video_source: Source of clips for tasks that need them, or the arguments of `FrameFolderSource`; None:
+            `ShapesSource(num_frames=..., **shapes)`.
         num_examples: Pairs that show the task.
         length: Items; None: as many as the source has.
         bucket: Items of one bucket of that many neighbours share their task, so that a batch has equal shapes; with it
@@ -364,6 +370,8 @@ class InContextDataset(torch.utils.data.Dataset):
         if num_examples < 1:
             raise ValueError(f"num_examples is {num_examples}; a task is shown by at least one pair.")
         num_frames = shapes.pop("num_frames", 13 + 4)
+        source = PhotoSource(**source) if isinstance(source, Mapping) else source
+        video_source = FrameFolderSource(**video_source) if isinstance(video_source, Mapping) else video_source
         needed = {task.is_video for task in self.tasks}
         self.source = source if source is not None or False not in needed else ShapesSource(**shapes)
         self.video_source = video_source
@@ -464,8 +472,6 @@ class InContextCollator:
         }
 
 
-
-
 class FramesDataset(torch.utils.data.Dataset):
     """Pictures, or clips, without a task: what an autoencoder learns from.
 
@@ -504,3 +510,112 @@ class FramesCollator(InContextCollator):
     def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
         """Collates pictures or clips of one shape."""
         return {"pixel_values": torch.stack([self._pixels(item) for item in items])}
+
+
+class PhotoSource(torch.utils.data.Dataset):
+    """Photographs of any reader of this package, with pseudo labels from folders.
+
+    Args:
+        dataset: Map-style data set of the universal schema (`load_official`, `load_folder`), or of pictures alone
+            (`{"image"}`); or the arguments of `load_official` as a mapping with `name`, `split`, `root`.
+        depth_folder: Folder with `<sample id>.npy` or `<sample id>.png` (8 or 16 bit), smaller is nearer.
+        inverse_depth: The files hold disparity, larger is nearer (Depth Anything writes that).
+        normal_folder: Folder with `<sample id>.npy` (unit vectors) or `<sample id>.png` (rgb = (n + 1) / 2).
+
+    Raises:
+        FileNotFoundError: A folder is missing, or (when read) a label.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        depth_folder: str | None = None,
+        inverse_depth: bool = False,
+        normal_folder: str | None = None,
+    ) -> None:
+        if isinstance(dataset, Mapping):
+            from .official import load_official
+
+            dataset = load_official(**dataset)
+        self.dataset, self.inverse_depth = dataset, inverse_depth
+        self.folders = {
+            name: Path(folder) for name, folder in (("depth", depth_folder), ("normals", normal_folder)) if folder
+        }
+        for name, folder in self.folders.items():
+            if not folder.is_dir():
+                raise FileNotFoundError(f"There is no folder {str(folder)!r} of {name}.")
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample, which its labels' files have."""
+        return str(self.dataset.sample_id(index)) if hasattr(self.dataset, "sample_id") else str(index)
+
+    def _read(self, kind: str, index: int, shape: tuple[int, int]) -> np.ndarray:
+        stem = Path(self.sample_id(index)).stem
+        array, picture = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
+        if array.is_file():
+            value = np.load(array, allow_pickle=False)
+        elif picture.is_file():
+            value = np.asarray(open_image(picture))
+            if kind == "normals":
+                value = FORMATS["normal"].decode(value[..., :3])
+        else:
+            raise FileNotFoundError(f"There is neither {array} nor {picture.name}.")
+        if value.shape[:2] != shape:
+            raise ValueError(f"{kind} of sample {stem} is {value.shape[:2]}, its picture {shape}; they must agree.")
+        return value
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = self.dataset[index]
+        image = np.asarray(convert_to_rgb(item["image"])) if isinstance(item["image"], Image.Image) else item["image"]
+        record: dict[str, Any] = {"image": np.asarray(image)}
+        record |= {key: np.asarray(item[key]) for key in ("segmentation", "keypoints") if key in item}
+        if "segments_info" in item:
+            record["segments_info"] = item["segments_info"]
+            stuff = getattr(self.dataset, "stuff_class_ids", None)
+            if stuff is not None:
+                record["thing_class_ids"] = set(getattr(self.dataset, "id2label", {})) - set(stuff)
+        for kind in self.folders:
+            value = self._read(kind, index, record["image"].shape[:2]).astype(np.float32)
+            record[kind] = -value if kind == "depth" and self.inverse_depth else value
+        return record
+
+
+class FrameFolderSource(torch.utils.data.Dataset):
+    """Clips from folders of frames: one folder per clip, pictures sorted by name.
+
+    Args:
+        root: Folder of the clips' folders.
+        num_frames: Frames of a clip; longer ones are cut in the middle, shorter ones left out.
+
+    Raises:
+        FileNotFoundError: There is no clip of that length.
+    """
+
+    keys = ("frames",)
+
+    def __init__(self, root: str, num_frames: int = 17) -> None:
+        self.num_frames = num_frames
+        self.clips = []
+        for folder in sorted(path for path in Path(root).glob("*") if path.is_dir()):
+            files = sorted(
+                file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+            )
+            if len(files) >= num_frames:
+                self.clips.append(files)
+        if not self.clips:
+            raise FileNotFoundError(f"{root} holds no folder of at least {num_frames} frames.")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a clip."""
+        return self.clips[index][0].parent.name
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        files = self.clips[index]
+        start = (len(files) - self.num_frames) // 2
+        return {"frames": np.stack([np.asarray(load_image(f)) for f in files[start : start + self.num_frames]])}

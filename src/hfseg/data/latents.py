@@ -88,10 +88,16 @@ class LatentDataset(torch.utils.data.Dataset):
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{folder} has no index.json: no folder of latents, or writing broke off.") from error
+            raise FileNotFoundError(
+                f"{folder} has no index.json: no folder of latents, or writing broke off."
+            ) from error
         self.samples, self.per_shard = int(index["samples"]), int(index["samples_per_shard"])
         self.tasks: list[str] = index["tasks"]
-        missing = [self._file(start).name for start in range(0, self.samples, self.per_shard) if not self._file(start).is_file()]
+        missing = [
+            self._file(start).name
+            for start in range(0, self.samples, self.per_shard)
+            if not self._file(start).is_file()
+        ]
         if missing:
             raise FileNotFoundError(f"{folder} lacks {', '.join(missing[:5])}; write the latents again.")
 
@@ -112,7 +118,9 @@ class LatentDataset(torch.utils.data.Dataset):
             with safe_open(self._file(index), "pt") as shard:
                 tensors = {part: shard.get_tensor(f"{index}.{part}") for part in PARTS}
         except SafetensorError as error:
-            raise ValueError(f"{self._file(index)} is damaged ({error}); delete it and write the latents again.") from error
+            raise ValueError(
+                f"{self._file(index)} is damaged ({error}); delete it and write the latents again."
+            ) from error
         return {**tensors, "task": self.tasks[index]}
 
 

@@ -137,7 +137,9 @@ def boundaries(segments: np.ndarray) -> np.ndarray:
     return edges
 
 
-def render_truth(index: int, *, image_size: tuple[int, int] = (96, 96), seed: int = 0, split: str = "train") -> SceneTruth:
+def render_truth(
+    index: int, *, image_size: tuple[int, int] = (96, 96), seed: int = 0, split: str = "train"
+) -> SceneTruth:
     """Renders scene `index` of `shapes` (the same picture) with its truth.
 
     Raises:
@@ -206,5 +208,3 @@ def render_clip(
         normals.append(normal)
         flows.append(flow)
     return ClipTruth(*(np.stack(part) for part in (frames, maps, depths, normals, flows)))
-
-

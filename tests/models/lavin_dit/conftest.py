@@ -5,7 +5,13 @@ import pytest
 import torch
 from lavin_dit_models import TINY, drawn
 
-from hfseg import LavinDiTAutoencoderKL, LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+from hfseg import (
+    LavinDiTAutoencoderKL,
+    LavinDiTPipeline,
+    LavinDiTScheduler,
+    LavinDiTTransformer3DModel,
+    PixelAutoencoder,
+)
 
 
 @pytest.fixture
@@ -16,7 +22,9 @@ def transformer():
 
 @pytest.fixture
 def pipe(transformer):
-    pipeline = LavinDiTPipeline(transformer, PixelAutoencoder(2, sample_height=32, sample_width=32), LavinDiTScheduler())
+    pipeline = LavinDiTPipeline(
+        transformer, PixelAutoencoder(2, sample_height=32, sample_width=32), LavinDiTScheduler()
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -236,7 +236,9 @@ def test_folder_of_examples(pipe, tmp_path):
     call = {"num_inference_steps": 2, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
     query = pictures()[0]
     torch.testing.assert_close(pipe(query, tmp_path, **call).images, pipe(query, examples(3), **call).images)
-    some = [pipe.prepare_examples(tmp_path, num_examples=2, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    some = [
+        pipe.prepare_examples(tmp_path, num_examples=2, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)
+    ]
     assert some[0].latents.shape[2] == 4 and torch.equal(some[0].latents, some[1].latents)
 
 

@@ -6,7 +6,13 @@ import copy
 import pytest
 import torch
 
-from hfseg import LavinDiTAutoencoderKL, LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+from hfseg import (
+    LavinDiTAutoencoderKL,
+    LavinDiTPipeline,
+    LavinDiTScheduler,
+    LavinDiTTransformer3DModel,
+    PixelAutoencoder,
+)
 from hfseg.commands.train import main as train
 from hfseg.data.in_context import InContextCollator, InContextDataset
 from hfseg.data.latents import LatentDataset, collate_latents, write_latents

@@ -47,7 +47,9 @@ def test_published_sizes_run(size):
 def test_fresh_weights():
     """Xavier for projections, 0.02 for the time's MLP and the stream vectors, zero gates and output (sheet of the code)."""
     torch.manual_seed(0)
-    model = LavinDiTTransformer3DModel(num_layers=2, num_attention_heads=16, attention_head_dim=24, num_key_value_heads=4)
+    model = LavinDiTTransformer3DModel(
+        num_layers=2, num_attention_heads=16, attention_head_dim=24, num_key_value_heads=4
+    )
     for name, parameter in model.named_parameters():
         rms = parameter.detach().square().mean().sqrt().item()
         if "modulation" in name or name.startswith("final_layer") or name.endswith("bias"):

@@ -51,7 +51,18 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument(
         "--lavin-size", default="tiny", choices=["tiny", "0.1B", "1.0B", "3.4B"], help="lavin_dit: size of J-DiT"
     )
-    speed.add_argument("--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours")
+    speed.add_argument(
+        "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
+    )
+
+    context = add(
+        "in-context", "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes."
+    )
+    context.add_argument("--model", required=True, metavar="FOLDER", help="folder of a pipeline")
+    context.add_argument("--scenes", type=int, default=64, help="held-out scenes per task")
+    context.add_argument("--points", type=int, default=20, help="points of time")
+    context.add_argument("--guidance", type=float, default=1.5)
+    context.add_argument("--picture", metavar="FILE.png", help="also draw a grid of answers")
 
     data = add("data", "Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.")
     data.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
@@ -105,6 +116,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
 
         tables = {"Parameters": lavin_dit.parameter_table()} if options.what == "params" else lavin_dit.cost_tables()
         return tables, lavin_dit.NOTES, "cpu"
+    if options.what == "in-context":
+        from .in_context import in_context_table
+
+        settings = (options.scenes, options.points, options.guidance, options.picture)
+        return (*in_context_table(options.model, *settings), "cpu")
     if options.what == "speed" and options.model == "lavin_dit":
         from .lavin_dit import speed_tables
 

@@ -122,7 +122,14 @@ def cost_row(size: str, resolution: int, pairs: int) -> dict:
 
 def cost_tables() -> dict[str, list[dict]]:
     """Counts the paper's settings."""
-    settings = [("3.4B", 256, 4), ("3.4B", 256, 8), ("3.4B", 512, 4), ("3.4B", 512, 8), ("1.0B", 512, 8), ("0.1B", 512, 8)]
+    settings = [
+        ("3.4B", 256, 4),
+        ("3.4B", 256, 8),
+        ("3.4B", 512, 4),
+        ("3.4B", 512, 8),
+        ("1.0B", 512, 8),
+        ("0.1B", 512, 8),
+    ]
     return {"cost (TFLOP)": [cost_row(*setting) for setting in settings]}
 
 
@@ -274,7 +281,11 @@ def speed_tables(options: argparse.Namespace) -> tuple[dict[str, list[dict]], li
     from .speed import SpeedOptions, compare, interleave
 
     settings = SpeedOptions(
-        rounds=options.rounds, warmup=options.warmup, threads=options.threads, dtype=options.dtype, device=options.device
+        rounds=options.rounds,
+        warmup=options.warmup,
+        threads=options.threads,
+        dtype=options.dtype,
+        device=options.device,
     )
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -204,9 +204,7 @@ class LavinDiTPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "transformer->vae"
     _callback_tensor_inputs = ["latents"]
 
-    def __init__(
-        self, transformer: LavinDiTTransformer3DModel, vae: ModelMixin, scheduler: LavinDiTScheduler
-    ) -> None:
+    def __init__(self, transformer: LavinDiTTransformer3DModel, vae: ModelMixin, scheduler: LavinDiTScheduler) -> None:
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, scheduler=scheduler)
 

@@ -81,6 +81,7 @@ class LavinDiTForTraining(nn.Module):
         Raises:
             ValueError: Unknown keys or sizes.
         """
+        config = {key: value for key, value in config.items() if value is not None}
         known = {"size", "transformer", "vae", "scheduler", "unconditional_ratio", "l1_weight", "fit_pictures"}
         if set(config) - known:
             raise ValueError(f"model.config has {sorted(set(config) - known)}; legal are {', '.join(sorted(known))}.")

@@ -104,7 +104,6 @@ class LavinDiTAutoencoderKL(AutoencoderKLCogVideoX):
             if isinstance(module, CogVideoXUpsample3D):
                 module.__class__ = LavinDiTUpsample3D  # same parameters, another forward
 
-
     def _batches(self, tensor: torch.Tensor, channels: int, pixels: int) -> tuple[torch.Tensor, ...]:
         """Cuts a batch so that the largest input of a convolution (two frames of padding) stays below the guard."""
         sample = 2 * channels * (tensor.shape[2] * self.config.temporal_compression_ratio + 2) * pixels
@@ -174,7 +173,9 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         size = 3 * block_size**2
         channels = size if latent_channels is None else latent_channels
         if not 1 <= channels <= size:
-            raise ValueError(f"latent_channels is {channels}; squares of side {block_size} have 1 to {size} components.")
+            raise ValueError(
+                f"latent_channels is {channels}; squares of side {block_size} have 1 to {size} components."
+            )
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("analysis", torch.eye(channels, size))
         self.register_buffer("synthesis", torch.eye(size, channels))
