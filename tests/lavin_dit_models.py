@@ -3,7 +3,6 @@
 
 import torch
 
-
 TINY = {
     "in_channels": 12,
     "num_layers": 3,

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """How the answers of dense tasks look as RGB pictures, and how to read them back.
 
-A model that maps pictures to pictures gives depth, masks or boxes as pictures. The authors of LaVin-DiT documented none of
-their pictures; these are our conventions. Every format has an encoder and a decoder:
+A model that maps pictures to pictures gives depth, masks or boxes as pictures. The authors of LaVin-DiT documented none
+of their pictures; these are our conventions. Every format has an encoder and a decoder:
 
 | format | what it holds | as a picture |
 |---|---|---|

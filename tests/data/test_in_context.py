@@ -146,7 +146,7 @@ def test_pose():
     keypoints[0, :5] = [[10, 10, 2], [20, 10, 2], [30, 10, 1], [40, 40, 2], [50, 50, 0]]
     record = {"image": np.zeros((64, 64, 3), np.uint8), "keypoints": keypoints}
     draw = np.random.default_rng(0)
-    given, target = make_pair(find_task("pose_estimation"), record, draw)
+    _, target = make_pair(find_task("pose_estimation"), record, draw)
     assert FORMATS["pose"].decode(target)[:, 2].sum() == 4
     assert np.array_equal(make_pair(find_task("pose_to_image"), record, draw)[0], target)
 

@@ -7,7 +7,7 @@ A *source* is a map-style data set whose items hold a picture or a clip and what
 |---|---|
 | `image` | (H, W, 3), uint8 |
 | `segmentation`, `segments_info` | segment ids and what they are (universal schema) |
-| `depth`, `normals`, `edges` | (H, W) smaller is nearer; (H, W, 3) unit, x right, y down, z to the viewer; (H, W) bool |
+| `depth`, `normals`, `edges` | (H, W) smaller is nearer; (H, W, 3) unit, x right, y down, z to viewer; (H, W) bool |
 | `keypoints` | (persons, 17, 3), x, y, visible |
 | `frames` | (T, H, W, 3), uint8 |
 | `video_segmentation`, `video_depth`, `video_normals`, `flow` | (T, H, W), (T, H, W), (T, H, W, 3), (T, H, W, 2) |
@@ -36,11 +36,11 @@ from .shapes_truth import render_clip, render_truth
 
 __all__ = [
     "EXTRA_TASKS",
-    "FramesCollator",
-    "FrameFolderSource",
-    "FramesDataset",
     "PAPER_TASKS",
     "TASKS",
+    "FrameFolderSource",
+    "FramesCollator",
+    "FramesDataset",
     "InContextCollator",
     "InContextDataset",
     "InContextTask",
@@ -462,8 +462,8 @@ class InContextCollator:
         if len({tensor.shape for tensor in inputs}) > 1 or len({tensor.shape for tensor in targets}) > 1:
             shapes = {item["task"]: tuple(tensor.shape[2:]) for item, tensor in zip(items, inputs)}
             raise ValueError(
-                f"A batch mixes shapes (T, H, W): {shapes}. Set data.train.bucket to data.batch_size and data.shuffle to "
-                "false, so that pictures and clips do not meet, and give the collator height and width."
+                f"A batch mixes shapes (T, H, W): {shapes}. Set data.train.bucket to data.batch_size and data.shuffle "
+                "to false, so that pictures and clips do not meet, and give the collator height and width."
             )
         return {
             "input_pixels": torch.stack(inputs),

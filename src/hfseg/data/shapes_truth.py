@@ -6,12 +6,12 @@ the size in pixels.
 
 * Sky is flat and farthest, at 10.
 * Other stuff is a ground plane: 8 at the top row of the picture, 3 at the bottom one; its normal leans up and forward.
-* Things bulge toward the viewer: thing k from the front is half an ellipsoid around its centre, as wide as its circle and
-  0.3 deep, based at 1.3 + 0.25 k. Nearer things hide farther ones, as drawn.
+* Things bulge toward the viewer: thing k from the front is half an ellipsoid around its centre, as wide as its circle
+  and 0.3 deep, based at 1.3 + 0.25 k. Nearer things hide farther ones, as drawn.
 
-Normals are those of that surface (x right, y down, z toward the viewer); of things those of a half sphere. Edges are the
-pixels that differ from their right or lower neighbour in segment. In clips things move by whole pixels per frame, each
-with its own constant velocity, in front of a background at rest; flow is the velocity of what a pixel shows.
+Normals are those of that surface (x right, y down, z toward the viewer); of things those of a half sphere. Edges are
+the pixels that differ from their right or lower neighbour in segment. In clips things move by whole pixels per frame,
+each with its own constant velocity, in front of a background at rest; flow is the velocity of what a pixel shows.
 """
 
 from __future__ import annotations

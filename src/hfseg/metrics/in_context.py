@@ -3,9 +3,9 @@
 
 | task | numbers | how |
 |---|---|---|
-| depth | abs_rel, delta1 | prediction aligned to the truth by least squares in scale and shift, per picture; mean over pictures |
+| depth | abs_rel, delta1 | aligned to the truth by least squares in scale and shift, per picture; mean over pictures |
 | normals | mean_angle, within_11.25 | degrees and percent, over all valid pixels of a picture; mean over pictures |
-| foreground segmentation | mean_iou | both resized to 111 x 111 (nearest), IoU of the white class per picture; mean over pictures |
+| foreground segmentation | mean_iou | at 111 x 111 (nearest), IoU of the white class per picture; mean over pictures |
 | single object detection | mean_iou | likewise, after the largest white region was replaced by its box |
 | colorization | mse, lpips | squared error of ImageNet-normalised pixels, as in the evaluation that the paper follows |
 | inpainting, depth/normal to image | fid, lpips | torchmetrics |

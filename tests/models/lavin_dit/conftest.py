@@ -3,7 +3,6 @@
 
 import pytest
 import torch
-from lavin_dit_models import TINY, drawn
 
 from hfseg import (
     LavinDiTAutoencoderKL,
@@ -12,6 +11,7 @@ from hfseg import (
     LavinDiTTransformer3DModel,
     PixelAutoencoder,
 )
+from lavin_dit_models import TINY, drawn
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from golden import read_case
 from PIL import Image
 from safetensors.torch import save_file
 
+from golden import read_case
 from hfseg import LavinDiTPipeline, LavinDiTTransformer3DModel
 from hfseg.commands.convert import main as convert
 from hfseg.models.lavin_dit import pipeline_lavin_dit
@@ -157,7 +157,7 @@ def test_foreign_files_are_refused(case, tmp_path, capsys):
     assert "stvae.pt" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------------------- behaviour
+# ------------------------------------------------------------------------------------------------------------ behaviour
 
 
 def test_deterministic_and_batched(pipe):

@@ -196,7 +196,8 @@ def test_a_run_of_the_autoencoder(tmp_path):
     recipe = tmp_path / "vae.yaml"
     recipe.write_text(
         "base: lavin-dit-vae-tiny-shapes\n"
-        "phases: [{name: autoencoder, modules: [vae]}, {name: discriminator, modules: [discriminator], first_step: 1}]\n"
+        "phases: [{name: autoencoder, modules: [vae]}, "
+        "{name: discriminator, modules: [discriminator], first_step: 1}]\n"
     )
     overrides = [
         "model.config.vae={kind: st, block_out_channels: [8, 8, 8, 8], latent_channels: 4, layers_per_block: 1, "

@@ -5,7 +5,6 @@ import math
 
 import pytest
 import torch
-from lavin_dit_models import TINY, drawn
 from diffusers.models.attention_dispatch import attention_backend
 
 from hfseg import LavinDiTTransformer3DModel
@@ -17,6 +16,7 @@ from hfseg.models.lavin_dit.transformer_lavin_dit import (
     rotate,
     unpatchify,
 )
+from lavin_dit_models import TINY, drawn
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_published_sizes_run(size):
 
 
 def test_fresh_weights():
-    """Xavier for projections, 0.02 for the time's MLP and the stream vectors, zero gates and output (sheet of the code)."""
+    """Xavier for projections, 0.02 for the time's MLP and the stream vectors, zero gates and output."""
     torch.manual_seed(0)
     model = LavinDiTTransformer3DModel(
         num_layers=2, num_attention_heads=16, attention_head_dim=24, num_key_value_heads=4
@@ -196,11 +196,10 @@ def test_unused_parameters_are_those_without_gradient(transformer, inputs):
 
 
 def test_adapters(transformer, inputs):
-    from peft import LoraConfig
-
+    config_class = pytest.importorskip("peft").LoraConfig
     with torch.no_grad():
         plain = transformer(**inputs).sample
-        transformer.add_adapter(LoraConfig(r=2, target_modules=["to_q", "add_k_proj"], init_lora_weights=False))
+        transformer.add_adapter(config_class(r=2, target_modules=["to_q", "add_k_proj"], init_lora_weights=False))
         adapted = transformer(**inputs).sample
         transformer.disable_lora()
         assert torch.equal(transformer(**inputs).sample, plain)

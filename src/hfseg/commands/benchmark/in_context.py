@@ -27,7 +27,7 @@ OFFLINE_NUMBERS = {"abs_rel", "delta1", "mean_angle", "within_11.25", "mean_iou"
 
 NOTES = [
     "error: mean absolute difference of answer and target, in percent of the value range, over the held-out scenes.",
-    "another: the examples show the next task of the table, for the same query and the same noise. none: guidance 0, the "
+    "another: the examples show the next task of the table, for the same query and noise. none: guidance 0, the "
     "pass without examples. bound: what the autoencoder alone loses on the targets.",
     "Tasks marked * were never trained: their kind of input met their kind of target for the first time.",
 ]
@@ -111,7 +111,7 @@ def in_context_table(
     notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
     if picture is not None:
         notes.append(
-            f"{picture}: a row per task; example's input and target, query, answers with the right example, with one of "
+            f"{picture}: a row per task; example's input and target, query, answers with the right example, one of "
             "another task and with none, target."
         )
     return {"error with examples": rows}, notes

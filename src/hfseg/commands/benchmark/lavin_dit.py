@@ -32,7 +32,7 @@ TINY = {"num_layers": 6, "num_attention_heads": 8, "attention_head_dim": 24, "nu
 
 NOTES = [
     "TFLOP, one multiply-add = two FLOP, counted by torch on the meta device; 20 points of time are 19 steps.",
-    "authors: their class, every part of every block computed in every pass. ours: the unread half of the last block is "
+    "authors: their class, all parts of every block computed in every pass. ours: the unread half of the last block is "
     "skipped, embeddings and everything that depends on time alone are computed once per sample.",
     "examples: ST-VAE's encoding of the pairs, which prepare_examples spares every further query.",
 ]

@@ -1,7 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Conversion of the authors' release: `weights/stvae.pt` and `weights/lavin_dit.safetensors`, or either alone.
 
-But for attention's projections both networks keep the authors' parameter names. Sizes are read off the tensors; only the number of query heads and whether norms are sandwiched (the released class always does) cannot be.
+But for attention's projections both networks keep the authors' parameter names. Sizes are read off the tensors; only
+the number of query heads and whether norms are sandwiched (the released class always does) cannot be.
 """
 
 from pathlib import Path
@@ -112,7 +113,7 @@ def convert_transformer(
 
 
 def convert_vae(weights: dict[str, torch.Tensor], original: dict[str, Any] | None = None) -> LavinDiTAutoencoderKL:
-    """Builds ST-VAE from the authors' state dict; what is neither encoder nor decoder (losses, discriminator) is dropped.
+    """Builds ST-VAE from the authors' state dict, dropping what is neither encoder nor decoder.
 
     Raises:
         ValueError: Keys or shapes do not fit; they are listed.
@@ -162,8 +163,8 @@ def convert_files(checkpoint: str | Path, output_dir: str | Path, config: dict[s
     """Converts the authors' files to a folder.
 
     Args:
-        checkpoint: Their folder `weights` with both files, which becomes a pipeline; or one of the two, which becomes the
-            folder `transformer` or `vae` inside `output_dir`, to be completed by converting the other.
+        checkpoint: Their folder `weights` with both files, which becomes a pipeline; or one of the two, which becomes
+            the folder `transformer` or `vae` inside `output_dir`, to be completed by converting the other.
         output_dir: Folder to write.
         config: The authors' hyperparameters under `transformer` and `vae` (or, for one file, bare).
 

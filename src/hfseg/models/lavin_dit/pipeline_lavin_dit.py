@@ -2,12 +2,12 @@
 """LaVin-DiT as a diffusers pipeline: show pairs of pictures, ask for the answer to another.
 
 1. Every picture (or clip) becomes latents by itself; a posterior sample, as the authors do.
-2. [input, target, input, target, ..., query] is the condition; [one zero frame, query] is the condition without examples.
+2. [input, target, input, target, ..., query] is the condition; without examples it is [one zero frame, query].
 3. Noise is moved to the answer along `v0 + guidance_scale (v - v0)`, v with examples and v0 without.
 4. The answer is decoded; pixels are truncated, not rounded, to 8 bits, as the authors do.
 
-What does not change over the steps is computed once: latents and embeddings of the condition, positions, everything that
-depends on the time alone. At `guidance_scale=1` the pass without examples is left out.
+What does not change over the steps is computed once: latents and embeddings of the condition, positions, everything
+that depends on the time alone. At `guidance_scale=1` the pass without examples is left out.
 
 Clips have 4 k + 1 frames (of ST-VAE) and one latent frame per four. The released code has no clips; that their latent
 frames simply follow one another is our layout. To predict the 12 frames after a clip, show targets of 13 frames, the
@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +38,8 @@ from ...visual_formats import find_format
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 
-Picture = Union[str, os.PathLike, Image.Image, np.ndarray, torch.Tensor]
-Clip = Union[Picture, Sequence[Picture]]
+Picture = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+Clip = Picture | Sequence[Picture]
 Pair = tuple[Clip, Clip]
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -134,7 +134,7 @@ def _to_frame(picture: Picture) -> torch.Tensor:
     check_finite(picture)
     if picture.min() < 0 or picture.max() > 1:
         raise ValueError(
-            f"A picture of floats in [{picture.min():.3g}, {picture.max():.3g}]: floats must be in [0, 1]; or give uint8."
+            f"A picture of floats in [{picture.min():.3g}, {picture.max():.3g}]: floats must be in [0, 1]."
         )
     if picture.shape[0] == 4:  # onto white, as 8-bit pictures
         return picture[:3] * picture[3:] + (1 - picture[3:])
@@ -397,8 +397,8 @@ class LavinDiTPipeline(DiffusionPipeline):
             generator: Makes the answer reproducible; a list has one per query, each as if it were asked alone.
             latents: Initial noise, (B, C, F, h, w), instead of drawn noise.
             sample_posterior: Whether conditions are posterior samples (as the authors') or modes.
-            task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`, `flow`):
-                also decode the answer to what it shows, by our conventions in `hfseg.visual_formats`.
+            task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`,
+                `flow`): also decode the answer to what it shows, by our conventions in `hfseg.visual_formats`.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to return an output object or the tuple (images, decoded).
             callback_on_step_end: Called as `f(pipe, step, timestep, {"latents": ...})` behind every step; may return
@@ -406,8 +406,8 @@ class LavinDiTPipeline(DiffusionPipeline):
             callback_on_step_end_tensor_inputs: Names of the tensors that the callback gets.
 
         Raises:
-            ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths, damaged
-                pictures, unknown names.
+            ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths,
+                damaged pictures, unknown names.
         """
         # 1. Check.
         if output_type not in OUTPUT_TYPES:

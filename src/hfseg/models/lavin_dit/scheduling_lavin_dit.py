@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Flow matching as LaVin-DiT uses it: time runs from 0 (noise) to 1 (data), z_t = t data + (1 - t) noise.
 
-The thesis' sampling algorithm (eq. 4.9-4.10) walks from t = 1 to 0 with a velocity that points to the data; the released
-code, and this module, walk from 0 to 1.
+The thesis' sampling algorithm (eq. 4.9-4.10) walks from t = 1 to 0 with a velocity that points to the data; the
+released code, and this module, walk from 0 to 1.
 """
 
 import numpy as np
@@ -26,9 +26,9 @@ __all__ = ["LavinDiTScheduler", "SchedulerMixin", "time_grid"]  # the base class
 def time_grid(num_points: int, kind: str = "authors") -> np.ndarray:
     """Computes the times 0 ... 1 at which the state of the sampler is known.
 
-    `authors`: half of the points equally spaced in [0, 0.05], the other half on a parabola from there to 1, which is what
-    the three tables in the released code hold (20, 30 and 40 points, rounded to four decimals). Other counts use the same
-    formula, unrounded. `uniform`: equally spaced, as the thesis writes.
+    `authors`: half of the points equally spaced in [0, 0.05], the other half on a parabola from there to 1, which is
+    what the three tables in the released code hold (20, 30 and 40 points, rounded to four decimals). Other counts use
+    the same formula, unrounded. `uniform`: equally spaced, as the thesis writes.
 
     Shape:
         (num_points,), float32, ascending.

@@ -4,8 +4,8 @@
 The authors released neither; the first follows their released loss (`lib/transport`) and the paper's recipe, the second
 the paper's sentences and common practice. Where they are silent:
 
-* The condition without examples is formed as at inference, one zero latent frame and the query, with probability 0.1 for
-  a whole micro-batch: sequences of one length make one pass, and all ranks of a sharded model do equally many.
+* The condition without examples is formed as at inference, one zero latent frame and the query, with probability 0.1
+  for a whole micro-batch: sequences of one length make one pass, and all ranks of a sharded model do equally many.
 * Latents are samples of the posterior, for conditions (as at inference) and targets alike.
 * The weights of the last block that no output depends on are frozen.
 """

@@ -8,13 +8,15 @@ of their own that meet in every block in one joint attention over all tokens (3D
 Shapes: B batch, C latent channels, F frames, H W latent height and width, p patch size, D hidden size, L tokens of the
 condition, M tokens of the target, N query heads, d head size, T times.
 
-Attention's projections are called as everywhere in diffusers (`to_q` of the target, `add_q_proj` of the condition, ...),
-which LoRA's usual targets count on; all other parameters have the names of the authors' release. Beside its class:
+Attention's projections are called as everywhere in diffusers (`to_q` of the target, `add_q_proj` of the condition,
+...), which LoRA's usual targets count on; all other parameters have the names of the authors' release. Beside its
+class:
 
 * `sandwich_norm=False` drops the norms behind attention and MLP, as Table 4.1 of the thesis wants for 0.1B;
 * head sizes that six does not divide (64) work, see `rope_axes`; the release cannot run them;
-* what depends on the time alone (`precompute_modulations`) or on the condition alone (`embed_condition`) can be computed
-  once and given to `forward`; the half of the last block that nothing reads is skipped. Neither changes outputs.
+* what depends on the time alone (`precompute_modulations`) or on the condition alone (`embed_condition`) can be
+  computed once and given to `forward`; the half of the last block that nothing reads is skipped. Neither changes
+  outputs.
 * The random frame offset that the release draws for sequences of a single frame is left out: there always is a query.
 """
 
@@ -488,7 +490,7 @@ class LavinDiTTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
-    # ------------------------------------------------------------------------------- what need not be computed each step
+    # ------------------------------------------------------------------------------ what need not be computed each step
 
     def unused_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that no output depends on: the condition's query, projection and MLP in the last block."""
@@ -554,7 +556,7 @@ class LavinDiTTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Cach
             module.to(self.answer_embed.device)
         self._modulations_released = False
 
-    # ---------------------------------------------------------------------------------------------------------- forward
+    # --------------------------------------------------------------------------------------------------------- forward
 
     def forward(
         self,

@@ -144,9 +144,10 @@ class _Point:
 class PixelAutoencoder(ModelMixin, ConfigMixin):
     """A fixed linear autoencoder: blocks of pixels, or their principal components. For tiny models.
 
-    Pixels of a square of side `block_size` become the channels of one latent. Without `latent_channels` nothing is lost;
-    with it, only that many principal components of the squares are kept, which `fit` computes from pictures in closed
-    form. A component's spread falls to its square root in the latents: between whitened and raw. Frames stay apart.
+    Pixels of a square of side `block_size` become the channels of one latent. Without `latent_channels` nothing is
+    lost; with it, only that many principal components of the squares are kept, which `fit` computes from pictures in
+    closed form. A component's spread falls to its square root in the latents: between whitened and raw. Frames stay
+    apart.
 
     Args:
         block_size: Side of the square; 1 leaves pictures as they are.
