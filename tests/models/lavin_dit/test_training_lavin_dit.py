@@ -39,7 +39,7 @@ def test_loss_is_that_of_the_equations(model, batch):
     got = model(**{key: batch[key] for key in ("input_pixels", "target_pixels")})
     torch.manual_seed(4)
     given, target = (model.encode(batch[key]) for key in ("input_pixels", "target_pixels"))
-    noise, times = torch.randn_like(target[:, -1]), torch.randn(2).sigmoid()
+    noise, times = torch.randn(target[:, -1].shape), torch.randn(2).sigmoid()
     condition = torch.cat([given[:, 0], target[:, 0], given[:, 1], target[:, 1], given[:, 2]], dim=2)
     t = times[:, None, None, None, None]
     error = model.transformer(t * target[:, -1] + (1 - t) * noise, condition, times).sample - target[:, -1] + noise
