@@ -12,12 +12,13 @@ from ...data.in_context import InContextDataset, ShapesSource, find_task
 from ...metrics.in_context import TASK_METRICS, InContextMetric
 from ...models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
 
+# Neighbours have targets of different kinds: what is shown instead must not ask for the same picture.
 LEARNT = (
     "depth_estimation",
     "normal_estimation",
     "foreground_segmentation",
-    "edge_detection",
     "colorization",
+    "edge_detection",
     "inpainting",
 )
 HELD_OUT = ("grey_depth_estimation", "grey_normal_estimation")
@@ -76,7 +77,7 @@ def in_context_table(
     rows, grid = [], []
     for position, name in enumerate(names):
         targets = [item["target"] for item in items[name]]
-        another = LEARNT[(position + 1) % len(LEARNT)] if name in LEARNT else LEARNT[4]
+        another = LEARNT[(position + 1) % len(LEARNT)] if name in LEARNT else "colorization"
         right = answer(name, examples[name], guidance)
         wrong, none = answer(name, examples[another], guidance), answer(name, examples[name], 0.0)
         pixels = torch.stack([torch.from_numpy(t) for t in targets]).permute(0, 3, 1, 2)[:, :, None].float() / 127.5 - 1

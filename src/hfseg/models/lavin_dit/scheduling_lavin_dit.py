@@ -87,7 +87,9 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         if not invert_sigmas:
             raise ValueError("invert_sigmas must be true: this scheduler's times ascend from noise to data.")
         # Another class' from_config drops what was left at its default here, and stock sigmas descend by default.
-        self.register_to_config(_use_default_values=[])
+        if "_use_default_values" in self.config:
+            defaults = [name for name in self.config["_use_default_values"] if name != "invert_sigmas"]
+            self.register_to_config(_use_default_values=defaults)
         # Not the base class' __init__: it would register a dozen arguments that mean nothing here.
         self._shift = shift
         self.set_timesteps(2)
