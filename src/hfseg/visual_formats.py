@@ -63,7 +63,7 @@ def palette(count: int = 63) -> np.ndarray:
         (count + 1, 3), uint8; count at most 63.
 
     >>> palette(3).tolist()
-    [[0, 0, 0], [255, 255, 255], [0, 0, 255], [0, 255, 0]]
+    [[0, 0, 0], [255, 255, 255], [0, 85, 255], [85, 255, 0]]
     """
     if not 0 <= count <= 63:
         raise ValueError(f"{count} colours: between 0 and 63 can be told apart.")
