@@ -119,8 +119,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "in-context":
         from .in_context import in_context_table
 
-        settings = (options.scenes, options.points, options.guidance, options.picture)
-        return (*in_context_table(options.model, *settings), "cpu")
+        tables, notes = in_context_table(
+            options.model, options.scenes, options.points, options.guidance, options.picture
+        )
+        return tables, notes, "cpu"
     if options.what == "speed" and options.model == "lavin_dit":
         from .lavin_dit import speed_tables
 
