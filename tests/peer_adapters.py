@@ -4,9 +4,10 @@
 from types import SimpleNamespace
 
 from own_checks import segmentation_pipeline
-from peer_table import ImageProcessor, Model, Processor
+from peer_table import DiffusersModel, DiffusersPipeline, DiffusersScheduler, ImageProcessor, Model, Processor
 
 PROSCALE = "hfseg.models.proscale"
+LAVIN_DIT = "hfseg.models.lavin_dit"
 
 
 def pictures(config, batch):
@@ -246,6 +247,73 @@ UNPAIRSEG_MODEL = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegModel"
 UNPAIRSEG_MASKS = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForMaskGeneration"
 UNPAIRSEG_OPEN = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
 
+
+def lavin_dit_config():
+    """Arguments of a tiny J-DiT."""
+    return {
+        "in_channels": 4,
+        "num_layers": 2,
+        "num_attention_heads": 4,
+        "attention_head_dim": 8,
+        "num_key_value_heads": 2,
+        "intermediate_size": 32,
+        "drop_path_rate": 0.0,
+    }
+
+
+def lavin_dit_inputs():
+    """Noisy target frames, five condition frames, times."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "hidden_states": torch.randn(2, 4, 1, 8, 8, generator=generator),
+        "encoder_hidden_states": torch.randn(2, 4, 5, 8, 8, generator=generator),
+        "timestep": torch.tensor([0.3, 0.8]),
+    }
+
+
+def lavin_dit_components():
+    """A pipeline with a small autoencoder; weights of the transformer that are zero at first are drawn."""
+    import torch
+
+    from hfseg import LavinDiTAutoencoderKL, LavinDiTScheduler, LavinDiTTransformer3DModel
+
+    torch.manual_seed(0)
+    transformer = LavinDiTTransformer3DModel(**lavin_dit_config())
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+    vae = LavinDiTAutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        sample_height=32,
+        sample_width=32,
+    )
+    return {"transformer": transformer.eval(), "vae": vae.eval(), "scheduler": LavinDiTScheduler()}
+
+
+def lavin_dit_call(device, seed):
+    """Two examples and a query."""
+    import numpy as np
+    import torch
+
+    draw = np.random.default_rng(0)
+    pictures = draw.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    return {
+        "query": pictures[4],
+        "examples": [(pictures[0], pictures[1]), (pictures[2], pictures[3])],
+        "num_inference_steps": 3,
+        "generator": torch.Generator("cpu").manual_seed(seed),
+        "output_type": "np",
+    }
+
+
+ZERO_AT_FIRST = "a fresh J-DiT puts out zeros (its last projection starts at zero), so no adapter can change that"
+
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
 VPNEXT = "hfseg.models.vpnext"
@@ -437,5 +505,34 @@ ENTRIES = [
         imports=["hfseg"],
         processor=f"{UNPAIRSEG}.processing_unpairseg:UnpairSegProcessor",
         components={"tokenizer": unpairseg_tokenizer, "image_processor": unpairseg_image_processor},
+    ),
+    DiffusersModel(
+        name="lavin-dit-transformer",
+        model=f"{LAVIN_DIT}.transformer_lavin_dit:LavinDiTTransformer3DModel",
+        init_kwargs=lavin_dit_config,
+        inputs=lavin_dit_inputs,
+        input_shape=(4, 1, 8, 8),
+        output_shape=(4, 1, 8, 8),
+        mixins=("ModelTesterMixin", "TrainingTesterMixin", "AttentionTesterMixin", "LoraTesterMixin"),
+        exclude={
+            "test_save_load_lora_adapter*": ZERO_AT_FIRST,
+            "test_lora_B_bias": ZERO_AT_FIRST,
+            "test_correct_lora_configs_with_different_ranks": ZERO_AT_FIRST,
+        },
+    ),
+    DiffusersScheduler(
+        name="lavin-dit-scheduler",
+        scheduler=f"{LAVIN_DIT}.scheduling_lavin_dit:LavinDiTScheduler",
+        config={"num_train_timesteps": 1000, "shift": 1.0},
+        flow_matching=True,
+    ),
+    DiffusersPipeline(
+        name="lavin-dit-pipeline",
+        pipeline=f"{LAVIN_DIT}.pipeline_lavin_dit:LavinDiTPipeline",
+        imports=["hfseg"],
+        components=lavin_dit_components,
+        inputs=lavin_dit_call,
+        params=["query", "examples", "height", "width", "guidance_scale"],
+        batch_params=["query"],
     ),
 ]

@@ -109,6 +109,21 @@ ARCHITECTURES = [
             "open-vocabulary": "training.tasks.unpairseg:AlignmentTask",
         },
     ),
+    Architecture(
+        model_type="lavin_dit",  # a diffusers pipeline: nothing of it is imported before it is used
+        components=(
+            "models.lavin_dit.pipeline_lavin_dit:LavinDiTPipeline",
+            "models.lavin_dit.transformer_lavin_dit:LavinDiTTransformer3DModel",
+            "models.lavin_dit.scheduling_lavin_dit:LavinDiTScheduler",
+            "models.lavin_dit.vae_lavin_dit:LavinDiTAutoencoderKL",
+            "models.lavin_dit.vae_lavin_dit:PixelAutoencoder",
+        ),
+        folder_converter="models.lavin_dit.convert_lavin_dit:convert_files",
+        training={
+            "in-context": "training.tasks.lavin_dit:LavinDiTTask",
+            "autoencoder": "training.tasks.lavin_dit:AutoencoderTask",
+        },
+    ),
 ]
 
 

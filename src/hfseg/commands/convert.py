@@ -32,7 +32,7 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
 
     Args:
         architecture: Model type, for example `"proscale"`.
-        checkpoint: `.pth`, `.pkl`, `.pt` or `.safetensors` file of the authors.
+        checkpoint: `.pth`, `.pkl`, `.pt` or `.safetensors` file of the authors, or their folder of several.
         output_dir: Folder to write.
         config: JSON file with hyperparameters under the authors' names; what it leaves out is read off the tensors or
             taken from the published configuration.
@@ -45,6 +45,8 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
         ValueError: If a file is damaged or unsafe, or its keys or shapes do not fit; keys are listed.
     """
     row = auto.find(architecture)
+    if row.folder_converter is not None:
+        return auto.load(row.folder_converter)(checkpoint, output_dir, read_original_config(config))
     if row.converter is None:
         raise ValueError(f"There is no public checkpoint of {architecture!r} to convert.")
     original = read_original_config(config)
@@ -68,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs `hfseg convert`."""
     parser = argparse.ArgumentParser(prog="hfseg convert", description=__doc__)
     parser.add_argument("--architecture", required=True, choices=[row.model_type for row in auto.ARCHITECTURES])
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors, or a folder"
+    )
     parser.add_argument("--config", metavar="FILE.json", help="hyperparameters under the authors' names")
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     options = parser.parse_args(arguments)
@@ -77,7 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    row = auto.find(options.architecture)
-    auto_class = next((name for name in row.models if name != "AutoModel"), "AutoModel")
-    print(f"Wrote {folder}. Load it with {auto_class}.from_pretrained({str(folder)!r}).")
+    loader, trust = "DiffusionPipeline", ", trust_remote_code=True"
+    if not (folder / "model_index.json").is_file():
+        models = auto.find(options.architecture).models
+        loader, trust = next((name for name in models if name != "AutoModel"), "AutoModel"), ""
+    print(f"Wrote {folder}. Load it with {loader}.from_pretrained({str(folder)!r}{trust}).")
     return 0

@@ -67,11 +67,6 @@ class RemoteCodeModel:
     def _initialize_weights(self, module: Any, is_custom_code: bool = False) -> None:
         super()._initialize_weights(module, is_custom_code=False)  # type: ignore[misc]
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
-        """Says no: transformers would otherwise skip the rules of its own models inside this one, too."""
-        return False
-
     def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs) -> None:
         """Saves the model; see `PreTrainedModel.save_pretrained`."""
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)  # type: ignore[misc]

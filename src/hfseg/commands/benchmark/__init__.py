@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale", "vpnext", "cris"], default="proscale")
+    speed.add_argument("--model", choices=["proscale", "vpnext", "cris", "lavin_dit"], default="proscale")
     speed.add_argument(
         "--against",
         nargs="+",
@@ -57,6 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument("--segments", type=int, default=10, help="targets per image of a training step")
     speed.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
 
+    speed.add_argument("--pairs", type=int, default=8, help="lavin_dit: examples")
+    speed.add_argument("--points", type=int, default=20, help="lavin_dit: points of time of a sample")
+    speed.add_argument(
+        "--lavin-size", default="tiny", choices=["tiny", "0.1B", "1.0B", "3.4B"], help="lavin_dit: size of J-DiT"
+    )
+    speed.add_argument(
+        "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
+    )
+
     masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
     masks.add_argument("--against", choices=["transformers:sam", "none"], default="transformers:sam")
     masks.add_argument("--size", type=int, default=1024, help="longer side of the network input")
@@ -69,6 +78,15 @@ def build_parser() -> argparse.ArgumentParser:
     oracle.add_argument("--reader", default="hfseg.data.shapes:ShapesDataset", help="package.module:attribute")
     oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
     oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
+
+    context = add(
+        "in-context", "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes."
+    )
+    context.add_argument("--model", required=True, metavar="FOLDER", help="folder of a pipeline")
+    context.add_argument("--scenes", type=int, default=64, help="held-out scenes per task")
+    context.add_argument("--points", type=int, default=20, help="points of time")
+    context.add_argument("--guidance", type=float, default=1.5)
+    context.add_argument("--picture", metavar="FILE.png", help="also draw a grid of answers")
 
     data = add("data", "Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.")
     data.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
@@ -124,6 +142,22 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     Raises:
         ValueError: For options that do not go together.
     """
+    if options.what in ("params", "flops") and options.table == "lavin_dit":
+        from . import lavin_dit
+
+        tables = {"Parameters": lavin_dit.parameter_table()} if options.what == "params" else lavin_dit.cost_tables()
+        return tables, lavin_dit.NOTES, "cpu"
+    if options.what == "in-context":
+        from .in_context import in_context_table
+
+        tables, notes = in_context_table(
+            options.model, options.scenes, options.points, options.guidance, options.picture
+        )
+        return tables, notes, "cpu"
+    if options.what == "speed" and options.model == "lavin_dit":
+        from .lavin_dit import speed_tables
+
+        return (*speed_tables(options), options.device)
     if options.what in ("params", "flops") and options.table == "vpnext":
         from . import vpnext_cost
 

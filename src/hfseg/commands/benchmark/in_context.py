@@ -1,0 +1,118 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Whether a LaVin-DiT reads its examples: the error with right ones, with those of another task, and with none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...data.in_context import InContextDataset, ShapesSource, find_task
+from ...metrics.in_context import TASK_METRICS, InContextMetric
+from ...models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
+
+# Neighbours have targets of different kinds: what is shown instead must not ask for the same picture.
+LEARNT = (
+    "depth_estimation",
+    "normal_estimation",
+    "foreground_segmentation",
+    "colorization",
+    "edge_detection",
+    "inpainting",
+)
+HELD_OUT = ("grey_depth_estimation", "grey_normal_estimation")
+# For the metric: an unseen combination is measured as the task whose target it has.
+MEASURED_AS = {"grey_depth_estimation": "depth_estimation", "grey_normal_estimation": "normal_estimation"}
+OFFLINE_NUMBERS = {"abs_rel", "delta1", "mean_angle", "within_11.25", "mean_iou", "mse", "psnr", "ssim"}
+
+NOTES = [
+    "error: mean absolute difference of answer and target, in percent of the value range, over the held-out scenes.",
+    "another: the examples show the next task of the table, for the same query and noise. none: guidance 0, the "
+    "pass without examples. bound: what the autoencoder alone loses on the targets.",
+    "Tasks marked * were never trained: their kind of input met their kind of target for the first time.",
+]
+
+
+def _stack(pipe: LavinDiTPipeline, items: list[dict[str, Any]]) -> LavinDiTExamples:
+    """Encodes the examples of every query by themselves."""
+    parts = [pipe.prepare_examples(item["examples"]) for item in items]
+    first = parts[0]
+    latents, tokens = torch.cat([p.latents for p in parts]), torch.cat([p.tokens for p in parts])
+    return LavinDiTExamples(latents, tokens, first.height, first.width, 1, 1)
+
+
+def _error(answers: list[np.ndarray], targets: list[np.ndarray]) -> float:
+    return 100 * float(np.mean([np.abs(a.astype(np.float64) - t).mean() / 255 for a, t in zip(answers, targets)]))
+
+
+def in_context_table(
+    folder: str, scenes: int, points: int, guidance: float, picture: str | None
+) -> tuple[dict[str, list[dict]], list[str]]:
+    """Measures a pipeline on `shapes`, and draws a grid of queries, answers and targets.
+
+    Args:
+        folder: Folder of the pipeline.
+        scenes: Held-out scenes per task.
+        points: Points of time.
+        guidance: Guidance with examples.
+        picture: PNG file for the grid.
+    """
+    pipe = LavinDiTPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    size = (pipe.vae.config.sample_height, pipe.vae.config.sample_width)
+    source = ShapesSource(split="test", num_scenes=max(scenes, 50), image_size=size, in_memory=True)
+    names = [*LEARNT, *HELD_OUT]
+    data = InContextDataset(names, source=source, num_examples=1)
+    items = {name: [data.draw(find_task(name), index) for index in range(scenes)] for name in names}
+    shape = (1, pipe.transformer.config.in_channels, 1, size[0] // pipe.spatial_ratio, size[1] // pipe.spatial_ratio)
+    noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in range(scenes)])
+    examples = {name: _stack(pipe, items[name]) for name in names}
+
+    def answer(name: str, shown: LavinDiTExamples, guidance: float) -> list[np.ndarray]:
+        queries = [item["query"] for item in items[name]]
+        images = pipe(queries, shown, num_inference_steps=points, guidance_scale=guidance, latents=noise).images
+        return [np.asarray(image) for image in images]
+
+    rows, grid = [], []
+    for position, name in enumerate(names):
+        targets = [item["target"] for item in items[name]]
+        another = LEARNT[(position + 1) % len(LEARNT)] if name in LEARNT else "colorization"
+        right = answer(name, examples[name], guidance)
+        wrong, none = answer(name, examples[another], guidance), answer(name, examples[name], 0.0)
+        pixels = torch.stack([torch.from_numpy(t) for t in targets]).permute(0, 3, 1, 2)[:, :, None].float() / 127.5 - 1
+        with torch.no_grad():
+            kept = pipe.vae.decode(pipe.vae.encode(pixels).latent_dist.mode()).sample[:, :, 0]
+        bound = [((p / 2 + 0.5).clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy() for p in kept]
+        row: dict[str, Any] = {
+            "task": name + ("" if name in LEARNT else " *"),
+            "right": _error(right, targets),
+            "another": _error(wrong, targets),
+            "shown instead": another,
+            "none": _error(none, targets),
+            "bound": _error(bound, targets),
+        }
+        measured_as = MEASURED_AS.get(name, name)
+        numbers = tuple(n for n in TASK_METRICS.get(measured_as, ()) if n in OFFLINE_NUMBERS)
+        if numbers:
+            for column, answers in (("right", right), ("another", wrong)):
+                metric = InContextMetric(measured_as, only=numbers)
+                for index, (got, target) in enumerate(zip(answers, targets)):
+                    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(measured_as)
+                    metric.add(got, target, source[index][truth] if truth else None)
+                row |= {f"{number}, {column}": value for number, value in metric.compute().items()}
+        rows.append(row)
+        item = items[name][1]
+        cells = [*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]]
+        grid.append(np.concatenate(cells, axis=1))
+    if picture is not None:
+        image = Image.fromarray(np.concatenate(grid))
+        Path(picture).parent.mkdir(parents=True, exist_ok=True)
+        image.save(picture)
+    notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
+    if picture is not None:
+        notes.append(
+            f"{picture}: a row per task; example's input and target, query, answers with the right example, one of "
+            "another task and with none, target."
+        )
+    return {"error with examples": rows}, notes

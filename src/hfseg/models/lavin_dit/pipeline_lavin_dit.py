@@ -1,0 +1,586 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""LaVin-DiT as a diffusers pipeline: show pairs of pictures, ask for the answer to another.
+
+1. Every picture (or clip) becomes latents by itself; a posterior sample, as the authors do.
+2. [input, target, input, target, ..., query] is the condition; without examples it is [one zero frame, query].
+3. Noise is moved to the answer along `v0 + guidance_scale (v - v0)`, v with examples and v0 without.
+4. The answer is decoded; pixels are truncated, not rounded, to 8 bits, as the authors do.
+
+What does not change over the steps is computed once: latents and embeddings of the condition, positions, everything
+that depends on the time alone. At `guidance_scale=1` the pass without examples is left out.
+
+Clips have 4 k + 1 frames (of ST-VAE) and one latent frame per four. The released code has no clips; that their latent
+frames simply follow one another is our layout. To predict the 12 frames after a clip, show targets of 13 frames, the
+first of which is the last of the input.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from ...images import check_finite, convert_to_rgb, load_image
+from ...visual_formats import find_format
+from .scheduling_lavin_dit import LavinDiTScheduler
+from .transformer_lavin_dit import LavinDiTTransformer3DModel
+
+Picture = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+Clip = Picture | Sequence[Picture]
+Pair = tuple[Clip, Clip]
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+MAXIMUM_FOLDER_EXAMPLES = 8
+ASPECT_TOLERANCE = 0.02
+
+__all__ = ["LavinDiTExamples", "LavinDiTPipeline", "LavinDiTPipelineOutput", "ModelMixin", "read_example_folder"]
+
+
+@dataclass
+class LavinDiTPipelineOutput(BaseOutput):
+    """Answers of the pipeline.
+
+    Attributes:
+        images: One per query. `pil`: images, or lists of frames. `np`: (B, H, W, 3), or (B, T, H, W, 3) for clips.
+            `pt`: (B, 3, H, W) or (B, T, 3, H, W). Values of the last two are in [0, 1]. `latent`: (B, C, F, h, w).
+        decoded: With `task`, what the pictures say, one per query; see `hfseg.visual_formats`. Else None.
+    """
+
+    images: Any
+    decoded: list[Any] | None = None
+
+
+@dataclass
+class LavinDiTExamples:
+    """Examples of a task, encoded once for any number of queries (`prepare_examples`).
+
+    Attributes:
+        latents: Latent frames, input and target of the first pair, of the second, ...
+        tokens: Their embeddings; valid while the transformer's weights stay as they are.
+        height: Height of the pictures in pixels.
+        width: Width.
+        input_frames: Pixel frames of every input.
+        target_frames: Pixel frames of every target.
+
+    Shape:
+        latents: (1 or B, C, F, h, w). tokens: (1 or B, tokens, D).
+    """
+
+    latents: torch.Tensor
+    tokens: torch.Tensor
+    height: int
+    width: int
+    input_frames: int
+    target_frames: int
+
+
+def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Image.Image]]:
+    """Reads a folder of examples in the authors' format: `<id>_input.png` and `<id>_target.png`, sorted by id.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        ValueError: It holds no pairs, half a pair, or a damaged picture.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r} of examples (<id>_input.png, <id>_target.png).")
+    found: dict[str, dict[str, Path]] = {"input": {}, "target": {}}
+    for file in sorted(path.iterdir()):
+        match = re.fullmatch(r"(.+)_(input|target)", file.stem)
+        if match and file.suffix.lower() in PICTURE_ENDINGS:
+            found[match[2]][match[1]] = file
+    alone = sorted(found["input"].keys() ^ found["target"].keys())
+    if alone:
+        raise ValueError(f"{path}: {', '.join(alone[:10])} have an _input or a _target only; give both or remove them.")
+    if not found["input"]:
+        raise ValueError(f"{path} holds no examples: files must be called <id>_input.png and <id>_target.png.")
+    return [(load_image(found["input"][key]), load_image(found["target"][key])) for key in sorted(found["input"])]
+
+
+def _to_frame(picture: Picture) -> torch.Tensor:
+    """Reads one picture: (3, H, W), uint8, or float in [0, 1]."""
+    if isinstance(picture, (str, os.PathLike, Image.Image)):
+        return torch.from_numpy(np.array(load_image(picture))).permute(2, 0, 1)
+    if isinstance(picture, np.ndarray):
+        picture = torch.from_numpy(np.array(picture[..., None] if picture.ndim == 2 else picture)).movedim(-1, 0)
+    elif picture.ndim == 2:
+        picture = picture[None]
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3, 4) or min(picture.shape) < 1:
+        raise ValueError(
+            f"A picture of shape {tuple(picture.shape)} (channels first) has {picture.shape[0]} channels; legal are "
+            "1, 3 and 4. Arrays are (H, W, C), tensors (C, H, W)."
+        )
+    if picture.dtype == torch.uint8:
+        if picture.shape[0] == 4:
+            rgb = convert_to_rgb(Image.fromarray(picture.movedim(0, -1).contiguous().numpy(), "RGBA"))
+            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
+        return picture.expand(3, -1, -1)
+    if not picture.is_floating_point():
+        raise ValueError(f"A picture of {picture.dtype}: give uint8 (0 to 255) or floats (0 to 1).")
+    check_finite(picture)
+    if picture.min() < 0 or picture.max() > 1:
+        raise ValueError(
+            f"A picture of floats in [{picture.min():.3g}, {picture.max():.3g}]: floats must be in [0, 1]."
+        )
+    if picture.shape[0] == 4:  # onto white, as 8-bit pictures
+        return picture[:3] * picture[3:] + (1 - picture[3:])
+    return picture.float().expand(3, -1, -1)
+
+
+def to_clip(value: Clip) -> torch.Tensor:
+    """Reads a picture or a clip.
+
+    Grey pictures get three equal channels, transparent ones a white background.
+
+    Args:
+        value: Path, PIL image, array (H, W), (H, W, C) or (T, H, W, C), tensor (C, H, W) or (T, C, H, W), or a sequence
+            of pictures.
+
+    Returns:
+        (T, 3, H, W), uint8, or float in [0, 1].
+
+    Raises:
+        ValueError: Another shape, type or value range, frames of different sizes, a damaged file.
+        TypeError: Something that is no picture.
+    """
+    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 4:
+        value = list(value)
+    if isinstance(value, (str, os.PathLike, Image.Image, np.ndarray, torch.Tensor)):
+        return _to_frame(value)[None]
+    if not isinstance(value, Sequence) or not value:
+        raise TypeError(f"Expected a picture or a sequence of frames, got {type(value).__name__} {str(value)[:60]!r}.")
+    frames = [_to_frame(frame) for frame in value]
+    if len({(frame.shape, frame.dtype) for frame in frames}) > 1:
+        raise ValueError(f"Frames of a clip differ in size or type: {[tuple(frame.shape) for frame in frames]}.")
+    return torch.stack(frames)
+
+
+def to_pixels(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Resizes a clip (bicubic, antialiased; the aspect ratio is not kept) and maps it to [-1, 1].
+
+    8-bit pictures are resized as 8-bit pictures, as the authors do.
+
+    Shape:
+        clip: (T, 3, H, W) -> (3, T, height, width), float32.
+    """
+    if clip.shape[-2:] != (height, width):
+        clip = transforms.resize(clip, [height, width], InterpolationMode.BICUBIC, antialias=True)
+    values = clip.float() / 255 if clip.dtype == torch.uint8 else clip.clamp(0, 1)
+    return ((values - 0.5) * 2).transpose(0, 1)
+
+
+class LavinDiTPipeline(DiffusionPipeline):
+    """Answers a query picture by the task that examples show.
+
+    Args:
+        transformer: J-DiT.
+        vae: ST-VAE (`LavinDiTAutoencoderKL`), or any autoencoder of clips with `latent_dist`.
+        scheduler: `LavinDiTScheduler`.
+
+    >>> from hfseg.models.lavin_dit.vae_lavin_dit import PixelAutoencoder
+    >>> transformer = LavinDiTTransformer3DModel(in_channels=3, num_layers=1, num_attention_heads=1,
+    ...     attention_head_dim=12, num_key_value_heads=1, intermediate_size=16)
+    >>> pipe = LavinDiTPipeline(transformer, PixelAutoencoder(sample_height=32, sample_width=32), LavinDiTScheduler())
+    >>> pipe.set_progress_bar_config(disable=True)
+    >>> picture = Image.new("RGB", (32, 32), "red")
+    >>> pipe(picture, [(picture, picture)], num_inference_steps=2).images[0].size
+    (32, 32)
+    """
+
+    model_cpu_offload_seq = "transformer->vae"
+    _callback_tensor_inputs = ["latents"]
+
+    def __init__(self, transformer: LavinDiTTransformer3DModel, vae: ModelMixin, scheduler: LavinDiTScheduler) -> None:
+        super().__init__()
+        self.register_modules(transformer=transformer, vae=vae, scheduler=scheduler)
+
+    # -------------------------------------------------------------------------------------------------- what it knows
+
+    @property
+    def spatial_ratio(self) -> int:
+        """Pixels per latent and side."""
+        own = getattr(self.vae, "spatial_compression_ratio", None)
+        return own if isinstance(own, int) else 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def temporal_ratio(self) -> int:
+        """Frames per latent frame, behind the first."""
+        return int(self.vae.config.get("temporal_compression_ratio", 1))
+
+    @property
+    def guidance_scale(self) -> float:
+        """Guidance of the call in progress."""
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the pass without examples is needed."""
+        return self._guidance_scale != 1
+
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the call in progress."""
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `pipe._interrupt = True` in a callback to stop after the step."""
+        return self._interrupt
+
+    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Fills in the default size and checks that it can be cut into patches."""
+        height = height or self.vae.config.sample_height
+        width = width or self.vae.config.sample_width
+        unit = self.spatial_ratio * self.transformer.config.patch_size
+        for name, value in (("height", height), ("width", width)):
+            if value < unit or value % unit:
+                near = sorted({max(unit, unit * math.floor(value / unit)), unit * math.ceil(max(value, 1) / unit)})
+                raise ValueError(
+                    f"{name} is {value}; it must be a multiple of {unit}, e.g. {' or '.join(map(str, near))}."
+                )
+        return height, width
+
+    # ------------------------------------------------------------------------------------------------------ encoding
+
+    def _posterior(self, clips: Sequence[torch.Tensor], height: int, width: int) -> Any:
+        """Encodes clips of equal length by themselves; returns their posterior."""
+        frames = {len(clip) for clip in clips}
+        if len(frames) > 1 or (next(iter(frames)) - 1) % self.temporal_ratio:
+            ratio = self.temporal_ratio
+            raise ValueError(
+                f"Clips of {sorted(frames)} frames: all must have the same number, "
+                + (f"{ratio} k + 1 (1, {ratio + 1}, {2 * ratio + 1}, ...)." if ratio > 1 else "whatever it is.")
+            )
+        pixels = torch.stack([to_pixels(clip, height, width) for clip in clips])
+        return self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
+
+    def _latents(self, posterior: Any, generator: Any, sample: bool) -> torch.Tensor:
+        """Takes shifted and scaled latents from a posterior; noise is drawn in float32."""
+        latents = posterior.mode()
+        if sample:
+            shape = posterior.mean.shape
+            noise = randn_tensor(shape, generator=generator, device=latents.device, dtype=torch.float32)
+            latents = posterior.mean + posterior.std * noise.to(latents.dtype)
+        return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
+
+    def _check_pair(self, number: int, pair: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"Example {number} is no pair (input, target), but {type(pair).__name__}.")
+        given, target = to_clip(pair[0]), to_clip(pair[1])
+        ratios = [clip.shape[-1] / clip.shape[-2] for clip in (given, target)]
+        if abs(ratios[0] / ratios[1] - 1) > ASPECT_TOLERANCE:
+            sizes = [f"{clip.shape[-1]} x {clip.shape[-2]}" for clip in (given, target)]
+            raise ValueError(
+                f"Example {number}: input ({sizes[0]}) and target ({sizes[1]}) have different aspect ratios, so their "
+                "pixels cannot correspond."
+            )
+        return given, target
+
+    def _choose(
+        self, examples: Any, num_examples: int | None, generator: Any
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Reads the pairs and draws `num_examples` of them, each at most once."""
+        if isinstance(examples, (str, os.PathLike)):
+            examples = read_example_folder(examples)
+            if num_examples is None and len(examples) > MAXIMUM_FOLDER_EXAMPLES:
+                num_examples = MAXIMUM_FOLDER_EXAMPLES
+        if examples is None or not len(examples):
+            raise ValueError(
+                "There are no examples: give at least one pair (input, target), or a folder with <id>_input.png and "
+                "<id>_target.png. The model knows the task from them alone."
+            )
+        if num_examples is not None:
+            if not 1 <= num_examples <= len(examples):
+                raise ValueError(f"num_examples is {num_examples}; there are {len(examples)} examples.")
+            first = generator[0] if isinstance(generator, list) else generator
+            device = first.device if first is not None else None
+            order = torch.randperm(len(examples), generator=first, device=device).tolist()[:num_examples]
+            examples = [examples[index] for index in order]
+        return [self._check_pair(number, pair) for number, pair in enumerate(examples)]
+
+    @torch.no_grad()
+    def prepare_examples(
+        self,
+        examples: Sequence[Pair] | str | os.PathLike,
+        height: int | None = None,
+        width: int | None = None,
+        num_examples: int | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        sample_posterior: bool = True,
+    ) -> LavinDiTExamples:
+        """Encodes examples once, for calls with `examples=` this result.
+
+        Args:
+            examples: Pairs (input, target), or a folder of them.
+            height: Height of all pictures in pixels; None: the autoencoder's `sample_height`.
+            width: Likewise.
+            num_examples: How many to draw, without repetition; None: all (of a folder at most 8).
+            generator: Source of the draw and of the posterior's noise. With a list, one set of noise for each.
+            sample_posterior: False takes the posterior's mode instead, which the authors do not.
+
+        Raises:
+            ValueError: No examples, sizes that do not fit, damaged pictures.
+        """
+        height, width = self._size(height, width)
+        pairs = self._choose(examples, num_examples, generator)
+        inputs, targets = zip(*pairs)
+        if len(inputs[0]) == len(targets[0]):
+            mixed = [clip for pair in pairs for clip in pair]
+            posteriors = [self._posterior(mixed, height, width)]
+        else:
+            posteriors = [self._posterior(clips, height, width) for clips in (inputs, targets)]
+        sources = generator if isinstance(generator, list) else [generator]
+        rows = []
+        for source in sources:
+            latents = [self._latents(posterior, source, sample_posterior) for posterior in posteriors]
+            clips = list(latents[0]) if len(latents) == 1 else [clip for pair in zip(*latents) for clip in pair]
+            rows.append(torch.cat(clips, dim=1))  # (C, F, h, w)
+        joined = torch.stack(rows)  # (1 or B, C, F, h, w)
+        tokens = self.transformer.embed_condition(joined)
+        return LavinDiTExamples(joined, tokens, height, width, len(inputs[0]), len(targets[0]))
+
+    def _queries(self, query: Any) -> list[torch.Tensor]:
+        """Reads queries; a list or tuple is a batch of them."""
+        queries = [to_clip(value) for value in (query if isinstance(query, (list, tuple)) else [query])]
+        if not queries:
+            raise ValueError("There is no query: give a picture, a clip, or a non-empty list of them.")
+        return queries
+
+    # ---------------------------------------------------------------------------------------------------------- call
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        query: Clip | Sequence[Clip],
+        examples: Sequence[Pair] | str | os.PathLike | LavinDiTExamples,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = 20,
+        guidance_scale: float = 1.5,
+        num_examples: int | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
+        sample_posterior: bool = True,
+        task: str | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[..., dict] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> LavinDiTPipelineOutput | tuple:
+        """Answers queries.
+
+        Args:
+            query: A picture, a clip (an array or tensor with a frame axis), or a list of them, which is a batch; a clip
+                as a list of frames goes into such a list. All have equally many frames.
+            examples: Pairs (input, target) that show the task, for all queries; a folder of `<id>_input.png` and
+                `<id>_target.png`; or what `prepare_examples` returned.
+            height: Height in pixels to which every picture is resized; None: the autoencoder's `sample_height`, or that
+                of prepared examples.
+            width: Likewise.
+            num_inference_steps: Points of time, as the authors count: 20 are 19 Euler steps.
+            guidance_scale: How far to go from the answer without examples to that with, and beyond; 1 needs one pass.
+            num_examples: How many examples to draw; see `prepare_examples`.
+            generator: Makes the answer reproducible; a list has one per query, each as if it were asked alone.
+            latents: Initial noise, (B, C, F, h, w), instead of drawn noise.
+            sample_posterior: Whether conditions are posterior samples (as the authors') or modes.
+            task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`,
+                `flow`): also decode the answer to what it shows, by our conventions in `hfseg.visual_formats`.
+            output_type: `pil`, `np`, `pt` or `latent`.
+            return_dict: Whether to return an output object or the tuple (images, decoded).
+            callback_on_step_end: Called as `f(pipe, step, timestep, {"latents": ...})` behind every step; may return
+                other latents.
+            callback_on_step_end_tensor_inputs: Names of the tensors that the callback gets.
+
+        Raises:
+            ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths,
+                damaged pictures, unknown names.
+        """
+        # 1. Check.
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}.")
+        visual_format = find_format(task) if task is not None else None
+        if visual_format is not None and output_type == "latent":
+            raise ValueError("task decodes pictures; it cannot be combined with output_type='latent'.")
+        unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
+        if unknown:
+            raise ValueError(
+                f"callback_on_step_end_tensor_inputs has {sorted(unknown)}; legal is {self._callback_tensor_inputs}."
+            )
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
+        self._guidance_scale, self._interrupt = guidance_scale, False
+        device, dtype = self._execution_device, self.transformer.dtype
+
+        # 2. Read and encode.
+        queries = self._queries(query)
+        batch = len(queries)
+        if isinstance(generator, list) and len(generator) != batch:
+            raise ValueError(f"There are {len(generator)} generators for {batch} queries.")
+        if isinstance(examples, LavinDiTExamples):
+            if (height or examples.height, width or examples.width) != (examples.height, examples.width):
+                raise ValueError(
+                    f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
+                    "prepare them again."
+                )
+            if len(examples.latents) not in (1, batch):
+                raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {batch}.")
+        else:
+            examples = self.prepare_examples(examples, height, width, num_examples, generator, sample_posterior)
+        height, width = examples.height, examples.width
+        if {len(clip) for clip in queries} != {examples.input_frames}:
+            raise ValueError(
+                f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
+                f"{examples.input_frames}; they must have equally many."
+            )
+        query_latents = self._latents(self._posterior(queries, height, width), generator, sample_posterior)
+        query_tokens = self.transformer.embed_condition(query_latents)
+        condition = torch.cat([examples.tokens.to(device).expand(batch, -1, -1), query_tokens], dim=1)
+
+        # 3. Initial noise.
+        target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
+        shape = (batch, query_latents.shape[1], target_frames, *query_latents.shape[-2:])
+        if latents is None:
+            latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+        elif tuple(latents.shape) != shape:
+            raise ValueError(f"latents have the shape {tuple(latents.shape)}; this call needs {shape}.")
+        latents = latents.to(device, dtype).float()
+
+        # 4. What stays the same over the steps.
+        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
+        modulations = self.transformer.precompute_modulations(times)
+        grid = query_latents.shape[-2:]
+        tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
+        rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
+        passes = [("cond", condition, rotary)]
+        if self.do_classifier_free_guidance:
+            zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
+            null = torch.cat([zero, query_tokens], dim=1)
+            frames = null.shape[1] // tokens_per_frame + target_frames
+            passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
+
+        # 5. Move the noise along the velocity.
+        self._num_timesteps = len(self.scheduler.timesteps)
+        with self.progress_bar(total=self._num_timesteps) as progress:
+            for step, timestep in enumerate(self.scheduler.timesteps):
+                if self._interrupt:
+                    continue
+                velocities = []
+                for name, tokens, table in passes:
+                    with self.transformer.cache_context(name):
+                        velocities.append(
+                            self.transformer(
+                                latents,
+                                condition_tokens=tokens,
+                                modulations=modulations.at(step),
+                                rotary=table,
+                                return_dict=False,
+                            )[0]
+                        )
+                velocity = velocities[0]
+                if len(velocities) > 1:
+                    velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
+                latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+                if callback_on_step_end is not None:
+                    given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
+                    changed = callback_on_step_end(self, step, timestep, given)
+                    latents = (changed or {}).get("latents", latents)
+                progress.update()
+
+        # 6. Decode.
+        if output_type == "latent":
+            images, decoded = latents, None
+        else:
+            images, decoded = self._pictures(latents, output_type, visual_format)
+        self.maybe_free_model_hooks()
+        return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
+
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decodes shifted and scaled latents to pixels.
+
+        Shape:
+            latents: (B, C, F, h, w) -> (B, T, 3, H, W), float32 in [0, 1].
+        """
+        latents = latents / self.vae.config.scaling_factor + (self.vae.config.get("shift_factor") or 0.0)
+        pixels = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
+        return (pixels.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
+
+    def _pictures(self, latents: torch.Tensor, output_type: str, visual_format: Any) -> tuple[Any, list[Any] | None]:
+        pixels = self.decode_latents(latents).cpu()  # (B, T, 3, H, W)
+        levels = (pixels * 255).to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()  # (B, T, H, W, 3), truncated
+        single = levels.shape[1] == 1
+        decoded = None
+        if visual_format is not None:
+            decoded = [visual_format.decode(clip[0] if single else clip) for clip in levels]
+        if output_type == "pt":
+            return pixels[:, 0] if single else pixels, decoded
+        if output_type == "np":
+            values = pixels.permute(0, 1, 3, 4, 2).numpy()
+            return values[:, 0] if single else values, decoded
+        clips = [[Image.fromarray(frame) for frame in clip] for clip in levels]
+        return [clip[0] for clip in clips] if single else clips, decoded
+
+    # ------------------------------------------------------------------------------------------------------- folders
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """Reads `model_index.json`; the class it names is this one, whose code is here and not in the folder."""
+        loaded = super().load_config(*args, **kwargs)
+        config = loaded[0] if isinstance(loaded, tuple) else loaded
+        if isinstance(config.get("_class_name"), list):
+            config["_class_name"] = config["_class_name"][1]
+        return loaded
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs: Any) -> "LavinDiTPipeline":
+        """Loads a folder, or a repository of the Hub, which is fetched whole first; see `DiffusionPipeline`."""
+        from . import vae_lavin_dit  # noqa: F401  diffusers looks for components' classes among imported modules only
+
+        path = os.fspath(pretrained_model_name_or_path)
+        if not os.path.isdir(path):
+            from huggingface_hub import snapshot_download
+
+            fetch = {key: kwargs.pop(key) for key in ("revision", "cache_dir", "token") if key in kwargs}
+            offline = kwargs.pop("local_files_only", False)
+            path = snapshot_download(path, local_files_only=offline, **fetch)
+        return super().from_pretrained(path, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
+        """Saves all components, so that `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` works too.
+
+        For that the folder gets a `pipeline.py` which imports the installed package and does nothing else.
+        """
+        push = kwargs.pop("push_to_hub", False)
+        hub = {key: kwargs.pop(key) for key in ("repo_id", "private", "token", "commit_message") if key in kwargs}
+        super().save_pretrained(os.fspath(save_directory), *args, **kwargs)
+        folder = Path(save_directory)
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        index["_class_name"] = ["pipeline", "LavinDiTPipeline"]
+        text = (
+            '"""Finds the pipeline of this folder in the package `hfseg` (pip install hfseg)."""\n\n'
+            "import hfseg.models.lavin_dit.vae_lavin_dit\nfrom hfseg import LavinDiTPipeline\n"
+        )
+        for name, content in (("pipeline.py", text), ("model_index.json", json.dumps(index, indent=2) + "\n")):
+            temporary = folder / f".{name}.{os.getpid()}"
+            temporary.write_text(content, encoding="utf-8")
+            os.replace(temporary, folder / name)
+        if push:
+            from huggingface_hub import create_repo, upload_folder
+
+            name = hub.pop("repo_id", folder.name)
+            repository = create_repo(name, exist_ok=True, private=hub.pop("private", None), token=hub.get("token"))
+            upload_folder(repo_id=repository.repo_id, folder_path=folder, **hub)

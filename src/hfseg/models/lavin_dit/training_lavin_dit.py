@@ -1,0 +1,337 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Training of LaVin-DiT: the objective of J-DiT, and of ST-VAE with its discriminator.
+
+The authors released neither; the first follows their released loss (`lib/transport`) and the paper's recipe, the second
+the paper's sentences and common practice. Where they are silent:
+
+* The condition without examples is formed as at inference, one zero latent frame and the query, with probability 0.1
+  for a whole micro-batch: sequences of one length make one pass, and all ranks of a sharded model do equally many.
+* Latents are samples of the posterior, for conditions (as at inference) and targets alike.
+* The weights of the last block that no output depends on are frozen.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+from ...losses.flow_matching import noisy_latents, velocity_loss
+from .pipeline_lavin_dit import LavinDiTPipeline
+from .scheduling_lavin_dit import LavinDiTScheduler
+from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
+from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
+
+AUTOENCODERS: dict[str, type[ModelMixin]] = {"st": LavinDiTAutoencoderKL, "pixel": PixelAutoencoder}
+
+
+def build_autoencoder(spec: Mapping[str, Any] | str) -> Any:
+    """Builds an autoencoder from a recipe: a folder, or `{"kind": "st" or "pixel", ...arguments}`.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    if isinstance(spec, str):
+        pixel = "PixelAutoencoder" in (Path(spec) / "config.json").read_text(encoding="utf-8")
+        return AUTOENCODERS["pixel" if pixel else "st"].from_pretrained(spec)
+    kind = spec.get("kind", "st")
+    if kind not in AUTOENCODERS:
+        raise ValueError(f"model.config.vae.kind is {kind!r}; legal are {', '.join(AUTOENCODERS)}, or give a folder.")
+    return AUTOENCODERS[kind](**{key: value for key, value in spec.items() if key != "kind"})
+
+
+class LavinDiTForTraining(nn.Module):
+    """J-DiT with the frozen autoencoder and the objective; `forward` returns the loss.
+
+    Args:
+        transformer: J-DiT, which is trained.
+        vae: The autoencoder, which is not.
+        scheduler: Draws times (its `shift`).
+        unconditional_ratio: Probability that a micro-batch is learnt without examples.
+        l1_weight: Weight of the absolute error beside the squared one; the released code has 0.1, the thesis 0.
+    """
+
+    def __init__(
+        self,
+        transformer: LavinDiTTransformer3DModel,
+        vae: Any,
+        scheduler: LavinDiTScheduler,
+        unconditional_ratio: float = 0.1,
+        l1_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not 0 <= unconditional_ratio <= 1:
+            raise ValueError(f"unconditional_ratio is {unconditional_ratio}; it is a probability.")
+        self.transformer, self.vae, self.scheduler = transformer, vae.requires_grad_(False).eval(), scheduler
+        self.unconditional_ratio, self.l1_weight = unconditional_ratio, l1_weight
+        for parameter in transformer.unused_parameters().values():
+            parameter.requires_grad_(False)
+
+    @classmethod
+    def from_recipe(cls, config: Mapping[str, Any], pretrained: str | None = None) -> "LavinDiTForTraining":
+        """Builds from a recipe's `model` section.
+
+        Args:
+            config: `size` (a published one) and `transformer`, `vae`, `scheduler`, `unconditional_ratio`, `l1_weight`.
+            pretrained: Folder of a pipeline to go on from; `transformer` and `vae` then must not be given.
+
+        Raises:
+            ValueError: Unknown keys or sizes.
+        """
+        config = {key: value for key, value in config.items() if value is not None}
+        known = {"size", "transformer", "vae", "scheduler", "unconditional_ratio", "l1_weight", "fit_pictures"}
+        if set(config) - known:
+            raise ValueError(f"model.config has {sorted(set(config) - known)}; legal are {', '.join(sorted(known))}.")
+        objective = {key: config[key] for key in ("unconditional_ratio", "l1_weight") if key in config}
+        if pretrained is not None:
+            if set(config) & {"size", "transformer", "vae"}:
+                raise ValueError("model.pretrained brings transformer and vae; remove them from model.config.")
+            pipe = LavinDiTPipeline.from_pretrained(pretrained)
+            scheduler = LavinDiTScheduler(**config["scheduler"]) if "scheduler" in config else pipe.scheduler
+            return cls(pipe.transformer, pipe.vae, scheduler, **objective)
+        size = config.get("size")
+        if size is not None and size not in PUBLISHED_SIZES:
+            raise ValueError(f"model.config.size is {size!r}; legal are {', '.join(PUBLISHED_SIZES)}.")
+        sizes = {**PUBLISHED_SIZES.get(size or "", {}), **config.get("transformer", {})}
+        transformer = LavinDiTTransformer3DModel(**sizes)
+        scheduler = LavinDiTScheduler(**config.get("scheduler", {}))
+        return cls(transformer, build_autoencoder(config.get("vae", {"kind": "st"})), scheduler, **objective)
+
+    @property
+    def config(self) -> Any:
+        """The transformer's configuration."""
+        return self.transformer.config
+
+    def train(self, mode: bool = True) -> "LavinDiTForTraining":
+        """Switches the transformer; the autoencoder never trains."""
+        super().train(mode)
+        self.vae.eval()
+        return self
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Recomputes blocks in backward."""
+        self.transformer.enable_gradient_checkpointing()
+
+    def pipeline(self) -> LavinDiTPipeline:
+        """Joins the parts to a pipeline, without copying them."""
+        return LavinDiTPipeline(self.transformer, self.vae, self.scheduler)
+
+    @torch.no_grad()
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Encodes clips by themselves; posterior samples, shifted and scaled.
+
+        Shape:
+            pixels: (B, N, 3, T, H, W) -> (B, N, C, F, h, w).
+        """
+        moments = self.encode_moments(pixels)
+        return self.sample_latents(*moments)
+
+    @torch.no_grad()
+    def encode_moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Computes mean and spread of the posterior, before shift and scale; each (B, N, C, F, h, w)."""
+        posterior = self.vae.encode(pixels.flatten(0, 1).to(self.vae.dtype)).latent_dist
+        shape = pixels.shape[:2]
+        return posterior.mean.unflatten(0, shape), posterior.std.unflatten(0, shape)
+
+    def sample_latents(self, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+        """Draws from the posterior; shifts and scales."""
+        latents = mean.float() + std.float() * torch.randn(mean.shape, device=mean.device)
+        return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
+
+    def forward(
+        self,
+        input_pixels: torch.Tensor | None = None,
+        target_pixels: torch.Tensor | None = None,
+        input_mean: torch.Tensor | None = None,
+        input_std: torch.Tensor | None = None,
+        target_mean: torch.Tensor | None = None,
+        target_std: torch.Tensor | None = None,
+    ) -> dict[str, Any]:
+        """Computes the loss of pictures, or of precomputed posteriors of theirs.
+
+        Args:
+            input_pixels: Inputs of the examples and, last, the query, in [-1, 1].
+            target_pixels: Targets of the examples and, last, the answer.
+            input_mean: Mean of the inputs' posterior; with `input_std`, `target_mean`, `target_std` in place of pixels.
+            input_std: Its spread.
+            target_mean: Mean of the targets' posterior.
+            target_std: Its spread.
+
+        Returns:
+            `loss`, and its parts in `loss_dict`.
+
+        Shape:
+            input_pixels: (B, N + 1, 3, T, H, W), target_pixels: (B, N + 1, 3, T', H, W); means and spreads:
+            (B, N + 1, C, F, h, w).
+        """
+        if input_pixels is not None and target_pixels is not None:
+            inputs, targets = self.encode(input_pixels), self.encode(target_pixels)
+        else:
+            inputs = self.sample_latents(input_mean, input_std)  # type: ignore[arg-type]
+            targets = self.sample_latents(target_mean, target_std)  # type: ignore[arg-type]
+        query, answer = inputs[:, -1], targets[:, -1]  # (B, C, F, h, w)
+        drop = self.training and torch.rand(()).item() < self.unconditional_ratio  # on the CPU: nothing waits
+        if drop:
+            condition = torch.cat([torch.zeros_like(query[:, :, :1]), query], dim=2)
+        else:
+            pairs = [clip for number in range(inputs.shape[1] - 1) for clip in (inputs[:, number], targets[:, number])]
+            condition = torch.cat([*pairs, query], dim=2)
+        noise = torch.randn(answer.shape, device=answer.device)  # whatever the strides
+        times = self.scheduler.sample_times(len(answer), device=answer.device)
+        noisy = noisy_latents(answer, noise, times)
+        velocity = self.transformer(noisy, condition, times, return_dict=False)[0]
+        loss, parts = velocity_loss(velocity, answer, noise, self.l1_weight)
+        return {"loss": loss, "loss_dict": parts}
+
+    def save_pretrained(
+        self, save_directory: str | Path, state_dict: Mapping[str, torch.Tensor] | None = None, **kwargs: Any
+    ) -> None:
+        """Saves a pipeline folder, with the transformer's weights from `state_dict` if given."""
+        transformer = self.transformer
+        if state_dict is not None:
+            weights = {
+                name.removeprefix("transformer."): tensor.detach().cpu()
+                for name, tensor in state_dict.items()
+                if name.startswith("transformer.")
+            }
+            with torch.device("meta"):
+                transformer = LavinDiTTransformer3DModel.from_config(self.transformer.config)
+            transformer.load_state_dict(weights, assign=True)
+        LavinDiTPipeline(transformer, self.vae, self.scheduler).save_pretrained(save_directory, **kwargs)
+
+
+class PatchDiscriminator(nn.Sequential):
+    """PatchGAN (Isola et al., 2017): strided convolutions to one score per region; leaky ReLU, group norm.
+
+    Args:
+        channels: Width of the first convolution, doubled by every further one up to eight times.
+        layers: Convolutions of stride 2.
+
+    Shape:
+        (B, 3, H, W) -> (B, 1, h, w).
+    """
+
+    def __init__(self, channels: int = 64, layers: int = 3) -> None:
+        widths = [channels * min(2**index, 8) for index in range(layers + 1)]
+        parts: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for index in range(1, layers + 1):
+            stride = 2 if index < layers else 1
+            parts += [
+                nn.Conv2d(widths[index - 1], widths[index], 4, stride, 1, bias=False),
+                nn.GroupNorm(min(32, widths[index]), widths[index]),
+                nn.LeakyReLU(0.2),
+            ]
+        super().__init__(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+
+
+class LavinDiTAutoencoderForTraining(nn.Module):
+    """ST-VAE with its losses, for a run of two phases, `autoencoder` and `discriminator`.
+
+    autoencoder: squared error + `perceptual_weight` LPIPS + `kl_weight` KL to a standard normal
+        + `adversarial_weight` (- score of the reconstruction).
+    discriminator: hinge loss of real against reconstructed frames.
+
+    The paper names the four terms and no weights; ours are those usual for latent diffusion. Frames of clips are judged
+    one by one.
+
+    Args:
+        vae: The autoencoder.
+        perceptual_weight: 0 leaves LPIPS out, and with it the weights of VGG that torchmetrics fetches.
+        kl_weight: Per element of the latents, relative to the error's mean over pixels.
+        adversarial_weight: Begins when the discriminator takes part (the phase's `first_step`).
+        adversarial_start: Updates without the adversarial term.
+        discriminator_channels: Width of the discriminator.
+        discriminator_layers: Its depth.
+    """
+
+    def __init__(
+        self,
+        vae: LavinDiTAutoencoderKL,
+        perceptual_weight: float = 1.0,
+        kl_weight: float = 1e-6,
+        adversarial_weight: float = 0.1,
+        adversarial_start: int = 0,
+        discriminator_channels: int = 64,
+        discriminator_layers: int = 3,
+    ) -> None:
+        super().__init__()
+        self.vae = vae
+        self.discriminator = PatchDiscriminator(discriminator_channels, discriminator_layers)
+        self.perceptual_weight, self.kl_weight = perceptual_weight, kl_weight
+        self.adversarial_weight, self.adversarial_start = adversarial_weight, adversarial_start
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.perceptual: nn.Module | None = None
+        if perceptual_weight:
+            from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+            self.perceptual = LearnedPerceptualImagePatchSimilarity("vgg").requires_grad_(False).eval()
+
+    @property
+    def config(self) -> Any:
+        """The autoencoder's configuration."""
+        return self.vae.config
+
+    def train(self, mode: bool = True) -> "LavinDiTAutoencoderForTraining":
+        """Switches autoencoder and discriminator; the perceptual network never trains."""
+        super().train(mode)
+        if self.perceptual is not None:
+            self.perceptual.eval()
+        return self
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Recomputes the autoencoder's blocks in backward."""
+        self.vae.enable_gradient_checkpointing()
+
+    def reconstruct(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Encodes, draws from the posterior (its mean in evaluation) and decodes; returns pixels and the posterior."""
+        posterior = self.vae.encode(pixels).latent_dist
+        noise = torch.randn_like(posterior.mean) if self.training else torch.zeros_like(posterior.mean)
+        return self.vae.decode(posterior.mean + posterior.std * noise).sample, posterior
+
+    def forward(self, pixel_values: torch.Tensor, phase: str = "autoencoder") -> dict[str, Any]:
+        """Computes the loss of one phase.
+
+        Shape:
+            pixel_values: (B, 3, T, H, W), in [-1, 1].
+        """
+        if phase == "discriminator":
+            with torch.no_grad():
+                made, _ = self.reconstruct(pixel_values)
+            real, fake = (self.discriminator(clip.transpose(1, 2).flatten(0, 1)) for clip in (pixel_values, made))
+            loss = (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
+            return {"loss": loss, "loss_dict": {"real": real.mean().detach(), "fake": fake.mean().detach()}}
+        made, posterior = self.reconstruct(pixel_values)
+        frames = made.transpose(1, 2).flatten(0, 1)  # (B * T, 3, H, W)
+        parts = {"squared": (made - pixel_values).square().mean()}
+        variance = posterior.std.square()
+        parts["kl"] = 0.5 * (posterior.mean.square() + variance - 1 - posterior.logvar).mean()
+        loss = parts["squared"] + self.kl_weight * parts["kl"]
+        if self.perceptual is not None:
+            wanted = pixel_values.transpose(1, 2).flatten(0, 1)
+            parts["perceptual"] = self.perceptual.net(frames.clamp(-1, 1), wanted).mean()
+            loss = loss + self.perceptual_weight * parts["perceptual"]
+        parts["adversarial"] = -self.discriminator(frames).mean()
+        started = (self.updates >= self.adversarial_start).float()
+        loss = loss + self.adversarial_weight * started * parts["adversarial"]
+        if self.training:
+            self.updates += 1
+        return {"loss": loss, "loss_dict": {name: part.detach() for name, part in parts.items()}}
+
+    def save_pretrained(
+        self, save_directory: str | Path, state_dict: Mapping[str, torch.Tensor] | None = None, **kwargs: Any
+    ) -> None:
+        """Saves the autoencoder alone, in `save_directory`."""
+        vae = self.vae
+        if state_dict is not None:
+            weights = {
+                name.removeprefix("vae."): tensor.detach().cpu()
+                for name, tensor in state_dict.items()
+                if name.startswith("vae.")
+            }
+            with torch.device("meta"):
+                vae = LavinDiTAutoencoderKL.from_config(self.vae.config)
+            vae.load_state_dict(weights, assign=True)
+        vae.save_pretrained(save_directory, **kwargs)

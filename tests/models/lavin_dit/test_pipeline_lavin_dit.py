@@ -1,0 +1,281 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The pipeline against the authors' own run, its routes, its batches and its options."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from golden import read_case
+from hfseg import LavinDiTPipeline, LavinDiTTransformer3DModel
+from hfseg.commands.convert import main as convert
+from hfseg.models.lavin_dit import pipeline_lavin_dit
+
+
+@pytest.fixture(scope="module")
+def case():
+    return read_case("lavin_dit/pipeline_image")
+
+
+@pytest.fixture(scope="module")
+def converted(case, tmp_path_factory):
+    """J-DiT of the golden case by the public command."""
+    folder = tmp_path_factory.mktemp("lavin")
+    save_file(case.weights, folder / "lavin_dit.safetensors")
+    arguments = ["--architecture", "lavin_dit", "--checkpoint", str(folder / "lavin_dit.safetensors")]
+    assert convert([*arguments, "--config", str(case.config_file), "--output_dir", str(folder / "out")]) == 0
+    return folder / "out" / "transformer"
+
+
+def pictures(seed=0, count=5, size=32):
+    return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+def examples(count=2, size=32):
+    drawn = pictures(9, 2 * count, size)
+    return list(zip(drawn[::2], drawn[1::2]))
+
+
+def test_sampling_is_the_authors(case, converted, monkeypatch):
+    """From their latents to their answer: embedding, guidance, grid and steps."""
+    transformer = LavinDiTTransformer3DModel.from_pretrained(converted)
+    from hfseg import LavinDiTScheduler, PixelAutoencoder
+
+    # Latents of 16 x 8 x 8 stand for pictures of 64 x 64; the stand-in is never asked to encode.
+    pipe = LavinDiTPipeline(transformer, PixelAutoencoder(8), LavinDiTScheduler())
+    pipe.set_progress_bar_config(disable=True)
+    condition = case.outputs["cond_latents"]
+    prepared = pipeline_lavin_dit.LavinDiTExamples(
+        condition[:, :, :4], transformer.embed_condition(condition[:, :, :4]), 64, 64, 1, 1
+    )
+    monkeypatch.setattr(pipe, "_posterior", lambda *arguments: None)
+    monkeypatch.setattr(pipe, "_latents", lambda *arguments: condition[:, :, 4:])
+    states = []
+    answer = pipe(
+        case.inputs["query_image"].numpy(), prepared, latents=case.inputs["noise"], output_type="latent",
+        callback_on_step_end=lambda pipe, step, time, tensors: states.append(tensors["latents"]),
+    ).images  # fmt: skip
+    torch.testing.assert_close(torch.cat(states), case.outputs["trajectory"][1:], atol=2e-5, rtol=0)
+    torch.testing.assert_close(answer, case.outputs["latents"], atol=2e-5, rtol=0)
+
+
+def test_pixels_are_the_authors(case):
+    clip = pipeline_lavin_dit.to_clip(case.inputs["query_image"].numpy())
+    assert torch.equal(pipeline_lavin_dit.to_pixels(clip, 64, 64)[None], case.outputs["query_pixels"])
+
+
+def test_answers_are_truncated(pipe, monkeypatch):
+    values = torch.tensor([0.0, 0.9999, 0.5, 254.999 / 255]).reshape(1, 1, 1, 1, 4).expand(1, 3, 1, 2, 4)
+    monkeypatch.setattr(pipe.vae, "decode", lambda *a, **k: ((values - 0.5) * 2,))
+    images, _ = pipe._pictures(torch.zeros(1, 12, 1, 1, 2), "pil", None)
+    assert np.asarray(images[0])[0, :, 0].tolist() == [0, 254, 127, 254]
+
+
+# -------------------------------------------------------------------------------------------------------------- routes
+
+
+def test_saved_folder_comes_back(video_pipe, tmp_path):
+    video_pipe.save_pretrained(tmp_path)
+    again = LavinDiTPipeline.from_pretrained(tmp_path)
+    again.set_progress_bar_config(disable=True)
+    query, shown = pictures()[0], examples()
+    answers = [
+        pipe(query, shown, num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np").images
+        for pipe in (video_pipe, again)
+    ]
+    assert np.array_equal(*answers)
+    again.save_pretrained(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "model_index.json").read_text())["_class_name"] == [
+        "pipeline",
+        "LavinDiTPipeline",
+    ]
+
+
+def test_trusted_folder_loads_without_the_package_imported(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "model")
+    lines = [
+        "import sys",
+        "from diffusers import DiffusionPipeline",
+        "assert 'hfseg' not in sys.modules",
+        f"pipe = DiffusionPipeline.from_pretrained({str(tmp_path / 'model')!r}, trust_remote_code=True)",
+        "print('loaded', type(pipe).__name__, type(pipe.transformer).__name__, type(pipe.vae).__name__)",
+    ]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert "loaded LavinDiTPipeline LavinDiTTransformer3DModel PixelAutoencoder" in done.stdout, done.stderr[-2000:]
+
+
+def test_released_layout_becomes_a_pipeline(video_pipe, case, tmp_path):
+    """A folder of both files; the autoencoder in a pickle with things that do not belong to it."""
+    from hfseg.models.lavin_dit.convert_lavin_dit import ATTENTION
+
+    theirs = {ours: name for name, ours in ATTENTION.items()}
+    weights = {}
+    for name, tensor in video_pipe.transformer.state_dict().items():
+        before, found, part = name.partition(".joint_attn.")
+        own, _, last = part.rpartition(".")
+        weights[f"{before}{found}{theirs[own]}.{last}" if found else name] = tensor.contiguous()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_file(weights, folder / "lavin_dit.safetensors")
+    state = {**video_pipe.vae.state_dict(), "loss.logvar": torch.zeros(())}
+    torch.save({"state_dict": state, "epoch": 3}, folder / "stvae.pt")
+    config = {
+        "transformer": {"num_heads": 4, "kv_group": 2}, "vae": {"norm_num_groups": 2}, "height": 32, "width": 32,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    arguments = ["--architecture", "lavin_dit", "--config", str(tmp_path / "config.json")]
+    assert convert([*arguments, "--checkpoint", str(folder), "--output_dir", str(tmp_path / "both")]) == 0
+    for file in ("stvae.pt", "lavin_dit.safetensors"):  # one after the other gives the same
+        assert convert([*arguments, "--checkpoint", str(folder / file), "--output_dir", str(tmp_path / "apart")]) == 0
+    for name in ("both", "apart"):
+        pipe = LavinDiTPipeline.from_pretrained(tmp_path / name)
+        for part in ("transformer", "vae"):
+            expected = getattr(video_pipe, part).state_dict()
+            for key, tensor in getattr(pipe, part).state_dict().items():
+                assert torch.equal(tensor, expected[key]), key
+
+
+def test_foreign_files_are_refused(case, tmp_path, capsys):
+    broken = {name: tensor for name, tensor in case.weights.items() if "x_mlp.up_proj" not in name}
+    save_file({**broken, "extra.weight": torch.zeros(1)}, tmp_path / "lavin_dit.safetensors")
+    arguments = ["--architecture", "lavin_dit", "--checkpoint", str(tmp_path / "lavin_dit.safetensors")]
+    arguments += ["--output_dir", str(tmp_path / "out")]
+    assert convert(arguments) == 1 and "num_heads" in capsys.readouterr().err
+    assert convert([*arguments, "--config", str(case.config_file)]) == 1
+    message = capsys.readouterr().err
+    assert "blocks.0.x_mlp.up_proj.weight" in message and "extra.weight" in message
+    assert convert([*arguments[:2], "--checkpoint", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 1
+    assert "stvae.pt" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------ behaviour
+
+
+def test_deterministic_and_batched(pipe):
+    queries, shown = pictures()[:3], examples()
+    seeds = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
+    together = pipe(queries, shown, num_inference_steps=3, generator=seeds, output_type="np").images
+    assert together.shape == (3, 32, 32, 3) and not np.allclose(together[0], together[1])
+    alone = pipe(queries[1], shown, num_inference_steps=3, generator=torch.Generator().manual_seed(6), output_type="np")
+    np.testing.assert_allclose(together[1], alone.images[0], atol=1e-5)
+
+
+def test_posterior_noise_is_each_querys_own(video_pipe):
+    queries, shown = pictures()[:2], examples()
+    call = {"examples": shown, "num_inference_steps": 3, "output_type": "latent"}
+    together = video_pipe(queries, generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)], **call).images
+    alone = video_pipe(queries[1], generator=torch.Generator().manual_seed(6), **call).images
+    torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
+    mode = [video_pipe(queries[1], sample_posterior=False, latents=alone, **call).images for _ in range(2)]
+    assert torch.equal(*mode)
+
+
+def test_prepared_examples_change_nothing(video_pipe):
+    call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 4, 1, 4, 4)}
+    plain = video_pipe(pictures()[0], examples(), generator=torch.Generator().manual_seed(1), **call).images
+    draw = torch.Generator().manual_seed(1)
+    prepared = video_pipe.prepare_examples(examples(), generator=draw)
+    again = video_pipe(pictures()[0], prepared, generator=draw, **call).images
+    torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
+
+
+def test_guidance_one_needs_one_pass(pipe, monkeypatch):
+    call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
+    query, shown, passes = pictures()[0], examples(), []
+    pipe.transformer.register_forward_hook(lambda *a: passes.append(1))
+    one = pipe(query, shown, guidance_scale=1.0, **call).images
+    assert len(passes) == 2
+    # As both passes would give it.
+    almost = pipe(query, shown, guidance_scale=1.0 + 1e-9, **call).images
+    assert len(passes) == 6
+    torch.testing.assert_close(one, almost, atol=1e-5, rtol=0)
+    assert (pipe(query, shown, guidance_scale=3.0, **call).images - one).abs().max() > 1e-2
+
+
+def test_condition_without_examples(pipe):
+    """Guidance 0 is the pass without examples, which keeps the query: a zero frame and the query."""
+    noise = torch.randn(1, 12, 1, 16, 16)
+    query, transformer = pictures()[0], pipe.transformer
+    got = pipe(
+        query, examples(), guidance_scale=0.0, num_inference_steps=2, output_type="latent", latents=noise
+    ).images  # fmt: skip
+    pixels = pipeline_lavin_dit.to_pixels(pipeline_lavin_dit.to_clip(query), 32, 32)[None]
+    latents = pipe.vae.encode(pixels).latent_dist.mode()
+    with torch.no_grad():
+        velocity = transformer(noise, torch.cat([torch.zeros_like(latents), latents], 2), torch.zeros(1)).sample
+    torch.testing.assert_close(got, noise + velocity, atol=1e-4, rtol=1e-4)
+
+
+def test_output_types_and_tasks(pipe):
+    call = {"num_inference_steps": 2, "latents": torch.randn(1, 12, 1, 16, 16)}
+    query, shown = pictures()[0], examples()
+    pil = pipe(query, shown, task="depth", **call)
+    array = pipe(query, shown, output_type="np", **call).images
+    tensor = pipe(query, shown, output_type="pt", **call).images
+    assert isinstance(pil.images[0], Image.Image) and array.shape == (1, 32, 32, 3) and tensor.shape == (1, 3, 32, 32)
+    assert np.array_equal((array[0] * 255).astype(np.uint8), np.asarray(pil.images[0]))
+    np.testing.assert_allclose(pil.decoded[0], np.asarray(pil.images[0]).mean(-1) / 255, atol=1e-6)
+    images, decoded = pipe(query, shown, return_dict=False, **call)
+    assert decoded is None and len(images) == 1
+
+
+def test_folder_of_examples(pipe, tmp_path):
+    for number, (given, target) in enumerate(examples(3)):
+        Image.fromarray(given).save(tmp_path / f"{number:03d}_input.png")
+        Image.fromarray(target).save(tmp_path / f"{number:03d}_target.png")
+    (tmp_path / "notes.txt").write_text("not an example")
+    call = {"num_inference_steps": 2, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
+    query = pictures()[0]
+    torch.testing.assert_close(pipe(query, tmp_path, **call).images, pipe(query, examples(3), **call).images)
+    some = [
+        pipe.prepare_examples(tmp_path, num_examples=2, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)
+    ]
+    assert some[0].latents.shape[2] == 4 and torch.equal(some[0].latents, some[1].latents)
+
+
+def test_clips(video_pipe):
+    draw = np.random.default_rng(0)
+    clip = lambda frames: draw.integers(0, 256, (frames, 32, 32, 3), dtype=np.uint8)  # noqa: E731
+    shown = [(clip(5), clip(13))]
+    out = video_pipe(clip(5), shown, num_inference_steps=2, output_type="np")
+    assert out.images.shape == (1, 13, 32, 32, 3)
+    frames = video_pipe([list(clip(5))], shown, num_inference_steps=2).images
+    assert len(frames[0]) == 13 and isinstance(frames[0][0], Image.Image)
+
+
+def test_callback_changes_and_interrupts(pipe):
+    seen = []
+
+    def callback(pipe, step, time, tensors):
+        seen.append((step, float(time)))
+        pipe._interrupt = step == 1
+        return {"latents": torch.zeros_like(tensors["latents"])}
+
+    out = pipe(
+        pictures()[0], examples(), num_inference_steps=20, callback_on_step_end=callback, output_type="latent"
+    ).images
+    assert [step for step, _ in seen] == [0, 1] and seen[1][1] == pytest.approx(5.6) and not out.any()
+
+
+def test_bfloat16(pipe):
+    call = {"num_inference_steps": 3, "output_type": "np", "latents": torch.randn(1, 12, 1, 16, 16)}
+    plain = pipe(pictures()[0], examples(), **call).images
+    pipe.to(torch.bfloat16)
+    low = pipe(pictures()[0], examples(), **call).images
+    assert np.isfinite(low).all() and np.abs(low - plain).mean() < 0.03
+
+
+def test_released_modulations(pipe):
+    call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
+    plain = pipe(pictures()[0], examples(), **call).images
+    pipe.transformer.release_modulation_weights()
+    torch.testing.assert_close(pipe(pictures()[0], examples(), **call).images, plain, atol=1e-5, rtol=0)

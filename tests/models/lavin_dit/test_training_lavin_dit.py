@@ -1,0 +1,212 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Objectives of J-DiT and ST-VAE, and runs of both through the one loop."""
+
+import copy
+
+import pytest
+import torch
+
+from hfseg import (
+    LavinDiTAutoencoderKL,
+    LavinDiTPipeline,
+    LavinDiTScheduler,
+    LavinDiTTransformer3DModel,
+    PixelAutoencoder,
+)
+from hfseg.commands.train import main as train
+from hfseg.data.in_context import InContextCollator, InContextDataset
+from hfseg.data.latents import LatentDataset, collate_latents, write_latents
+from hfseg.models.lavin_dit.training_lavin_dit import LavinDiTAutoencoderForTraining, LavinDiTForTraining
+
+TASKS = ["depth_estimation", "colorization"]
+
+
+@pytest.fixture
+def model(transformer):
+    return LavinDiTForTraining(transformer, PixelAutoencoder(2), LavinDiTScheduler())
+
+
+@pytest.fixture
+def batch():
+    data = InContextDataset(TASKS, num_scenes=8, image_size=(32, 32), num_examples=2)
+    return InContextCollator()([data[0], data[1]])
+
+
+def test_loss_is_that_of_the_equations(model, batch):
+    """z_t = t x + (1 - t) e; loss = mean (v - x + e)^2 + 0.1 |v - x + e|; condition in order, query last."""
+    model.eval()
+    torch.manual_seed(4)
+    got = model(**{key: batch[key] for key in ("input_pixels", "target_pixels")})
+    torch.manual_seed(4)
+    given, target = (model.encode(batch[key]) for key in ("input_pixels", "target_pixels"))
+    noise, times = torch.randn(target[:, -1].shape), torch.randn(2).sigmoid()
+    condition = torch.cat([given[:, 0], target[:, 0], given[:, 1], target[:, 1], given[:, 2]], dim=2)
+    t = times[:, None, None, None, None]
+    error = model.transformer(t * target[:, -1] + (1 - t) * noise, condition, times).sample - target[:, -1] + noise
+    expected = error.square().mean() + 0.1 * error.abs().mean()
+    torch.testing.assert_close(got["loss"], expected)
+    torch.testing.assert_close(got["loss_dict"]["squared"], error.square().mean())
+
+
+def test_loss_without_examples_sees_zero_frame_and_query(model, batch):
+    seen = []
+    model.transformer.register_forward_hook(lambda module, arguments, output: seen.append(arguments[1]))
+    model.unconditional_ratio = 1.0
+    pixels = {key: batch[key] for key in ("input_pixels", "target_pixels")}
+    model.train()(**pixels)
+    query = model.encode(batch["input_pixels"])[:, -1]
+    assert torch.equal(seen[0], torch.cat([torch.zeros_like(query), query], dim=2))
+    model.eval()(**pixels)
+    assert seen[1].shape[2] == 5  # only in training
+    model.unconditional_ratio = 0.0
+    model.train()(**pixels)
+    assert seen[2].shape[2] == 5
+
+
+def test_only_what_matters_is_trained(model, batch):
+    model(**{key: batch[key] for key in ("input_pixels", "target_pixels")})["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    assert not any(p.requires_grad for p in model.vae.parameters())
+
+
+def test_checkpointing_changes_nothing(model, batch):
+    pixels = {key: batch[key] for key in ("input_pixels", "target_pixels")}
+    other = copy.deepcopy(model)
+    other.gradient_checkpointing_enable({"use_reentrant": False})
+    losses = []
+    for one in (model, other):
+        torch.manual_seed(1)
+        one.unconditional_ratio = 0.0
+        losses.append(one.train()(**pixels)["loss"])
+        losses[-1].backward()
+    assert torch.equal(*losses)
+    for (name, a), b in zip(model.named_parameters(), other.parameters()):
+        if a.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, msg=name)
+
+
+def test_precomputed_latents_give_the_same_loss(model, tmp_path):
+    data = InContextDataset(TASKS, num_scenes=6, image_size=(32, 32), num_examples=2)
+    collate = InContextCollator()
+    write_latents(data, collate, model.encode_moments, tmp_path, samples_per_shard=4)
+    stored = LatentDataset(str(tmp_path))
+    assert len(stored) == 6 and stored.sample_id(5) == data.sample_id(5)
+    losses = []
+    pixels = collate([data[5], data[0]])
+    moments = collate_latents([stored[5], stored[0]])
+    model.eval()
+    for batch in (pixels, moments):
+        torch.manual_seed(2)
+        # The posterior of pixels has no spread, so that both draw the same numbers after two draws of noise.
+        losses.append(model(**{key: value for key, value in batch.items() if key != "task"})["loss"])
+    torch.testing.assert_close(*losses)
+    (tmp_path / "shard-00001.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="shard-00001"):
+        stored[5]
+    (tmp_path / "shard-00001.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="shard-00001"):
+        LatentDataset(str(tmp_path))
+    write_latents(data, collate, model.encode_moments, tmp_path, samples_per_shard=4)  # fills the gap
+    assert torch.equal(LatentDataset(str(tmp_path))[5]["input_mean"], moments["input_mean"][0])
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="depth"):
+        LavinDiTForTraining.from_recipe({"depth": 3})
+    with pytest.raises(ValueError, match=r"0\.1B"):
+        LavinDiTForTraining.from_recipe({"size": "7B"})
+
+
+RECIPE = [
+    "model.config.transformer={in_channels: 12, num_layers: 2, num_attention_heads: 2, attention_head_dim: 8, "
+    "num_key_value_heads: 1, intermediate_size: 16}",
+    "model.config.vae={kind: pixel, block_size: 4, latent_channels: 12, sample_height: 32, sample_width: 32}",
+    "model.config.fit_pictures=4",
+    "data.train={tasks: [depth_estimation, colorization], num_examples: 1, num_scenes: 8, image_size: [32, 32]}",
+    "data.validation={tasks: [depth_estimation], num_examples: 1, num_scenes: 4, image_size: [32, 32]}",
+    "data.batch_size=2",
+    "run.log_every=100",
+    "schedule.warmup_steps=0",
+    "run.gradient_checkpointing=true",
+]
+
+
+def test_a_run_leaves_a_pipeline_and_resumes_exactly(tmp_path):
+    arguments = ["--recipe", "lavin-dit-tiny-shapes", *RECIPE, "run.save_every=2"]
+    train([*arguments, "run.max_steps=4", "--output_dir", str(tmp_path / "whole")])
+    train([*arguments, "run.max_steps=4", "run.max_seconds=0", "--output_dir", str(tmp_path / "again")])  # one update
+    resume = ["--resume_from_checkpoint", "latest"]
+    train([*arguments, "run.max_steps=4", "--output_dir", str(tmp_path / "again"), *resume])
+    pipes = [LavinDiTPipeline.from_pretrained(tmp_path / name) for name in ("whole", "again")]
+    states = [pipe.transformer.state_dict() for pipe in pipes]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    fresh = LavinDiTTransformer3DModel.from_config(pipes[0].transformer.config)
+    assert fresh.num_parameters() == pipes[0].transformer.num_parameters()
+    assert pipes[0].transformer.final_layer.linear.weight.any()  # zero at first
+    assert pipes[0].vae.mean.any()  # fitted
+
+
+# --------------------------------------------------------------------------------------------------------------- ST-VAE
+
+SMALL = {
+    "block_out_channels": (8, 8, 8, 8), "latent_channels": 4, "layers_per_block": 1, "norm_num_groups": 2,
+    "sample_height": 32, "sample_width": 32,
+}  # fmt: skip
+
+
+@pytest.fixture
+def autoencoder():
+    torch.manual_seed(0)
+    return LavinDiTAutoencoderForTraining(
+        LavinDiTAutoencoderKL(**SMALL), perceptual_weight=0.0, discriminator_channels=4, discriminator_layers=2
+    )
+
+
+def test_autoencoder_losses(autoencoder):
+    pixels = torch.randn(2, 3, 5, 32, 32).clamp(-1, 1)
+    autoencoder.eval()
+    with torch.no_grad():
+        posterior = autoencoder.vae.encode(pixels).latent_dist
+        made = autoencoder.vae.decode(posterior.mean).sample
+        out = autoencoder(pixels)
+        judged = autoencoder.discriminator(made.transpose(1, 2).flatten(0, 1))
+        real = autoencoder.discriminator(pixels.transpose(1, 2).flatten(0, 1))
+        hinge = autoencoder(pixels, phase="discriminator")["loss"]
+    normal = torch.distributions.Normal(posterior.mean, posterior.std)
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).mean()
+    torch.testing.assert_close(out["loss_dict"]["kl"], kl, rtol=1e-4, atol=1e-5)
+    expected = (made - pixels).square().mean() + 1e-6 * kl - 0.1 * judged.mean()
+    torch.testing.assert_close(out["loss"], expected)
+    torch.testing.assert_close(hinge, ((1 - real).relu().mean() + (1 + judged).relu().mean()) / 2)
+
+
+def test_discriminator_starts_late(autoencoder):
+    autoencoder.adversarial_start = 1
+    pixels = torch.randn(2, 3, 1, 32, 32)
+    autoencoder.train()
+    first, second = autoencoder(pixels), autoencoder(pixels)
+    for out, share in ((first, 0.0), (second, 0.1)):
+        parts = out["loss_dict"]
+        expected = parts["squared"] + 1e-6 * parts["kl"] + share * parts["adversarial"]
+        torch.testing.assert_close(out["loss"].detach(), expected)
+
+
+def test_a_run_of_the_autoencoder(tmp_path):
+    recipe = tmp_path / "vae.yaml"
+    recipe.write_text(
+        "base: lavin-dit-vae-tiny-shapes\n"
+        "phases: [{name: autoencoder, modules: [vae]}, "
+        "{name: discriminator, modules: [discriminator], first_step: 1}]\n"
+    )
+    overrides = [
+        "model.config.vae={kind: st, block_out_channels: [8, 8, 8, 8], latent_channels: 4, layers_per_block: 1, "
+        "norm_num_groups: 2, sample_height: 32, sample_width: 32}",
+        "model.config.discriminator_channels=4",
+        "data.train={num_scenes: 8, image_size: [32, 32]}",
+        "data.validation={num_scenes: 4, image_size: [32, 32], split: validation}",
+        "data.batch_size=2", "run.max_steps=3", "run.log_every=100",
+    ]  # fmt: skip
+    train(["--recipe", str(recipe), *overrides, "--output_dir", str(tmp_path / "vae")])
+    vae = LavinDiTAutoencoderKL.from_pretrained(tmp_path / "vae")
+    assert vae.decode(vae.encode(torch.zeros(1, 3, 1, 32, 32)).latent_dist.mode()).sample.shape == (1, 3, 1, 32, 32)
