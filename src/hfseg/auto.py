@@ -49,6 +49,26 @@ ARCHITECTURES = [
         },
         converter="models.proscale.convert_proscale:convert",
     ),
+    Architecture(
+        model_type="unisegformer",
+        config="models.unisegformer.configuration_unisegformer:UniSegFormerConfig",
+        models={
+            "AutoModel": "models.unisegformer.modeling_unisegformer:UniSegFormerModel",
+            "AutoBackbone": "models.unisegformer.modeling_unisegformer:UniSegFormerBackbone",
+            "AutoModelForPreTraining": "models.unisegformer.modeling_unisegformer:UniSegFormerForPreTraining",
+            "AutoModelForUniversalSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation"
+            ),
+            "AutoModelForSemanticSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForSemanticSegmentation"
+            ),
+            # pipeline("image-segmentation") asks this one only; the folder's `architectures` decides.
+            "AutoModelForImageSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation",
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForSemanticSegmentation",
+            ),
+        },
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers.integrations import use_kernel_forward_from_hub
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .positions import level_sizes
 
@@ -225,3 +226,54 @@ class MultiScaleDeformableAttention(nn.Module):
         areas = heights_widths.prod(1)
         output = self.sampling(value, heights_widths, shapes, areas.cumsum(0) - areas, locations, weights, 64)
         return self.output_proj(output), weights
+
+
+class DeformableEncoderLayer(GradientCheckpointingLayer):
+    """Deformable attention and feed-forward, each followed by addition and LayerNorm.
+
+    Args:
+        hidden_size: Channels C of the tokens.
+        num_heads: Attention heads.
+        num_levels: Maps attended.
+        num_points: Points per head and map.
+        feedforward_size: Hidden units of the feed-forward block.
+        dropout: Probability, after attention and in the feed-forward block.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        num_levels: int,
+        num_points: int,
+        feedforward_size: int,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.dropout = dropout
+        self.self_attn = MultiScaleDeformableAttention(hidden_size, num_heads, num_levels, num_points)
+        self.self_attn_layer_norm = nn.LayerNorm(hidden_size)
+        self.fc1 = nn.Linear(hidden_size, feedforward_size)
+        self.fc2 = nn.Linear(feedforward_size, hidden_size)
+        self.final_layer_norm = nn.LayerNorm(hidden_size)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        values: torch.Tensor,
+        positions: torch.Tensor,
+        reference_points: torch.Tensor,
+        shapes: Shapes,
+    ) -> torch.Tensor:
+        """Updates tokens.
+
+        Shape:
+            hidden_states: `(B, T, C)`, the updated tokens; values: `(B, L, C)`, the attended ones; positions:
+            `(1, T, C)`; reference_points: `(T, 2)`; output: `(B, T, C)`.
+        """
+        attended, _ = self.self_attn(hidden_states, positions, values, reference_points, shapes)
+        hidden_states = hidden_states + F.dropout(attended, p=self.dropout, training=self.training)
+        hidden_states = self.self_attn_layer_norm(hidden_states)
+        hidden = F.dropout(F.relu(self.fc1(hidden_states)), p=self.dropout, training=self.training)
+        hidden = F.dropout(self.fc2(hidden), p=self.dropout, training=self.training)
+        return self.final_layer_norm(hidden_states + hidden)

@@ -28,14 +28,21 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...layers.deformable_attention import MultiScaleDeformableAttention, Shapes
+from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
+from ...layers.initialization import (
+    init_convolution,
+    init_deformable_attention,
+    init_feedforward,
+    init_linear,
+    init_linear_bias,
+    init_multi_head_attention,
+)
 from ...layers.mask_decoder import (
     MaskedAttentionDecoder,
     MaskedAttentionDecoderLayer,
@@ -196,43 +203,18 @@ class ProScaleTokenRecalibration(nn.Module):
         return tokens * gate.flatten(2).transpose(1, 2)
 
 
-class ProScaleEncoderLayer(GradientCheckpointingLayer):
+class ProScaleEncoderLayer(DeformableEncoderLayer):
     """Deformable attention and feed-forward, each followed by addition and LayerNorm."""
 
     def __init__(self, config: ProScaleConfig, num_levels: int):
-        super().__init__()
-        self.dropout = config.dropout
-        self.self_attn = MultiScaleDeformableAttention(
+        super().__init__(
             config.feature_size,
             config.encoder_attention_heads or config.num_attention_heads,
             num_levels,
             config.encoder_num_points,
+            config.encoder_feedforward_dim,
+            config.dropout,
         )
-        self.self_attn_layer_norm = nn.LayerNorm(config.feature_size)
-        self.fc1 = nn.Linear(config.feature_size, config.encoder_feedforward_dim)
-        self.fc2 = nn.Linear(config.encoder_feedforward_dim, config.feature_size)
-        self.final_layer_norm = nn.LayerNorm(config.feature_size)
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        values: torch.Tensor,
-        positions: torch.Tensor,
-        reference_points: torch.Tensor,
-        shapes: Shapes,
-    ) -> torch.Tensor:
-        """Updates tokens.
-
-        Shape:
-            hidden_states: `(B, T, C)`, the updated tokens; values: `(B, L, C)`, the attended ones; positions:
-            `(1, T, C)`; reference_points: `(T, 2)`; output: `(B, T, C)`.
-        """
-        attended, _ = self.self_attn(hidden_states, positions, values, reference_points, shapes)
-        hidden_states = hidden_states + F.dropout(attended, p=self.dropout, training=self.training)
-        hidden_states = self.self_attn_layer_norm(hidden_states)
-        hidden = F.dropout(F.relu(self.fc1(hidden_states)), p=self.dropout, training=self.training)
-        hidden = F.dropout(self.fc2(hidden), p=self.dropout, training=self.training)
-        return self.final_layer_norm(hidden_states + hidden)
 
 
 class ProScaleLightPixelEmbedding(nn.Module):
@@ -279,30 +261,11 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if isinstance(module, MultiScaleDeformableAttention):
-            init.zeros_(module.sampling_offsets.weight)
-            # Head k looks in direction 2 pi k / heads, point i at distance i + 1 (in the maximum norm).
-            angle = torch.arange(module.num_heads, dtype=torch.float32) * (2 * torch.pi / module.num_heads)
-            direction = torch.stack((angle.cos(), angle.sin()), -1)
-            direction = direction / direction.abs().max(-1, keepdim=True).values
-            distance = torch.arange(1, module.num_points + 1, dtype=torch.float32)
-            bias = direction[:, None, None, :] * distance[:, None]  # (heads, 1, points, 2)
-            init.copy_(module.sampling_offsets.bias, bias.expand(-1, module.num_levels, -1, -1).flatten())
-            init.zeros_(module.attention_weights.weight)
-            init.zeros_(module.attention_weights.bias)
-            for projection in (module.value_proj, module.output_proj):
-                init.xavier_uniform_(projection.weight)
-                init.zeros_(projection.bias)
+            init_deformable_attention(module)
         elif isinstance(module, (ProScaleEncoderLayer, MaskedAttentionDecoderLayer)):
-            for linear in (module.fc1, module.fc2):
-                init.xavier_uniform_(linear.weight)
-                init_linear_bias(linear)
+            init_feedforward(module.fc1, module.fc2)
         elif isinstance(module, MultiHeadAttention):
-            # The original draws the three input projections as one (3C, C) matrix, hence the smaller bound.
-            for projection in (module.q_proj, module.k_proj, module.v_proj):
-                init.xavier_uniform_(projection.weight, gain=0.5**0.5)
-                init.zeros_(projection.bias)
-            init.xavier_uniform_(module.out_proj.weight)
-            init.zeros_(module.out_proj.bias)
+            init_multi_head_attention(module)
         elif isinstance(module, ProScaleTokenRecalibration):
             init.xavier_uniform_(module.projection.weight)
             init_linear_bias(module.projection)
@@ -326,25 +289,6 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 init_linear(layer)  # type: ignore[arg-type]
         elif isinstance(module, ProScaleForUniversalSegmentation):
             init_linear(module.class_predictor)
-
-
-def init_linear_bias(linear: nn.Linear):
-    """Draws a bias as PyTorch does by default: uniform within the inverse square root of the inputs."""
-    bound = linear.in_features**-0.5
-    init.uniform_(linear.bias, -bound, bound)
-
-
-def init_convolution(convolution: nn.Conv2d):
-    """Draws a convolution as detectron2 does: Kaiming uniform with slope 1, no bias."""
-    init.kaiming_uniform_(convolution.weight, a=1)
-    if convolution.bias is not None:
-        init.zeros_(convolution.bias)
-
-
-def init_linear(linear: nn.Linear):
-    """Draws a linear layer as PyTorch does by default."""
-    init.kaiming_uniform_(linear.weight, a=5**0.5)
-    init_linear_bias(linear)
 
 
 class ProScalePixelDecoder(ProScalePreTrainedModel):

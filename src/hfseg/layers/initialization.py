@@ -1,0 +1,67 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Rules by which detectron2's and PyTorch's models are drawn, for `_init_weights` of the zoo's architectures.
+
+They draw with `transformers.initialization`, which leaves loaded weights alone.
+"""
+
+import torch
+from torch import nn
+from transformers import initialization as init
+
+from .deformable_attention import MultiScaleDeformableAttention
+from .mask_decoder import MultiHeadAttention
+
+
+def init_linear_bias(linear: nn.Linear):
+    """Draws a bias as PyTorch does by default: uniform within the inverse square root of the inputs."""
+    bound = linear.in_features**-0.5
+    init.uniform_(linear.bias, -bound, bound)
+
+
+def init_linear(linear: nn.Linear):
+    """Draws a linear layer as PyTorch does by default."""
+    init.kaiming_uniform_(linear.weight, a=5**0.5)
+    if linear.bias is not None:
+        init_linear_bias(linear)
+
+
+def init_convolution(convolution: nn.Conv2d):
+    """Draws a convolution as detectron2 does: Kaiming uniform with slope 1, no bias."""
+    init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        init.zeros_(convolution.bias)
+
+
+def init_feedforward(*linears: nn.Linear):
+    """Draws the layers of a feed-forward block: Glorot uniform, PyTorch's default for biases."""
+    for linear in linears:
+        init.xavier_uniform_(linear.weight)
+        init_linear_bias(linear)
+
+
+def init_multi_head_attention(module: MultiHeadAttention):
+    """Draws attention like `torch.nn.MultiheadAttention` with Glorot uniform matrices.
+
+    The original draws the three input projections as one (3C, C) matrix, hence the smaller bound.
+    """
+    for projection in (module.q_proj, module.k_proj, module.v_proj):
+        init.xavier_uniform_(projection.weight, gain=0.5**0.5)
+        init.zeros_(projection.bias)
+    init.xavier_uniform_(module.out_proj.weight)
+    init.zeros_(module.out_proj.bias)
+
+
+def init_deformable_attention(module: MultiScaleDeformableAttention):
+    """Lets head k look in direction 2 pi k / heads, point i at distance i + 1 (in the maximum norm), all alike."""
+    init.zeros_(module.sampling_offsets.weight)
+    angle = torch.arange(module.num_heads, dtype=torch.float32) * (2 * torch.pi / module.num_heads)
+    direction = torch.stack((angle.cos(), angle.sin()), -1)
+    direction = direction / direction.abs().max(-1, keepdim=True).values
+    distance = torch.arange(1, module.num_points + 1, dtype=torch.float32)
+    bias = direction[:, None, None, :] * distance[:, None]  # (heads, 1, points, 2)
+    init.copy_(module.sampling_offsets.bias, bias.expand(-1, module.num_levels, -1, -1).flatten())
+    init.zeros_(module.attention_weights.weight)
+    init.zeros_(module.attention_weights.bias)
+    for projection in (module.value_proj, module.output_proj):
+        init.xavier_uniform_(projection.weight)
+        init.zeros_(projection.bias)

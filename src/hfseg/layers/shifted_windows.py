@@ -1,0 +1,106 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Shifted windows (Liu et al., "Swin Transformer", ICCV 2021, section 3.2) as tables of token indices.
+
+Padding a map to whole windows, rolling it and cutting it are one permutation of its tokens, with padding read from a row
+of zeros. Written as a table of indices, the three become one gather, and their inverse another, instead of three copies
+each. No view of the map exists whose strides depend on whether it was padded: a program traced at one size serves all.
+
+Every size below may be a symbol. A size is divided by rounding up, `-(-size // unit)`, and never compared.
+
+Shape legend: B images, h x w tokens of a map, s side of a window, n windows per image, C channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from transformers.pytorch_utils import compile_compatible_method_lru_cache
+
+# Tables kept: a four-stage network uses eight of either kind for one size of images.
+CACHED_TABLES = 64
+
+
+def gather_tokens(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Collects tokens by their number in the batch, zeros where the number is that of the row behind an image's last.
+
+    Shape:
+        tokens: `(B, T, C)`; index: any shape, values `image * (T + 1) + token` with token in 0..T; output:
+        `(*index.shape, C)`.
+    """
+    return F.embedding(index, F.pad(tokens, (0, 0, 0, 1)).flatten(0, 1))
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
+def window_tokens(
+    batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tabulates which tokens each window holds, for `gather_tokens`, and what part of the rolled map they are from.
+
+    Args:
+        batch_size: B.
+        height: Rows of the map, h.
+        width: Columns of the map, w.
+        window: Side of a window, s.
+        shift: Rows and columns by which the padded map is rolled up and to the left.
+        device: Where the tables live.
+
+    Returns:
+        The indices, and the number of the region: tokens of one window may attend to each other if they are neighbours
+        in the map too, that is, have the same.
+
+    Shape:
+        Output: `(B * n, s * s)` twice.
+    """
+    with torch.inference_mode(False):
+        rows, columns = -(-height // window), -(-width // window)
+        bottom, right = rows * window, columns * window
+        # Windows of all images in one axis: one of n alone could be 1, which a tracer would take for a constant.
+        number = torch.arange(batch_size * rows * columns, device=device)[:, None]
+        image, number = number // (rows * columns), number % (rows * columns)
+        within = torch.arange(window * window, device=device)
+        y = number // columns * window + within // window  # (B * n, s * s), in the rolled map
+        x = number % columns * window + within % window
+        region = 3 * ((y >= bottom - window).long() + (y >= bottom - shift))
+        region = region + (x >= right - window) + (x >= right - shift)
+        y, x = (y + shift) % bottom, (x + shift) % right
+        token = torch.where((y < height) & (x < width), y * width + x, height * width)
+        return image * (height * width + 1) + token, region
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
+def window_places(
+    batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
+) -> torch.Tensor:
+    """Tabulates where each token of the map is among the tokens of all windows: undoes `window_tokens`.
+
+    Args: see `window_tokens`.
+
+    Shape:
+        Output: `(B, h * w)`, values 0..B * n * s * s - 1.
+    """
+    with torch.inference_mode(False):
+        rows, columns = -(-height // window), -(-width // window)
+        token = torch.arange(height * width, device=device)
+        y, x = (token // width - shift) % (rows * window), (token % width - shift) % (columns * window)
+        number = y // window * columns + x // window
+        first = torch.arange(batch_size, device=device)[:, None] * (rows * columns * window * window)
+        return first + number * (window * window) + y % window * window + x % window
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
+def quad_tokens(batch_size: int, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Tabulates the 2x2 blocks of a map, for `gather_tokens`; a last odd row or column is completed by zeros.
+
+    Order within a block, as Swin's patch merging has it: top left, bottom left, top right, bottom right.
+
+    Args: see `window_tokens`.
+
+    Shape:
+        Output: `(B, ceil(h / 2) * ceil(w / 2), 4)`.
+    """
+    with torch.inference_mode(False):
+        top = 2 * torch.arange((height + 1) // 2, device=device)[:, None]
+        left = 2 * torch.arange((width + 1) // 2, device=device)
+        corners = []
+        for y, x in ((top, left), (top + 1, left), (top, left + 1), (top + 1, left + 1)):
+            corners.append(torch.where((y < height) & (x < width), y * width + x, height * width).flatten())
+        first = torch.arange(batch_size, device=device)[:, None, None] * (height * width + 1)
+        return first + torch.stack(corners, dim=-1)
