@@ -68,6 +68,11 @@ ARCHITECTURES = [
                 "models.unisegformer.modeling_unisegformer:UniSegFormerForSemanticSegmentation",
             ),
         },
+        image_processors={
+            "torchvision": "models.unisegformer.image_processing_unisegformer:UniSegFormerImageProcessor",
+            "pil": "models.unisegformer.image_processing_pil_unisegformer:UniSegFormerImageProcessorPil",
+        },
+        training={"pretraining": "training.tasks.unisegformer:UniSegFormerPreTrainingTask"},
     ),
 ]
 

@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         if accelerator.is_main_process:
             print(dry_run(model, train_dataset, collate, arguments, ranks=accelerator.num_processes))
+            print(task.cost_sheet(model), end="")
         return
     validation = task.build_validation_dataset()
     evaluate = None

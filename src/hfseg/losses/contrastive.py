@@ -49,6 +49,28 @@ def own_rank() -> int:
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
 
 
+def _sum_over_pairs(
+    images: torch.Tensor,
+    texts: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    first_pair: int | None,
+    texts_at_once: int,
+) -> torch.Tensor:
+    """Adds up the losses of all combinations; image i belongs to text `first_pair + i`, or none does."""
+    total = images.new_zeros(())
+    row = torch.arange(len(images), device=images.device)[:, None]
+    for first in range(0, len(texts), texts_at_once):
+        block = texts[first : first + texts_at_once]
+        logits = scale * images @ block.t() + bias  # (B, block)
+        if first_pair is None:
+            total = total - F.logsigmoid(-logits).sum()
+        else:
+            column = torch.arange(first, first + len(block), device=images.device)
+            total = total - F.logsigmoid(torch.where(row + first_pair == column, logits, -logits)).sum()
+    return total
+
+
 def sigmoid_contrastive_loss(
     image_embeds: torch.Tensor,
     text_embeds: torch.Tensor,
@@ -56,8 +78,14 @@ def sigmoid_contrastive_loss(
     bias: torch.Tensor,
     gather: bool = True,
     texts_at_once: int = TEXTS_AT_ONCE,
+    other_image_embeds: torch.Tensor | None = None,
+    other_text_embeds: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Computes `-1/B sum_ij log sigmoid(z_ij (t <v_i, w_j> + b))`, z = 1 for pairs, else -1, in float32.
+
+    With the embeddings of the other micro-batches of an accumulated batch, computed beforehand and without gradients,
+    the mean over micro-batches is the loss of the whole batch, and their gradients add up to its gradient: a
+    micro-batch differentiates what its own images and its own texts contribute.
 
     Args:
         image_embeds: L2-normalised; row i belongs to row i of the texts.
@@ -66,12 +94,13 @@ def sigmoid_contrastive_loss(
         bias: b.
         gather: Whether the texts of all processes are compared; the mean over processes is then the loss of the whole.
         texts_at_once: Texts per block.
+        other_image_embeds, other_text_embeds: Of the other micro-batches, of all processes.
 
     Raises:
         ValueError: If there are not as many images as texts.
 
     Shape:
-        image_embeds, text_embeds: `(B, D)`; output: scalar.
+        image_embeds, text_embeds: `(B, D)`; other_image_embeds, other_text_embeds: `(N, D)`; output: scalar.
     """
     if image_embeds.shape != text_embeds.shape:
         raise ValueError(
@@ -79,15 +108,15 @@ def sigmoid_contrastive_loss(
         )
     with torch.autocast(image_embeds.device.type, enabled=False):
         images, own = image_embeds.float(), text_embeds.float()
-        rank = own_rank() if gather else 0
         texts = gather_with_gradient(own) if gather else own
+        first_pair = own_rank() * len(images) if gather else 0
         scale, bias = log_scale.float().exp(), bias.float()
-        total = images.new_zeros(())
-        row = torch.arange(len(images), device=images.device) + rank * len(images)
-        for first in range(0, len(texts), texts_at_once):
-            block = texts[first : first + texts_at_once]
-            logits = scale * images @ block.t() + bias  # (B, block)
-            column = torch.arange(first, first + len(block), device=images.device)
-            sign = torch.where(row[:, None] == column, 1.0, -1.0)
-            total = total - F.logsigmoid(sign * logits).sum()
+        total = _sum_over_pairs(images, texts, scale, bias, first_pair, texts_at_once)
+        if other_text_embeds is not None and other_image_embeds is not None:
+            others = other_text_embeds.detach().float()
+            total = total + _sum_over_pairs(images, others, scale, bias, None, texts_at_once)
+            # Seen from the texts these pairs count in other micro-batches; only their gradient belongs here.
+            others = other_image_embeds.detach().float()
+            columns = _sum_over_pairs(own, others, scale.detach(), bias.detach(), None, texts_at_once)
+            total = total + columns - columns.detach()
         return total / len(images)

@@ -295,6 +295,9 @@ class _Run:
         accelerator, state = self.accelerator, self.state
         keys, batches = zip(*keyed_batches)
         factors = self.scaling.factors(list(batches), self._sum_over_ranks, self.ranks, accelerator.device)
+        if hasattr(self.bare_model, "accumulation_inputs"):  # what a micro-batch has to know of the others
+            known = self.bare_model.accumulation_inputs(list(batches), self.model, accelerator.device)
+            factors = [({**extra, **more}, factor) for (extra, factor), more in zip(factors, known)]
         losses: list[torch.Tensor] = []
         parts: dict[str, torch.Tensor] = {}
         for number, (batch, (extra, factor)) in enumerate(zip(batches, factors), start=1):

@@ -5,14 +5,10 @@ import math
 from functools import partial
 from typing import Any
 
-import pytest
 import torch
-from transformers import AutoBackbone, Swinv2Backbone, Swinv2Config, Swinv2Model
 
-from contract import ModelContract, assert_same, kaiming, peaked, xavier
+from contract import ModelContract, kaiming, xavier
 from hfseg import (
-    ProScaleConfig,
-    ProScaleModel,
     UniSegFormerBackbone,
     UniSegFormerConfig,
     UniSegFormerForPreTraining,
@@ -20,8 +16,6 @@ from hfseg import (
     UniSegFormerForUniversalSegmentation,
     UniSegFormerModel,
 )
-from hfseg.models.unisegformer.configuration_unisegformer import SIZES
-from hfseg.models.unisegformer.modeling_unisegformer import pixel_classes, pretraining_windows
 
 ENCODER = {
     "image_size": 64,

@@ -105,6 +105,9 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             Heads of the attention pooling of the image embedding.
         mim_weight, contrastive_weight, segmentation_weight (`float`, default to 1):
             Weights of the terms of pre-training.
+        contrast_accumulated (`bool`, defaults to `False`):
+            Contrasts the pairs of all accumulated micro-batches with each other, at the price of a second forward
+            without gradients (see `losses.contrastive`). Needs an encoder without drop path and dropout.
         initializer_range (`float`, defaults to 0.02):
             Standard deviation of layers without a rule of their own.
         out_features (`list[str]`, *optional*), out_indices (`list[int]`, *optional*):
@@ -167,6 +170,7 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
     mim_weight: float | int = 1.0
     contrastive_weight: float | int = 1.0
     segmentation_weight: float | int = 1.0
+    contrast_accumulated: bool = False
     initializer_range: float | int = 0.02
     _out_features: list[str] | None = None
     _out_indices: list[int] | None = None
@@ -247,6 +251,17 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError(f"mim_patch={self.mim_patch}: one masked unit is one token of the last stage, 32 pixels.")
         if not 0 < self.mim_mask_ratio < 1:
             raise ValueError(f"mim_mask_ratio={self.mim_mask_ratio} must lie between 0 and 1, for example 0.6.")
+        random_parts = (
+            encoder.drop_path_rate,
+            encoder.hidden_dropout_prob,
+            encoder.attention_probs_dropout_prob,
+            self.text_config.attention_dropout,
+        )
+        if self.contrast_accumulated and any(random_parts):
+            raise ValueError(
+                "contrast_accumulated computes every embedding twice, which must give the same: set drop_path_rate, "
+                f"hidden_dropout_prob and the attention dropouts to 0 (they are {random_parts})."
+            )
         stuff = self.stuff_class_ids or ()
         if any(not 0 <= class_id < self.num_labels for class_id in stuff):
             raise ValueError(

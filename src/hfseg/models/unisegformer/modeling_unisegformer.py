@@ -64,7 +64,7 @@ from ...layers.mask_decoder import (
 )
 from ...layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
-from ...losses.contrastive import sigmoid_contrastive_loss
+from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ...losses.masked_image import draw_masked_units, masked_reconstruction_loss
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
@@ -1065,7 +1065,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
 
     One masked view of an image serves reconstruction and contrast. Images with segments come beside them
     (`segmentation_pixel_values`) and are not masked. Contrast sees the pairs of one micro-batch of all processes:
-    accumulation adds up separate contrasts, unlike a larger batch (`training.cached_contrastive` gives the latter).
+    accumulation adds up separate contrasts, unlike a larger batch, unless `contrast_accumulated` is set.
     """
 
     accepts_loss_kwargs = False
@@ -1133,6 +1133,41 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
         return F.normalize(outputs.pooler_output.float(), dim=-1)
 
+    @torch.no_grad()
+    def accumulation_inputs(
+        self, batches: list[dict[str, Any]], model: Callable, device: torch.device
+    ) -> list[dict[str, torch.Tensor]]:
+        """Computes what each micro-batch has to know of the others: their embeddings, and its own hidden units.
+
+        Args:
+            batches: The micro-batches of one update.
+            model: This model, as it is called (wrapped for several processes).
+            device: Where it computes.
+
+        Returns:
+            Further arguments of `forward` per micro-batch; none without `contrast_accumulated`.
+        """
+        if not self.config.contrast_accumulated or len(batches) == 1 or "input_ids" not in batches[0]:
+            return [{} for _ in batches]
+        extras, embeddings = [], []
+        for batch in batches:
+            inputs = {
+                name: batch[name].to(device)
+                for name in ("pixel_values", "input_ids", "attention_mask", "bool_masked_pos")
+                if batch.get(name) is not None
+            }
+            inputs.setdefault("bool_masked_pos", self.draw_mask(inputs["pixel_values"]))
+            extras.append({"bool_masked_pos": inputs["bool_masked_pos"]})
+            outputs = model(**inputs, embeddings_only=True)
+            embeddings.append(torch.stack((outputs["image_embeds"], outputs["text_embeds"])))  # (2, B, D)
+        of_all = torch.stack(embeddings)  # (micro-batches, 2, B, D)
+        gathered = gather_with_gradient(of_all.unsqueeze(0))  # (processes, micro-batches, 2, B, D)
+        for number, extra in enumerate(extras):
+            others = torch.cat((gathered[:, :number], gathered[:, number + 1 :]), dim=1)
+            images, texts = others.unbind(2)  # (processes, micro-batches - 1, B, D)
+            extra["other_image_embeds"], extra["other_text_embeds"] = images.flatten(0, 2), texts.flatten(0, 2)
+        return extras
+
     def idle(self, *modules: nn.Module) -> torch.Tensor:
         """Computes a zero that depends on every parameter of modules without work in this batch.
 
@@ -1152,7 +1187,9 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         class_labels: list[torch.Tensor] | None = None,
         void_masks: list[torch.Tensor] | None = None,
         known_classes: torch.BoolTensor | None = None,
-        loss_normalizer: torch.Tensor | None = None,
+        other_image_embeds: torch.FloatTensor | None = None,
+        other_text_embeds: torch.FloatTensor | None = None,
+        embeddings_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UniSegFormerForPreTrainingOutput:
         """Computes the losses that the batch allows.
@@ -1164,7 +1201,8 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             bool_masked_pos: Units to hide; drawn if not given. All false trains the contrast on whole images.
             segmentation_pixel_values: Normalised images with segments.
             mask_labels, class_labels, void_masks, known_classes: Of these; see `UniSegFormerForUniversalSegmentation`.
-            loss_normalizer: Counts of the segmentation targets of a larger batch.
+            other_image_embeds, other_text_embeds: Embeddings of other micro-batches; see `accumulation_inputs`.
+            embeddings_only: Returns the embeddings of images and texts and nothing else.
 
         Raises:
             ValueError: If labels come without their images or do not fit, or texts and images differ in number.
@@ -1178,6 +1216,9 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         if bool_masked_pos is None:
             bool_masked_pos = self.draw_mask(pixel_values)
         coarsest, image_embeds = self.image_features(pixel_values, bool_masked_pos)
+        if embeddings_only:
+            text_embeds = None if input_ids is None else self.text_features(input_ids, attention_mask)
+            return UniSegFormerForPreTrainingOutput(image_embeds=image_embeds, text_embeds=text_embeds)
         reconstruction = F.pixel_shuffle(self.reconstruction(coarsest), config.mim_patch)  # (B, 3, H, W)
         terms = {
             "loss_mim": config.mim_weight
@@ -1188,7 +1229,12 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         if input_ids is not None:
             text_embeds = self.text_features(input_ids, attention_mask)
             terms["loss_contrastive"] = config.contrastive_weight * sigmoid_contrastive_loss(
-                image_embeds, text_embeds, self.contrastive_scale, self.contrastive_bias
+                image_embeds,
+                text_embeds,
+                self.contrastive_scale,
+                self.contrastive_bias,
+                other_image_embeds=other_image_embeds,
+                other_text_embeds=other_text_embeds,
             )
         if segmentation_pixel_values is not None and mask_labels is not None and class_labels is not None:
             outputs = self.model(segmentation_pixel_values)
@@ -1203,7 +1249,6 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
                 size,
                 void_masks,
                 known_classes,
-                loss_normalizer,
             )
             terms |= {name: config.segmentation_weight * value for name, value in segmentation.items()}
         elif self.training:
