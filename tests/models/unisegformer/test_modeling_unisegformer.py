@@ -130,7 +130,10 @@ class TestUniSegFormerModel(TestUniSegFormerBackbone):
 class TestUniSegFormerForSemanticSegmentation(TestUniSegFormerModel):
     model_class = UniSegFormerForSemanticSegmentation
     auto_classes = ("AutoModelForSemanticSegmentation", "AutoModelForImageSegmentation")
-    not_applicable = {"test_exports_with_dynamic_shapes": "the test of the universal head runs the same encoder"}
+    not_applicable = dict.fromkeys(
+        ("test_exports_with_dynamic_shapes", "test_compiles_to_one_graph"),
+        "the test of the universal head runs the same encoder and decoder",
+    )
 
     def labels(self, batch_size, height, width, empty=False):
         labels = torch.full((batch_size, height, width), 255)
@@ -192,9 +195,12 @@ class TestUniSegFormerForPreTraining(TestUniSegFormerForUniversalSegmentation):
     auto_classes = ("AutoModelForPreTraining",)
     recorded = {}
     library = ("text_model.*",)
+    # Where a file begins in memory decides how a product of this width is summed.
+    reload_tolerance = 1e-6
     not_applicable = {
         "test_hidden_states_and_attentions_on_request": "three encoders run in one forward; ask the model itself",
         "test_exports_with_dynamic_shapes": "a loss is always computed: not a program to export",
+        "test_compiles_to_one_graph": "a minute for parts that the tests of the other classes compile",
         "test_base_model_loads_from_the_folder_of_a_head": "see test_pretraining_hands_its_weights_on",
     }
 

@@ -1060,6 +1060,10 @@ class UniSegFormerAttentionPooling(nn.Module):
         return self.projection(self.attention(query, tokens, tokens, None, attend)[0][:, 0])
 
 
+class UniSegFormerTextModel(RemoteCodeModel, SiglipTextModel):
+    """SigLIP's text tower; as part of a model outside transformers' tree it keeps its rules of initialisation."""
+
+
 class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
     """Masked reconstruction, image-text contrast, and segmentation of a share of images.
 
@@ -1076,8 +1080,8 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         self.model = UniSegFormerModel(config, use_mask_token=True)
         self.dense_head = UniSegFormerDenseHead(config)
         self.mask_head = UniSegFormerMaskHead(config)
-        self.reconstruction = nn.Conv2d(config.level_channels[3], 3 * config.mim_patch**2, 1)
-        self.text_model = SiglipTextModel(config.text_config)
+        self.reconstruction = nn.Linear(config.level_channels[3], 3 * config.mim_patch**2)
+        self.text_model = UniSegFormerTextModel(config.text_config)
         self.pooling = UniSegFormerAttentionPooling(config, config.text_config.projection_size)
         self.contrastive_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.contrastive_bias = nn.Parameter(torch.tensor(-10.0))
@@ -1108,11 +1112,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             bool_masked_pos: Units to hide; None hides nothing.
 
         Returns:
-            F4, normalised, and L2-normalised embeddings.
+            F4, normalised, channels last, and L2-normalised embeddings.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; bool_masked_pos: `(B, units)`.
-            Output: `(B, 8 C, h, w)` and `(B, projection_size)`.
+            Output: `(B, h, w, 8 C)` and `(B, projection_size)`.
         """
         encoder = self.model.encoder
         patches = None
@@ -1126,7 +1130,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         coarsest = encoder.norms[3](encoder.encode(pixel_values, patches, downwards=False)[1][3])  # (B, h, w, 8C)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         pooled = self.pooling(coarsest.flatten(1, 2), attend)
-        return coarsest.permute(0, 3, 1, 2), F.normalize(pooled.float(), dim=-1)
+        return coarsest, F.normalize(pooled.float(), dim=-1)
 
     def text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Encodes texts, L2-normalised. Shape: `(B, L)` to `(B, projection_size)`."""
@@ -1219,7 +1223,8 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         if embeddings_only:
             text_embeds = None if input_ids is None else self.text_features(input_ids, attention_mask)
             return UniSegFormerForPreTrainingOutput(image_embeds=image_embeds, text_embeds=text_embeds)
-        reconstruction = F.pixel_shuffle(self.reconstruction(coarsest), config.mim_patch)  # (B, 3, H, W)
+        predicted = self.reconstruction(coarsest).permute(0, 3, 1, 2)
+        reconstruction = F.pixel_shuffle(predicted, config.mim_patch)  # (B, 3, H, W)
         terms = {
             "loss_mim": config.mim_weight
             * masked_reconstruction_loss(reconstruction, pixel_values, bool_masked_pos, config.mim_patch)
