@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale"], default="proscale")
+    speed.add_argument("--model", choices=["proscale", "unisegformer"], default="proscale")
     speed.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
     speed.add_argument("--backbone", default="Swin-T", help="Swin-T, Swin-S, Swin-B, Swin-L, R50 or R101")
     speed.add_argument(
@@ -112,4 +112,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     settings = SpeedOptions.from_namespace(options)
+    if options.model == "unisegformer":
+        from .unisegformer import speed_table
+
+        return (*speed_table(settings), options.device)
     return (*(postprocess_table if options.postprocess else forward_table)(settings), options.device)
