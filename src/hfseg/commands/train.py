@@ -56,6 +56,9 @@ def run(options: argparse.Namespace) -> None:
     accelerator = create_accelerator(dataclasses.replace(arguments.run, mixed_precision=precision), options.output_dir)
     set_seed(arguments.run.seed)  # the same initial weights on every rank
     task = build_task(arguments)
+    if options.dry_run and (sheet := task.cost_sheet()):  # for machines that are not these: nothing is computed
+        accelerator.print(f"# recipe\n{arguments.to_yaml()}{sheet}")
+        return
     train_dataset = task.build_dataset(arguments.data.train)
     model = task.build_model(train_dataset, load_backbone=not options.dry_run)
     processor = task.build_processor(model)
@@ -63,7 +66,6 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         if accelerator.is_main_process:
             print(dry_run(model, train_dataset, collate, arguments, ranks=accelerator.num_processes))
-            print(task.cost_sheet(model), end="")
         return
     validation = task.build_validation_dataset()
     evaluate = None

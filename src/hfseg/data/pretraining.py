@@ -59,7 +59,8 @@ class PreTrainingCollator:
         tokenizer: See `ImageTextCollator`; None leaves the texts out.
         segmentation_share: Share of images with segments, relative to the pairs; rounded, at least one unless 0.
         transforms: Augmentation of the images with segments.
-        image_transforms: Augmentation of the pairs' images, with one size for all; see `ImageTextCollator`.
+        image_size: (height, width) of the pairs' images: a random crop of half of the image or more is resized to it,
+            without a flip, which would make "left" wrong. None leaves images as they are, padded to a common size.
         max_length: Tokens of a text.
         ignore_index, num_labels, mark_void, image_mean, image_std: See `UniversalCollator`.
 
@@ -76,7 +77,7 @@ class PreTrainingCollator:
         tokenizer: Any = None,
         segmentation_share: float = 0.1,
         transforms: Callable | None = None,
-        image_transforms: Callable | None = None,
+        image_size: Sequence[int] | None = None,
         max_length: int | None = None,
         ignore_index: int = DEFAULT_IGNORE_INDEX,
         num_labels: int | None = None,
@@ -89,7 +90,7 @@ class PreTrainingCollator:
         self.segmentation_share = segmentation_share
         self.pairs = ImageTextCollator(
             tokenizer if tokenizer is not None else _no_tokens,
-            image_transforms,
+            None if image_size is None else _crop(tuple(image_size)),
             max_length,
             size_divisor=32,
             image_mean=image_mean,
@@ -112,6 +113,12 @@ class PreTrainingCollator:
             segments["segmentation_pixel_values"] = segments.pop("pixel_values")
             batch |= segments
         return batch
+
+
+def _crop(size: tuple[int, ...]) -> Callable:
+    from torchvision.transforms import v2
+
+    return v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.75, 1.33), antialias=True)
 
 
 def _no_tokens(texts: Sequence[str], **kwargs: Any) -> dict[str, Any]:

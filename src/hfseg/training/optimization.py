@@ -24,7 +24,11 @@ _POSITION_NAMES = (
     "cls_token",
     "mask_token",
     "level_embed",
+    "continuous_position_bias_mlp",
+    "position_bias.",
 )
+# Temperatures, gains and offsets of whole layers.
+_SCALAR_NAMES = ("logit_scale", "gamma", "contrastive_scale", "contrastive_bias")
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -43,7 +47,7 @@ def takes_no_weight_decay(module: nn.Module, name: str, *, decay_biases: bool) -
     """
     if is_norm(module) or isinstance(module, nn.Embedding):
         return True
-    if any(part in name for part in _POSITION_NAMES):
+    if any(part in name for part in _POSITION_NAMES) or name.endswith(_SCALAR_NAMES):
         return True
     return not decay_biases and name.endswith("bias")
 

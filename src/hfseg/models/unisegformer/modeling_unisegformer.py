@@ -25,6 +25,7 @@ F1, Q queries, K classes, M channels of the pixel embedding, T tokens of a windo
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -383,6 +384,22 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         r"^contrastive_(scale|bias)$",
     ]
 
+    @property
+    def max_layer_depth(self) -> int:
+        """Depth of everything behind the encoder's layers, for layer-wise learning rates."""
+        return sum(self.config.encoder_config.depths) + 1
+
+    def layer_depth(self, name: str) -> int:
+        """Depth of a parameter: 0 for the patch embedding, then 1, 2, ... for the encoder's layers."""
+        if "embeddings." in name and not name.startswith("text_model"):
+            return 0
+        found = re.search(r"encoder\.layers\.(\d+)\.(?:blocks\.(\d+)|downsample)", name)
+        if found is None or name.startswith("text_model"):
+            return self.max_layer_depth
+        depths, stage = self.config.encoder_config.depths, int(found[1])
+        block = depths[stage] - 1 if found[2] is None else int(found[2])
+        return 1 + sum(depths[:stage]) + block
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -528,6 +545,9 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
     def load_swinv2(self, source: "str | PreTrainedModel") -> list[str]:
         """Puts weights of a Swin V2 checkpoint of transformers into the encoder.
 
+        The position biases are functions of distances in units of the windows that the checkpoint was trained with:
+        `encoder_config.pretrained_window_sizes` becomes those.
+
         Args:
             source: Folder, Hub name or instance; classifiers and backbones alike.
 
@@ -553,6 +573,13 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
                 f"{list(self.config.encoder_config.depths)} and num_heads {list(self.config.encoder_config.num_heads)}."
             )
         self.load_state_dict(state, strict=False)
+        windows = pretraining_windows(source.config)
+        self.config.encoder_config.pretrained_window_sizes = windows
+        for stage, window in zip(self.encoder.layers, windows):
+            for block in stage.blocks:
+                attention = block.attention.self
+                attention.pretrained_window_size = (window, window)
+                attention.relative_coords_table.copy_(attention.create_coords_table_and_index()[0])
         return [name for name in own if name not in state]
 
 

@@ -170,8 +170,11 @@ class Task:
         """Draws predictions beside the truth for the first held-out samples, as PIL images; here none."""
         return []
 
-    def cost_sheet(self, model: nn.Module) -> str:
-        """Describes what the run would cost on the machines it is meant for, for `--dry_run`; here nothing."""
+    def cost_sheet(self) -> str:
+        """Describes what the run would cost on the machines it is planned for, instead of a measured `--dry_run`.
+
+        Empty without a plan, as here.
+        """
         return ""
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:

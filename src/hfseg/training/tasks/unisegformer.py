@@ -16,7 +16,6 @@ from ...data.collation import SemanticCollator
 from ...data.pretraining import PreTrainingMixture
 from ...data.shapes_captions import caption_tokenizer
 from ..cost_sheet import Machines, cost_sheet
-from ..dry_run import activation_bytes
 from ..linear_probe import linear_probe
 from .base import call, find
 from .other import PreTrainingTask
@@ -145,16 +144,16 @@ class UniSegFormerPreTrainingTask(PreTrainingTask):
             batch = collate([dataset[i]["segments"]() for i in range(start, min(start + 16, count, len(dataset)))])
             yield batch["pixel_values"], batch["labels"]
 
-    def cost_sheet(self, model: nn.Module) -> str:
+    def cost_sheet(self) -> str:
         """Counts one sample's operations on the meta device and writes the sheet for the planned machines."""
         options = self.arguments.run.evaluation
         if options.get("plan") is None:
             return ""
         machines = Machines(**options["plan"])
         height, width = options.get("image_size") or (640, 640)
-        config: Any = model.config
         with torch.device("meta"):
-            twin: Any = type(model)(config)
+            twin: Any = self.build_model(None, load_backbone=False)
+        config: Any = twin.config
         pixels = torch.empty(1, 3, height, width, device="meta")
         length = config.text_config.max_position_embeddings
         units = (-(-height // config.mim_patch)) * (-(-width // config.mim_patch))
@@ -164,13 +163,15 @@ class UniSegFormerPreTrainingTask(PreTrainingTask):
             "text": lambda: twin.text_features(torch.zeros(1, length, dtype=torch.int64, device="meta")),
             "segmentation": lambda: twin.mask_head(twin.model(pixels).decoder_maps),
         }
-        collator = self.arguments.data.collator.get("segmentation_share", 0.1)
+        share = self.arguments.data.collator.get("segmentation_share", 0.1)
         counted = {}
+        twin.requires_grad_(False)  # the counter cannot follow weights that want gradients where there are none
         for name, compute in work.items():
             with FlopCounterMode(display=False) as counter, torch.no_grad():
                 compute()
-            counted[name] = counter.get_total_flops() / 2 * (float(collator) if name == "segmentation" else 1.0)
-        saved = activation_bytes(Forward(twin), {"pixels": pixels, "hidden": hidden}, "bf16")
+            counted[name] = counter.get_total_flops() / 2 * (float(share) if name == "segmentation" else 1.0)
+        twin.requires_grad_(True)
+        saved = 2 * kept_elements(twin, pixels, hidden)  # bf16
         parameters = {
             name: sum(parameter.numel() for parameter in part.parameters())
             for name, part in (("encoder", twin.model.encoder), ("text", twin.text_model), ("all", twin))
@@ -184,17 +185,19 @@ class UniSegFormerPreTrainingTask(PreTrainingTask):
         )
 
 
-class Forward(nn.Module):
-    """The encoder's part of pre-training as a module with a loss, for measuring what it keeps for backward."""
+def kept_elements(model: Any, pixels: torch.Tensor, hidden: torch.Tensor) -> int:
+    """Counts the numbers that a forward of the encoder keeps for backward, on the meta device."""
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}  # held, so that no storage is counted for another one's place
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage()._cdata not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
 
-    def forward(self, pixels: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Sums up everything."""
-        maps, embeddings = self.model.image_features(pixels, hidden)
-        return {"loss": maps.float().sum() + embeddings.sum()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), torch.enable_grad():
+        model.image_features(pixels, hidden)
+    return sum(tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in kept.values())
 
 
 def retrieval(images: torch.Tensor, texts: torch.Tensor) -> dict[str, float]:
