@@ -117,8 +117,8 @@ def universal_outputs(tester):
     return {"outputs": outputs}, {"num_labels": 3, "height": 32, "width": 32}
 
 
-def padded_batch_shape(tester, images):
-    """Shape (C, H, W) of a batch: aspect-keeping resize rounded half up, then padding to a multiple of 32."""
+def padded_batch_shape(tester, images, divisor=32):
+    """Shape (C, H, W) of a batch: aspect-keeping resize rounded half up, then padding to a multiple of the divisor."""
     import numpy as np
 
     shortest, longest = tester.size["shortest_edge"], tester.size["longest_edge"]
@@ -133,11 +133,67 @@ def padded_batch_shape(tester, images):
         scale = min(shortest / min(height, width), longest / max(height, width))
         heights.append(int(np.floor(height * scale + 0.5)))
         widths.append(int(np.floor(width * scale + 0.5)))
-    return channels, int(np.ceil(max(heights) / 32) * 32), int(np.ceil(max(widths) / 32) * 32)
+    return channels, int(np.ceil(max(heights) / divisor) * divisor), int(np.ceil(max(widths) / divisor) * divisor)
+
+
+def patch_padded_batch_shape(tester, images):
+    """As `padded_batch_shape`, to whole patches of 16."""
+    return padded_batch_shape(tester, images, 16)
+
+
+def vpnext_config():
+    """Arguments of a VPNeXt far below a million parameters; its training heads stay in saved folders."""
+    return {
+        "backbone_config": {
+            "model_type": "dinov3_vit",
+            "patch_size": 16,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_register_tokens": 2,
+            "pos_embed_rescale": None,
+            "apply_layernorm": False,
+        },
+        "vcr_layers": (1,),
+        "save_vcr": True,
+        "hiclr_iterations": 2,
+        "hiclr_channels": 16,
+        "vcr_affinity_dim": 16,
+        "num_labels": 3,
+    }
+
+
+def semantic_outputs(tester):
+    """Random logits at stride 4 of a padded input, for the semantic post-processing test."""
+    from types import SimpleNamespace
+
+    import torch
+
+    return {"outputs": SimpleNamespace(logits=torch.randn(tester.batch_size, 3, 8, 8))}, {
+        "num_labels": 3,
+        "height": 8,
+        "width": 8,
+    }
+
+
+def semantic_labels(config, inputs, class_name):
+    """A flat pattern in every image, for heads that classify pixels."""
+    import torch
+
+    if "ForSemanticSegmentation" not in class_name:
+        return {}
+    batch, _, height, width = inputs["pixel_values"].shape
+    labels = torch.zeros(batch, height, width, dtype=torch.int64)
+    labels[:, :, width // 2 :] = 2
+    return {"labels": labels}
 
 
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
+VPNEXT = "hfseg.models.vpnext"
+VPNEXT_MODEL = f"{VPNEXT}.modeling_vpnext:VPNeXtModel"
+VPNEXT_HEAD = f"{VPNEXT}.modeling_vpnext:VPNeXtForSemanticSegmentation"
 
 UNISEGFORMER = "hfseg.models.unisegformer"
 UNISEGFORMER_MODELING = f"{UNISEGFORMER}.modeling_unisegformer"
@@ -212,5 +268,35 @@ ENTRIES = [
         kwargs={"size": {"shortest_edge": 20, "longest_edge": 40}},
         expected_shape=padded_batch_shape,
         semantic_inputs=universal_outputs,
+    ),
+    Model(
+        name="vpnext",
+        imports=["hfseg"],
+        config=f"{VPNEXT}.configuration_vpnext:VPNeXtConfig",
+        config_kwargs=vpnext_config,
+        models={VPNEXT_MODEL: "base", VPNEXT_HEAD: "semantic-segmentation"},
+        inputs=pictures,
+        labels=semantic_labels,
+        auto={
+            "AutoModel": VPNEXT_MODEL,
+            "AutoModelForSemanticSegmentation": VPNEXT_HEAD,
+            "AutoModelForImageSegmentation": VPNEXT_HEAD,
+        },
+        pipeline=segmentation_pipeline(
+            VPNEXT_HEAD,
+            f"{VPNEXT}.image_processing_vpnext:VPNeXtImageProcessor",
+            size={"shortest_edge": 32},
+        ),
+    ),
+    ImageProcessor(
+        name="vpnext-image-processor",
+        imports=["hfseg"],
+        classes={
+            "torchvision": f"{VPNEXT}.image_processing_vpnext:VPNeXtImageProcessor",
+            "pil": f"{VPNEXT}.image_processing_pil_vpnext:VPNeXtImageProcessorPil",
+        },
+        kwargs={"size": {"shortest_edge": 20, "longest_edge": 40}},
+        expected_shape=patch_padded_batch_shape,
+        semantic_inputs=semantic_outputs,
     ),
 ]

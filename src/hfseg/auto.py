@@ -21,15 +21,23 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, image_processor,
+            original_config, checkpoint, config_file) -> tokenizer or None`, if the model reads text.
+        folder_converter: In the converter's place, a function that reads the authors' files and writes the folder itself,
+            `(path, output_dir, original_config) -> folder`.
+        components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
     model_type: str
-    config: str
-    models: dict[str, str | tuple[str, ...]]
+    config: str | None = None
+    models: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    tokenizer_builder: str | None = None
+    folder_converter: str | None = None
+    components: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,7 +82,29 @@ ARCHITECTURES = [
         },
         training={"pretraining": "training.tasks.unisegformer:UniSegFormerPreTrainingTask"},
     ),
+    Architecture(
+        model_type="vpnext",
+        config="models.vpnext.configuration_vpnext:VPNeXtConfig",
+        models={
+            "AutoModel": "models.vpnext.modeling_vpnext:VPNeXtModel",
+            "AutoModelForSemanticSegmentation": "models.vpnext.modeling_vpnext:VPNeXtForSemanticSegmentation",
+            # pipeline("image-segmentation") asks this one first.
+            "AutoModelForImageSegmentation": "models.vpnext.modeling_vpnext:VPNeXtForSemanticSegmentation",
+        },
+        image_processors={
+            "torchvision": "models.vpnext.image_processing_vpnext:VPNeXtImageProcessor",
+            "pil": "models.vpnext.image_processing_pil_vpnext:VPNeXtImageProcessorPil",
+        },
+    ),
 ]
+
+
+# Auto class to the table of model names by which transformers' pipelines say what they support.
+PIPELINE_NAMES = {
+    "AutoModelForUniversalSegmentation": "MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES",
+    "AutoModelForSemanticSegmentation": "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES",
+    "AutoModelForMaskGeneration": "MODEL_FOR_MASK_GENERATION_MAPPING_NAMES",
+}
 
 
 def load(name: str) -> Any:
@@ -101,7 +131,7 @@ def public_names() -> dict[str, str]:
     names = {}
     for row in ARCHITECTURES:
         models = [name for value in row.models.values() for name in ((value,) if isinstance(value, str) else value)]
-        for name in (row.config, *models, *row.image_processors.values(), row.processor):
+        for name in (row.config, *models, *row.image_processors.values(), row.processor, *row.components):
             if name is not None:
                 names[name.partition(":")[2]] = name
     return names
@@ -112,19 +142,24 @@ def register() -> None:
     import transformers
     from transformers.models.auto import modeling_auto
 
+    # `transformers.AutoImageProcessor` is a placeholder that raises where 5.17 misses torchvision; this never is.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
     from .pipelines import image_segmentation
 
     for row in ARCHITECTURES:
+        if row.config is None:
+            continue
         config = load(row.config)
         transformers.AutoConfig.register(row.model_type, config, exist_ok=True)
         for auto_class, models in row.models.items():
             classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
             getattr(transformers, auto_class).register(config, classes, exist_ok=True)
-            if auto_class == "AutoModelForUniversalSegmentation":
-                # The pipeline's own list of supported names is static; without this it logs a false complaint.
-                modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
+            # The pipelines' own lists of supported names are static; without this they log a false complaint.
+            if auto_class in PIPELINE_NAMES:
+                getattr(modeling_auto, PIPELINE_NAMES[auto_class])[row.model_type] = classes.__name__
         if row.image_processors:
-            transformers.AutoImageProcessor.register(
+            AutoImageProcessor.register(
                 config,
                 image_processor_classes={backend: load(name) for backend, name in row.image_processors.items()},
                 exist_ok=True,

@@ -2,8 +2,8 @@
 """What image processors of segmentation models share, whatever touches their pixels.
 
 `UniversalSegmentationProcessing` (models that predict masks per query) and `SemanticSegmentationProcessing` (models
-that predict class logits per pixel) are mixed in before a backend of `transformers.image_processing_backends`. The backend
-class resizes and normalises images; sizes, padding rules, targets, checks and post-processing live here.
+that predict class logits per pixel) are mixed in before a backend of `transformers.image_processing_backends`. The
+backend class resizes and normalises images; sizes, padding rules, targets, checks and post-processing live here.
 Nothing here imports torchvision.
 """
 
@@ -23,7 +23,7 @@ from transformers.image_utils import (
     PILImageResampling,
     SizeDict,
 )
-from transformers.utils import TensorType
+from transformers.utils import TensorType, logging
 
 from . import postprocess
 from .images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
@@ -33,6 +33,8 @@ try:
     from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
 except ImportError:  # transformers before the class existed: the same container under its base class
     SemanticSegmentationPostProcessorOutput = BatchFeature  # type: ignore[assignment,misc]
+
+logger = logging.get_logger(__name__)
 
 __all__ = [
     "SegmentationProcessing",
@@ -605,12 +607,13 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
             return_segmentation_scores: whether to return `{"segmentation", "segmentation_scores"}` per image.
             image_sizes: size of each image within the padded input. Default: this processor's resize rule, applied to
                 `target_sizes`.
-            padded_size: size of the network input. Default: what this processor pads images of these sizes to.
+            padded_size: size of the network input. Default: what this processor pads images of these sizes to. If the
+                logits cannot be those of such an input, they are taken for the whole of each image.
 
         Shape: maps (H, W) int64, scores (K, H, W) float32 logits.
 
         Raises:
-            ValueError: if the number of sizes is not that of images, or the logits cannot be those of such an input.
+            ValueError: if the number of sizes is not that of images.
         """
         logits = outputs.logits
         if target_sizes is None:
@@ -631,12 +634,12 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
                 padded_size = self.padded_size(image_sizes, self.size_divisor if self.do_pad else None, pad_size)
                 shape = (logits.shape[-2], logits.shape[-1])
                 if padded_size[0] * shape[1] != padded_size[1] * shape[0]:
-                    raise ValueError(
+                    logger.warning_once(
                         f"Logits of {shape[0]} x {shape[1]} are not those of an input of {padded_size[0]} x "
-                        f"{padded_size[1]}, to which this processor pads images of {list(image_sizes)}; give "
-                        "padded_size, the height and width of the network input, and image_sizes if the images were "
-                        "resized by another rule."
+                        f"{padded_size[1]}, to which this processor pads images of these sizes; they are taken for the "
+                        "whole of each image. If the input was padded, give padded_size and image_sizes."
                     )
+                    padded_size, image_sizes = shape, [shape] * len(targets)
             resized = postprocess.resize_class_logits(logits, padded_size, image_sizes, targets)
         maps = [scores.argmax(0) for scores in resized]
         if not return_segmentation_scores:

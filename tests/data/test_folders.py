@@ -9,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from hfseg.commands.quickstart import tiny_recipe
 from hfseg.data.collation import UniversalCollator
 from hfseg.data.folders import list_splits, load_folder
+from hfseg.data.images import stretch_contrast
 from hfseg.data.schema import semantic_map
 from hfseg.data.shapes import CATEGORIES, render_scene
 
@@ -417,3 +419,25 @@ def test_negative_ignore_index(tmp_path):
     (tmp_path / "classes.json").write_text(json.dumps({"names": ["x", "y", "z"], "ignore_index": -1}))
     dataset = load_folder(tmp_path)
     assert dataset[0]["segmentation_map"].tolist() == [[0, 1, 2], [2, 1, 0]] and len(dataset.id2label) == 3
+
+
+def test_contrast_is_stretched_linearly_and_flat_pictures_stay():
+    picture = np.zeros((10, 10, 3), dtype=np.uint8)
+    picture[..., 0], picture[:5, :, 1] = 40, 20
+    stretched = stretch_contrast(picture, 0, 100)
+    assert stretched[0, 0].tolist() == [255, 128, 0] and stretched[9, 9].tolist() == [255, 0, 0]
+    assert np.array_equal(stretch_contrast(picture[..., :1].repeat(3, 2)), picture[..., :1].repeat(3, 2))
+
+
+def test_a_folder_can_stretch_the_contrast(tmp_path):
+    write_picture = Image.fromarray(np.full((8, 8, 3), 3, dtype=np.uint8))
+    write_picture.putpixel((0, 0), (9, 9, 9))
+    for kind in ("images", "instances"):
+        (tmp_path / kind / "train").mkdir(parents=True)
+    write_picture.save(tmp_path / "images/train/a.png")
+    Image.fromarray(np.eye(8, dtype=np.uint16)).save(tmp_path / "instances/train/a.png")
+    assert load_folder(tmp_path, "train")[0]["image"].max() == 9
+    image = load_folder(tmp_path, "train", stretch_contrast=True)[0]["image"]
+    assert image.max() == 255 and image.min() == 0
+    assert tiny_recipe("proscale", str(tmp_path)) == "proscale-tiny-instances"
+    assert tiny_recipe("proscale", None) == "proscale-tiny-shapes"

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
-from toy import ToyDataset, ToyModel, collate, toy_arguments
+from toy import ToyDataset, ToyGan, ToyModel, ToyStream, collate, toy_arguments
 
 from hfseg.training import checkpointing, loop, train
 
@@ -45,6 +45,19 @@ def kill_in_save(save: int, file: int) -> None:
     checkpointing.write_tensors = write_tensors
 
 
+def record_keys(output_dir: Path) -> None:
+    """Writes this rank's visits, `epoch name`, to `keys_<rank>.txt` beside the output."""
+    original = loop._Run.update
+
+    def update(self, batches):
+        with open(output_dir.parent / f"keys_{self.accelerator.process_index}.txt", "a") as file:
+            for keys, _ in batches:
+                file.writelines(f"{key.epoch} {key.name}\n" for key in keys)
+        return original(self, batches)
+
+    loop._Run.update = update
+
+
 def main() -> None:
     output_dir, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     kill = options.get("kill", {})
@@ -52,14 +65,18 @@ def main() -> None:
         kill_after_update(kill["after"])
     if "in_save" in kill:
         kill_in_save(kill["in_save"], kill["file"])
+    if options.get("record"):
+        record_keys(output_dir)
     torch.manual_seed(0)
     train(
-        ToyModel(options.get("dropout", 0.0)),
-        ToyDataset(noise=options.get("noise", True)),
+        (ToyGan if options.get("gan") else ToyModel)(options.get("dropout", 0.0)),
+        ToyStream() if options.get("stream") else ToyDataset(noise=options.get("noise", True)),
         collate,
         toy_arguments(**options.get("sections", {})),
         output_dir=output_dir,
-        evaluate_fn=(lambda model: {"score": float(model.head.weight.sum())}) if options.get("evaluate") else None,
+        evaluate_fn=(lambda model: {"score": float(next(model.parameters()).sum())})
+        if options.get("evaluate")
+        else None,
         resume_from_checkpoint=options.get("resume"),
     )
 

@@ -55,7 +55,8 @@ def test_base_in_a_circle(tmp_path):
         ("run.max_steps", r"not `section\.key=value`"),
         ("run.max_steps=[1", r"not YAML"),
         ("run.patience=3", r"need run\.metric"),
-        ("model=3", r"not `section\.key=value`"),
+        ("model=3", r"model must be a mapping, not 3"),
+        ("modell=3", r"not `section\.key=value`"),
     ],
 )
 def test_errors_name_the_value_and_the_fix(tmp_path, override, message):

@@ -160,3 +160,20 @@ def test_ema_is_the_weighted_sum_and_leaves_the_model_alone():
     with ema.applied_to(model):
         assert torch.equal(model.weight, ema.average["weight"])
     assert torch.equal(model.weight, trained)
+
+
+def test_a_model_names_parameters_without_weight_decay():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.head = nn.Conv2d(3, 4, 2), nn.Linear(4, 2)
+
+        def no_weight_decay(self):
+            return {"patches.weight"}
+
+    decay = {
+        name: group["weight_decay"]
+        for group in parameter_groups(Model(), OptimizerArguments(weight_decay=0.05, decay_biases=False))
+        for name in group["parameter_names"]
+    }
+    assert decay == {"patches.weight": 0, "patches.bias": 0, "head.weight": 0.05, "head.bias": 0}

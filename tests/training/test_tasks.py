@@ -121,3 +121,24 @@ def test_a_text_task_without_vocabulary_is_refused():
     task = build_task(TrainingArguments.from_dict({"model": {"task": "referring", "model_type": "clipseg"}}))
     with pytest.raises(ValueError, match=r"needs model\.tokenizer"):
         task.build_processor(torch.nn.Identity())
+
+
+def test_ranks_share_the_evaluation(monkeypatch):
+    """What two ranks count is gathered to the numbers of one."""
+    from hfseg import evaluation
+    from hfseg.training import load_recipe
+    from hfseg.training.tasks.base import build_image_processor, build_model
+
+    torch.manual_seed(0)
+    model_arguments = load_recipe("proscale-tiny-shapes").model
+    held_out = ShapesDataset("validation", 5)
+    model = build_model(model_arguments, held_out.id2label, held_out.stuff_class_ids).eval()
+    processor = build_image_processor(model_arguments, model)
+    tasks = ("panoptic", "instance", "semantic")
+    whole = evaluation.evaluate_segmentation(model, processor, held_out, 2, tasks)
+    states = []
+    monkeypatch.setattr(evaluation, "gather_object", lambda own: states.extend(own) or list(states))
+    evaluation.evaluate_segmentation(model, processor, held_out, 2, tasks, rank=1, ranks=2)
+    shared = evaluation.evaluate_segmentation(model, processor, held_out, 2, tasks, rank=0, ranks=2)
+    assert [sorted(state["indices"]) for state in states] == [[2, 3], [0, 1, 4]]
+    assert shared == pytest.approx(whole, abs=1e-9)

@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """A segmentation model of a few hundred weights and data with uneven numbers of targets, for the tests of the loop."""
 
+import itertools
 import random
 
 import numpy as np
@@ -32,6 +33,33 @@ class ToyDataset(torch.utils.data.Dataset):
         return {"pixel_values": pixel_values, "labels": labels}
 
 
+def _rows(parts):
+    for part in parts:
+        for index in part:
+            yield {"index": index}
+
+
+class ToyStream:
+    """`ToyDataset` as a stream: shards of uneven lengths."""
+
+    def __init__(self, length: int = 26, shards: int = 5) -> None:
+        import datasets
+
+        self.pictures, self.num_samples, self.num_shards = ToyDataset(length), length, shards
+        bounds = [round(length * (shard / shards) ** 1.3) for shard in range(shards + 1)]
+        parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+        self.table = datasets.IterableDataset.from_generator(_rows, gen_kwargs={"parts": parts})
+
+    def shard(self, index):
+        return self.table.shard(num_shards=self.num_shards, index=index)
+
+    def name_of(self, row):
+        return f"picture-{row['index']}"
+
+    def example(self, row):
+        return self.pictures[row["index"]]
+
+
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Stacks samples; a random brightness per sample stands for augmentation in the collator."""
     pixel_values = torch.stack([sample["pixel_values"] * (0.5 + random.random()) for sample in samples])
@@ -58,6 +86,39 @@ class ToyModel(nn.Module):
         return {"loss": loss, "logits": logits, "loss_dict": {"cross_entropy": loss}}
 
 
+class ToyGan(nn.Module):
+    """An image autoencoder with a discriminator, two phases; noise from torch's generator in both."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.generator = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Dropout(dropout), nn.Conv2d(4, 3, 1))
+        self.discriminator = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Dropout(dropout))
+        self.score = nn.Linear(4, 1)
+
+    def judge(self, pictures):
+        return self.score(self.discriminator(pictures).mean((2, 3)))
+
+    def forward(self, pixel_values, phase):
+        made = self.generator(pixel_values + 0.1 * torch.randn_like(pixel_values))
+        if phase == "generator":
+            distance, fooled = (made - pixel_values).pow(2).mean(), -self.judge(made).mean()
+            return {"loss": distance + fooled, "loss_dict": {"distance": distance, "adversarial": fooled}}
+        return {"loss": (1 - self.judge(pixel_values)).relu().mean() + (1 + self.judge(made.detach())).relu().mean()}
+
+
+GAN_PHASES = [
+    {"name": "generator", "modules": ["generator"]},
+    {
+        "name": "discriminator",
+        "modules": ["discriminator", "score"],
+        "optimizer": {"learning_rate": 0.02, "clip_norm": None},
+        "schedule": {"name": "constant", "warmup_steps": 0},
+        "first_step": 1,
+        "every": 2,
+    },
+]
+
+
 def toy_arguments(**sections) -> TrainingArguments:
     """Arguments of a short run; keyword `run={...}` and so on change single keys."""
     recipe = {
@@ -67,5 +128,8 @@ def toy_arguments(**sections) -> TrainingArguments:
         "run": {"max_steps": 12, "seed": 5, "save_every": 4, "log_every": 100},
     }
     for name, values in sections.items():
-        recipe.setdefault(name, {}).update(values)
+        if isinstance(values, dict):
+            recipe.setdefault(name, {}).update(values)
+        else:
+            recipe[name] = values
     return TrainingArguments.from_dict(recipe)

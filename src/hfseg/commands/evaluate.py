@@ -53,6 +53,7 @@ from ..evaluation import (
     supported_tasks,
 )
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
+from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
 
@@ -316,6 +317,7 @@ class Evaluator:
     def _results_of_views(self, image: np.ndarray) -> dict[str, Any]:
         options, predict = self.options, as_predict(self.model)
         windows = {"window": options.window, "stride": options.stride, "weighting": options.weighting}
+        windows["kind"] = options.average
         results: dict[str, Any] = {}
         if "semantic" in self.tasks:
             if options.mode == "multiscale":
@@ -424,6 +426,7 @@ def describe(
     mode: dict[str, Any] = {"name": options.mode}
     if options.mode != "single":
         mode |= {"window": options.window, "stride": options.stride, "weighting": options.weighting}
+        mode["average"] = options.average
     if options.mode == "multiscale":
         mode |= {"scales": options.scales or [1.0], "flip": options.flip}
     names = ("hfseg", "torch", "torchvision", "transformers", "numpy", "pycocotools")
@@ -586,6 +589,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="default: half a window")
     parser.add_argument("--weighting", default="mean", choices=WEIGHTINGS, help="of the pixels of a window")
+    parser.add_argument(
+        "--average",
+        default="probabilities",
+        choices=KINDS,
+        help="of windows and views; logits of per-pixel classifiers",
+    )
     parser.add_argument("--no_resize", action="store_true", help="pictures keep their own scale")
     parser.add_argument(
         "--instance_annotations", metavar="FILE", help="COCO instances json that AP takes for truth, not the id maps"

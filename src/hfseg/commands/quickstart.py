@@ -11,6 +11,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from PIL import Image
 from .. import auto
 from ..data.collation import UniversalCollator
 from ..data.folders import list_splits, load_folder
-from ..evaluation import evaluate_segmentation
+from ..evaluation import TASKS, evaluate_segmentation
 from ..training import TrainingArguments, load_recipe, train
+from ..training.arguments import recipe_names
 from ..visualization import image_grid, overlay, overlay_semantic
 from .train import build_dataset, build_image_processor, build_model, build_transforms
 
@@ -57,7 +60,21 @@ def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, An
     named = [split for split in splits if split in ("val", "validation", "valid", "dev", "test")]
     if splits and not named:
         raise ValueError(f"{folder} has the splits {', '.join(splits)}: one for validation is missing (val or dev).")
-    return load_folder(folder, "train"), load_folder(folder, named[0] if named else "validation")
+    spec = {name: value for name, value in arguments.data.train.items() if name not in ("path", "split")}
+    return load_folder(folder, "train", **spec), load_folder(folder, named[0] if named else "validation", **spec)
+
+
+def tiny_recipe(architecture: str, folder: str | None) -> str:
+    """Names the tiny recipe for some data: embedded shapes, pictures with label maps, or pictures with instances.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_folder`.
+    """
+    if folder is None:
+        return f"{architecture}-tiny-shapes"
+    instances = load_folder(folder, "train").kind == "instance"
+    name = f"{architecture}-tiny-instances"
+    return name if instances and name in recipe_names() else f"{architecture}-tiny-folder"
 
 
 def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, Any]]) -> int:
@@ -78,6 +95,60 @@ def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, A
         optimizer.zero_grad()
     seconds = (time.perf_counter() - start) / (len(batches) - WARM_UPDATES)
     return max(1, int(60 * minutes / seconds))
+
+
+@dataclass
+class Job:
+    """What a training run needs.
+
+    Attributes:
+        arguments: The recipe, with overrides.
+        training, held_out: Data.
+        model: Freshly initialised under the recipe's seed.
+        image_processor: That of the model.
+        collate: Turns examples into batches of the model.
+    """
+
+    arguments: TrainingArguments
+    training: Any
+    held_out: Any
+    model: Any
+    image_processor: Any
+    collate: Callable[[list], dict[str, Any]]
+
+
+def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
+    """Builds data, model and collator of an architecture's tiny recipe.
+
+    Args:
+        architecture: Its `model_type`.
+        data: Folder of pictures and labels; None for `shapes`.
+        overrides: Changes of the recipe, `section.key=value`.
+        minutes: Training time, from which the number of updates follows; None takes the recipe's.
+
+    Raises:
+        FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
+    """
+    arguments = load_recipe(tiny_recipe(architecture, data), overrides)
+    training, held_out = load_data(arguments, data)
+    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
+    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
+    set_seed(arguments.run.seed)
+    model = build_model(arguments.model, training.id2label)
+    image_processor = build_image_processor(arguments.model, model)
+    collate = UniversalCollator(
+        ignore_index=training.ignore_index,
+        transforms=build_transforms(arguments.data.transforms),
+        num_labels=model.config.num_labels,
+    )
+    if minutes is not None:
+        size = arguments.data.batch_size
+        batches = [
+            collate([training[(number * size + place) % len(training)] for place in range(size)])
+            for number in range(WARM_UPDATES + TIMED_UPDATES)
+        ]
+        arguments.run.max_steps = updates_in(minutes, model, batches)
+    return Job(arguments, training, held_out, model, image_processor, collate)
 
 
 def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 3) -> Image.Image:
@@ -107,26 +178,8 @@ def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 
 def run(options: argparse.Namespace) -> dict[str, float]:
     """Carries out one parsed command line and returns the held-out metrics."""
     started = time.perf_counter()
-    recipe = f"{options.architecture}-tiny-{'folder' if options.data else 'shapes'}"
-    arguments = load_recipe(recipe, options.overrides)
-    training, held_out = load_data(arguments, options.data)
-    set_seed(arguments.run.seed)
-    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
-    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
-    model = build_model(arguments.model, training.id2label)
-    image_processor = build_image_processor(arguments.model, model)
-    collate = UniversalCollator(
-        ignore_index=training.ignore_index,
-        transforms=build_transforms(arguments.data.transforms),
-        num_labels=model.config.num_labels,
-    )
-    if options.minutes is not None:
-        size = arguments.data.batch_size
-        timed = [
-            collate([training[(number * size + place) % len(training)] for place in range(size)])
-            for number in range(WARM_UPDATES + TIMED_UPDATES)
-        ]
-        arguments.run.max_steps = updates_in(options.minutes, model, timed)
+    job = set_up(options.architecture, options.data, options.overrides, options.minutes)
+    arguments, training, held_out, model = job.arguments, job.training, job.held_out, job.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{options.architecture}, {parameters / 1e6:.2f} M parameters; {len(training)} training and {len(held_out)} "
@@ -141,11 +194,11 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     result = train(
         model,
         training,
-        collate,
+        job.collate,
         arguments,
         output_dir=folder,
-        evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out),
-        image_processor=image_processor,
+        evaluate_fn=lambda trained: evaluate_segmentation(trained, job.image_processor, held_out, tasks=TASKS),
+        image_processor=job.image_processor,
     )
     file = folder / "overlay.png"
     pictures(folder, held_out, training.id2label).save(file)

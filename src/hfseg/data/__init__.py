@@ -20,6 +20,7 @@ _EXPORTS = {
     "segments_from_map": "schema",
     "semantic_map": "schema",
     "TableDataset": "tables",
+    "TableStream": "tables",
     "load_table": "tables",
     "to_datasets": "tables",
     "Scene": "shapes",

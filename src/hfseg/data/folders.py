@@ -32,7 +32,7 @@ import torch
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from ..images import open_image
-from .images import read_image, read_map, read_rgb_ids
+from .images import read_image, read_map, read_rgb_ids, stretch_contrast
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 
 __all__ = [
@@ -104,7 +104,10 @@ class FolderDataset(torch.utils.data.Dataset):
         stuff_class_ids: Classes without instances (all of them in a semantic data set).
         ignore_index: Value of void pixels in a `segmentation_map`.
         original_category_ids: Category id in the annotation file of every class, or None.
+        stretch_contrast: Whether every picture is brought to the full range of intensities; see `load_folder`.
     """
+
+    stretch_contrast = False
 
     def __init__(
         self,
@@ -173,6 +176,8 @@ class FolderDataset(torch.utils.data.Dataset):
                 f"{sample.image} has size {image.shape[:2]} (height, width) but its label in {sample.label} "
                 f"{label_map.shape}; make them equal"
             )
+        if self.stretch_contrast:
+            image = stretch_contrast(image)
         return {"image": image, "image_id": sample.name, **label}
 
     def __repr__(self) -> str:
@@ -791,6 +796,7 @@ def load_folder(
     image_folder: str | Path | None = None,
     validation_fraction: float = 0.2,
     seed: int = 0,
+    stretch_contrast: bool = False,
 ) -> FolderDataset:
     """Data set of a local folder or COCO json, with its layout recognised and checked; pictures are read lazily.
 
@@ -802,13 +808,23 @@ def load_folder(
         image_folder: Where the pictures of a COCO json are, if not at the usual place beside it.
         validation_fraction: Share held out where the folder does not say.
         seed: Seed of that division, which depends on the file names and the seed alone.
+        stretch_contrast: True brings every picture to the full range of intensities, as very dark microscopy needs
+            (`hfseg.data.images.stretch_contrast`); do the same to pictures that the trained model is shown.
 
     Raises:
         FileNotFoundError: If the folder, its pictures or its labels are missing.
         ValueError: If the layout is not known, a picture has no label, sizes differ, a split does not exist, or a json
             is damaged. Label values outside the classes are reported, with the file, when the sample is read.
     """
-    path = Path(path)
+    dataset = _open_folder(Path(path), split, image_folder, validation_fraction, seed)
+    dataset.stretch_contrast = stretch_contrast
+    return dataset
+
+
+def _open_folder(
+    path: Path, split: str | None, image_folder: str | Path | None, validation_fraction: float, seed: int
+) -> FolderDataset:
+    """Recognises the layout and opens it."""
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
     _require_layout(path)

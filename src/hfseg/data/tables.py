@@ -31,7 +31,7 @@ from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, univer
 if TYPE_CHECKING:
     import datasets
 
-__all__ = ["TableDataset", "load_table", "to_datasets"]
+__all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
 
 logger = logging.getLogger(__name__)
 
@@ -223,8 +223,7 @@ class TableDataset(torch.utils.data.Dataset):
                 f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
                 "segmentation_map, or text"
             )
-        if len(table) == 0:
-            raise ValueError("the table has 0 usable samples")
+        self._check_length(table)
         described, names = _described(table), _names(table.features)
         if id2label is None and described.get("id2label"):
             id2label = {int(key): name for key, name in described["id2label"].items()}
@@ -252,14 +251,77 @@ class TableDataset(torch.utils.data.Dataset):
             str(self.table[index : index + 1]["image_id"][0]) if "image_id" in self.table.column_names else str(index)
         )
 
+    def _check_length(self, table: Any) -> None:
+        if len(table) == 0:
+            raise ValueError("the table has 0 usable samples")
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.table[index]
+        return self._item(self.table[index], index)
+
+    def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
         item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
         if self.kind == "captions":
             return item | {"text": row["text"]}
         if self.kind == "semantic":
             return item | {"segmentation_map": to_id_map(row["segmentation_map"], "segmentation_map")}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
+
+
+class TableStream:
+    """Items of a streamed table: those of `TableDataset`, in shards, without a length.
+
+    `shard(index)` is a `datasets.IterableDataset` of undecoded rows, whose `state_dict()` and `load_state_dict(state)`
+    say and set where it stands; `example(row)` decodes one.
+
+    Args:
+        table: A `datasets.IterableDataset` with the columns of `schema`.
+        id2label, stuff_class_ids, ignore_index: As `TableDataset`.
+
+    Attributes:
+        num_shards: Number of files (or generator parts) that can be read apart.
+        num_samples: Number of samples, None where it is not known.
+        kind, id2label, label2id, stuff_class_ids, ignore_index: As `TableDataset`.
+
+    Raises:
+        ValueError: As `TableDataset`; a table without features (`table.cast`) cannot be streamed.
+    """
+
+    def __init__(
+        self,
+        table: datasets.IterableDataset,
+        id2label: dict[int, str] | None = None,
+        stuff_class_ids: Sequence[int] | None = None,
+        ignore_index: int | None = None,
+    ) -> None:
+        if table.features is None:
+            raise ValueError("the streamed table does not know its columns; give it features (table.cast)")
+        self._described = _Streamed(table, id2label, stuff_class_ids, ignore_index)
+        for name in ("kind", "id2label", "label2id", "stuff_class_ids", "ignore_index"):
+            setattr(self, name, getattr(self._described, name))
+        self.features = table.features
+        self.table = table.decode(False)
+        self.num_shards = table.num_shards
+        split = (table.info.splits or {}).get(str(table.split)) if table.split is not None else None
+        self.num_samples: int | None = split.num_examples if split is not None else None
+
+    def shard(self, index: int) -> datasets.IterableDataset:
+        """One shard of undecoded rows."""
+        return self.table.shard(num_shards=self.num_shards, index=index)
+
+    def name_of(self, row: dict[str, Any]) -> str:
+        """Name of a sample, empty if it has none."""
+        return str(row.get("image_id", ""))
+
+    def example(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Decodes one row."""
+        return self._described._item(self.features.decode_example(row), 0)
+
+
+class _Streamed(TableDataset):
+    """A stream's schema and decoding."""
+
+    def _check_length(self, table: Any) -> None:
+        pass
 
 
 def load_table(
@@ -269,7 +331,8 @@ def load_table(
     id2label: dict[int, str] | None = None,
     stuff_class_ids: Sequence[int] | None = None,
     ignore_index: int | None = None,
-) -> TableDataset:
+    streaming: bool = False,
+) -> TableDataset | TableStream:
     """Data set of a table: parquet files, a folder of `save_to_disk`, or a data set of the Hub.
 
     Args:
@@ -277,6 +340,9 @@ def load_table(
         split: Its split.
         name: Configuration on the Hub.
         id2label, stuff_class_ids, ignore_index: As `TableDataset`.
+        streaming: True reads while it is trained on, in shards for nodes, ranks and workers: of parquet files or of the
+            Hub. A folder of parquet files is named by its path, with `<split>` at the beginning of the files' names or
+            as a folder.
 
     Raises:
         FileNotFoundError, ValueError: If it is not found, has no such split, or lacks columns or names.
@@ -284,6 +350,13 @@ def load_table(
     import datasets
 
     place = Path(path)
+    if streaming:
+        if place.suffix == ".parquet" and place.is_file():
+            files = {split: str(place)}
+            stream = datasets.load_dataset("parquet", data_files=files, split=split, streaming=True)
+        else:
+            stream = datasets.load_dataset(str(path), name=name, split=split, streaming=True)
+        return TableStream(stream, id2label, stuff_class_ids, ignore_index)
     if (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
         table = datasets.load_from_disk(str(place))
         if isinstance(table, datasets.DatasetDict):

@@ -1,9 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Shifted windows (Liu et al., "Swin Transformer", ICCV 2021, section 3.2) as tables of token indices.
 
-Padding a map to whole windows, rolling it and cutting it are one permutation of its tokens, with padding read from a row
-of zeros. Written as a table of indices, the three become one gather, and their inverse another, instead of three copies
-each. No view of the map exists whose strides depend on whether it was padded: a program traced at one size serves all.
+Padding a map to whole windows, rolling it and cutting it are one permutation of its tokens, with padding read from a
+row of zeros. Written as a table of indices, the three become one gather, and their inverse another, instead of three
+copies each. No view of the map exists whose strides depend on whether it was padded, so a program traced at one size
+serves all.
 
 Every size below may be a symbol. A size is divided by rounding up, `-(-size // unit)`, and never compared.
 

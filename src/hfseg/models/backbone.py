@@ -1,20 +1,112 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Backbones through transformers' `AutoBackbone`, timm's included."""
+"""Backbones through transformers' `AutoBackbone`, timm's included.
+
+transformers' Swin computes the same as ever here, without what keeps its program from serving a second image size: it
+pads where a remainder says so, and cuts away only what was padded. Each such question, asked at each stage, becomes a
+condition on the size of the image (`torch.export` collects them for minutes and ends in constants). Where nothing has
+to be differentiated the parts below ask none of them: they gather tokens by index (`layers.shifted_windows`), which
+costs fewer copies too. In training they are transformers' own; a gather's gradient is a slower scatter.
+"""
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import AutoBackbone
-from transformers.models.swin.modeling_swin import SwinBackbone
+from transformers.models.beit.modeling_beit import BeitBackbone
+from transformers.models.dinov2.modeling_dinov2 import Dinov2Backbone
+from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
+
+from ..layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
+from ..layers.windows import gathers
 
 
-def build_backbone(config: Any) -> Any:
+class AnySizePatchEmbeddings(SwinPatchEmbeddings):
+    """Patch embedding of an image of any size."""
+
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Embeds patches; zeros complete those at the right and bottom edge.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; output: `(B, h * w, C)` and `(h, w)`.
+        """
+        (patch_height, patch_width), (height, width) = self.patch_size, pixel_values.shape[-2:]
+        rows, columns = -(-height // patch_height), -(-width // patch_width)
+        padding = (0, columns * patch_width - width, 0, rows * patch_height - height)
+        return self.projection(F.pad(pixel_values, padding)).flatten(2).transpose(1, 2), (rows, columns)
+
+
+class AnySizePatchMerging(SwinPatchMerging):
+    """Patch merging on a map of any size."""
+
+    def forward(self, input_feature: torch.Tensor, input_dimensions: tuple[int, int]) -> torch.Tensor:
+        """Joins 2x2 tokens.
+
+        Shape:
+            input_feature: `(B, h * w, C)`; output: `(B, ceil(h / 2) * ceil(w / 2), 2 C)`.
+        """
+        if not gathers():
+            return super().forward(input_feature, input_dimensions)
+        index = quad_tokens(input_feature.shape[0], *input_dimensions, input_feature.device)
+        return self.reduction(self.norm(gather_tokens(input_feature, index).flatten(2)))
+
+
+class AnySizeSwinLayer(SwinLayer):
+    """Attention within shifted windows, and a feed-forward block, on a map of any size."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        input_dimensions: tuple[int, int],
+        always_partition: bool = False,
+        **kwargs,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Updates tokens.
+
+        Shape:
+            hidden_states: `(B, h * w, C)`; output: the same, and attention weights `(B * n, heads, s * s, s * s)`.
+        """
+        if not (gathers() and always_partition):
+            return super().forward(hidden_states, input_dimensions, always_partition, **kwargs)
+        table = (hidden_states.shape[0], *input_dimensions, self.window_size, self.shift_size, hidden_states.device)
+        index, region = window_tokens(*table)
+        windows = gather_tokens(self.layernorm_before(hidden_states), index)  # (B * n, s * s, C)
+        mask = None
+        if self.shift_size > 0:
+            mask = torch.where(region[:, None] == region[:, :, None], 0.0, -100.0).to(windows.dtype)
+        attended, weights = self.attention(windows, mask, **kwargs)
+        attended = F.embedding(window_places(*table), self.dropout(attended).flatten(0, 1))  # (B, h * w, C)
+        hidden_states = hidden_states + self.drop_path(attended)
+        return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states))), weights
+
+
+ANY_SIZE = {
+    SwinPatchEmbeddings: AnySizePatchEmbeddings,
+    SwinPatchMerging: AnySizePatchMerging,
+    SwinLayer: AnySizeSwinLayer,
+}
+
+
+def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
 
-    `SwinBackbone` normalises its last tokens for a classifier that dense models do not have. That layer would cost
-    time, count as a parameter and, never receiving a gradient, stop distributed training.
+    Args:
+        config: Of any backbone that `AutoBackbone` knows.
+        timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
+
+    `SwinBackbone` and `BeitBackbone` normalise their last tokens for a classifier that dense models do not have, and
+    `Dinov2Backbone` keeps a norm that `apply_layernorm=False` leaves unused. Such a layer would cost time, count as a
+    parameter and, never receiving a gradient, stop distributed training.
     """
-    backbone = AutoBackbone.from_config(config)
+    backbone = AutoBackbone.from_config(config, **timm_kwargs)
     if isinstance(backbone, SwinBackbone):
         backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
+        for module in backbone.modules():
+            # Only the forward differs. Another class, for what holds parameters would be built twice otherwise.
+            module.__class__ = ANY_SIZE.get(type(module), type(module))
+    elif isinstance(backbone, BeitBackbone):
+        backbone.beit.layernorm = nn.Identity()
+    elif isinstance(backbone, Dinov2Backbone) and not config.apply_layernorm:
+        backbone.layernorm = nn.Identity()  # type: ignore[assignment]
     return backbone

@@ -63,6 +63,7 @@ class DataArguments:
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
         shuffle: False keeps the data set's order.
+        shuffle_buffer: Samples of a stream that are shuffled among one another (whole data sets are shuffled whole).
         on_error: At an unreadable sample: `stop`, or `skip` it and count it (the next one is read in its place).
     """
 
@@ -76,6 +77,7 @@ class DataArguments:
     batch_size: int = 2
     num_workers: int = 0
     shuffle: bool = True
+    shuffle_buffer: int = 256
     on_error: Literal["stop", "skip"] = "stop"
 
 
@@ -138,6 +140,69 @@ class ScheduleArguments:
 
 
 @dataclass
+class PhaseArguments:
+    """One of several optimisers of a run, each with weights and a loss of its own; see `hfseg.training.phases`.
+
+    Attributes:
+        name: What `forward` gets as `phase=`, e.g. `generator`.
+        modules: Names of the modules (or parameters) whose weights it moves.
+        optimizer: Changes of the recipe's `optimizer` section for it.
+        schedule: Changes of the recipe's `schedule` section; steps are counted in updates of this phase.
+        first_step: The first update of the run in which it takes part.
+        every: It takes part in every n-th update from there on.
+    """
+
+    name: str
+    modules: list[str]
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    first_step: int = 0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"phases: the name {self.name!r} must be a plain word, e.g. discriminator.")
+        if not self.modules:
+            raise ValueError(f"phases: {self.name} has no modules; list those whose weights it moves.")
+        if self.first_step < 0 or self.every < 1:
+            raise ValueError(
+                f"phases: {self.name} has first_step {self.first_step} and every {self.every}; they must be at least "
+                "0 and 1."
+            )
+
+
+@dataclass
+class LoraArguments:
+    """Low-rank adapters (peft) in the backbone, whose own weights are frozen; see `hfseg.training.adapters`.
+
+    Attributes:
+        r: Rank.
+        alpha: The adapters' output is scaled by alpha / r.
+        dropout: Before the adapters.
+        targets: Last parts of the names of the linear layers that get one; None: the projections of attention.
+        modules: Names of the modules in which they are looked for; None: `optimizer.backbone_names`.
+        train_rest: Whether what lies outside these modules is trained as usual (a new head must be).
+        save: `merged`: a plain model folder, the adapters added to the weights; `adapter`: in the output's `adapter/`,
+            in peft's form; or `both`.
+    """
+
+    r: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: list[str] | None = None
+    modules: list[str] | None = None
+    train_rest: bool = True
+    save: Literal["merged", "adapter", "both"] = "merged"
+
+    def __post_init__(self) -> None:
+        if self.r < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"lora: r is {self.r}, alpha {self.alpha}, dropout {self.dropout}; r must be at least 1, alpha "
+                "positive, dropout in [0, 1)."
+            )
+
+
+@dataclass
 class RunArguments:
     """How the run is carried out.
 
@@ -162,6 +227,7 @@ class RunArguments:
         patience: Evaluations without a better `metric` before the run stops early; None never stops.
         final_weights: Which weights the output folder gets: the `last`, or the `best` by `metric`.
         trackers: Names of accelerate's trackers, e.g. tensorboard, trackio, wandb.
+        log_images: Held-out samples that are drawn for the trackers at every evaluation; 0 draws none.
         project: The trackers' project name.
     """
 
@@ -185,6 +251,7 @@ class RunArguments:
     patience: int | None = None
     final_weights: Literal["last", "best"] = "last"
     trackers: list[str] = field(default_factory=list)
+    log_images: int = 4
     project: str = "hfseg"
 
     def __post_init__(self) -> None:
@@ -207,13 +274,89 @@ class RunArguments:
 
 @dataclass
 class TrainingArguments:
-    """One run: the sections of a recipe."""
+    """One run: the sections of a recipe.
+
+    Attributes:
+        model, data, optimizer, schedule, run: See there.
+        lora: Trains adapters in the backbone; None trains all weights.
+        phases: Several optimisers, each with its own weights and loss, in one loop; none: one optimiser for everything.
+        stages: Runs one after the other, each from the weights of the one before. An entry has a `name` and changes of
+            this recipe (or a `base`, a recipe of its own, with changes); see `stage_arguments`.
+    """
 
     model: ModelArguments = field(default_factory=ModelArguments)
     data: DataArguments = field(default_factory=DataArguments)
     optimizer: OptimizerArguments = field(default_factory=OptimizerArguments)
     schedule: ScheduleArguments = field(default_factory=ScheduleArguments)
     run: RunArguments = field(default_factory=RunArguments)
+    lora: LoraArguments | None = None
+    phases: list[PhaseArguments] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        names = [phase.name for phase in self.phases]
+        if len(set(names)) != len(names):
+            raise ValueError(f"phases: the names {', '.join(names)} are not all different.")
+        for number in range(len(self.phases)):
+            self.phase_sections(number)
+        if self.stages:
+            self.stage_arguments()
+
+    def phase_sections(self, number: int) -> tuple[OptimizerArguments, ScheduleArguments]:
+        """Resolves the optimiser and schedule of one phase: the recipe's, with the phase's changes.
+
+        Raises:
+            ValueError: A change has an unknown key or a value of another type.
+        """
+        phase = self.phases[number]
+        optimizer = {**dataclasses.asdict(self.optimizer), **phase.optimizer}
+        schedule = {**dataclasses.asdict(self.schedule), **phase.schedule}
+        return (
+            _build(OptimizerArguments, optimizer, f"phases[{number}].optimizer."),
+            _build(ScheduleArguments, schedule, f"phases[{number}].schedule."),
+        )
+
+    def stage_arguments(self) -> list[tuple[str, "TrainingArguments"]]:
+        """Resolves the stages: their names and recipes; without stages, the recipe itself.
+
+        From the second on, `model.pretrained` is the output of the stage before (filled in when it runs), and of this
+        recipe's model section only `task`, `model_type`, `tokenizer` and `processor` carry over.
+
+        Raises:
+            ValueError: A stage has no name, or one twice; its recipe is wrong, or needs what stages share changed.
+        """
+        if not self.stages:
+            return [("", self)]
+        common = {name: value for name, value in self.to_dict().items() if name != "stages"}
+        resolved: list[tuple[str, TrainingArguments]] = []
+        for number, stage in enumerate(self.stages):
+            name = stage.get("name")
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(f"stages[{number}] has the name {name!r}; give one of letters and digits.")
+            if name in [earlier for earlier, _ in resolved]:
+                raise ValueError(f"stages: the name {name} appears twice.")
+            recipe = dict(common)
+            if number:
+                kept = ("task", "model_type", "tokenizer", "processor")
+                recipe["model"] = {key: common["model"][key] for key in kept}
+            try:
+                if "base" in stage:
+                    recipe = _read(stage["base"], Path.cwd(), ())
+                changes = {key: value for key, value in stage.items() if key not in ("name", "base")}
+                arguments = TrainingArguments.from_dict(_merge(recipe, changes))
+            except (ValueError, FileNotFoundError) as error:
+                raise ValueError(f"stages: {name}: {error}") from error
+            if arguments.stages:
+                raise ValueError(f"stages: {name} has stages itself; list them all in one recipe.")
+            shared = ("mixed_precision", "compile", "find_unused_parameters", "trackers")
+            changed = [key for key in shared if getattr(arguments.run, key) != getattr(self.run, key)]
+            if changed:
+                raise ValueError(
+                    f"stages: {name} changes run.{changed[0]}, which all stages of a run share; set it in the recipe's "
+                    "own run section, or run the stages one by one."
+                )
+            resolved.append((name, arguments))
+        return resolved
 
     @classmethod
     def from_dict(cls, recipe: Mapping[str, Any]) -> "TrainingArguments":
@@ -261,7 +404,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
 
     Args:
         name_or_file: Name of a packaged recipe, or path of a YAML file.
-        overrides: `section.key=value` (or deeper, `model.config.num_queries=50`); values are YAML.
+        overrides: `section.key=value` (or deeper, `model.config.num_queries=50`, or a whole section, `lora={r: 8}`);
+            values are YAML.
 
     Raises:
         FileNotFoundError: No such recipe; the nearest names are listed.
@@ -270,7 +414,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
     recipe = _read(name_or_file, Path.cwd(), ())
     for override in overrides:
         path, separator, text = override.partition("=")
-        if not separator or "." not in path:
+        sections = {section.name for section in dataclasses.fields(TrainingArguments)}
+        if not separator or ("." not in path and path.strip() not in sections):
             raise ValueError(f"The override {override!r} is not `section.key=value`, e.g. run.max_steps=100.")
         try:
             value = yaml.load(text, Loader=RecipeLoader)
@@ -337,7 +482,9 @@ def _suggestion(key: str, prefix: str, hints: Mapping[str, Any]) -> str:
     everywhere = {
         name: f"{section}.{name}"
         for section, kind in typing.get_type_hints(TrainingArguments).items()
-        for name in typing.get_type_hints(kind)
+        for part in (kind, *typing.get_args(kind))
+        if dataclasses.is_dataclass(part)
+        for name in typing.get_type_hints(part)
     }
     near = difflib.get_close_matches(key, everywhere, n=1, cutoff=0.8)
     if near:

@@ -5,8 +5,10 @@ A checkpoint is a folder `checkpoint-<step>`:
 
 * `model.safetensors`: weights and buffers;
 * `optimizer.safetensors`: state tensors by `<parameter index>.<key>`; groups and plain numbers as JSON in its metadata;
+  `optimizer_<phase>.safetensors` likewise for every further optimiser;
 * `ema.safetensors`: averaged weights, if the run keeps them;
-* `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process;
+* `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process, and where it
+  stands in a stream;
 * `trainer_state.json`: counters, position in the data, scheduler, loss scaler, best metric, tracker id, the recipe.
 
 No pickle anywhere. It is written as `checkpoint-<step>.partial`, flushed to the disk, and renamed; a run killed at any
@@ -325,6 +327,8 @@ class Checkpointer:
         state: The counters; restored in place.
         recipe: The run's arguments as plain data, kept to warn about changes on resume.
         keep_last: Newest checkpoints to keep beside the best.
+        more: Further optimisers with their schedules, by the name of their phase.
+        stream: This rank's loader, if the data are a stream.
     """
 
     output_dir: Path
@@ -336,6 +340,8 @@ class Checkpointer:
     state: TrainerState
     recipe: dict[str, Any]
     keep_last: int = 2
+    more: dict[str, tuple[Any, LRScheduler]] = field(default_factory=dict)
+    stream: Any = None
 
     @property
     def _sharded(self) -> bool:
@@ -347,7 +353,7 @@ class Checkpointer:
 
     @property
     def _torch_optimizer(self) -> Optimizer:
-        return self.optimizer.optimizer if hasattr(self.optimizer, "optimizer") else self.optimizer
+        return _below(self.optimizer)
 
     def save(self) -> Path:
         """Writes `checkpoint-<step>`, then deletes what the rotation does not keep."""
@@ -366,20 +372,26 @@ class Checkpointer:
         averages = (
             {name: _full(tensor) for name, tensor in self.ema.state_dict().items()} if self.ema is not None else {}
         )
-        tensors, rest = flatten_optimizer_state(optimizer_state)
+        optimizers = {"optimizer.safetensors": flatten_optimizer_state(optimizer_state)}
+        for name, (optimizer, _) in self.more.items():
+            optimizers[f"optimizer_{name}.safetensors"] = flatten_optimizer_state(_below(optimizer).state_dict())
 
         def write(folder: Path) -> None:
             if self.accelerator.is_main_process:
                 write_tensors(folder / "model.safetensors", weights)
-                write_tensors(folder / "optimizer.safetensors", tensors, rest)
+                for file, (tensors, rest) in optimizers.items():
+                    write_tensors(folder / file, tensors, rest)
                 if self.ema is not None:
                     write_tensors(folder / "ema.safetensors", averages, {"updates": self.ema.updates})
                 write_json(folder / "trainer_state.json", self._plain_state())
-            write_tensors(folder / f"random_state_{self.accelerator.process_index}.safetensors", *random_state())
+            generators, plain = random_state()
+            if self.stream is not None:
+                plain["stream"] = self.stream.state_dict()
+            write_tensors(folder / f"random_state_{self.accelerator.process_index}.safetensors", generators, plain)
             if self._deepspeed:
                 self.model.save_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
 
-        parts = (weights, tensors, averages)
+        parts = (weights, averages, *(tensors for tensors, _ in optimizers.values()))
         size = sum(tensor.numel() * tensor.element_size() for part in parts for tensor in part.values())
         folder = write_checkpoint(self.output_dir, self.state.step, write, self.accelerator, needed_bytes=size)
         if self.accelerator.is_main_process:
@@ -391,7 +403,8 @@ class Checkpointer:
         scaler = getattr(self.accelerator, "scaler", None)
         return {
             **asdict(self.state),
-            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
+            "scheduler": _schedule_state(self.scheduler),
+            "more_schedulers": {name: _schedule_state(scheduler) for name, (_, scheduler) in self.more.items()},
             "scaler": scaler.state_dict() if scaler is not None else {},
             "recipe": self.recipe,
         }
@@ -415,6 +428,8 @@ class Checkpointer:
         except (json.JSONDecodeError, SafetensorError, FileNotFoundError) as error:
             raise CheckpointError(f"{folder} is damaged: {error}. Delete it and resume from an earlier one.") from error
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **plain["scheduler"]})
+        for name, (_, scheduler) in self.more.items():
+            scheduler.load_state_dict({**scheduler.state_dict(), **plain["more_schedulers"][name]})
         scaler = getattr(self.accelerator, "scaler", None)
         if scaler is not None and plain["scaler"]:
             scaler.load_state_dict(plain["scaler"])
@@ -430,8 +445,7 @@ class Checkpointer:
             self.model.load_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
             return
         weights = load_file(folder / "model.safetensors")
-        path = folder / "optimizer.safetensors"
-        optimizer_state = unflatten_optimizer_state(load_file(path), read_metadata(path))
+        optimizer_state = _read_optimizer(folder / "optimizer.safetensors")
         if self._sharded:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
@@ -445,17 +459,28 @@ class Checkpointer:
             )
             return
         load_model_tensors(bare_model(self.accelerator, self.model), weights, str(folder))
-        saved = [group.get("parameter_names") for group in optimizer_state["param_groups"]]
-        current = [group.get("parameter_names") for group in self._torch_optimizer.param_groups]
-        if saved != current:
+        present = {path.name for path in folder.glob("optimizer_*.safetensors")}
+        if present != {f"optimizer_{name}.safetensors" for name in self.more}:
             raise CheckpointError(
-                f"{folder} has {len(saved)} parameter groups that differ from this run's {len(current)}. "
-                "Resume with the optimizer section that wrote it."
+                f"{folder} has {len(present) + 1} optimisers and this run {len(self.more) + 1}, or they have other "
+                "names. Resume with the phases that wrote it."
             )
-        self._torch_optimizer.load_state_dict(optimizer_state)
+        _restore_optimizer(self._torch_optimizer, optimizer_state, folder)
+        for name, (optimizer, _) in self.more.items():
+            _restore_optimizer(_below(optimizer), _read_optimizer(folder / f"optimizer_{name}.safetensors"), folder)
 
     def _restore_randomness(self, folder: Path) -> None:
         path = folder / f"random_state_{self.accelerator.process_index}.safetensors"
+        if self.stream is not None:
+            if not path.is_file() or "stream" not in (plain := read_metadata(path)):
+                raise CheckpointError(
+                    f"{folder} was written by {self.state.world_size} process(es) and holds no position of the stream "
+                    "for this one; a stream resumes with the same numbers of processes and workers only."
+                )
+            try:
+                self.stream.load_state_dict(plain["stream"])
+            except ValueError as error:
+                raise CheckpointError(f"{folder}: {error}") from error
         if self.state.world_size == self.accelerator.num_processes:
             restore_random_state(load_file(path), read_metadata(path))
         else:
@@ -466,6 +491,30 @@ class Checkpointer:
                 self.accelerator.num_processes,
             )
         self.state.world_size = self.accelerator.num_processes
+
+
+def _below(optimizer: Any) -> Optimizer:
+    """Returns torch's optimiser below accelerate's wrapper."""
+    return optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
+
+
+def _schedule_state(scheduler: LRScheduler) -> dict[str, Any]:
+    return {key: value for key, value in scheduler.state_dict().items() if key != "lr_lambdas"}
+
+
+def _read_optimizer(path: Path) -> dict[str, Any]:
+    return unflatten_optimizer_state(load_file(path), read_metadata(path))
+
+
+def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any], folder: Path) -> None:
+    saved = [group.get("parameter_names") for group in state["param_groups"]]
+    current = [group.get("parameter_names") for group in optimizer.param_groups]
+    if saved != current:
+        raise CheckpointError(
+            f"{folder} has {len(saved)} parameter groups that differ from this run's {len(current)}. "
+            "Resume with the optimizer section that wrote it."
+        )
+    optimizer.load_state_dict(state)
 
 
 def _full(tensor: torch.Tensor) -> torch.Tensor:

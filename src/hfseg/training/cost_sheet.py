@@ -70,7 +70,7 @@ def cost_sheet(
         f"{samples_per_process} samples {activations / gib:.1f} GiB = {(state + activations) / gib:.1f} GiB "
         f"of {machines.memory_gib:g}",
         f"update of {batch} samples: {flops / 1e12:,.0f} TFLOP per accelerator, {seconds:.2f} s",
-        f"run of {updates:,} updates: {updates * seconds / 86400:,.1f} days, {updates * batch / 1e9:.2f} billion samples"
+        f"run of {updates:,} updates: {updates * seconds / 86400:,.1f} days, {updates * batch / 1e9:.2f} G samples"
         f", {updates * seconds * machines.processes / 3600:,.0f} accelerator hours",
         f"checkpoint with optimiser: {weights * 4 * 3 / gib:.2f} GiB; weights, bf16: {weights * 2 / gib:.2f} GiB",
         f"data rate: {batch / seconds:,.0f} images/s, {batch / seconds * machines.image_kib / 2**20:.2f} GiB/s",

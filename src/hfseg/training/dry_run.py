@@ -11,8 +11,10 @@ from torch import nn
 from .arguments import TrainingArguments
 from .loop import total_steps
 from .normalization import accepted_names
-from .optimization import parameter_groups, schedule_multiplier
+from .optimization import schedule_multiplier
+from .phases import phase_groups
 from .sampler import EndlessBatchSampler, training_loader
+from .stream import StreamLoader, is_stream
 
 
 def activation_bytes(model: nn.Module, batch: Mapping[str, Any], mixed_precision: str | None = None) -> int:
@@ -70,7 +72,7 @@ def dry_run(
     """
     options, data = arguments.run, arguments.data
     global_batch = data.batch_size * options.gradient_accumulation_steps * ranks
-    length = len(train_dataset)
+    length = train_dataset.num_samples if is_stream(train_dataset) else len(train_dataset)
     steps = total_steps(options, length, global_batch)
     peak = arguments.optimizer.learning_rate
     rates = (peak * schedule_multiplier(math.floor(steps * i / 4), steps, arguments.schedule) for i in range(5))
@@ -78,23 +80,28 @@ def dry_run(
     lines += [
         "# schedule",
         f"{steps} updates of {global_batch} samples ({data.batch_size} x {options.gradient_accumulation_steps} "
-        f"micro-batches x {ranks} processes), {steps * global_batch / length:.2f} epochs of {length}",
+        f"micro-batches x {ranks} processes), "
+        + (f"{steps * global_batch / length:.2f} epochs of {length}" if length else "from a stream of unknown length"),
         "learning rate at 0, 25, 50, 75, 100 %: " + ", ".join(f"{rate:.3g}" for rate in rates),
         "",
         "# parameter groups",
     ]
-    groups = parameter_groups(model, arguments.optimizer)
-    for group in groups:
+    phases = phase_groups(model, arguments)
+    groups = [group for _, of_phase in phases for group in of_phase]
+    for phase, group in ((phase, group) for phase, of_phase in phases for group in of_phase):
         names, count = group["parameter_names"], sum(parameter.numel() for parameter in group["params"])
         example = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
         lines.append(
-            f"lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
+            f"{phase + ': ' if phase else ''}lr {group['lr']:.3g}, weight decay {group['weight_decay']:g}: "
             f"{len(names)} tensors, {count:,} parameters ({example})"
         )
-    sampler = EndlessBatchSampler(
-        len(train_dataset), data.batch_size, seed=options.seed, batches=1, shuffle=data.shuffle
-    )
-    _, batch = next(iter(training_loader(train_dataset, collate, sampler)))
+    loader: Any
+    if is_stream(train_dataset):
+        loader = StreamLoader(train_dataset, collate, data.batch_size, seed=options.seed, buffer=data.shuffle_buffer)
+    else:
+        sampler = EndlessBatchSampler(length, data.batch_size, seed=options.seed, batches=1, shuffle=data.shuffle)
+        loader = training_loader(train_dataset, collate, sampler)
+    _, batch = next(iter(loader))
     lines += ["", "# one batch"] + [f"{name}: {_shapes(value)}" for name, value in batch.items()]
 
     trained = [parameter for group in groups for parameter in group["params"]]
@@ -111,7 +118,8 @@ def dry_run(
         "moving average": sum(p.numel() * 4 for p in trained) if options.ema_decay else 0,
         "activations of one micro-batch": activation_bytes(
             model.train(),
-            {name: value for name, value in sample.items() if name in accepted_names(model)},
+            {name: value for name, value in sample.items() if name in accepted_names(model)}
+            | ({"phase": phases[0][0]} if phases[0][0] else {}),
             options.mixed_precision,
         )
         * data.batch_size

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from accelerate.utils import send_to_device
+from accelerate.utils import DistributedType, send_to_device
 from torch import nn
 
 from accelerate import Accelerator
@@ -31,6 +31,8 @@ def evaluate_loss(
     """
     scaling = LossScaling.of(model, loss_normalizer)
     ranks, rank = accelerator.num_processes, accelerator.process_index
+    if accelerator.distributed_type == DistributedType.FSDP:  # sharded weights: all ranks must do equal passes
+        ranks, rank = 1, 0
     length = len(dataset)
     own = [start for start in range(rank * batch_size, length, batch_size * ranks)]
     total = torch.zeros(2, dtype=torch.float64)

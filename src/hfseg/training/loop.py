@@ -5,14 +5,14 @@ keys, batches = the next micro-batches            sampler: same order for any ra
 counts        = targets in them, over all ranks   normalization: accumulation equals the big batch
 loss          = model(**batch).loss               scaled, backward; gradients synchronised at the last one
 check         = loss and gradients are finite     else stop, before weights are touched, and name the samples
-update        = clip, optimiser, schedule, EMA
+update        = clip, optimiser, schedule, EMA    phases: several optimisers take turns
 every n       = log, evaluate, keep the best, save a checkpoint
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,13 +45,16 @@ from .checkpointing import (
     write_json,
 )
 from .normalization import LossNormalizer, LossScaling, accepted_names
-from .optimization import ExponentialMovingAverage, create_optimizer, create_scheduler
+from .optimization import ExponentialMovingAverage
+from .phases import Phase, create_phases, only
 from .progress import Progress
-from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, sample_name, training_loader
+from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
+from .stream import StreamLoader, is_stream
 
 logger = logging.getLogger(__name__)
 
 EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
+OverlayFunction = Callable[[nn.Module, int], Sequence[Any]]
 SaveFunction = Callable[[nn.Module, Path, Mapping[str, torch.Tensor]], None]
 
 
@@ -78,25 +81,28 @@ class TrainingResult:
     stopped_by: str
 
 
-def create_accelerator(run: RunArguments, output_dir: str | Path | None = None) -> Accelerator:
+def create_accelerator(
+    run: RunArguments, output_dir: str | Path | None = None, several_phases: bool = False
+) -> Accelerator:
     """Builds the Accelerator of a run; what `accelerate launch` configured stays unless the recipe says otherwise."""
+    find_unused = run.find_unused_parameters or several_phases  # a phase leaves the others' weights alone
     accelerator = Accelerator(
         mixed_precision=run.mixed_precision,
         log_with=run.trackers or None,
         project_dir=str(output_dir) if output_dir is not None else None,
         dynamo_plugin=TorchDynamoPlugin(backend="inductor") if run.compile else None,  # type: ignore[arg-type]
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=run.find_unused_parameters)],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
         # The loop accumulates itself; only DeepSpeed's engine has to know.
         gradient_accumulation_steps=1,
     )
     return accelerator
 
 
-def total_steps(run: RunArguments, dataset_length: int, global_batch: int) -> int:
+def total_steps(run: RunArguments, dataset_length: int | None, global_batch: int) -> int:
     """Computes the updates of a run from `max_steps` or `epochs`.
 
     Raises:
-        ValueError: Both or neither are given.
+        ValueError: Both or neither are given; or `epochs`, and the length of the data is not known.
     """
     if (run.max_steps is None) == (run.epochs is None):
         raise ValueError(
@@ -104,6 +110,8 @@ def total_steps(run: RunArguments, dataset_length: int, global_batch: int) -> in
         )
     if run.max_steps is not None:
         return run.max_steps
+    if dataset_length is None:
+        raise ValueError(f"run.epochs is {run.epochs}, but the stream's length is not known; give run.max_steps.")
     return max(1, math.ceil(run.epochs * dataset_length / global_batch))  # type: ignore[operator]
 
 
@@ -118,6 +126,7 @@ def train(
     image_processor: Any = None,
     loss_normalizer: LossNormalizer | None = None,
     save_fn: SaveFunction | None = None,
+    overlay_fn: OverlayFunction | None = None,
     resume_from_checkpoint: str | None = None,
     accelerator: Accelerator | None = None,
 ) -> TrainingResult:
@@ -125,8 +134,9 @@ def train(
 
     Args:
         model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
-        train_dataset: Map-style data set; randomness inside `dataset[index]` (python, numpy or torch) is made
-            reproducible. If it has `sample_id(index)`, errors name samples by it.
+        train_dataset: Map-style data set, or a stream (`hfseg.data.tables.TableStream`); randomness inside
+            `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name
+            samples by it.
         collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are
             not passed.
         arguments: The recipe; the sections `data` (batch size, workers), `optimizer`, `schedule` and `run` are used.
@@ -137,6 +147,8 @@ def train(
         loss_normalizer: Overrides `model.loss_normalizer`; see `normalization`.
         save_fn: Writes the trained model, called on the main process with the unwrapped model, the folder and the
             weights by name; the default calls `model.save_pretrained`, if there is one.
+        overlay_fn: Draws held-out samples for the trackers, called like `evaluate_fn` with the model and their number
+            (on the main process only, unless weights are sharded); returns PIL images.
         resume_from_checkpoint: `latest` (starts anew if there is none) or a checkpoint folder.
         accelerator: Used instead of one built from `arguments.run`.
 
@@ -145,9 +157,9 @@ def train(
         CheckpointError: A checkpoint could not be written or read.
         ValueError: The recipe contradicts itself or the data set is empty.
     """
-    accelerator = accelerator or create_accelerator(arguments.run, output_dir)
+    accelerator = accelerator or create_accelerator(arguments.run, output_dir, len(arguments.phases) > 1)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
-    run.save_fn = save_fn
+    run.save_fn, run.overlay_fn = save_fn, overlay_fn
     run.start(resume_from_checkpoint)
     stopped_by = run.loop()
     return run.finish(image_processor, stopped_by)
@@ -172,7 +184,9 @@ class _Run:
         options = arguments.run
         self.ranks, self.micro_batches = accelerator.num_processes, options.gradient_accumulation_steps
         self.global_batch = arguments.data.batch_size * self.ranks * self.micro_batches
-        self.max_steps = total_steps(options, len(dataset), self.global_batch)
+        # None: a stream that does not know
+        self.length: int | None = dataset.num_samples if is_stream(dataset) else len(dataset)
+        self.max_steps = total_steps(options, self.length, self.global_batch)
         set_seed(derived_seed(options.seed, accelerator.process_index) % 2**31)
 
         if options.gradient_checkpointing:
@@ -180,29 +194,39 @@ class _Run:
         # Read before `prepare`, which may wrap forward.
         self.scaling = LossScaling.of(model, loss_normalizer)
         self.accepted = accepted_names(model)
-        optimizer = create_optimizer(model, arguments.optimizer)
-        self.scheduler = create_scheduler(optimizer, self.max_steps, arguments.schedule)
+        self.phases = create_phases(model, arguments, self.max_steps)
+        if len(self.phases) > 1 and accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+            raise ValueError(
+                f"The recipe has {len(self.phases)} phases, which {accelerator.distributed_type.value} cannot train "
+                "here; use plain data parallelism (scripts/accelerate/ddp.yaml)."
+            )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             plugin = accelerator.state.deepspeed_plugin
             plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = arguments.data.batch_size
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
-        self.model, self.optimizer = accelerator.prepare(model.train(), optimizer)
+        self.model, *optimizers = accelerator.prepare(model.train(), *(phase.optimizer for phase in self.phases))
+        for phase, optimizer in zip(self.phases, optimizers):
+            phase.optimizer = optimizer
         self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
+        self.stream = self._stream_loader() if is_stream(dataset) else None
         self.checkpointer = Checkpointer(
             output_dir=output_dir,
             accelerator=accelerator,
             model=self.model,
-            optimizer=self.optimizer,
-            scheduler=self.scheduler,
+            optimizer=self.phases[0].optimizer,
+            scheduler=self.phases[0].scheduler,
+            more={phase.name: (phase.optimizer, phase.scheduler) for phase in self.phases[1:]},
             ema=self.ema,
             state=self.state,
             recipe=arguments.to_dict(),
             keep_last=options.keep_last,
+            stream=self.stream,
         )
         self.save_fn: SaveFunction | None = None
+        self.overlay_fn: OverlayFunction | None = None
         self.last_checkpoint: Path | None = None
         self.loss = math.nan
 
@@ -240,7 +264,7 @@ class _Run:
         flat = {
             f"{section}.{key}": value if isinstance(value, (int, float, str, bool)) else str(value)
             for section, values in self.arguments.to_dict().items()
-            for key, value in values.items()
+            for key, value in (values.items() if isinstance(values, dict) else [("all", values)])
         }
         init = {
             "wandb": {"id": run_id, "name": run_id, "resume": "allow"},
@@ -251,26 +275,7 @@ class _Run:
     def loop(self) -> str:
         """Trains until the steps, the seconds or the patience are used up; returns which."""
         options, state = self.arguments.run, self.state
-        sampler = EndlessBatchSampler(
-            len(self.dataset),
-            self.arguments.data.batch_size,
-            seed=options.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.ranks,
-            start=state.samples,
-            batches=max(self.max_steps - state.step, 0) * self.micro_batches,
-            shuffle=self.arguments.data.shuffle,
-        )
-        stream = iter(
-            training_loader(
-                self.dataset,
-                self.collate,
-                sampler,
-                num_workers=self.arguments.data.num_workers,
-                pin_memory=self.accelerator.device.type == "cuda",
-                on_error=self.arguments.data.on_error,
-            )
-        )
+        stream = iter(self.stream if self.stream is not None else self._keyed_loader())
         stopped_by = "steps"
         while state.step < self.max_steps:
             out_of_time = self.update([next(stream) for _ in range(self.micro_batches)])
@@ -287,6 +292,44 @@ class _Run:
         self.progress.close()
         return stopped_by
 
+    def _keyed_loader(self) -> Iterable:
+        """Builds the loader of a map-style data set, from where the run stands."""
+        options, data, state = self.arguments.run, self.arguments.data, self.state
+        sampler = EndlessBatchSampler(
+            len(self.dataset),
+            data.batch_size,
+            seed=options.seed,
+            rank=self.accelerator.process_index,
+            world_size=self.ranks,
+            start=state.samples,
+            batches=max(self.max_steps - state.step, 0) * self.micro_batches,
+            shuffle=data.shuffle,
+        )
+        return training_loader(
+            self.dataset,
+            self.collate,
+            sampler,
+            num_workers=data.num_workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            on_error=data.on_error,
+        )
+
+    def _stream_loader(self) -> StreamLoader:
+        """Builds the loader of a stream; a resume puts it where it stood."""
+        data = self.arguments.data
+        return StreamLoader(
+            self.dataset,
+            self.collate,
+            data.batch_size,
+            seed=self.arguments.run.seed,
+            rank=self.accelerator.process_index,
+            ranks=self.ranks,
+            num_workers=data.num_workers,
+            buffer=data.shuffle_buffer if data.shuffle else 1,
+            on_error=data.on_error,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
+
     def _due(self, every: int | None, finished: bool) -> bool:
         return finished or (every is not None and self.state.step % every == 0)
 
@@ -298,6 +341,47 @@ class _Run:
         if hasattr(self.bare_model, "accumulation_inputs"):  # what a micro-batch has to know of the others
             known = self.bare_model.accumulation_inputs(list(batches), self.model, accelerator.device)
             factors = [({**extra, **more}, factor) for (extra, factor), more in zip(factors, known)]
+        budget = self.arguments.run.max_seconds
+        out_of_time = budget is not None and time.monotonic() - self.started >= budget
+        numbers: dict[str, float] = {}
+        stepped = False
+        for phase in self.phases:
+            if phase.due(state.step):
+                with only(phase, self.phases):
+                    measured, skipped, out_of_time = self._update_phase(phase, keys, batches, factors, out_of_time)
+                stepped = stepped or not skipped
+                numbers |= (
+                    {f"{phase.name}/{name}": value for name, value in measured.items()} if phase.name else measured
+                )
+        if self.phases[0].name and f"{self.phases[0].name}/loss" in numbers:
+            self.loss = numbers[f"{self.phases[0].name}/loss"]
+        numbers = {"loss": self.loss, **numbers}
+        if self.ema is not None and stepped:
+            self.ema.update(self.bare_model)
+        state.step += 1
+        state.samples += self.global_batch
+        state.skipped += sum(key.skipped for batch in keys for key in batch)
+        if self.stream is not None:
+            state.epoch = keys[-1][-1].epoch
+        else:
+            state.epoch, offset = divmod(state.samples, len(self.dataset))
+            state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
+        if state.skipped:
+            numbers["skipped_samples"] = state.skipped
+        epoch = state.samples / self.length if self.length else float(state.epoch)
+        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": epoch})
+        return out_of_time
+
+    def _update_phase(
+        self, phase: Phase, keys: Any, batches: Any, factors: Any, out_of_time: bool
+    ) -> tuple[dict[str, float], bool, bool]:
+        """Moves one phase's weights.
+
+        Returns:
+            Loss, its parts, norm of the gradient and learning rate; whether the loss scaler skipped the step; whether
+            any rank is out of time.
+        """
+        accelerator = self.accelerator
         losses: list[torch.Tensor] = []
         parts: dict[str, torch.Tensor] = {}
         for number, (batch, (extra, factor)) in enumerate(zip(batches, factors), start=1):
@@ -305,47 +389,37 @@ class _Run:
             accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else accelerator.no_sync(self.model):
                 inputs = {name: value for name, value in batch.items() if name in self.accepted}
-                outputs = self.model(**send_to_device(inputs, accelerator.device, non_blocking=True), **extra)
+                inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
+                outputs = self.model(**inputs, **extra, **phase.inputs)
                 loss = outputs["loss"] * factor
                 self._backward(loss)
             losses.append(loss.detach().float())
             for name, value in (outputs.get("loss_dict") or {}).items():
                 parts[name] = parts.get(name, 0) + value.detach().float() * factor
         # Norm of the whole gradient; an infinite limit leaves it as it is.
-        limit = self.arguments.optimizer.clip_norm
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), limit if limit is not None else math.inf)
+        limit = phase.clip_norm if phase.clip_norm is not None else math.inf
+        parameters = phase.parameters if len(self.phases) > 1 else self.model.parameters()
+        norm = accelerator.clip_grad_norm_(parameters, limit)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
-        budget = self.arguments.run.max_seconds
-        out_of_time = float(budget is not None and time.monotonic() - self.started >= budget)
         # The one wait for the device per update.
         local = torch.stack([torch.stack(losses).sum(), *parts.values()])
-        flags = torch.tensor([out_of_time], device=local.device)
-        *values, out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
+        flags = torch.tensor([float(out_of_time)], device=local.device)
+        *values, any_out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
         self.loss = values[0]
         norm = float(norm) if norm is not None else 0.0
         scaled = getattr(accelerator, "scaler", None) is not None  # the scaler skips overflowing updates itself
         if not math.isfinite(self.loss) or not (scaled or math.isfinite(norm)):
             self._abort(keys, losses, norm)
 
-        rate = self.scheduler.get_last_lr()[0]
-        self.optimizer.step()
-        skipped = getattr(self.optimizer, "step_was_skipped", False)
+        rate = phase.scheduler.get_last_lr()[0]
+        phase.optimizer.step()
+        skipped = bool(getattr(phase.optimizer, "step_was_skipped", False))
         if not skipped:
-            self.scheduler.step()
-        self.optimizer.zero_grad()
-        if self.ema is not None and not skipped:
-            self.ema.update(self.bare_model)
-        state.step += 1
-        state.samples += self.global_batch
-        state.skipped += sum(key.skipped for batch in keys for key in batch)
-        state.epoch, offset = divmod(state.samples, len(self.dataset))
-        state.batch_in_epoch = offset // (self.arguments.data.batch_size * self.ranks)
-        numbers = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
-        if state.skipped:
-            numbers["skipped_samples"] = state.skipped
-        self.progress.update(state.step, self.global_batch, {**numbers, "epoch": state.samples / len(self.dataset)})
-        return out_of_time > 0
+            phase.scheduler.step()
+        phase.optimizer.zero_grad()
+        measured = {"loss": self.loss, **dict(zip(parts, values[1:])), "gradient_norm": norm, "learning_rate": rate}
+        return measured, skipped, any_out_of_time > 0
 
     def _sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
         return self.accelerator.reduce(tensor, "sum")
@@ -359,11 +433,12 @@ class _Run:
     def _abort(self, keys: tuple[list[SampleKey], ...], losses: list[torch.Tensor], norm: float) -> None:
         """Raises NonFiniteLossError on every rank, naming the samples of all ranks' bad micro-batches."""
         finite = [bool(torch.isfinite(loss)) for loss in losses]
-        bad = [[sample_name(self.dataset, key.index) for key in batch] for batch, good in zip(keys, finite) if not good]
+        names = [[key_name(self.dataset, key) for key in batch] for batch in keys]
+        bad = [group for group, good in zip(names, finite) if not good]
         groups = gather_object(bad)
         what = f"The loss is {self.loss}" if groups else f"The loss is finite but the gradient's norm is {norm}"
         if not groups:
-            groups = gather_object([[sample_name(self.dataset, key.index) for key in batch] for batch in keys])
+            groups = gather_object(names)
         listed = " | ".join(", ".join(group) for group in groups)
         last = (
             f"The last checkpoint is {self.last_checkpoint}" if self.last_checkpoint else "There is no checkpoint yet"
@@ -386,6 +461,7 @@ class _Run:
         self.bare_model.eval()
         with averaged, torch.no_grad(), isolated_randomness(derived_seed(options.seed, 2)):
             measured = {name: float(value) for name, value in self.evaluate_fn(self.bare_model).items()}
+            self._show_samples()
         self.model.train()
         measured = broadcast_object_list([measured])[0]  # ranks must agree on what is best
         state.evaluations.append({"step": state.step, **measured})
@@ -404,6 +480,15 @@ class _Run:
             return True
         state.stale_evaluations += 1
         return False
+
+    def _show_samples(self) -> None:
+        """Draws held-out samples for the trackers."""
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP  # then a forward needs all ranks
+        count = self.arguments.run.log_images
+        if self.overlay_fn is None or not self.accelerator.trackers or not count:
+            return
+        if sharded or self.accelerator.is_main_process:
+            self.progress.show(self.overlay_fn(self.bare_model, count), self.state.step)
 
     def finish(self, image_processor: Any, stopped_by: str) -> TrainingResult:
         """Writes the `from_pretrained` folder, `training_args.json` and `metrics.json`."""
@@ -435,8 +520,8 @@ class _Run:
                 },
             )
         accelerator.wait_for_everyone()
-        if self.arguments.run.trackers:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would also leave the process group, which stages share
+            tracker.finish()
         return result
 
     def _load_final(self, folder: Path) -> None:

@@ -2,7 +2,7 @@
 """Parameter groups, optimisers, learning-rate schedules and the exponential moving average of weights."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,11 +24,7 @@ _POSITION_NAMES = (
     "cls_token",
     "mask_token",
     "level_embed",
-    "continuous_position_bias_mlp",
-    "position_bias.",
 )
-# Temperatures, gains and offsets of whole layers.
-_SCALAR_NAMES = ("logit_scale", "gamma", "contrastive_scale", "contrastive_bias")
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -47,7 +43,7 @@ def takes_no_weight_decay(module: nn.Module, name: str, *, decay_biases: bool) -
     """
     if is_norm(module) or isinstance(module, nn.Embedding):
         return True
-    if any(part in name for part in _POSITION_NAMES) or name.endswith(_SCALAR_NAMES):
+    if any(part in name for part in _POSITION_NAMES):
         return True
     return not decay_biases and name.endswith("bias")
 
@@ -70,12 +66,20 @@ def layer_depths(model: nn.Module) -> tuple[Callable[[str], int], int]:
     return depth, maximum
 
 
-def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, arguments: OptimizerArguments, names: Set[str] | None = None
+) -> list[dict[str, Any]]:
     """Sorts trainable parameters into groups of equal learning rate and weight decay.
 
     A parameter's learning rate is `learning_rate`, times `backbone_multiplier` if one part of its name is `backbone` or
     listed in `backbone_names`, times `layer_decay ** (max_layer_depth - depth)` with layer-wise decay. A parameter used
-    under several names is counted once.
+    under several names is counted once. A model may name further parameters without weight decay by a method
+    `no_weight_decay() -> set[str]`.
+
+    Args:
+        model: The model.
+        arguments: The recipe's section.
+        names: Only these parameters; None takes all.
 
     Returns:
         Groups for a torch optimiser; the extra key `parameter_names` lists names in the order of `params`.
@@ -83,6 +87,7 @@ def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[di
     Raises:
         ValueError: Nothing is trainable, or layer-wise decay is asked of a model that does not define depths.
     """
+    own_exempt = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()  # type: ignore[operator]
     depth, maximum = layer_depths(model) if arguments.layer_decay is not None else (lambda name: 0, 0)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     seen: set[int] = set()
@@ -90,14 +95,16 @@ def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[di
         for short_name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
-            seen.add(id(parameter))
             name = f"{module_name}.{short_name}" if module_name else short_name
+            if names is not None and name not in names:
+                continue
+            seen.add(id(parameter))
             scale = 1.0
             if set(name.split(".")) & set(arguments.backbone_names):
                 scale *= arguments.backbone_multiplier
             if arguments.layer_decay is not None:
                 scale *= arguments.layer_decay ** (maximum - depth(name))
-            exempt = takes_no_weight_decay(module, name, decay_biases=arguments.decay_biases)
+            exempt = name in own_exempt or takes_no_weight_decay(module, name, decay_biases=arguments.decay_biases)
             key = (arguments.learning_rate * scale, 0.0 if exempt else arguments.weight_decay)
             group = groups.setdefault(key, {"params": [], "parameter_names": [], "lr": key[0], "weight_decay": key[1]})
             group["params"].append(parameter)
@@ -107,9 +114,9 @@ def parameter_groups(model: nn.Module, arguments: OptimizerArguments) -> list[di
     return list(groups.values())
 
 
-def create_optimizer(model: nn.Module, arguments: OptimizerArguments) -> Optimizer:
-    """Builds the optimiser (AdamW or SGD with momentum) over `parameter_groups`."""
-    groups = parameter_groups(model, arguments)
+def create_optimizer(model: nn.Module | list[dict[str, Any]], arguments: OptimizerArguments) -> Optimizer:
+    """Builds the optimiser (AdamW or SGD with momentum) over a model's `parameter_groups`, or over given groups."""
+    groups = parameter_groups(model, arguments) if isinstance(model, nn.Module) else model
     if arguments.name == "sgd":
         return SGD(groups, lr=arguments.learning_rate, momentum=arguments.momentum, nesterov=arguments.nesterov)
     return AdamW(groups, lr=arguments.learning_rate, betas=arguments.betas, eps=arguments.epsilon)

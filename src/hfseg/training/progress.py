@@ -3,8 +3,10 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from accelerate import Accelerator
@@ -50,6 +52,20 @@ class Progress:
                 f"step {step}/{self.max_steps}: loss {numbers['loss']:.4g}{rate}, {speed:.1f} samples/s, {clock} left",
                 flush=True,
             )
+
+    def show(self, images: Sequence[Any], step: int) -> None:
+        """Gives pictures (PIL) to every tracker that takes some."""
+        named = {f"eval/sample_{number}": np.asarray(image.convert("RGB")) for number, image in enumerate(images)}
+        for tracker in self.accelerator.trackers if self.main and named else ():
+            if tracker.name == "tensorboard":
+                batches = {name: array[None] for name, array in named.items()}
+                tracker.log_images(batches, step=step, dataformats="NHWC")  # type: ignore[attr-defined]
+            elif tracker.name == "trackio":  # accelerate's tracker has no method for pictures
+                import trackio
+
+                tracker.tracker.log({name: trackio.Image(array) for name, array in named.items()}, step=step)
+            elif hasattr(tracker, "log_images"):
+                tracker.log_images({name: [array] for name, array in named.items()}, step=step)
 
     def say(self, line: str) -> None:
         """Prints a line beside the bar."""

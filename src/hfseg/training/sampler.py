@@ -46,6 +46,11 @@ class SampleError(RuntimeError):
     """A training sample could not be read or collated; the message names it."""
 
 
+def key_name(dataset: Any, key: SampleKey) -> str:
+    """Returns a visited sample's name: its own in a stream, else the data set's."""
+    return getattr(key, "name", "") or sample_name(dataset, key.index)
+
+
 def sample_name(dataset: Any, index: int) -> str:
     """Returns the data set's own name of a sample (`sample_id(index)`), or its index."""
     return str(dataset.sample_id(index)) if hasattr(dataset, "sample_id") else str(index)
@@ -206,12 +211,14 @@ class KeyedCollate:
 
     def __call__(self, pairs: list[tuple[SampleKey, Any]]) -> tuple[list[SampleKey], Any]:
         keys = [key for key, _ in pairs]
-        seeds = [derived_seed(self.seed, key.epoch, key.index, 1) for key in keys]
+        # A stream's index counts within its reader.
+        reader = [(reader,) if (reader := getattr(key, "reader", 0)) else () for key in keys]
+        seeds = [derived_seed(self.seed, key.epoch, key.index, 1, *more) for key, more in zip(keys, reader)]
         with isolated_randomness(seeds[0]):
             try:
                 return keys, self.collate(_SeededSamples([sample for _, sample in pairs], seeds))
             except Exception as error:
-                names = ", ".join(sample_name(self.dataset, key.index) for key in keys)
+                names = ", ".join(key_name(self.dataset, key) for key in keys)
                 raise SampleError(f"Could not collate the samples {names} (in this order): {error!r}.") from error
 
 

@@ -4,7 +4,7 @@
 import argparse
 import sys
 
-TABLES = ("proscale",)
+TABLES = ("proscale", "vpnext")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,14 +24,20 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale", "unisegformer"], default="proscale")
-    speed.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
-    speed.add_argument("--backbone", default="Swin-T", help="Swin-T, Swin-S, Swin-B, Swin-L, R50 or R101")
+    speed.add_argument("--model", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
+    speed.add_argument(
+        "--against",
+        nargs="+",
+        choices=[f"transformers:{peer}" for peer in ("mask2former", "eomt", "dpt", "upernet")],
+        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them); of unisegformer: always its three",
+    )
+    speed.add_argument(
+        "--backbone", help="Swin-T (proscale's default), Swin-S, Swin-B, Swin-L, R50, R101; ViT-S (vpnext's), ViT-T/B/L"
+    )
     speed.add_argument(
         "--rows",
         nargs="+",
-        default=["3,3,3", "1,1,1", "full"],
-        help="encoders: p1,p2,p3 or full (Mask2Former's) or lite",
+        help="proscale's encoders: p1,p2,p3 or full (Mask2Former's) or lite; vpnext-vcr, vpnext-lite, vpnext",
     )
     speed.add_argument("--size", nargs=2, type=int, default=[512, 672], metavar=("HEIGHT", "WIDTH"))
     speed.add_argument("--batch", nargs="+", type=int, default=[1, 4])
@@ -65,6 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
     learn.add_argument(
         "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
     )
+    learn.add_argument("--architecture", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
+    learn.add_argument(
+        "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
+    )
+    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser
 
@@ -73,13 +84,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs `hfseg benchmark`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
+    from .report import provenance, report
+
+    # Long measurements report after every part, so that none is lost.
+    options.finished = lambda tables, notes: report(tables, notes, provenance(arguments), options.output)
     try:
         tables, notes, device = run(options)
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    from .report import provenance, report
-
     report(tables, notes, provenance(arguments, device), options.output)
     return 0
 
@@ -93,6 +106,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     Raises:
         ValueError: For options that do not go together.
     """
+    if options.what in ("params", "flops") and options.table == "vpnext":
+        from . import vpnext_cost
+
+        if options.what == "params":
+            return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
+        return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
     if options.what == "params":
         from .parameters import NOTES, parameter_table
 
@@ -105,15 +124,33 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .data import DataOptions, data_tables
 
         return (*data_tables(DataOptions.from_namespace(options)), "cpu")
+    if options.what == "learn" and options.architecture == "vpnext":
+        from .semantic_learning import DEFAULT_MODES, semantic_learning_table
+
+        modes = options.modes or list(DEFAULT_MODES)
+        return (
+            *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
+            "cpu",
+        )
     if options.what == "learn":
         from .learning import learning_table
 
         return (*learning_table(options.data, options.minutes, options.overrides, options.sides), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
-    settings = SpeedOptions.from_namespace(options)
+    if options.model == "vpnext":
+        from .semantic_speed import PEERS, VARIANTS, semantic_speed_table, vit
+
+        options.backbone, options.rows = options.backbone or "ViT-S", options.rows or list(VARIANTS)
+        peers = [name.partition(":")[2] for name in options.against or ()] or list(PEERS)
+        vit(options.backbone)  # a wrong name ends here
+        return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
+    options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
     if options.model == "unisegformer":
         from .unisegformer import speed_table
 
-        return (*speed_table(settings), options.device)
+        return (*speed_table(SpeedOptions.from_namespace(options)), options.device)
+    if options.against not in (None, ["transformers:mask2former"]):
+        raise ValueError("--model proscale is measured against transformers:mask2former only.")
+    settings = SpeedOptions.from_namespace(options)
     return (*(postprocess_table if options.postprocess else forward_table)(settings), options.device)

@@ -11,11 +11,9 @@ import torch
 from accelerate.utils import set_seed
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from ...data.collation import UniversalCollator
-from ...evaluation import evaluate_segmentation
-from ...training import load_recipe, train
-from ..quickstart import TIMED_UPDATES, WARM_UPDATES, load_data, updates_in
-from ..train import build_image_processor, build_model, build_transforms
+from ...evaluation import TASKS, evaluate_segmentation
+from ...training import train
+from ..quickstart import set_up
 
 NOTES = [
     "Both sides are trained by the same loop from scratch: same backbone, sizes, number of encoder and decoder layers, "
@@ -72,32 +70,15 @@ def learning_table(
     Raises:
         ValueError: As the recipe and the data say.
     """
-    arguments = load_recipe(f"proscale-tiny-{'folder' if data else 'shapes'}", overrides)
-    training, held_out = load_data(arguments, data)
-    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
-    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
-    set_seed(arguments.run.seed)
-    ours = build_model(arguments.model, training.id2label)
-    image_processor = build_image_processor(arguments.model, ours)
-    collate = UniversalCollator(
-        ignore_index=training.ignore_index,
-        transforms=build_transforms(arguments.data.transforms),
-        num_labels=ours.config.num_labels,
-    )
-    if minutes is not None:
-        size = arguments.data.batch_size
-        batches = [
-            collate([training[(number * size + place) % len(training)] for place in range(size)])
-            for number in range(WARM_UPDATES + TIMED_UPDATES)
-        ]
-        arguments.run.max_steps = updates_in(minutes, ours, batches)
+    job = set_up("proscale", data, overrides, minutes)
+    arguments, ours = job.arguments, job.model
     set_seed(arguments.run.seed)
     candidates: dict[str, tuple[str, torch.nn.Module, Callable[[list], Mapping[str, Any]]]] = {
-        "ours": ("PRO-SCALE", ours, collate),
+        "ours": ("PRO-SCALE", ours, job.collate),
         "theirs": (
             "Mask2Former (transformers)",
             Mask2FormerForUniversalSegmentation(peer_config(ours.config)),
-            as_masks(collate),
+            as_masks(job.collate),
         ),
     }
     rows = []
@@ -106,11 +87,13 @@ def learning_table(
             start = time.perf_counter()
             result = train(
                 model,
-                training,
+                job.training,
                 function,
                 arguments,
                 output_dir=Path(folder) / "run",
-                evaluate_fn=lambda trained: evaluate_segmentation(trained, image_processor, held_out),
+                evaluate_fn=lambda trained: evaluate_segmentation(
+                    trained, job.image_processor, job.held_out, tasks=TASKS
+                ),
             )
         rows.append(
             {

@@ -48,21 +48,31 @@ class SpeedOptions:
         """Takes the fields from parsed arguments.
 
         Raises:
-            ValueError: For an unknown backbone, counts below one, or a device that is not there.
+            ValueError: For an unknown backbone or row, counts below one, or a device that is not there.
+        """
+        settings = cls.checked(options)
+        if settings.backbone not in BACKBONES:
+            raise ValueError(f"--backbone {settings.backbone!r} is not known: choose one of {', '.join(BACKBONES)}.")
+        for row in settings.rows:
+            encoder_fields(row)
+        return settings
+
+    @classmethod
+    def checked(cls, options: argparse.Namespace) -> "SpeedOptions":
+        """Takes the fields from parsed arguments and checks what no architecture decides.
+
+        Raises:
+            ValueError: For counts below one, or a device that is not there.
         """
         settings = cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
         settings.size = (settings.size[0], settings.size[1])
         settings.output_size = (settings.output_size[0], settings.output_size[1])
-        if settings.backbone not in BACKBONES:
-            raise ValueError(f"--backbone {settings.backbone!r} is not known: choose one of {', '.join(BACKBONES)}.")
         for name in ("rounds", "batch", "size", "output_size"):
             value = getattr(settings, name)
             if min(value if isinstance(value, (list, tuple)) else [value]) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: give positive numbers.")
         if torch.device(settings.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"--device {settings.device}: this torch sees no CUDA device; use --device cpu.")
-        for row in settings.rows:
-            encoder_fields(row)
         return settings
 
     @property

@@ -384,6 +384,11 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         r"^contrastive_(scale|bias)$",
     ]
 
+    def no_weight_decay(self) -> set[str]:
+        """Names parameters that must not shrink: temperatures, gains, offsets, and the networks of position biases."""
+        kept = ("logit_scale", "gamma", "mask_token", "contrastive_scale", "contrastive_bias")
+        return {name for name, _ in self.named_parameters() if name.endswith(kept) or "position_bias" in name}
+
     @property
     def max_layer_depth(self) -> int:
         """Depth of everything behind the encoder's layers, for layer-wise learning rates."""

@@ -34,6 +34,7 @@ class Task:
     Attributes:
         auto_class: Name of the transformers Auto class that builds the model.
         pipeline_tag: Task of the model on the Hub, for the model card.
+        library_name: Library that loads it, for the model card.
         datasets: Reader by `data.name`, as `package.module:attribute`; its keywords are `data.train` or
             `data.validation`. A reader is map-style and may have `id2label`, `stuff_class_ids`, `ignore_index` and
             `sample_id(index)`.
@@ -49,6 +50,7 @@ class Task:
 
     auto_class: ClassVar[str] = "AutoModel"
     pipeline_tag: ClassVar[str] = "image-segmentation"
+    library_name: ClassVar[str] = "transformers"
     datasets: ClassVar[Mapping[str, str]] = {
         "shapes": "hfseg.data.shapes:ShapesDataset",
         "folder": "hfseg.data.folders:load_folder",
@@ -176,6 +178,14 @@ class Task:
         Empty without a plan, as here.
         """
         return ""
+
+    def example(self, name: str) -> str:
+        """Shows the use of the trained model, for its card."""
+        return (
+            "import hfseg  # registers the model with transformers\n"
+            "from transformers import pipeline\n\n"
+            f'print(pipeline("{self.pipeline_tag}", model="{name}")("photo.jpg"))'
+        )
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
@@ -318,8 +328,8 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     missing: Sequence[str] = ()
     try:
         if config.model_type == "timm_backbone":
-            config.use_pretrained_backbone = True
-            loaded = AutoBackbone.from_config(config)
+            timm_kwargs = getattr(model.config, "timm_kwargs", None) or {}
+            loaded = AutoBackbone.from_config(config, pretrained=True, **timm_kwargs)
         else:
             loaded, report = type(backbone).from_pretrained(source, config=config, output_loading_info=True)
             missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]

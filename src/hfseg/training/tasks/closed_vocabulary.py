@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from accelerate.utils import DistributedType
 from torch import nn
 
 from accelerate import Accelerator
@@ -31,12 +32,13 @@ class ClosedVocabularyTask(Task):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures PQ, AP and mean IoU in percent, as the labels allow; the loss, if asked for or nothing else is."""
-        options = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
+        options: dict[str, Any] = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
             raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")
         options |= self.arguments.run.evaluation
         measurable = hasattr(dataset, "id2label") and processor is not None
+        sharded = accelerator.distributed_type == DistributedType.FSDP  # then all ranks must do equal passes
         numbers: dict[str, float] = {}
         if measurable:
             numbers = evaluate_segmentation(
@@ -45,8 +47,8 @@ class ClosedVocabularyTask(Task):
                 dataset,
                 options["batch_size"],
                 options["tasks"],
-                rank=accelerator.process_index,
-                ranks=accelerator.num_processes,
+                rank=0 if sharded else accelerator.process_index,
+                ranks=1 if sharded else accelerator.num_processes,
             )
         if options["loss"] or not measurable:
             numbers |= self.evaluate_loss(model, dataset, collate, accelerator)

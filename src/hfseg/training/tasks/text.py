@@ -16,6 +16,13 @@ class ImageTextTask(Task):
     collators = {**Task.collators, "image-text": "hfseg.data.text:ImageTextCollator"}
     default_collator = "image-text"
 
+    def example(self, name: str) -> str:
+        """Shows how the model is loaded; what it is asked with is the architecture's own."""
+        return (
+            f"import hfseg\nfrom transformers import {self.auto_class}, AutoProcessor\n\n"
+            f'model, processor = {self.auto_class}.from_pretrained("{name}"), AutoProcessor.from_pretrained("{name}")'
+        )
+
     def build_processor(self, model: nn.Module) -> Any:
         """Loads image processor and tokenizer from a folder; texts cannot be read without a vocabulary."""
         return load_processor(self.arguments.model)

@@ -1,0 +1,37 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The convolution of an upsampled map at low resolution is the plain form, borders and gradients included."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hfseg.layers.channel_norm import ChannelLayerNorm
+from hfseg.layers.upsampled_convolution import convolve_upsampled
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 7])
+@pytest.mark.parametrize("size", [(5, 7), (1, 3)])
+def test_is_the_plain_form(scale, size):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, *size, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 6, 3, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    large = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+    expected = F.conv2d(large, weight, padding=1)
+    actual = convolve_upsampled(x, weight, scale)
+    torch.testing.assert_close(actual, expected)
+    towards = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    for one, other in zip(
+        torch.autograd.grad((actual * towards).sum(), (x, weight)),
+        torch.autograd.grad((expected * towards).sum(), (x, weight)),
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_channel_norm_keeps_channels_last():
+    x = torch.randn(2, 8, 5, 6).to(memory_format=torch.channels_last)
+    norm = ChannelLayerNorm(8)
+    torch.nn.init.normal_(norm.weight)
+    y = norm(x)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    mean, deviation = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False).add(1e-6).sqrt()
+    torch.testing.assert_close(y, (x - mean) / deviation * norm.weight[:, None, None])

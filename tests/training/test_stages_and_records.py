@@ -1,0 +1,163 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Runs of several stages, and what a run leaves for people: its card, its curves and pictures."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+from safetensors.torch import load_file
+from toy import ToyDataset, ToyModel, collate, toy_arguments
+
+from hfseg.commands.train import main
+from hfseg.training import train
+from hfseg.training.progress import Progress
+
+SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=2", "data.batch_size=2", "data.num_workers=0"]
+SMALL += ["schedule.warmup_steps=0", "run.log_every=1"]
+STAGES = """
+base: proscale-tiny-shapes
+data: {batch_size: 2, num_workers: 0, train: {num_scenes: 8}, validation: null}
+schedule: {warmup_steps: 0}
+stages:
+  - {name: small, run: {max_steps: 2}, data: {train: {image_size: [64, 64]}}}
+  - {name: large, run: {max_steps: 3}, optimizer: {learning_rate: 1e-4}}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny run with a tracker, and the run resumed for two more updates."""
+    folder = tmp_path_factory.mktemp("records") / "tiny"
+    options = [*SMALL, "run.trackers=[tensorboard]", "run.log_images=2", "run.save_every=1"]
+    main(["--recipe", "proscale-tiny-shapes", "--output_dir", str(folder), *options, "run.max_steps=2"])
+    first = json.loads((folder / "checkpoint-2/trainer_state.json").read_text())["tracker_run"]
+    resume = ["--resume_from_checkpoint", "latest", "run.max_steps=4"]
+    main(["--recipe", "proscale-tiny-shapes", "--output_dir", str(folder), *options, *resume])
+    assert first == json.loads((folder / "checkpoint-4/trainer_state.json").read_text())["tracker_run"] != ""
+    return folder
+
+
+def test_curves_and_pictures_reach_tensorboard(trained):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    steps: dict[str, set] = {}
+    for file in (trained / "hfseg").rglob("events.out*"):
+        log = events.EventAccumulator(str(file))
+        log.Reload()
+        for tag in log.Tags()["scalars"]:
+            steps.setdefault(tag, set()).update(event.step for event in log.Scalars(tag))
+        for tag in log.Tags()["images"]:
+            steps.setdefault(tag, set()).update(event.step for event in log.Images(tag))
+    assert steps["train/loss"] == {1, 2, 3, 4} and steps["eval/pq"] == {2, 4}
+    assert steps["eval/sample_0"] == steps["eval/sample_1"] == {2, 4} and "eval/sample_2" not in steps
+
+
+def test_pictures_reach_every_kind_of_tracker(monkeypatch):
+    got = {}
+
+    def tracker(name):
+        made = types.SimpleNamespace(name=name)
+        if name == "trackio":
+            made.tracker = types.SimpleNamespace(log=lambda values, step: got.update({name: (values, step)}))
+        elif name != "numbers only":
+            made.log_images = lambda values, step, **options: got.update({name: (values, step, options)})
+        return made
+
+    names = ("wandb", "tensorboard", "trackio", "numbers only")
+    accelerator = types.SimpleNamespace(is_main_process=True, trackers=[tracker(name) for name in names])
+    monkeypatch.setitem(__import__("sys").modules, "trackio", types.SimpleNamespace(Image=lambda array: array))
+    Progress(accelerator, 3, 0, 1).show([Image.new("L", (5, 4), 7)], 3)
+    for name, shape in (("wandb", (1, 4, 5, 3)), ("tensorboard", (1, 4, 5, 3)), ("trackio", (4, 5, 3))):
+        values, step = got[name][:2]
+        assert np.asarray(values["eval/sample_0"]).shape == shape and step == 3
+    assert got["tensorboard"][2] == {"dataformats": "NHWC"} and "numbers only" not in got
+
+
+def test_the_card_is_filled_and_valid(trained):
+    card = ModelCard.load(trained / "README.md")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("transformers", "image-segmentation")
+    numbers = json.loads((trained / "metrics.json").read_text())["metrics"]
+    assert {result.metric_type: result.metric_value for result in card.data.eval_results} == pytest.approx(
+        numbers, abs=1e-4
+    )
+    assert card.data.model_name == "tiny" and {"proscale", "universal"} <= set(card.data.tags)
+    for part in (
+        "8 training samples, 2 held out",
+        "--recipe proscale-tiny-shapes",
+        "4 updates of 2 samples",
+        "| pq | ",
+        "sum of matched IoUs",
+        f"torch {torch.__version__.partition(chr(43))[0]}",
+        "circle, square",
+        "from scratch",
+    ):
+        assert part in card.text, part
+    assert "{{" not in card.text
+
+
+def test_a_run_without_held_out_data_claims_nothing(tmp_path):
+    changes = [*SMALL, "data.validation=null", "run.max_steps=1"]
+    main(["--recipe", "proscale-tiny-shapes", "--output_dir", str(tmp_path), *changes])
+    card = ModelCard.load(tmp_path / "README.md")
+    assert "Not measured" in card.text and card.data.eval_results is None
+
+
+def test_stages_start_from_each_other_and_resume(tmp_path, capsys):
+    recipe = tmp_path / "stages.yaml"
+    recipe.write_text(STAGES)
+    folder = tmp_path / "out"
+    main(["--recipe", str(recipe), "--output_dir", str(folder)])
+    first = json.loads((folder / "stage-1-small/training_args.json").read_text())
+    second = json.loads((folder / "training_args.json").read_text())
+    assert first["data"]["train"]["image_size"] == [64, 64] and first["run"]["max_steps"] == 2
+    assert second["data"]["train"]["image_size"] == [96, 96] and second["run"]["max_steps"] == 3
+    assert second["model"]["pretrained"] == str(folder / "stage-1-small")
+    # with a rate of 0 the second stage returns what it started from (but for running statistics)
+    still = tmp_path / "still"
+    (tmp_path / "still.yaml").write_text(STAGES.replace("1e-4", "0.0"))
+    main(["--recipe", str(tmp_path / "still.yaml"), "--output_dir", str(still)])
+    one, two = (load_file(place / "model.safetensors") for place in (still / "stage-1-small", still))
+    moved = [name for name in one if not torch.equal(one[name], two[name])]
+    assert one.keys() == two.keys() and moved and all("running" in n or "num_batches" in n for n in moved)
+    capsys.readouterr()
+    main(["--recipe", str(recipe), "--output_dir", str(folder), "--resume_from_checkpoint", "latest"])
+    shown = capsys.readouterr().out
+    assert "stage-1-small is complete" in shown and "at step 3 of 3" in shown
+    main(["--recipe", str(recipe), "--dry_run"])
+    assert "# stage large, from the output of the stage before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([{"run": {"max_steps": 1}}], "has the name None"),
+        ([{"name": "a"}, {"name": "a"}], "the name a appears twice"),
+        (
+            [{"name": "a", "run": {"max_stepz": 1}}],
+            r"stages: a: Unknown key run.max_stepz .*Did you mean run.max_steps",
+        ),
+        ([{"name": "a", "base": "nowhere"}], "stages: a: No recipe or file 'nowhere'"),
+        ([{"name": "a", "run": {"mixed_precision": "bf16"}}], "changes run.mixed_precision, which all stages"),
+        ([{"name": "a", "stages": [{"name": "b"}]}], "a has stages itself"),
+    ],
+)
+def test_stages_that_do_not_fit(stages, message):
+    with pytest.raises(ValueError, match=message):
+        toy_arguments(stages=stages)
+
+
+def test_one_accelerator_trains_one_model_after_the_other(tmp_path):
+    """What stages do: the same accelerator trains one model after the other."""
+    from hfseg.training.loop import create_accelerator
+
+    arguments = toy_arguments(run={"max_steps": 3})
+    accelerator = create_accelerator(arguments.run, tmp_path)
+    for name in ("one", "two"):
+        torch.manual_seed(0)
+        train(ToyModel(), ToyDataset(), collate, arguments, output_dir=tmp_path / name, accelerator=accelerator)
+        accelerator.free_memory()
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
