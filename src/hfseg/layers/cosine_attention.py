@@ -17,6 +17,9 @@ from torch import nn
 
 # Fused kernels want the channels of a head to be a multiple of this.
 CHANNEL_MULTIPLE = 8
+# Shorter vectors are divided by this instead of their length, whose inverse is the size of the gradient: a token that is
+# zero (a patch of constant colour in a fresh network) would otherwise give one of 1e12. Trained vectors are far longer.
+SHORTEST = 1e-3
 
 
 def biased_attention(
@@ -73,8 +76,8 @@ def cosine_attention(
     """
     dtype, head_dim = value.dtype, value.shape[-1]
     query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))  # (N, heads, tokens, D)
-    query = F.normalize(query.float(), dim=-1) * logit_scale.float()
-    key = F.normalize(key.float(), dim=-1)
+    query = F.normalize(query.float(), dim=-1, eps=SHORTEST) * logit_scale.float()
+    key = F.normalize(key.float(), dim=-1, eps=SHORTEST)
     if query_codes is not None and key_codes is not None:
         padding = -(head_dim + query_codes.shape[-1]) % CHANNEL_MULTIPLE
         query, key = (

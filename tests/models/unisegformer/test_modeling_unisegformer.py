@@ -225,7 +225,7 @@ class TestUniSegFormerForPreTraining(TestUniSegFormerForUniversalSegmentation):
 
     def fresh(self):
         return {
-            "*mask_token": 0.0,
+            "*mask_token": 0.02,
             "contrastive_scale": math.log(10),
             "contrastive_bias": 10.0,
             "pooling.query": 0.02,
@@ -513,6 +513,17 @@ def test_hidden_units_are_not_seen():
         third = model.image_features(changed)
     assert_same(first, second, atol=1e-5)
     assert (third[0] - first[0]).abs().max() > 1e-2
+
+
+def test_fresh_networks_have_moderate_gradients():
+    """Hidden units and patches of constant colour must not ask cosine attention for the direction of nothing."""
+    torch.manual_seed(0)
+    model = UniSegFormerForPreTraining(tiny_config()).train()
+    batch = pairs(2)
+    batch["pixel_values"][1, :, :, 40:] = 0
+    model(**batch).loss.backward()
+    norms = {name: p.grad.norm().item() for name, p in model.named_parameters()}
+    assert max(norms.values()) < 1e3, max(norms, key=norms.get)
 
 
 def test_hidden_area_is_the_ratio():

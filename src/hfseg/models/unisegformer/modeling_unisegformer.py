@@ -416,7 +416,8 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 init.copy_(getattr(module, name), table)
         elif isinstance(module, Swinv2Embeddings):
             if module.mask_token is not None:
-                init.zeros_(module.mask_token)
+                # As SimMIM; zero, as in transformers, has no direction, and cosine attention asks for one.
+                init.normal_(module.mask_token, std=self.config.initializer_range)
         elif isinstance(module, CrossLevelExchange):
             init.constant_(module.logit_scale, math.log(10))
             init.constant_(module.gamma, self.config.clx_init)
