@@ -17,8 +17,8 @@ from torch import nn
 
 # Fused kernels want the channels of a head to be a multiple of this.
 CHANNEL_MULTIPLE = 8
-# Shorter vectors are divided by this instead of their length, whose inverse is the size of the gradient: a token that is
-# zero (a patch of constant colour in a fresh network) would otherwise give one of 1e12. Trained vectors are far longer.
+# Shorter vectors are divided by this instead of their length, whose inverse is the size of the gradient: a token of
+# zeros (a patch of constant colour in a fresh network) would otherwise give one of 1e12. Trained vectors are longer.
 SHORTEST = 1e-3
 
 

@@ -418,6 +418,9 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
             if module.mask_token is not None:
                 # As SimMIM; zero, as in transformers, has no direction, and cosine attention asks for one.
                 init.normal_(module.mask_token, std=self.config.initializer_range)
+        elif isinstance(module, Swinv2PatchEmbeddings):
+            # Else a patch of mean colour, such as padding, is a vector of zeros, which norms cannot scale.
+            init.normal_(module.projection.bias, std=self.config.initializer_range)
         elif isinstance(module, CrossLevelExchange):
             init.constant_(module.logit_scale, math.log(10))
             init.constant_(module.gamma, self.config.clx_init)
