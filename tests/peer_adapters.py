@@ -56,6 +56,57 @@ def proscale_config():
     }
 
 
+def unisegformer_config():
+    """Arguments of a UniSegFormer below a million parameters."""
+    return {
+        "encoder_config": {
+            "image_size": 64,
+            "embed_dim": 16,
+            "depths": [1, 1, 1, 1],
+            "num_heads": [1, 2, 4, 8],
+            "window_size": 4,
+            "drop_path_rate": 0.0,
+        },
+        "text_config": {
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "max_position_embeddings": 8,
+            "projection_size": 32,
+        },
+        "decoder_widths": [16, 16, 32, 32],
+        "feature_size": 32,
+        "mask_feature_size": 32,
+        "hidden_size": 32,
+        "num_queries": 10,
+        "decoder_layers": 2,
+        "num_attention_heads": 4,
+        "dim_feedforward": 32,
+        "pooling_heads": 4,
+        "train_num_points": 64,
+        "num_labels": 3,
+    }
+
+
+def unisegformer_labels(config, inputs, class_name):
+    """Flat patterns: classes per pixel, or segments, which pre-training takes with images of their own."""
+    import torch
+
+    pixels = inputs["pixel_values"]
+    if "ForSemanticSegmentation" in class_name:
+        labels = torch.zeros(len(pixels), *pixels.shape[-2:], dtype=torch.int64)
+        labels[:, :, pixels.shape[-1] // 2 :] = 2
+        return {"labels": labels}
+    if "ForPreTraining" in class_name:
+        return {
+            "segmentation_pixel_values": pixels,
+            "input_ids": torch.arange(8).repeat(len(pixels), 1) + torch.arange(len(pixels))[:, None],
+        } | universal_labels(config, inputs, "ForUniversalSegmentation")
+    return universal_labels(config, inputs, class_name)
+
+
 def universal_outputs(tester):
     """Random query logits at stride 4 of a padded input, for the semantic post-processing test."""
     from types import SimpleNamespace
@@ -386,6 +437,9 @@ def cris_image_processor():
     return CrisImageProcessor(size={"height": 32, "width": 32})
 
 
+UNISEGFORMER = "hfseg.models.unisegformer"
+UNISEGFORMER_MODELING = f"{UNISEGFORMER}.modeling_unisegformer"
+
 ENTRIES = [
     Model(
         name="cris",
@@ -416,6 +470,45 @@ ENTRIES = [
             "*test_subprocessor_defaults_0_text": "compares padding with the tokenizer's: the processor pads with id 0, "
             "by which the network knows padding; as the tokenizer's own padding token, id 0 would split every '!' off"
         },
+    ),
+    Model(
+        name="unisegformer",
+        imports=["hfseg"],
+        config=f"{UNISEGFORMER}.configuration_unisegformer:UniSegFormerConfig",
+        config_kwargs=unisegformer_config,
+        models={
+            f"{UNISEGFORMER_MODELING}:UniSegFormerModel": "base",
+            f"{UNISEGFORMER_MODELING}:UniSegFormerBackbone": "backbone",
+            f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation": "head",
+            f"{UNISEGFORMER_MODELING}:UniSegFormerForSemanticSegmentation": "semantic-segmentation",
+            f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining": "head",
+        },
+        inputs=pictures,
+        labels=unisegformer_labels,
+        seed_forward=True,
+        auto={
+            "AutoModel": f"{UNISEGFORMER_MODELING}:UniSegFormerModel",
+            "AutoModelForPreTraining": f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining",
+            "AutoModelForUniversalSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation",
+            "AutoModelForSemanticSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForSemanticSegmentation",
+            "AutoModelForImageSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation",
+        },
+        pipeline=segmentation_pipeline(
+            f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation",
+            f"{UNISEGFORMER}.image_processing_unisegformer:UniSegFormerImageProcessor",
+            size={"shortest_edge": 32, "longest_edge": 64},
+        ),
+    ),
+    ImageProcessor(
+        name="unisegformer-image-processor",
+        imports=["hfseg"],
+        classes={
+            "torchvision": f"{UNISEGFORMER}.image_processing_unisegformer:UniSegFormerImageProcessor",
+            "pil": f"{UNISEGFORMER}.image_processing_pil_unisegformer:UniSegFormerImageProcessorPil",
+        },
+        kwargs={"size": {"shortest_edge": 20, "longest_edge": 40}},
+        expected_shape=padded_batch_shape,
+        semantic_inputs=universal_outputs,
     ),
     Model(
         name="proscale",

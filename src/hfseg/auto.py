@@ -72,6 +72,31 @@ ARCHITECTURES = [
         },
     ),
     Architecture(
+        model_type="unisegformer",
+        config="models.unisegformer.configuration_unisegformer:UniSegFormerConfig",
+        models={
+            "AutoModel": "models.unisegformer.modeling_unisegformer:UniSegFormerModel",
+            "AutoBackbone": "models.unisegformer.modeling_unisegformer:UniSegFormerBackbone",
+            "AutoModelForPreTraining": "models.unisegformer.modeling_unisegformer:UniSegFormerForPreTraining",
+            "AutoModelForUniversalSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation"
+            ),
+            "AutoModelForSemanticSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForSemanticSegmentation"
+            ),
+            # pipeline("image-segmentation") asks this one only; the folder's `architectures` decides.
+            "AutoModelForImageSegmentation": (
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation",
+                "models.unisegformer.modeling_unisegformer:UniSegFormerForSemanticSegmentation",
+            ),
+        },
+        image_processors={
+            "torchvision": "models.unisegformer.image_processing_unisegformer:UniSegFormerImageProcessor",
+            "pil": "models.unisegformer.image_processing_pil_unisegformer:UniSegFormerImageProcessorPil",
+        },
+        training={"pretraining": "training.tasks.unisegformer:UniSegFormerPreTrainingTask"},
+    ),
+    Architecture(
         model_type="cris",
         config="models.cris.configuration_cris:CrisConfig",
         models={

@@ -104,6 +104,9 @@ def show(stages: list[tuple[str, TrainingArguments]], accelerator: Accelerator) 
             accelerator.print(f"\n# stage {name}, from the output of the stage before\n{stage.to_yaml()}")
             continue
         task = build_task(stage)
+        if sheet := task.cost_sheet():  # for machines that are not these: nothing is computed
+            accelerator.print(f"# recipe\n{stage.to_yaml()}{sheet}")
+            continue
         dataset = task.build_dataset(stage.data.train)
         model = task.build_model(dataset, load_backbone=False)
         if stage.lora is not None:

@@ -17,6 +17,7 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SemanticCollator", "UniversalCollat
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+TASK_MIXTURE = ("panoptic", "instance", "semantic")
 
 
 class UniversalCollator:
@@ -34,16 +35,25 @@ class UniversalCollator:
         size_divisor: The padded height and width are multiples of it.
         image_mean: Mean per channel for images in [0, 1].
         image_std: Standard deviation per channel.
+        mark_void: Whether to return void pixels apart, for models that leave them out of the masks' losses. Right for
+            data in which every pixel is meant to have a segment; wrong where unlabelled means background.
+        task_mixture: Weights of `panoptic`, `instance` and `semantic`, one of which is drawn for every example at
+            every visit: all segments; only those of things, stuff being background; one segment per class. Default:
+            segments as they are.
+        stuff_class_ids: Classes that are stuff, for `task_mixture`.
 
     Returns (of a call):
         `pixel_values`: normalised pictures, zero-padded right and bottom (so padding has the mean colour);
         `mask_labels`: one map per example with ids 1 .. N, 0 for void and padding;
-        `class_labels`: classes of the segments 1 .. N of every example.
+        `class_labels`: classes of the segments 1 .. N of every example;
+        with `mark_void`, `void_masks`: the void pixels of every example, padding not among them;
+        if an example has `verified_classes` (ids whose presence or absence was checked), `known_classes`.
 
     Shape:
         pixel_values: (B, 3, H, W), float32.
         mask_labels: list of B tensors (H, W), int32.
         class_labels: list of B tensors (N,), int64.
+        void_masks: list of B tensors (H, W), bool. known_classes: (B, num_labels), bool.
 
     Raises:
         ValueError: If picture and map differ in size, an id is not listed, a class is out of range, or a column is
@@ -58,6 +68,9 @@ class UniversalCollator:
         size_divisor: int = 32,
         image_mean: Sequence[float] = IMAGENET_MEAN,
         image_std: Sequence[float] = IMAGENET_STD,
+        mark_void: bool = False,
+        task_mixture: Mapping[str, float] | None = None,
+        stuff_class_ids: Sequence[int] | None = None,
     ) -> None:
         if size_divisor < 1:
             raise ValueError(f"size_divisor {size_divisor} must be 1 or more")
@@ -67,6 +80,21 @@ class UniversalCollator:
         self.size_divisor = size_divisor
         self.image_mean = tuple(image_mean)
         self.image_std = tuple(image_std)
+        self.mark_void = mark_void
+        weights = dict(task_mixture or {"panoptic": 1.0})
+        if set(weights) - set(TASK_MIXTURE) or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise ValueError(
+                f"task_mixture is {weights}; give non-negative weights, one above 0, of {', '.join(TASK_MIXTURE)}"
+            )
+        self.tasks, self.task_weights = list(weights), torch.tensor([float(weight) for weight in weights.values()])
+        self.stuff = np.array(sorted(stuff_class_ids or ()), dtype=np.int64) + 1
+
+    def _segments_of_task(self, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Segment ids of a drawn task. Shape: twice (H, W) to (H, W)."""
+        task = self.tasks[int(torch.multinomial(self.task_weights, 1)) if len(self.tasks) > 1 else 0]
+        if task == "semantic":
+            return classes
+        return np.where(np.isin(classes, self.stuff), 0, ids) if task == "instance" else ids
 
     def _ids_and_classes(self, example: Mapping[str, Any], position: int) -> tuple[np.ndarray, np.ndarray]:
         """Segment ids and class id + 1 of every pixel; 0 is void in both.
@@ -134,9 +162,14 @@ class UniversalCollator:
         ids, classes = sample["mask"].as_subclass(torch.Tensor).numpy()  # (H, W), (H, W)
         return pixels, ids, classes
 
-    def _prepare(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Picture, map of ids 1 .. N and classes of one example, after the transforms."""
+    def _prepare(
+        self, example: Mapping[str, Any], position: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Picture, map of ids 1 .. N, their classes, and void pixels of one example, after the transforms."""
         pixels, ids, classes = self._transformed(example, position)
+        void = torch.from_numpy(classes == 0)
+        ids = self._segments_of_task(ids, classes)
+        classes = np.where(ids == 0, 0, classes)
         present, index_map = compact_ids(ids)
         if present[0] == 0:
             present = present[1:]
@@ -148,19 +181,38 @@ class UniversalCollator:
         if class_of.min() < 0:  # a segment between the sampled pixels
             class_of[index_map] = classes
         index_map = index_map.astype(np.int32, copy=False)
-        return pixels, torch.from_numpy(index_map), torch.from_numpy(class_of[1:] - 1)
+        return pixels, torch.from_numpy(index_map), torch.from_numpy(class_of[1:] - 1), void
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
         prepared = [self._prepare(example, position) for position, example in enumerate(examples)]
         pixel_values = stack_pictures(
-            [pixels for pixels, _, _ in prepared], self.size_divisor, self.image_mean, self.image_std
+            [pixels for pixels, *_ in prepared], self.size_divisor, self.image_mean, self.image_std
         )
         height, width = pixel_values.shape[-2:]
-        mask_labels = [_padded(index_map, height, width, 0) for _, index_map, _ in prepared]
-        class_labels = [class_of for _, _, class_of in prepared]
-        return {"pixel_values": pixel_values, "mask_labels": mask_labels, "class_labels": class_labels}
+        batch: dict[str, Any] = {
+            "pixel_values": pixel_values,
+            "mask_labels": [_padded(index_map, height, width, 0) for _, index_map, _, _ in prepared],
+            "class_labels": [class_of for _, _, class_of, _ in prepared],
+        }
+        if self.mark_void:
+            batch["void_masks"] = [_padded(void, height, width, False) for *_, void in prepared]
+        if any(example.get("verified_classes") is not None for example in examples):
+            batch["known_classes"] = torch.stack(
+                [self._known(example, classes) for example, classes in zip(examples, batch["class_labels"])]
+            )
+        return batch
+
+    def _known(self, example: Mapping[str, Any], classes: torch.Tensor) -> torch.Tensor:
+        """Marks the classes whose presence or absence is known: all, unless the example says which were checked."""
+        if self.num_labels is None:
+            raise ValueError("verified_classes need num_labels, the number of classes")
+        verified = example.get("verified_classes")
+        known = torch.full((self.num_labels,), verified is None)
+        known[torch.as_tensor(list(verified or ()), dtype=torch.int64)] = True
+        known[classes] = True
+        return known
 
 
 class SemanticCollator(UniversalCollator):

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from transformers.utils.generic import maybe_autocast
 
-from .point_sampling import Targets, sample_embedding, sample_masks
+from .point_sampling import KnownPixels, Targets, sample_embedding, sample_masks
 
 # Point reads (levels x pairs x points) handled at once: bounds memory, does not change results.
 READS_AT_ONCE = 2**24
@@ -158,11 +158,12 @@ def matching_costs(
     class_labels: list[torch.Tensor],
     points: torch.Tensor,
     weights: LossWeights,
+    known: KnownPixels | None = None,
 ) -> torch.Tensor:
     """Computes the cost of giving each target to each query, for all prediction levels and images.
 
     Class cost: minus the class probability. Mask cost: mean binary cross-entropy over the points. Dice cost: with 1
-    added to numerator and denominator.
+    added to numerator and denominator. Points that are not known count in none of the two.
 
     Shape:
         class_logits: `(P, B, Q, K + 1)`; mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`;
@@ -174,11 +175,15 @@ def matching_costs(
     truth = targets.read_all(by_image).unflatten(2, (num_levels, -1)).transpose(1, 2)  # (B, P, T, S)
     sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)
     logits = mask_embeddings.transpose(0, 1) @ sampled.transpose(2, 3)  # (B, P, Q, S)
-    probabilities = logits.sigmoid()
+    probabilities, penalties, count = logits.sigmoid(), F.softplus(logits), num_points
+    if known is not None:
+        inside = known.read_all(by_image).unflatten(1, (num_levels, 1, -1))  # (B, P, 1, S)
+        probabilities, penalties, truth = probabilities * inside, penalties * inside, truth * inside
+        count = inside.sum(-1, keepdim=True).clamp(min=1)
     # t softplus(-x) + (1 - t) softplus(x) = softplus(x) - t x: one product with the targets instead of two.
     products = torch.cat((logits, probabilities), dim=2) @ truth.transpose(2, 3)  # (B, P, 2Q, T)
     overlap, intersection = products.chunk(2, dim=2)
-    cost_mask = (F.softplus(logits).sum(-1, keepdim=True) - overlap) / num_points
+    cost_mask = (penalties.sum(-1, keepdim=True) - overlap) / count
     total = probabilities.sum(-1, keepdim=True) + truth.sum(-1).unsqueeze(2)
     cost_dice = 1 - (2 * intersection + 1) / (total + 1)
     classes = torch.nn.utils.rnn.pad_sequence(class_labels, batch_first=True)  # (B, T)
@@ -260,6 +265,7 @@ def mask_losses(
     pairs: Pairs,
     targets: Targets,
     points: Points,
+    known: KnownPixels | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Computes binary cross-entropy and Dice loss of the matched masks, summed over pairs, for some levels.
 
@@ -278,14 +284,23 @@ def mask_losses(
     num_uncertain = points.matching.shape[2] - fresh.shape[1]
     with torch.no_grad():
         certainty = sample_masks(masks, candidates).abs()  # (P*N, candidates)
+        images = pairs.images.repeat(num_levels)
+        if known is not None:  # a place about which nothing is known teaches nothing
+            certainty = certainty.masked_fill(known.read(images, candidates) == 0, torch.inf)
         chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
         uncertain = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
         places = torch.cat((uncertain, fresh), dim=1)  # (P*N, S, 2)
-        truth = targets.read(pairs.images.repeat(num_levels), pairs.targets.flatten(), places)  # (P*N, S)
+        truth = targets.read(images, pairs.targets.flatten(), places)  # (P*N, S)
 
     logits = sample_masks(masks, places)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     probabilities = logits.sigmoid()
+    if known is None:
+        cross_entropy = cross_entropy.mean(1)
+    else:
+        inside = known.read(images, places)  # (P*N, S)
+        cross_entropy = (cross_entropy * inside).sum(1) / inside.sum(1).clamp(min=1)
+        probabilities, truth = probabilities * inside, truth * inside
     dice = 1 - (2 * (probabilities * truth).sum(1) + 1) / (probabilities.sum(1) + truth.sum(1) + 1)
     return cross_entropy.view(num_levels, -1).sum(1), dice.view(num_levels, -1).sum(1)
 
@@ -312,6 +327,7 @@ def mask_classification_loss(
     importance_sample_ratio: float = 0.75,
     normalizer: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
+    void_masks: list[torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Computes the weighted losses of all prediction levels.
 
@@ -329,6 +345,8 @@ def mask_classification_loss(
         normalizer: Sum of `count_targets` over all parts of a larger batch, used as given. By default the masks' losses
             are divided by the mean number of targets per process, the classification loss by the weights of this batch.
         generator: Source of the random points.
+        void_masks: Per image the pixels about which nothing is known: points there count neither in the matching nor in
+            the masks' losses. By default a pixel of no segment is background of all.
 
     Returns:
         `loss_ce`, `loss_mask`, `loss_dice` of the last level and `..._i` of earlier ones, each a weighted scalar.
@@ -339,7 +357,7 @@ def mask_classification_loss(
 
     Shape:
         class_logits: `(P, B, Q, K + 1)`; mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`;
-        mask_labels: each `(H, W)` or `(T, H, W)`; class_labels: each `(T,)`.
+        mask_labels: each `(H, W)` or `(T, H, W)`; class_labels: each `(T,)`; void_masks: each boolean `(H, W)`.
     """
     num_levels, batch_size, num_queries, num_outputs = class_logits.shape
     device, padded_size = class_logits.device, (padded_size[0], padded_size[1])
@@ -354,11 +372,13 @@ def mask_classification_loss(
         points = draw_points(
             num_levels, batch_size, num_pairs, num_points, oversample_ratio, importance_sample_ratio, device, generator
         )
-        pairs = targets = None
+        pairs = targets = known = None
         if num_pairs:
+            if void_masks is not None:
+                known = KnownPixels([void.to(device) for void in void_masks], mask_labels, padded_size)
             targets = Targets(mask_labels, counts, padded_size)
             costs = matching_costs(
-                class_logits, mask_embeddings, pixel_embedding, targets, class_labels, points.matching, weights
+                class_logits, mask_embeddings, pixel_embedding, targets, class_labels, points.matching, weights, known
             )
             pairs = match(costs, counts)
 
@@ -378,6 +398,7 @@ def mask_classification_loss(
                     pairs._replace(queries=pairs.queries[some], targets=pairs.targets[some]),
                     targets,
                     Points(*(part[some] for part in points)),
+                    known,
                 )
                 for some in (slice(first, first + at_once) for first in range(0, num_levels, at_once))
             ]

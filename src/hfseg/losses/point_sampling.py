@@ -147,3 +147,45 @@ class Targets:
             for index, weight in zip(indices[:, index_of_image], weights[:, index_of_image]):
                 truth[index_of_image, :count] += stack[:, index] * weight
         return truth
+
+
+class KnownPixels:
+    """The pixels of a batch about which something is known, readable at points.
+
+    A point is known if all pixels between which it lies are.
+
+    Args:
+        void_masks: Per image the pixels about which nothing is known.
+        mask_labels: The targets, which the masks must fit.
+        size: `(height, width)` of the padded input; beyond its edge everything is known to be background.
+
+    Raises:
+        ValueError: If a mask is missing, or of another size than its image's targets.
+    """
+
+    def __init__(self, void_masks: list[torch.Tensor], mask_labels: list[torch.Tensor], size: tuple[int, int]):
+        if len(void_masks) != len(mask_labels):
+            raise ValueError(f"Got {len(void_masks)} void_masks for {len(mask_labels)} images: give one per image.")
+        padded = []
+        for index, (void, masks) in enumerate(zip(void_masks, mask_labels)):
+            if void.shape != masks.shape[-2:] or void.dtype != torch.bool:
+                raise ValueError(
+                    f"void_masks[{index}] has shape {tuple(void.shape)} and type {void.dtype}; it must be boolean of "
+                    f"the size of its targets, {tuple(masks.shape[-2:])}."
+                )
+            padded.append(F.pad(void, (0, size[1] - void.shape[1], 0, size[0] - void.shape[0])))
+        self.size, self.storage = size, torch.stack(padded).flatten()  # (B*H*W,)
+
+    def read(self, images: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Reads 1 at points that are known, else 0.
+
+        Shape:
+            images: `(N,)`; points: `(N, S, 2)`; output: `(N, S)`, float32.
+        """
+        indices, weights = bilinear_corners(points, self.size)  # (4, N, S)
+        void = self.storage[indices + (images * (self.size[0] * self.size[1])).unsqueeze(-1)]
+        return (~(void & (weights > 0)).any(0)).float()
+
+    def read_all(self, points: torch.Tensor) -> torch.Tensor:
+        """Reads points of every image. Shape: `(B, S, 2)` to `(B, S)`."""
+        return self.read(torch.arange(len(points), device=points.device), points)

@@ -19,11 +19,7 @@ from transformers.models.dinov2.modeling_dinov2 import Dinov2Backbone
 from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
 
 from ..layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
-
-
-def gathers() -> bool:
-    """Says whether to gather: for inference, and always in a program that is to serve several sizes."""
-    return torch.compiler.is_exporting() or not torch.is_grad_enabled()
+from ..layers.windows import gathers
 
 
 class AnySizePatchEmbeddings(SwinPatchEmbeddings):

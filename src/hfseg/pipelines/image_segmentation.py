@@ -122,11 +122,13 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
             return super().postprocess(model_outputs, subtask=subtask, **given)
 
         tasks = ("panoptic", "instance", "semantic") if subtask is None else (subtask,)
-        supported = [task for task in tasks if hasattr(self.image_processor, f"post_process_{task}_segmentation")]
+        # A processor may serve models with and without queries; segments come from queries only.
+        possible = tasks if "masks_queries_logits" in model_outputs else {"semantic"} & set(tasks)
+        supported = [task for task in possible if hasattr(self.image_processor, f"post_process_{task}_segmentation")]
         if not supported:
             raise ValueError(
                 f"Subtask {subtask!r} is not supported by {type(self.model).__name__}; choose 'panoptic', 'instance' "
-                "or 'semantic', whichever its image processor offers."
+                "or 'semantic', whichever its image processor and its outputs offer."
             )
         task = supported[0]
         method = getattr(self.image_processor, f"post_process_{task}_segmentation")

@@ -27,12 +27,15 @@ def build_parser() -> argparse.ArgumentParser:
         add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
-    speed.add_argument("--model", choices=["proscale", "vpnext", "cris", "lavin_dit"], default="proscale")
+    speed.add_argument(
+        "--model", choices=["proscale", "unisegformer", "vpnext", "cris", "lavin_dit"], default="proscale"
+    )
     speed.add_argument(
         "--against",
         nargs="+",
         choices=[*(f"transformers:{peer}" for peer in ("mask2former", "eomt", "dpt", "upernet")), "authors:cris"],
-        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them); of cris: authors:cris",
+        help="of proscale: mask2former; of vpnext: eomt, dpt, upernet (all of them); of unisegformer: its three; "
+        "of cris: authors:cris",
     )
     speed.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors:...")
     speed.add_argument(
@@ -107,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     learn.add_argument(
         "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
     )
-    learn.add_argument("--architecture", choices=["proscale", "vpnext"], default="proscale")
+    learn.add_argument("--architecture", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
     learn.add_argument(
         "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
     )
@@ -222,9 +225,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         options.backbone, options.rows = "Swin-T", []
         return (*speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
     options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
+    if options.model == "unisegformer":
+        from .unisegformer import speed_table
+
+        return (*speed_table(SpeedOptions.checked(options)), options.device)
     if options.against not in (None, ["transformers:mask2former"]):
         raise ValueError("--model proscale is measured against transformers:mask2former only.")
-    settings = SpeedOptions.from_namespace(options)
+    settings = SpeedOptions.checked(options)
     if options.training:
         from .training_step import training_table
 

@@ -53,6 +53,9 @@ OFFICIAL = {
     "pascal_voc": OfficialSpec(
         "pascal:load_voc", "VOCdevkit/VOC2012", (*_TWO, "trainval", "trainaug"), "VOC 2012, 21 classes; trainaug: + SBD"
     ),
+    "pascal_voc_instance": OfficialSpec(
+        "pascal:load_voc_instance", "VOCdevkit/VOC2012", (*_TWO, "trainval", "trainaug"), "VOC 2012 objects, 20 classes"
+    ),
     "pascal_context_59": OfficialSpec(
         "pascal:load_context_59", "VOCdevkit/VOC2010", _TWO, "Pascal Context, 59 classes"
     ),

@@ -4,6 +4,7 @@
     SPLIT-annotations-object-segmentation.csv       one line per mask: MaskPath, ImageID, LabelName, ...
     class-descriptions-boxable.csv                  (or oidv7-...) LabelName, name
     classes-segmentation.txt                        the LabelNames that have masks
+    SPLIT-annotations-human-imagelabels-boxable.csv (or without -boxable; optional)  ImageID, LabelName, ...
     SPLIT/ or images/SPLIT/                         IMAGEID.jpg
     SPLIT-masks/ or masks/SPLIT/ or masks/          MaskPath, also in a folder per archive (`train-masks-0/`, `0/`)
 
@@ -12,6 +13,10 @@ SPLIT is train, validation or test. The first three files may lie in `annotation
 Masks were drawn at other sizes than the pictures have; they are brought to the picture's size (label under each pixel
 centre), as long as the aspect ratios agree within 2 %. Pictures without masks are not part of the data set. Whether a
 mask covers a group of objects is not in these files.
+
+Labels are partial: an object without a mask may be of a class that nobody looked for. With the file of image labels
+every sample has `verified_classes`, the classes whose presence or absence somebody verified; training can then leave
+the others out (`known_classes` of `UniversalCollator`).
 """
 
 from __future__ import annotations
@@ -61,6 +66,8 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 class _MaskReader:
     """Id map of the masks of a picture: smaller ones lie over larger ones."""
 
+    verified: dict[str, tuple[int, ...]] | None = None
+
     def __call__(self, sample: Sample) -> dict[str, Any]:
         with Image.open(sample.image) as image:
             size = image.size[::-1]
@@ -80,11 +87,36 @@ class _MaskReader:
         for segment_id, (_, mask, _) in enumerate(masks, start=1):
             segmentation[mask] = segment_id
         classes = {segment_id: class_id for segment_id, (_, _, class_id) in enumerate(masks, start=1)}
-        return {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes)}
+        target = {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes)}
+        if self.verified is not None:
+            target["verified_classes"] = sorted({*self.verified.get(sample.name, ()), *classes.values()})
+        return target
 
 
 def _mask_files(folders: list[Path]) -> dict[str, Path]:
     return {path.name: path for folder in folders if folder.is_dir() for path in folder.rglob("*.png")}
+
+
+def _verified(root: Path, split: str, class_of: dict[str, int]) -> dict[str, tuple[int, ...]] | None:
+    """Classes verified to be there or not, per picture; None without the file."""
+    names = (f"{split}-annotations-human-imagelabels{ending}.csv" for ending in ("-boxable", ""))
+    files = [path for path in map(lambda name: _path_or_none(root, name), names) if path is not None]
+    if not files:
+        return None
+    found: dict[str, set[int]] = {}
+    for file in files:
+        header, *rows = _rows(file) or [[]]
+        if not {"ImageID", "LabelName"} <= set(header):
+            raise ValueError(f"{file} lacks the columns ImageID and LabelName; its first line is {','.join(header)!r}")
+        image_at, label_at = header.index("ImageID"), header.index("LabelName")
+        for row in rows:
+            if len(row) > max(image_at, label_at) and row[label_at] in class_of:
+                found.setdefault(row[image_at], set()).add(class_of[row[label_at]])
+    return {name: tuple(sorted(classes)) for name, classes in found.items()}
+
+
+def _path_or_none(root: Path, name: str) -> Path | None:
+    return next((path for path in (root / name, root / "annotations" / name) if path.is_file()), None)
 
 
 def load_instance(root: Path, split: str) -> FolderDataset:
@@ -162,5 +194,13 @@ def load_instance(root: Path, split: str) -> FolderDataset:
     ]
     names = {class_id: name_of[label] for label, class_id in class_of.items()}
     return FolderDataset(
-        "instance", root, split, f"file {file.name}", samples, _MaskReader(), names, (), DEFAULT_IGNORE_INDEX
+        "instance",
+        root,
+        split,
+        f"file {file.name}",
+        samples,
+        _MaskReader(_verified(root, split, class_of)),
+        names,
+        (),
+        DEFAULT_IGNORE_INDEX,
     )

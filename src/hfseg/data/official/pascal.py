@@ -5,6 +5,7 @@ VOC 2012, root = `VOCdevkit/VOC2012/` (or `VOCdevkit/`):
 
     JPEGImages/*.jpg
     SegmentationClass/*.png                             0 background, 1 to 20; the border 255 is void
+    SegmentationObject/*.png                            for instances: number of the object, 255 is void
     ImageSets/Segmentation/{train,val,trainval}.txt
 
 The split "trainaug" takes the labels of SBD in addition; of a picture that both have, VOC's label. Either as
@@ -13,7 +14,7 @@ The split "trainaug" takes the labels of SBD in addition; of a picture that both
 
 which is how they are usually passed on, or from SBD itself, found as `VOCaug/dataset/`, `SBD/`, or
 `benchmark_RELEASE/dataset/` in the root or beside it: cls/*.mat, img/*.jpg, train.txt, val.txt; the pictures of VOC's
-validation list are then left out (1464 become 10582).
+validation list are then left out (1464 become 10582). For instances SBD itself is needed (inst/*.mat).
 
 Pascal Context, root = `VOCdevkit/VOC2010/` (or `VOCdevkit/`):
 
@@ -29,17 +30,19 @@ that mmsegmentation's and detail's converters write (whatever list of names stan
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...label_names import PASCAL_CONTEXT_59, PASCAL_CONTEXT_59_IDS, PASCAL_VOC
-from ..folders import Classes, FolderDataset
+from ..folders import Classes, FolderDataset, Sample
 from ..images import read_map
-from ..schema import DEFAULT_IGNORE_INDEX
+from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
 from .layout import class_table, first_existing, read_list, require, samples_of, semantic_dataset
 
-__all__ = ["load_context_59", "load_context_459", "load_voc"]
+__all__ = ["load_context_59", "load_context_459", "load_voc", "load_voc_instance"]
 
 _SBD_FOLDERS = ("VOCaug/dataset", "SBD", "benchmark_RELEASE/dataset", "SBD/dataset", "SBD/benchmark_RELEASE/dataset")
 _CONTEXT_CLASSES = 459
@@ -126,6 +129,56 @@ def load_voc(root: Path, split: str) -> FolderDataset:
     samples = samples_of(images, lambda name: label[name], where, compare_sizes=False)
     return semantic_dataset(
         base, split, samples, classes, "VOC train and SBD without VOC val", stuff=stuff, read_values=_read_voc
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _VocInstanceReader:
+    """Objects of VOC (two maps of equal size) or of SBD (one Matlab file); borders and background are void."""
+
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        if sample.label.suffix == ".mat":
+            content = _load_mat(sample.label)
+            if "GTinst" not in content:
+                raise ValueError(f"{sample.label} holds no GTinst; it is not an annotation of SBD's objects")
+            objects = np.asarray(content["GTinst"]["Segmentation"][0, 0], dtype=np.int32)
+            categories = np.asarray(content["GTinst"]["Categories"][0, 0]).ravel()
+            classes = {number: int(label) - 1 for number, label in enumerate(categories.tolist(), start=1)}
+        else:
+            objects = read_map(sample.label).astype(np.int32)
+            labels = read_map(sample.label.parent.parent / "SegmentationClass" / sample.label.name)
+            if labels.shape != objects.shape:
+                raise ValueError(f"{sample.label} has size {objects.shape}, its class map {labels.shape}")
+            objects = np.where(objects == DEFAULT_IGNORE_INDEX, 0, objects)
+            classes = {}
+            for number in np.unique(objects[objects > 0]).tolist():
+                counts = np.bincount(labels[objects == number].ravel(), minlength=256)[1:DEFAULT_IGNORE_INDEX]
+                classes[number] = int(counts.argmax())  # class 1 is number 0: background is no object
+        segmentation = np.where(np.isin(objects, list(classes)), objects, 0).astype(np.int32)
+        return {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes)}
+
+
+def load_voc_instance(root: Path, split: str) -> FolderDataset:
+    """The objects of the 20 classes; "trainaug" adds those of SBD whose pictures are not in VOC's validation list."""
+    base, lists = _year_folder(root, "VOC2012"), "ImageSets/Segmentation"
+    name = {"train": "train", "validation": "val", "trainval": "trainval", "trainaug": "train"}[split]
+    wanted = dict.fromkeys(("JPEGImages", "SegmentationClass", "SegmentationObject"), "pictures and maps")
+    wanted[f"{lists}/{name}.txt"] = f"names of {split}"
+    require(base, wanted, f"Pascal VOC 2012 objects ({split})")
+    label = {n: base / "SegmentationObject" / f"{n}.png" for n in read_list(base / lists / f"{name}.txt")}
+    where = {n: base / "JPEGImages" / f"{n}.jpg" for n in label}
+    if split == "trainaug":
+        places = [folder / one for folder in (base, base.parent, base.parent.parent, root) for one in _SBD_FOLDERS]
+        folder = first_existing(places)
+        require(folder, dict.fromkeys(("inst", "img", "train.txt", "val.txt"), "SBD's objects"), "SBD")
+        held_out = set(read_list(base / lists / "val.txt"))
+        for n in sorted({*read_list(folder / "train.txt"), *read_list(folder / "val.txt")} - held_out - set(label)):
+            label[n] = folder / "inst" / f"{n}.mat"
+            where[n] = first_existing([base / "JPEGImages" / f"{n}.jpg", folder / "img" / f"{n}.jpg"])
+    samples = samples_of(sorted(where.items()), lambda n: label[n], f"Pascal VOC 2012 ({split})", compare_sizes=False)
+    names = {number: name for number, name in enumerate(PASCAL_VOC[1:])}
+    return FolderDataset(
+        "instance", base, split, f"list {name}.txt", samples, _VocInstanceReader(), names, (), DEFAULT_IGNORE_INDEX
     )
 
 

@@ -4,6 +4,7 @@
 import copy
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,8 @@ from ...data.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
+
+logger = logging.getLogger(__name__)
 
 
 class Task:
@@ -106,6 +109,7 @@ class Task:
         offered = {
             "num_labels": getattr(model.config, "num_labels", None),
             "ignore_index": getattr(dataset, "ignore_index", 255),
+            "stuff_class_ids": getattr(dataset, "stuff_class_ids", None),
             "image_processor": image_processor,
             "processor": processor,
             "tokenizer": getattr(processor, "tokenizer", None),
@@ -167,6 +171,13 @@ class Task:
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
         """Draws predictions beside the truth for the first held-out samples, as PIL images; here none."""
         return []
+
+    def cost_sheet(self) -> str:
+        """Describes what the run would cost on the machines it is planned for, instead of a measured `--dry_run`.
+
+        Empty without a plan, as here.
+        """
+        return ""
 
     def example(self, name: str) -> str:
         """Shows the use of the trained model, for its card."""
@@ -268,11 +279,28 @@ def build_model(
                 f"The recipe is for model_type {arguments.model_type!r}, but {arguments.pretrained} holds a "
                 f"{config.model_type!r}. Use a recipe of that architecture."
             )
-        return auto.from_pretrained(arguments.pretrained, config=config, ignore_mismatched_sizes=True)
+        model, report = auto.from_pretrained(
+            arguments.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+        describe_new_weights(report, arguments.pretrained)
+        return model
     model = auto.from_config(config_class(**fields))
     if arguments.backbone is not None and load_backbone:
         load_backbone_weights(model, arguments.backbone)
     return model
+
+
+def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
+    """Says which tensors of a loaded model are new: those of other sizes there, such as heads for other classes."""
+    changed = sorted(report.get("mismatched_keys", ()))
+    if changed:
+        shown = "; ".join(f"{name} {tuple(old)} -> {tuple(new)}" for name, old, new in changed[:8])
+        more = f"; and {len(changed) - 8} more" if len(changed) > 8 else ""
+        logger.warning("%d tensor(s) of %s have another size and start anew: %s%s", len(changed), source, shown, more)
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        parts = sorted({".".join(name.split(".")[:2]) for name in missing})
+        logger.warning("%d tensor(s) that %s lacks start anew, in %s", len(missing), source, ", ".join(parts[:8]))
 
 
 def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
@@ -287,6 +315,12 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     Raises:
         ValueError: There is no backbone, the weights cannot be found, or they have other names or shapes.
     """
+    if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
+        try:
+            model.base_model.load_backbone(source)
+        except OSError as error:
+            raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
+        return
     backbone = getattr(model.base_model, "backbone", None)
     config = copy.deepcopy(getattr(model.config, "backbone_config", None))
     if backbone is None or config is None:

@@ -1,0 +1,273 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Configuration of UniSegFormer."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig, SiglipTextConfig
+from transformers.backbone_utils import BackboneConfigMixin
+from transformers.models.swinv2 import Swinv2Config
+
+# What differs between the sizes; everything else is the same. Swin V2 weights exist in public for all but "xlarge".
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "encoder_config": {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24]},
+        "decoder_widths": [64, 128, 256, 512],
+        "num_queries": 100,
+    },
+    "base": {
+        "encoder_config": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32]},
+        "decoder_widths": [96, 192, 384, 768],
+        "num_queries": 100,
+    },
+    "large": {
+        "encoder_config": {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48]},
+        "decoder_widths": [128, 256, 512, 1024],
+        "num_queries": 200,
+    },
+    "xlarge": {
+        "encoder_config": {"embed_dim": 256, "depths": [2, 2, 18, 2], "num_heads": [8, 16, 32, 64]},
+        "decoder_widths": [192, 384, 768, 1024],
+        "num_queries": 200,
+    },
+}
+ENCODER_DEFAULTS = {"image_size": 1024, "window_size": 16, "drop_path_rate": 0.3}
+# SigLIP's tokenizers have no start token and pad with the end token; transformers' defaults name ids of another one.
+TEXT_DEFAULTS = {"pad_token_id": 1, "bos_token_id": None, "eos_token_id": 1}
+
+
+@strict
+class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
+    r"""
+    Configuration of UniSegFormer: a Swin V2 encoder whose levels exchange information (CLX), a U-Net decoder, and a
+    mask-classification head. The defaults are the largest of four sizes; `UniSegFormerConfig.of_size("tiny")` gives the
+    others.
+
+    Args:
+        encoder_config (`Swinv2Config | dict`, *optional*):
+            The Swin V2 encoder, four stages. Its `image_size` must be about the size of training: every layer clips its
+            window to the map that it would see at that size. Defaults to embed_dim 256, depths (2, 2, 18, 2), window 16
+            and image_size 1024; what a dictionary leaves out comes from there.
+        text_config (`SiglipTextConfig | dict`, *optional*):
+            Text tower, read by `UniSegFormerForPreTraining` only; its `projection_size` is that of the embeddings.
+        clx_enabled (`bool`, defaults to `True`):
+            Cross-level exchange between neighbouring levels. Without it the encoder is Swin V2 with output norms.
+        clx_window (`int`, *optional*):
+            Side m of the coarse windows, in tokens; the co-located fine windows have side 2m. Defaults to half the
+            encoder's window.
+        clx_halo (`int`, defaults to 2):
+            Coarse tokens around the coarse window that fine tokens also see.
+        clx_init (`float`, defaults to 0.0):
+            Fresh value of the gains of the exchange; 0 makes the encoder equal to Swin V2.
+        decoder_widths (`list[int]`, defaults to `(192, 384, 768, 1024)`):
+            Channels of the decoder at strides 4, 8, 16 and 32.
+        feature_size (`int`, defaults to 256):
+            Channels of the maps that the queries attend to; a multiple of 32.
+        mask_feature_size (`int`, defaults to 256):
+            Channels of the pixel embedding, whose product with a query's mask embedding is a mask.
+        hidden_size (`int`, defaults to 256):
+            Channels of the queries.
+        num_queries (`int`, defaults to 200):
+            Queries, the upper bound of segments per image.
+        decoder_layers (`int`, defaults to 9):
+            Layers of the mask decoder; there is one more prediction, from the queries as they are learned.
+        num_attention_heads (`int`, defaults to 8):
+            Heads of the mask decoder.
+        dim_feedforward (`int`, defaults to 2048):
+            Hidden units of the mask decoder's layers.
+        dropout (`float`, defaults to 0.0):
+            Dropout probability of the mask decoder.
+        dense_loss_weights (`list[float]`, defaults to `(0.4, 0.4, 0.4, 1.0)`):
+            Weights of the pixel cross-entropy at strides 32, 16, 8 and 4.
+        semantic_loss_ignore_index (`int`, defaults to 255):
+            Class of pixels that the pixel cross-entropy leaves out.
+        stuff_class_ids (`list[int]`, *optional*):
+            Classes whose segments are not counted one by one; the others are things.
+        class_weight, mask_weight, dice_weight (`float`, defaults to 2, 5, 5):
+            Weights of the mask-classification losses, also of the matching costs.
+        no_object_weight (`float`, defaults to 0.1):
+            Weight of the "no object" class in the classification loss.
+        train_num_points (`int`, defaults to 12544):
+            Points per mask at which masks are matched and compared.
+        oversample_ratio (`float`, defaults to 3.0):
+            Candidate points per kept point.
+        importance_sample_ratio (`float`, defaults to 0.75):
+            Share of points chosen for their uncertainty.
+        use_auxiliary_loss (`bool`, defaults to `True`):
+            Supervises the prediction before every decoder layer too.
+        output_auxiliary_logits (`bool`, defaults to `False`):
+            Returns the logits of these predictions.
+        mim_patch (`int`, defaults to 32):
+            Side of a masked unit of pre-training, in pixels: the encoder's last stride.
+        mim_mask_ratio (`float`, defaults to 0.6):
+            Share of units that are masked.
+        pooling_heads (`int`, defaults to 8):
+            Heads of the attention pooling of the image embedding.
+        mim_weight, contrastive_weight, segmentation_weight (`float`, default to 1):
+            Weights of the terms of pre-training.
+        contrast_accumulated (`bool`, defaults to `False`):
+            Contrasts the pairs of all accumulated micro-batches with each other, at the price of a second forward
+            without gradients (see `losses.contrastive`). Needs an encoder without drop path and dropout.
+        initializer_range (`float`, defaults to 0.02):
+            Standard deviation of layers without a rule of their own.
+        out_features (`list[str]`, *optional*), out_indices (`list[int]`, *optional*):
+            Maps of `UniSegFormerBackbone`, among stem, stage1, ..., stage4; all four stages by default.
+
+    Raises:
+        StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for wrong types, an encoder
+            without four stages, widths that do not fit.
+
+    Example:
+
+    ```python
+    >>> from hfseg import UniSegFormerConfig, UniSegFormerForUniversalSegmentation
+
+    >>> configuration = UniSegFormerConfig(
+    ...     encoder_config={"image_size": 64, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8],
+    ...                     "window_size": 4},
+    ...     decoder_widths=[16, 16, 32, 32], feature_size=32, mask_feature_size=32, hidden_size=32, num_queries=10,
+    ...     num_attention_heads=4, decoder_layers=2, dim_feedforward=64,
+    ... )
+    >>> model = UniSegFormerForUniversalSegmentation(configuration)
+
+    ```
+    """
+
+    model_type = "unisegformer"
+    sub_configs = {"encoder_config": Swinv2Config, "text_config": SiglipTextConfig}
+    attribute_map = {"num_hidden_layers": "decoder_layers"}
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    clx_enabled: bool = True
+    clx_window: int | None = None
+    clx_halo: int = 2
+    clx_init: float | int = 0.0
+    decoder_widths: list[int] | tuple[int, ...] = (192, 384, 768, 1024)
+    feature_size: int = 256
+    mask_feature_size: int = 256
+    hidden_size: int = 256
+    num_queries: int = 200
+    decoder_layers: int = 9
+    num_attention_heads: int = 8
+    dim_feedforward: int = 2048
+    dropout: float | int = 0.0
+    dense_loss_weights: list[float | int] | tuple[float | int, ...] = (0.4, 0.4, 0.4, 1.0)
+    semantic_loss_ignore_index: int = 255
+    stuff_class_ids: list[int] | tuple[int, ...] | None = None
+    class_weight: float | int = 2.0
+    mask_weight: float | int = 5.0
+    dice_weight: float | int = 5.0
+    no_object_weight: float | int = 0.1
+    train_num_points: int = 12544
+    oversample_ratio: float | int = 3.0
+    importance_sample_ratio: float | int = 0.75
+    use_auxiliary_loss: bool = True
+    output_auxiliary_logits: bool = False
+    mim_patch: int = 32
+    mim_mask_ratio: float | int = 0.6
+    pooling_heads: int = 8
+    mim_weight: float | int = 1.0
+    contrastive_weight: float | int = 1.0
+    segmentation_weight: float | int = 1.0
+    contrast_accumulated: bool = False
+    initializer_range: float | int = 0.02
+    _out_features: list[str] | None = None
+    _out_indices: list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        if self.encoder_config is None or isinstance(self.encoder_config, dict):
+            given = {key: value for key, value in (self.encoder_config or {}).items() if key != "model_type"}
+            self.encoder_config = Swinv2Config(**(ENCODER_DEFAULTS | SIZES["xlarge"]["encoder_config"] | given))
+        if self.text_config is None or isinstance(self.text_config, dict):
+            given = {key: value for key, value in (self.text_config or {}).items() if key != "model_type"}
+            self.text_config = SiglipTextConfig(**(TEXT_DEFAULTS | given))
+        if self.clx_window is None:
+            self.clx_window = max(1, self.encoder_config.window_size // 2)
+        self.stage_names = ["stem"] + [f"stage{stage}" for stage in range(1, len(self.encoder_config.depths) + 1)]
+        out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        if out_features is None and out_indices is None:
+            out_features = self.stage_names[1:]
+        self.set_output_features_output_indices(out_indices=out_indices, out_features=out_features)
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def of_size(cls, size: str, **fields) -> "UniSegFormerConfig":
+        """Builds the configuration of a published size.
+
+        Args:
+            size: One of `tiny`, `base`, `large`, `xlarge`.
+            fields: Further fields; an `encoder_config` dictionary is merged into that of the size.
+
+        Raises:
+            ValueError: If there is no such size.
+        """
+        if size not in SIZES:
+            raise ValueError(f"There is no UniSegFormer of size {size!r}: choose one of {', '.join(SIZES)}.")
+        encoder = ENCODER_DEFAULTS | SIZES[size]["encoder_config"] | dict(fields.pop("encoder_config", {}))
+        return cls(**(SIZES[size] | {"encoder_config": encoder} | fields))
+
+    @property
+    def level_channels(self) -> list[int]:
+        """Channels of the encoder's levels, fine to coarse."""
+        return [self.encoder_config.embed_dim * 2**level for level in range(4)]
+
+    def validate_architecture(self):
+        """Checks what types cannot express."""
+        super().validate_architecture()
+        encoder = self.encoder_config
+        if len(encoder.depths) != 4 or len(encoder.num_heads) != 4:
+            raise ValueError(
+                f"The encoder has depths {list(encoder.depths)} and num_heads {list(encoder.num_heads)}; the decoder "
+                "needs four stages, at strides 4, 8, 16 and 32: give four numbers each."
+            )
+        if encoder.patch_size != 4:
+            raise ValueError(f"The encoder's patch_size is {encoder.patch_size}; the decoder's finest stride is 4.")
+        if encoder.use_absolute_embeddings:
+            raise ValueError("use_absolute_embeddings ties the encoder to one image size: set it to False.")
+        if len(self.decoder_widths) != 4 or min(self.decoder_widths) < 1:
+            raise ValueError(
+                f"decoder_widths={list(self.decoder_widths)} must be four positive numbers of channels, at strides 4, "
+                "8, 16 and 32."
+            )
+        if len(self.dense_loss_weights) != 4:
+            raise ValueError(
+                f"dense_loss_weights={list(self.dense_loss_weights)} must be four weights, at strides 32, 16, 8 and 4."
+            )
+        if self.hidden_size % self.num_attention_heads or self.hidden_size % 4:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads} "
+                "and of 4 (the position code interleaves sine and cosine of two axes)."
+            )
+        if self.feature_size % 32:
+            raise ValueError(
+                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalisation groups."
+            )
+        if (self.clx_window or 0) < 1 or self.clx_halo < 0:
+            raise ValueError(
+                f"clx_window={self.clx_window} must be at least 1 and clx_halo={self.clx_halo} not negative."
+            )
+        if self.mim_patch != 32:
+            raise ValueError(f"mim_patch={self.mim_patch}: one masked unit is one token of the last stage, 32 pixels.")
+        if not 0 < self.mim_mask_ratio < 1:
+            raise ValueError(f"mim_mask_ratio={self.mim_mask_ratio} must lie between 0 and 1, for example 0.6.")
+        random_parts = (
+            encoder.drop_path_rate,
+            encoder.hidden_dropout_prob,
+            encoder.attention_probs_dropout_prob,
+            self.text_config.attention_dropout,
+        )
+        if self.contrast_accumulated and any(random_parts):
+            raise ValueError(
+                "contrast_accumulated computes every embedding twice, which must give the same: set drop_path_rate, "
+                f"hidden_dropout_prob and the attention dropouts to 0 (they are {random_parts})."
+            )
+        stuff = self.stuff_class_ids or ()
+        if any(not 0 <= class_id < self.num_labels for class_id in stuff):
+            raise ValueError(
+                f"stuff_class_ids={list(stuff)} has ids outside the {self.num_labels} classes of id2label "
+                f"(0..{self.num_labels - 1})."
+            )
+
+
+__all__ = ["UniSegFormerConfig"]

@@ -1,0 +1,66 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What both image processors of UniSegFormer share beyond other universal models: two kinds of outputs, a warning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from transformers.utils import logging
+
+from ...segmentation_processing import SemanticSegmentationProcessing, UniversalSegmentationProcessing
+
+logger = logging.get_logger(__name__)
+
+
+class UniSegFormerProcessing(UniversalSegmentationProcessing):
+    """Mixin: semantic results from dense logits too, lower thresholds, and a word when nothing passes them."""
+
+    size = {"shortest_edge": 1024, "longest_edge": 2048}
+    # An under-trained model is unsure of everything; with 0.8 its results would be empty.
+    threshold = 0.5
+
+    def post_process_semantic_segmentation(
+        self,
+        outputs: Any,
+        target_sizes: Sequence[tuple[int, int]] | Tensor | None = None,
+        return_segmentation_scores: bool = False,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[Any]:
+        """Class map per image, from queries or from dense `logits`.
+
+        Arguments, results and errors: see `SemanticSegmentationProcessing` and `UniversalSegmentationProcessing`.
+        """
+        if hasattr(outputs, "masks_queries_logits") or (
+            isinstance(outputs, dict) and "masks_queries_logits" in outputs
+        ):
+            return super().post_process_semantic_segmentation(
+                outputs, target_sizes, return_segmentation_scores, image_sizes
+            )
+        return SemanticSegmentationProcessing.post_process_semantic_segmentation(
+            self,  # type: ignore[arg-type]
+            outputs,
+            target_sizes,
+            return_segmentation_scores,
+            image_sizes,
+        )
+
+    def post_process_panoptic_segmentation(self, outputs: Any, threshold: float | None = None, **kwargs: Any) -> list:
+        """Panoptic segments per image; see `UniversalSegmentationProcessing`."""
+        results = super().post_process_panoptic_segmentation(outputs, threshold, **kwargs)
+        self._warn_if_empty(results, self.threshold if threshold is None else threshold)
+        return results
+
+    def post_process_instance_segmentation(self, outputs: Any, threshold: float = 0.0, **kwargs: Any) -> list:
+        """Instances per image, best first; see `UniversalSegmentationProcessing`."""
+        results = super().post_process_instance_segmentation(outputs, threshold, **kwargs)
+        self._warn_if_empty(results, threshold)
+        return results
+
+    def _warn_if_empty(self, results: list, threshold: float) -> None:
+        """Says once what to do if an image has no segment."""
+        if any(not result["segments_info"] for result in results):
+            logger.warning_once(
+                f"No segment of an image passed the threshold of {threshold}. Lower threshold (class probability) or "
+                "overlap_mask_area_threshold (visible part of a mask), or train longer; `class_queries_logits` tells "
+                "how sure the model is."
+            )
