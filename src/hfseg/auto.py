@@ -47,6 +47,19 @@ ARCHITECTURES = [
         },
         converter="models.proscale.convert_proscale:convert",
     ),
+    Architecture(
+        model_type="meddensevit",
+        config="models.meddensevit.configuration_meddensevit:MedDenseViTConfig",
+        models={
+            "AutoModel": "models.meddensevit.modeling_meddensevit:MedDenseViTModel",
+            "AutoModelForSemanticSegmentation": (
+                "models.meddensevit.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
+            ),
+            "AutoModelForImageSegmentation": (
+                "models.meddensevit.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
+            ),
+        },
+    ),
 ]
 
 
