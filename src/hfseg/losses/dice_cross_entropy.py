@@ -164,9 +164,7 @@ def generalized_dice_loss(probabilities: Tensor, labels: Tensor, ignore_index: i
     intersection, volume, truth = _overlaps(probabilities, labels, ignore_index)
     present = truth > 0
     weights = torch.where(present, truth.clamp(min=1).pow(-2), 0.0)[1:]
-    dice = (2 * (weights * intersection[1:]).sum() + EPSILON) / (
-        (weights * (volume + truth)[1:]).sum() + EPSILON
-    )
+    dice = (2 * (weights * intersection[1:]).sum() + EPSILON) / ((weights * (volume + truth)[1:]).sum() + EPSILON)
     return torch.where(present[1:].any(), 1 - dice, 0.0)
 
 

@@ -66,6 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
     )
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
+    medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
+    medical.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
+    medical.add_argument("--minutes", type=float, default=15.0, help="processor time of training, per side")
+    medical.add_argument("--sides", nargs="+", default=["ours", "monai-unet", "monai-dynunet"])
+    medical.add_argument("--keep", metavar="FOLDER", help="where trained models stay")
+    medical.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser
 
 
@@ -109,6 +116,11 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .learning import learning_table
 
         return (*learning_table(options.data, options.minutes, options.overrides, options.sides), "cpu")
+    if options.what == "medical":
+        from .medical import medical_learning_table
+
+        arguments = (options.data, options.minutes, options.sides, options.overrides, options.keep)
+        return (*medical_learning_table(*arguments), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     settings = SpeedOptions.from_namespace(options)

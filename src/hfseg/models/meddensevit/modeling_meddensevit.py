@@ -135,13 +135,13 @@ class MedDenseViTAggregation(nn.Module):
         self.first_tap = TAPS - 1 if config.neck == "last" else 0
         taps = range(self.first_tap, TAPS)
         self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels[tap], size, 1), ConvNextLayerNorm(size, eps=eps, data_format="channels_first"))
+            nn.Sequential(
+                nn.Conv2d(channels[tap], size, 1), ConvNextLayerNorm(size, eps=eps, data_format="channels_first")
+            )
             for tap in taps
         )
         self.gates = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(TAPS * size, size // 4, 1), nn.GELU(), nn.Conv2d(size // 4, TAPS, 3, padding=1)
-            )
+            nn.Sequential(nn.Conv2d(TAPS * size, size // 4, 1), nn.GELU(), nn.Conv2d(size // 4, TAPS, 3, padding=1))
             for _ in range(TAPS)
             if config.neck == "msfa"
         )
