@@ -1,7 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""What image processors of query-based (universal) segmentation models share, whatever touches their pixels.
+"""What image processors of segmentation models share, whatever touches their pixels.
 
-`UniversalSegmentationProcessing` is mixed in before a backend of `transformers.image_processing_backends`. The backend
+`UniversalSegmentationProcessing` (models that predict masks per query) and `SemanticSegmentationProcessing` (models that
+predict class logits per pixel) are mixed in before a backend of `transformers.image_processing_backends`. The backend
 class resizes and normalises images; sizes, padding rules, targets, checks and post-processing live here.
 Nothing here imports torchvision.
 """
@@ -33,7 +34,13 @@ try:
 except ImportError:  # transformers before the class existed: the same container under its base class
     SemanticSegmentationPostProcessorOutput = BatchFeature  # type: ignore[assignment,misc]
 
-__all__ = ["UniversalSegmentationProcessing", "make_segment_targets", "resized_size"]
+__all__ = [
+    "SegmentationProcessing",
+    "SemanticSegmentationProcessing",
+    "UniversalSegmentationProcessing",
+    "make_segment_targets",
+    "resized_size",
+]
 
 # Up to this id a histogram finds the ids of a map faster than sorting it.
 _LARGEST_COUNTED_ID = 1 << 20
@@ -157,26 +164,20 @@ def _nearest_sources(source: int, target: int) -> np.ndarray:
     return steps.cumsum().astype(np.int64).clip(max=source - 1)
 
 
-class UniversalSegmentationProcessing:
-    """Mixin of image processors for models that predict (class logits, mask logits) per query.
+class SegmentationProcessing:
+    """Mixin of image processors for segmentation models: reads and checks images, and knows the padded size.
 
     Attributes:
-        size: see `resized_size`; shortest edge 800, longest at most 1333.
+        size: see `resized_size`.
         size_divisor: the batch is padded at the right and bottom with zeros, after normalisation, to a multiple of it.
         ignore_index: class id that is void in semantic maps.
         do_reduce_labels: class 0 of maps is background and other classes are lowered by one.
         num_labels: number of classes, if targets should be checked against it.
-        label_ids_to_fuse: ids of stuff classes: fused in panoptic results, left out of instance results.
-        threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
-            `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
-        num_instances: (query, class) pairs looked at for instance results.
-        mask_stride: padded input size divided by the size of the mask logits.
     """
 
     resample = PILImageResampling.BILINEAR
     image_mean = IMAGENET_DEFAULT_MEAN
     image_std = IMAGENET_DEFAULT_STD
-    size = {"shortest_edge": 800, "longest_edge": 1333}
     default_to_square = False
     do_convert_rgb = True
     do_resize = True
@@ -187,47 +188,9 @@ class UniversalSegmentationProcessing:
     ignore_index = 255
     do_reduce_labels = False
     num_labels = None
-    label_ids_to_fuse = None
-    threshold = 0.8
-    mask_threshold = 0.5
-    overlap_mask_area_threshold = 0.8
-    num_instances = 100
-    mask_stride = 4
     model_input_names = ["pixel_values"]
     # Tells hfseg's pipeline that thresholds are this processor's business and that batches are grouped by size.
     owns_postprocessing_defaults = True
-
-    # ---------------------------------------------------------------------------------------------- inputs
-    def preprocess(
-        self,
-        images: Any,
-        segmentation_maps: Any = None,
-        instance_id_to_semantic_id: Sequence[Mapping[int, int]] | Mapping[int, int] | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        """Turns images, and optionally their segmentation maps, into a padded batch for the network.
-
-        Args:
-            images: PIL images, arrays, tensors or paths of local files, one or a list.
-            segmentation_maps: class-id or segment-id maps of the same sizes, one or a list (PIL images with one
-                integer channel, or integer arrays (H, W)).
-            instance_id_to_semantic_id: class of each segment id, for all maps or one table per map. Ids it lacks are
-                void. Without it maps hold class ids.
-            **kwargs: any attribute of the processor, for this call only.
-
-        Returns:
-            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of int32 id maps (H, W) with
-            ids 1..N (0 = nothing or padding), and `class_labels`, a list of int64 (N,).
-
-        Raises:
-            ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
-                image or in another number, and class ids out of range.
-        """
-        if isinstance(images, (list, tuple)) and len(images) == 0:
-            raise ValueError("The list of images is empty; give at least one image.")
-        if segmentation_maps is None and instance_id_to_semantic_id is not None:
-            raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
-        return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)  # type: ignore[misc]
 
     def fetch_images(self, images: Any) -> Any:
         """Loads local paths safely (never a URL); image objects pass through."""
@@ -286,6 +249,59 @@ class UniversalSegmentationProcessing:
             return pad_height, pad_width
         divisor = size_divisor or 1
         return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
+
+
+class UniversalSegmentationProcessing(SegmentationProcessing):
+    """Mixin of image processors for models that predict (class logits, mask logits) per query.
+
+    Attributes beyond those of `SegmentationProcessing`:
+        size: shortest edge 800, longest at most 1333.
+        label_ids_to_fuse: ids of stuff classes: fused in panoptic results, left out of instance results.
+        threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
+            `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
+        num_instances: (query, class) pairs looked at for instance results.
+        mask_stride: padded input size divided by the size of the mask logits.
+    """
+
+    size = {"shortest_edge": 800, "longest_edge": 1333}
+    label_ids_to_fuse = None
+    threshold = 0.8
+    mask_threshold = 0.5
+    overlap_mask_area_threshold = 0.8
+    num_instances = 100
+    mask_stride = 4
+
+    # ---------------------------------------------------------------------------------------------- inputs
+    def preprocess(
+        self,
+        images: Any,
+        segmentation_maps: Any = None,
+        instance_id_to_semantic_id: Sequence[Mapping[int, int]] | Mapping[int, int] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Turns images, and optionally their segmentation maps, into a padded batch for the network.
+
+        Args:
+            images: PIL images, arrays, tensors or paths of local files, one or a list.
+            segmentation_maps: class-id or segment-id maps of the same sizes, one or a list (PIL images with one
+                integer channel, or integer arrays (H, W)).
+            instance_id_to_semantic_id: class of each segment id, for all maps or one table per map. Ids it lacks are
+                void. Without it maps hold class ids.
+            **kwargs: any attribute of the processor, for this call only.
+
+        Returns:
+            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of int32 id maps (H, W) with
+            ids 1..N (0 = nothing or padding), and `class_labels`, a list of int64 (N,).
+
+        Raises:
+            ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
+                image or in another number, and class ids out of range.
+        """
+        if isinstance(images, (list, tuple)) and len(images) == 0:
+            raise ValueError("The list of images is empty; give at least one image.")
+        if segmentation_maps is None and instance_id_to_semantic_id is not None:
+            raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
+        return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)  # type: ignore[misc]
 
     def segment_targets(
         self,

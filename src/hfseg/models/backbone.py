@@ -8,13 +8,17 @@ from transformers import AutoBackbone
 from transformers.models.swin.modeling_swin import SwinBackbone
 
 
-def build_backbone(config: Any) -> Any:
+def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
+
+    Args:
+        config: Of any backbone that `AutoBackbone` knows.
+        timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
     `SwinBackbone` normalises its last tokens for a classifier that dense models do not have. That layer would cost
     time, count as a parameter and, never receiving a gradient, stop distributed training.
     """
-    backbone = AutoBackbone.from_config(config)
+    backbone = AutoBackbone.from_config(config, **timm_kwargs)
     if isinstance(backbone, SwinBackbone):
         backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
     return backbone
