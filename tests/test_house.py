@@ -32,8 +32,8 @@ ROOMS = {
     # Models only through the Auto classes.
     "pipelines": {"images", "postprocess", "results"},
     "inference": {"images", "postprocess", "results"},
-    "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing"},
-    "training": {"data", "metrics", "auto"},
+    "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
+    "training": {"data", "metrics", "auto", "evaluation"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }

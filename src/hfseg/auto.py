@@ -21,6 +21,7 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
     model_type: str
@@ -29,6 +30,7 @@ class Architecture:
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    training: dict[str, str] = field(default_factory=dict)
 
 
 ARCHITECTURES = [
