@@ -18,6 +18,6 @@ class ChannelLayerNorm(nn.LayerNorm):
     def __init__(self, channels: int, eps: float = 1e-6):
         super().__init__(channels, eps=eps)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)

@@ -25,7 +25,7 @@ def sampling_positions(offsets: torch.Tensor, kernel_size: int) -> tuple[torch.T
     Shape:
         offsets: `(B, 2 K K, H, W)`, channels in pairs (dy, dx), taps row by row; output: y and x, `(B, K K, H, W)`.
     """
-    batch_size, _, height, width = offsets.shape
+    height, width = offsets.shape[-2:]
     place, dtype = offsets.device, offsets.dtype
     reach = torch.arange(kernel_size, device=place, dtype=dtype) - kernel_size // 2
     rows = torch.arange(height, device=place, dtype=dtype)[:, None]
@@ -117,7 +117,7 @@ class ModulatedDeformableConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size, kernel_size))
         nn.init.kaiming_normal_(self.weight, mode="fan_out")
 
-    def forward(self, x: torch.Tensor, offsets: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def forward(self, x: torch.Tensor, offsets: torch.Tensor, modulation: torch.Tensor) -> torch.Tensor:
         form = self.form
         if form == "auto":
             form = "gather" if x.device.type == "cpu" else "torchvision"

@@ -29,8 +29,8 @@ def upsample(x: torch.Tensor, scale: int) -> torch.Tensor:
 def convolve_upsampled(x: torch.Tensor, weight: torch.Tensor, scale: int) -> torch.Tensor:
     """Convolves (3x3, zero padding 1, no bias) the map that bilinear upsampling by `scale` makes of `x`.
 
-    Rows are upsampled, shifted and summed first, columns after: both steps are separable, so the maps at full resolution
-    are three times, not nine times, as many as the result's.
+    Rows are upsampled, shifted and summed first, columns after: both steps are separable, so the maps at full
+    resolution are three times, not nine times, as many as the result's.
 
     Shape:
         x: `(B, C, h, w)`; weight: `(O, C, 3, 3)`; output: `(B, O, scale h, scale w)`.

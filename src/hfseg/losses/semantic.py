@@ -55,9 +55,10 @@ def focal_dice_cross_entropy(
 ) -> dict[str, torch.Tensor]:
     """Computes weighted focal, Dice and cross-entropy losses in float32.
 
-    - focal: sigmoid per class, `(1 - p_t) ** gamma` times binary cross-entropy, mean over classes, then labelled pixels;
-    - Dice: sigmoid, all classes and labelled pixels of an image in one quotient, `1 - (2 sum PG + e) / (sum P + sum G +
-      e)`, images weighted by their labelled pixels;
+    - focal: sigmoid per class, `(1 - p_t) ** gamma` times binary cross-entropy, mean over classes, then over labelled
+      pixels;
+    - Dice: sigmoid, all classes and labelled pixels of an image in one quotient, `1 - (2 sum PG + e) / (sum P + sum G
+      + e)`, images weighted by their labelled pixels;
     - cross-entropy: softmax, mean over labelled pixels.
 
     Returns:

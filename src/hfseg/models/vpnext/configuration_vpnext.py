@@ -88,9 +88,9 @@ class VPNeXtConfig(PreTrainedConfig):
             only), or `"auto"`: the second on a CPU, else the first (`layers.deformable_convolution`).
 
     Raises:
-        StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for wrong types, unknown modes, a
-            stride that does not divide the patch, blocks outside the backbone, or a backbone whose maps are tokens or a
-            pyramid.
+        StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for wrong types, unknown modes,
+            a stride that does not divide the patch, blocks outside the backbone, or a backbone whose maps are tokens
+            or a pyramid.
 
     Example:
 
@@ -183,7 +183,7 @@ class VPNeXtConfig(PreTrainedConfig):
         """Makes the backbone give out the supervised blocks and the last one; called again if `use_vcr` changes."""
         backbone, depth = self.backbone_config, self.num_blocks
         layers = self.supervised_layers
-        if depth is None or any(not 0 < layer < depth for layer in layers):
+        if depth is None or not is_increasing_below(layers, depth) or getattr(backbone, "add_fpn", False):
             return  # validation has the message
         if backbone.model_type == "timm_backbone":
             backbone.out_indices = [*(layer - 1 for layer in layers), depth - 1]
@@ -225,13 +225,16 @@ class VPNeXtConfig(PreTrainedConfig):
                 "from patches: set it to True."
             )
         if getattr(backbone, "add_fpn", False):
-            raise ValueError("backbone_config.add_fpn=True makes a pyramid, but VPNeXt needs the plain maps: set it to False.")
+            raise ValueError(
+                "backbone_config.add_fpn=True makes a pyramid, but VPNeXt needs the plain maps: set it to False."
+            )
         if getattr(backbone, "model_type", None) != "timm_backbone":
-            if self.num_blocks is None or not isinstance(getattr(backbone, "patch_size", None), int):
+            plain = self.num_blocks is not None and not hasattr(backbone, "depths")
+            if not plain or not isinstance(getattr(backbone, "patch_size", None), int):
                 raise ValueError(
                     f"backbone_config is a {getattr(backbone, 'model_type', None)!r}, which is no plain ViT with "
-                    "`num_hidden_layers` and one square `patch_size`: choose dinov3_vit, dinov2, dinov2_with_registers, "
-                    "beit or timm_backbone."
+                    "`num_hidden_layers` and one square `patch_size`: choose dinov3_vit, dinov2, "
+                    "dinov2_with_registers, beit or timm_backbone."
                 )
             check_fine_grid(backbone.patch_size, self)
         depth = self.num_blocks
@@ -241,7 +244,7 @@ class VPNeXtConfig(PreTrainedConfig):
                 "last, for example [7, 15, 23] for 24 blocks."
             )
         layers = tuple(self.vcr_layers or ())
-        if any(isinstance(layer, bool) or not 0 < layer < depth for layer in layers) or list(layers) != sorted(set(layers)):
+        if not is_increasing_below(layers, depth):
             raise ValueError(
                 f"vcr_layers={layers} must be increasing blocks counted from 1 and before the last of {depth}, for "
                 f"example {self._default_layers()}."
@@ -251,6 +254,11 @@ class VPNeXtConfig(PreTrainedConfig):
                 f"use_vcr=True needs vcr_layers, and a backbone of {depth} block(s) has no default: give blocks before "
                 "the last, or set use_vcr=False."
             )
+
+
+def is_increasing_below(layers: tuple[int, ...], depth: int) -> bool:
+    """Tells whether blocks, counted from 1, are increasing and before the last."""
+    return all(low < high for low, high in zip((0, *layers), (*layers, depth)))
 
 
 def check_fine_grid(patch_size: int, config: VPNeXtConfig) -> None:
@@ -273,8 +281,8 @@ def check_fine_grid(patch_size: int, config: VPNeXtConfig) -> None:
         raise ValueError(f'vitup_upsampler="mock_pyramid" doubles the map, and cannot enlarge it {ratio} times.')
     if before % stride or not 0 <= before < patch_size:
         raise ValueError(
-            f"vitup_pad_before={before} must be a multiple of vitup_stride={stride} from 0 to {patch_size - stride}, or "
-            "the fine map does not contain the ViT's own patch embeddings."
+            f"vitup_pad_before={before} must be a multiple of vitup_stride={stride} from 0 to {patch_size - stride}, "
+            "or the fine map does not contain the ViT's own patch embeddings."
         )
 
 

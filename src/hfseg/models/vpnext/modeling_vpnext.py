@@ -3,8 +3,8 @@
 
 Tang, Huang, Yin, Duan: "VPNeXt - Rethinking Dense Decoding for Plain Vision Transformer" (arXiv 2502.16654). Two
 additions to a ViT with a linear classifier. ViTUp runs the ViT's own patch embedding once more with a smaller stride:
-a real high-resolution map, whose every r-th pixel is a token of the ViT. HiCLR refines it step by step, the last block's
-map saying where to look (deformable offsets) and what is there (context). VCR (visual context replay) supervises two
+a real high-resolution map, whose every r-th pixel is a token of the ViT. HiCLR refines it step by step; the last
+block's map says where to look (deformable offsets) and what is there (context). VCR (visual context replay) supervises two
 intermediate blocks in training: the spatial context of the last block, its deformable offsets and its affinity of
 tokens, is replayed on their features before auxiliary classifiers. At inference VCR does not exist.
 
@@ -16,8 +16,8 @@ No code or weights of the authors are public. What the paper leaves open is deci
 - Decided from the published cost table: D = 512, context of C channels, three iterations (`VPNeXtConfig`).
 - Decided from the authors' public framework: how offsets and modulation are predicted (3x3 convolution, zero at first,
   sigmoid on the last nine channels), the loss, the weight 0.4 of auxiliary losses.
-- Ours: `final_norm` before everything that reads the last block, because backbones differ in theirs; padding of 4 before
-  the fine patch embedding; normalisations and activations inside HiCLR; VCR's single-head scaled affinity; the two
+- Ours: `final_norm` before everything that reads the last block, because backbones differ in theirs; padding of 4
+  before the fine patch embedding; normalisations and activations inside HiCLR; VCR's single-head scaled affinity; the two
   baselines `"align"` and `"mock_pyramid"`, which the paper names without a formula.
 - Beyond the paper: convolutions that read the upsampled context run at the ViT's resolution with the same result
   (`layers.upsampled_convolution`), which saves a quarter of the multiplications of the whole model.
@@ -96,7 +96,7 @@ class NormalizedActivation(nn.Module):
         super().__init__()
         self.norm = ChannelLayerNorm(channels)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.gelu(self.norm(x))
 
 
@@ -206,8 +206,9 @@ class VPNeXtMockPyramid(nn.Module):
 class VPNeXtContextReplay(nn.Module):
     """VCR: replays the last block's spatial context on the features of earlier blocks (equations 2 and 3).
 
-    Local context: offsets and modulation predicted once from the last block, for all layers. Global context: the affinity
-    of the last block's tokens, `A = softmax(Q K^T / sqrt(d))`, again once. Per layer `y = A phi(GELU(LN(DCN(LN(x)))))`.
+    Local context: offsets and modulation predicted once from the last block, for all layers. Global context: the
+    affinity of the last block's tokens, `A = softmax(Q K^T / sqrt(d))`, again once. Per layer
+    `y = A phi(GELU(LN(DCN(LN(x)))))`.
     """
 
     def __init__(self, config: VPNeXtConfig, channels: int):
@@ -254,7 +255,7 @@ class VPNeXtContextReplay(nn.Module):
 
 
 class VPNeXtDeepSupervision(nn.Module):
-    """Baselines of the paper's ablation: classifiers on normalised earlier blocks, optionally pulled to the last one."""
+    """Baselines of the paper's ablation: classifiers on normalised earlier blocks, if asked pulled to the last."""
 
     def __init__(self, config: VPNeXtConfig, channels: int):
         super().__init__()
@@ -505,7 +506,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         return (self.config.num_blocks or 0) + 1
 
     def layer_depth(self, name: str) -> int:
-        """Gives a parameter's depth for layer-wise decay: embeddings 0, block b (from 0) b + 1, the rest the largest."""
+        """Gives a parameter's depth for layer-wise decay: embeddings 0, block b (from 0) b + 1, else the largest."""
         _, inside, rest = name.partition("backbone.")
         block = re.search(r"(?:^|\.)(?:layer|layers|blocks)\.(\d+)\.", rest)
         if not inside:
