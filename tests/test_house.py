@@ -23,25 +23,30 @@ ROOMS = {
     "losses": {"layers"},
     "images": set(),
     "label_names": set(),
+    "volumes": set(),
     "postprocess": set(),
     "results": {"visualization"},
     "segmentation_processing": {"images", "postprocess", "results"},
-    "models": {"layers", "losses", "images", "label_names", "postprocess", "results", "segmentation_processing"},
-    "data": {"images", "label_names", "results"},
+    "models": {"layers", "losses", "images", "label_names", "postprocess", "results", "segmentation_processing", "volumes"},
+    "data": {"images", "label_names", "results", "volumes"},
     "metrics": {"images", "label_names", "results", "data"},
     # Models only through the Auto classes.
     "pipelines": {"images", "postprocess", "results"},
-    "inference": {"images", "postprocess", "results"},
-    "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing"},
-    "training": {"data", "metrics", "auto"},
+    "inference": {"images", "postprocess", "results", "volumes"},
+    "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
+    "training": {"data", "metrics", "auto", "evaluation"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
 # Shared by all models: on saving it asks the table which Auto classes to name; when used, not when imported.
-EXCEPTIONS = {"models/remote_code.py": {"auto"}}
+EXCEPTIONS = {
+    "models/remote_code.py": {"auto"},
+    # `predict_volume` hands itself to the function of that name, when called.
+    "models/meddensevit/modeling_meddensevit.py": {"inference"},
+}
 # Loaded when used, never by `import hfseg`.
-HEAVY = ["diffusers", "timm", "monai", "gradio", "pycocotools", "matplotlib", "datasets", "evaluate"]
+HEAVY = ["diffusers", "timm", "monai", "nibabel", "pydicom", "gradio", "pycocotools", "matplotlib", "datasets", "evaluate"]
 
 
 def imported_rooms(file: Path) -> set[str]:

@@ -21,6 +21,7 @@ class Architecture:
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
         converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
     model_type: str
@@ -29,6 +30,7 @@ class Architecture:
     image_processors: dict[str, str] = field(default_factory=dict)
     processor: str | None = None
     converter: str | None = None
+    training: dict[str, str] = field(default_factory=dict)
 
 
 ARCHITECTURES = [
@@ -58,6 +60,24 @@ ARCHITECTURES = [
             "AutoModelForImageSegmentation": (
                 "models.meddensevit.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
             ),
+        },
+        image_processors={
+            "torchvision": "models.meddensevit.image_processing_meddensevit:MedDenseViTImageProcessor",
+            "pil": "models.meddensevit.image_processing_pil_meddensevit:MedDenseViTImageProcessorPil",
+        },
+    ),
+    Architecture(
+        model_type="vpnext",
+        config="models.vpnext.configuration_vpnext:VPNeXtConfig",
+        models={
+            "AutoModel": "models.vpnext.modeling_vpnext:VPNeXtModel",
+            "AutoModelForSemanticSegmentation": "models.vpnext.modeling_vpnext:VPNeXtForSemanticSegmentation",
+            # pipeline("image-segmentation") asks this one first.
+            "AutoModelForImageSegmentation": "models.vpnext.modeling_vpnext:VPNeXtForSemanticSegmentation",
+        },
+        image_processors={
+            "torchvision": "models.vpnext.image_processing_vpnext:VPNeXtImageProcessor",
+            "pil": "models.vpnext.image_processing_pil_vpnext:VPNeXtImageProcessorPil",
         },
     ),
 ]
@@ -106,9 +126,11 @@ def register() -> None:
         for auto_class, models in row.models.items():
             classes: Any = load(models) if isinstance(models, str) else tuple(load(name) for name in models)
             getattr(transformers, auto_class).register(config, classes, exist_ok=True)
+            # The pipeline's own lists of supported names are static; without this it logs a false complaint.
             if auto_class == "AutoModelForUniversalSegmentation":
-                # The pipeline's own list of supported names is static; without this it logs a false complaint.
                 modeling_auto.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
+            elif auto_class == "AutoModelForSemanticSegmentation":
+                modeling_auto.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[row.model_type] = classes.__name__
         if row.image_processors:
             transformers.AutoImageProcessor.register(
                 config,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from .data.schema import semantic_map
@@ -24,6 +25,7 @@ from .metrics.mean_iou import MeanIoU
 from .metrics.panoptic_quality import PanopticQuality
 from .results import decode_run_lengths
 from .segmentation_processing import UniversalSegmentationProcessing
+from .visualization import overlay, overlay_semantic, side_by_side
 
 __all__ = [
     "AVERAGES",
@@ -36,6 +38,7 @@ __all__ = [
     "evaluate_segmentation",
     "match_labels",
     "predict_samples",
+    "segmentation_overlays",
     "supported_tasks",
 ]
 
@@ -637,12 +640,42 @@ def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"segmentation": np.asarray(example["segmentation"]), "segments_info": list(example["segments_info"])}
 
 
+def segmentation_overlays(
+    model: nn.Module, image_processor: Any, dataset: Any, count: int = 3, tasks: Collection[str] = TASKS
+) -> list[Any]:
+    """Draws picture, truth and prediction side by side for the first pictures, as PIL images.
+
+    Panoptic segments are drawn if they can be measured (`supported_tasks`), else instances, else classes.
+    """
+    reasons = supported_tasks(dataset, dataset[0])
+    possible = [task for task in TASKS if task in tasks and not reasons[task]][:1]
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
+    metrics = SegmentationMetrics(dataset, possible)
+    names, drawn = {int(key): str(name) for key, name in dataset.id2label.items()}, []
+    batches = [[index] for index in range(min(count, len(dataset)))]
+    for sample in predict_samples(model, image_processor, dataset, batches=batches) if possible else ():
+        image, results = np.asarray(sample.example["image"]), segment(sample, possible)
+        if possible == ["semantic"]:
+            predicted = overlay_semantic(image, results["semantic"], names, ignore_index=-1)
+            truth = overlay_semantic(image, metrics.truth(sample.example), names, ignore_index=-1)
+        else:
+            found, reference = metrics.segments(results, sample.size), _reference(sample.example)
+            predicted = overlay(image, found["segmentation"], found["segments_info"], names)
+            truth = overlay(image, reference["segmentation"], reference["segments_info"], names)
+        drawn.append(side_by_side([image, truth, predicted], ["picture", "truth", "prediction"]))
+    return drawn
+
+
 def evaluate_segmentation(
     model: nn.Module,
     image_processor: Any,
     dataset: Any,
     batch_size: int = 8,
     tasks: Collection[str] = ("panoptic", "semantic"),
+    *,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> dict[str, float]:
     """Measures a model that has the data set's classes: what training does between epochs.
 
@@ -652,6 +685,7 @@ def evaluate_segmentation(
         dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
         batch_size: Pictures per forward pass.
         tasks: What to measure, as far as the labels allow (`supported_tasks`).
+        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
 
     Returns:
         Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
@@ -670,6 +704,12 @@ def evaluate_segmentation(
     match = LabelMatch.identity(len(dataset.id2label))
     segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
     metrics = SegmentationMetrics(dataset, tasks)
-    for sample in predict_samples(model, image_processor, dataset, batch_size):
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    starts = range(rank * batch_size, len(dataset), ranks * batch_size)
+    batches = [range(start, min(start + batch_size, len(dataset))) for start in starts]
+    for sample in predict_samples(model, image_processor, dataset, batches=batches):
         metrics.add(sample.index, sample.example, segment(sample, tasks))
+    if ranks > 1:
+        metrics.load_states(gather_object([metrics.state_dict()]))
     return {name: value for name, value in metrics.compute()[0].items() if value is not None}

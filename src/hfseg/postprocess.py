@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = [
     "InstanceMasks",
@@ -28,6 +29,7 @@ __all__ = [
     "instance_segmentation",
     "pack_masks",
     "panoptic_segmentation",
+    "resize_class_logits",
     "semantic_segmentation",
     "unpack_masks",
 ]
@@ -328,6 +330,32 @@ def semantic_segmentation(
 
 
 @torch.no_grad()
+def resize_class_logits(
+    logits: Tensor, padded_size: Size, image_sizes: Sequence[Size], output_sizes: Sequence[Size]
+) -> list[Tensor]:
+    """Resizes class logits per pixel to the images.
+
+    Bilinearly, straight from the network's output if nothing was padded, else by way of the padded input, of which the
+    image is cut out.
+
+    Args:
+        logits: Of a semantic model.
+        padded_size: Height and width of its input.
+        image_sizes: Size of each image inside the input, at its top left.
+        output_sizes: Size of each result.
+
+    Shape:
+        logits: `(B, K, h, w)`; per image `(K, H, W)`, float32.
+    """
+    results = []
+    for scores, inner, target in zip(logits.float().split(1), image_sizes, output_sizes):
+        if tuple(inner) != tuple(padded_size):
+            scores = functional.interpolate(scores, tuple(padded_size), mode="bilinear", align_corners=False)
+            scores = scores[:, :, : inner[0], : inner[1]]
+        results.append(functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)[0])
+    return results
+
+
 def panoptic_segmentation(
     class_logits: Tensor,
     mask_logits: Tensor,

@@ -1,7 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""What image processors of query-based (universal) segmentation models share, whatever touches their pixels.
+"""What image processors of segmentation models share, whatever touches their pixels.
 
-`UniversalSegmentationProcessing` is mixed in before a backend of `transformers.image_processing_backends`. The backend
+`UniversalSegmentationProcessing` (models that predict masks per query) and `SemanticSegmentationProcessing` (models
+that predict class logits per pixel) are mixed in before a backend of `transformers.image_processing_backends`. The backend
 class resizes and normalises images; sizes, padding rules, targets, checks and post-processing live here.
 Nothing here imports torchvision.
 """
@@ -33,7 +34,13 @@ try:
 except ImportError:  # transformers before the class existed: the same container under its base class
     SemanticSegmentationPostProcessorOutput = BatchFeature  # type: ignore[assignment,misc]
 
-__all__ = ["UniversalSegmentationProcessing", "make_segment_targets", "resized_size"]
+__all__ = [
+    "SegmentationProcessing",
+    "SemanticSegmentationProcessing",
+    "UniversalSegmentationProcessing",
+    "make_segment_targets",
+    "resized_size",
+]
 
 # Up to this id a histogram finds the ids of a map faster than sorting it.
 _LARGEST_COUNTED_ID = 1 << 20
@@ -157,26 +164,20 @@ def _nearest_sources(source: int, target: int) -> np.ndarray:
     return steps.cumsum().astype(np.int64).clip(max=source - 1)
 
 
-class UniversalSegmentationProcessing:
-    """Mixin of image processors for models that predict (class logits, mask logits) per query.
+class SegmentationProcessing:
+    """Mixin of image processors for segmentation models: reads and checks images, and knows the padded size.
 
     Attributes:
-        size: see `resized_size`; shortest edge 800, longest at most 1333.
+        size: see `resized_size`.
         size_divisor: the batch is padded at the right and bottom with zeros, after normalisation, to a multiple of it.
         ignore_index: class id that is void in semantic maps.
         do_reduce_labels: class 0 of maps is background and other classes are lowered by one.
         num_labels: number of classes, if targets should be checked against it.
-        label_ids_to_fuse: ids of stuff classes: fused in panoptic results, left out of instance results.
-        threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
-            `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
-        num_instances: (query, class) pairs looked at for instance results.
-        mask_stride: padded input size divided by the size of the mask logits.
     """
 
     resample = PILImageResampling.BILINEAR
     image_mean = IMAGENET_DEFAULT_MEAN
     image_std = IMAGENET_DEFAULT_STD
-    size = {"shortest_edge": 800, "longest_edge": 1333}
     default_to_square = False
     do_convert_rgb = True
     do_resize = True
@@ -187,47 +188,9 @@ class UniversalSegmentationProcessing:
     ignore_index = 255
     do_reduce_labels = False
     num_labels = None
-    label_ids_to_fuse = None
-    threshold = 0.8
-    mask_threshold = 0.5
-    overlap_mask_area_threshold = 0.8
-    num_instances = 100
-    mask_stride = 4
     model_input_names = ["pixel_values"]
     # Tells hfseg's pipeline that thresholds are this processor's business and that batches are grouped by size.
     owns_postprocessing_defaults = True
-
-    # ---------------------------------------------------------------------------------------------- inputs
-    def preprocess(
-        self,
-        images: Any,
-        segmentation_maps: Any = None,
-        instance_id_to_semantic_id: Sequence[Mapping[int, int]] | Mapping[int, int] | None = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        """Turns images, and optionally their segmentation maps, into a padded batch for the network.
-
-        Args:
-            images: PIL images, arrays, tensors or paths of local files, one or a list.
-            segmentation_maps: class-id or segment-id maps of the same sizes, one or a list (PIL images with one
-                integer channel, or integer arrays (H, W)).
-            instance_id_to_semantic_id: class of each segment id, for all maps or one table per map. Ids it lacks are
-                void. Without it maps hold class ids.
-            **kwargs: any attribute of the processor, for this call only.
-
-        Returns:
-            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of int32 id maps (H, W) with
-            ids 1..N (0 = nothing or padding), and `class_labels`, a list of int64 (N,).
-
-        Raises:
-            ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
-                image or in another number, and class ids out of range.
-        """
-        if isinstance(images, (list, tuple)) and len(images) == 0:
-            raise ValueError("The list of images is empty; give at least one image.")
-        if segmentation_maps is None and instance_id_to_semantic_id is not None:
-            raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
-        return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)  # type: ignore[misc]
 
     def fetch_images(self, images: Any) -> Any:
         """Loads local paths safely (never a URL); image objects pass through."""
@@ -287,6 +250,59 @@ class UniversalSegmentationProcessing:
         divisor = size_divisor or 1
         return math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
 
+
+class UniversalSegmentationProcessing(SegmentationProcessing):
+    """Mixin of image processors for models that predict (class logits, mask logits) per query.
+
+    Attributes beyond those of `SegmentationProcessing`:
+        size: shortest edge 800, longest at most 1333.
+        label_ids_to_fuse: ids of stuff classes: fused in panoptic results, left out of instance results.
+        threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
+            `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
+        num_instances: (query, class) pairs looked at for instance results.
+        mask_stride: padded input size divided by the size of the mask logits.
+    """
+
+    size = {"shortest_edge": 800, "longest_edge": 1333}
+    label_ids_to_fuse = None
+    threshold = 0.8
+    mask_threshold = 0.5
+    overlap_mask_area_threshold = 0.8
+    num_instances = 100
+    mask_stride = 4
+
+    # ---------------------------------------------------------------------------------------------- inputs
+    def preprocess(
+        self,
+        images: Any,
+        segmentation_maps: Any = None,
+        instance_id_to_semantic_id: Sequence[Mapping[int, int]] | Mapping[int, int] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Turns images, and optionally their segmentation maps, into a padded batch for the network.
+
+        Args:
+            images: PIL images, arrays, tensors or paths of local files, one or a list.
+            segmentation_maps: class-id or segment-id maps of the same sizes, one or a list (PIL images with one
+                integer channel, or integer arrays (H, W)).
+            instance_id_to_semantic_id: class of each segment id, for all maps or one table per map. Ids it lacks are
+                void. Without it maps hold class ids.
+            **kwargs: any attribute of the processor, for this call only.
+
+        Returns:
+            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of int32 id maps (H, W) with
+            ids 1..N (0 = nothing or padding), and `class_labels`, a list of int64 (N,).
+
+        Raises:
+            ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
+                image or in another number, and class ids out of range.
+        """
+        if isinstance(images, (list, tuple)) and len(images) == 0:
+            raise ValueError("The list of images is empty; give at least one image.")
+        if segmentation_maps is None and instance_id_to_semantic_id is not None:
+            raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
+        return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)  # type: ignore[misc]
+
     def segment_targets(
         self,
         segmentation_maps: Any,
@@ -300,8 +316,7 @@ class UniversalSegmentationProcessing:
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Padded id maps (H, W) int32 and class ids (N,) int64, one per image."""
         maps = _as_integer_maps(segmentation_maps)
-        if len(maps) != len(image_sizes):
-            raise ValueError(f"Got {len(maps)} segmentation maps for {len(image_sizes)} images; give one per image.")
+        _check_maps(maps, image_sizes)
         if instance_id_to_semantic_id is None or isinstance(instance_id_to_semantic_id, Mapping):
             tables = [instance_id_to_semantic_id] * len(maps)
         else:
@@ -312,11 +327,6 @@ class UniversalSegmentationProcessing:
                 )
         id_maps, class_labels = [], []
         for index, (segmentation_map, table) in enumerate(zip(maps, tables)):
-            if segmentation_map.shape != tuple(image_sizes[index]):
-                raise ValueError(
-                    f"Segmentation map {index} is {segmentation_map.shape[0]} x {segmentation_map.shape[1]} pixels "
-                    f"(height x width), its image {image_sizes[index][0]} x {image_sizes[index][1]}; they must agree."
-                )
             height, width = resized_sizes[index]
             resized = _resize_nearest(segmentation_map, height, width)
             id_map, labels = make_segment_targets(resized, table, ignore_index, do_reduce_labels, num_labels)
@@ -501,6 +511,152 @@ class UniversalSegmentationProcessing:
 
     def _stuff(self, label_ids_to_fuse: Sequence[int] | set[int] | None) -> Sequence[int] | set[int]:
         return (self.label_ids_to_fuse or ()) if label_ids_to_fuse is None else label_ids_to_fuse
+
+
+class SemanticSegmentationProcessing(SegmentationProcessing):
+    """Mixin of image processors for models that predict class logits per pixel, `outputs.logits` (B, K, h, w)."""
+
+    def preprocess(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
+        """Turns images, and optionally their class maps, into a padded batch for the network.
+
+        Args:
+            images: PIL images, arrays, tensors or paths of local files, one or a list.
+            segmentation_maps: class-id maps of the same sizes, one or a list (PIL images with one integer channel, or
+                integer arrays (H, W)).
+            **kwargs: any attribute of the processor, for this call only.
+
+        Returns:
+            `pixel_values` (B, 3, H, W) float; with maps also `labels` (B, H, W) int64, `ignore_index` where void or
+            padded. Lists where images of several sizes are not padded.
+
+        Raises:
+            ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
+                image or in another number, and class ids out of range.
+        """
+        if isinstance(images, (list, tuple)) and len(images) == 0:
+            raise ValueError("The list of images is empty; give at least one image.")
+        return super().preprocess(images, segmentation_maps, **kwargs)  # type: ignore[misc]
+
+    def class_maps(
+        self,
+        segmentation_maps: Any,
+        image_sizes: Sequence[tuple[int, int]],
+        resized_sizes: Sequence[tuple[int, int]],
+        padded_size: tuple[int, int] | None,
+        ignore_index: int | None,
+        do_reduce_labels: bool,
+        num_labels: int | None,
+    ) -> list[np.ndarray]:
+        """Resized and padded class maps (H, W) int64, one per image."""
+        maps = _as_integer_maps(segmentation_maps)
+        _check_maps(maps, image_sizes)
+        void = 255 if ignore_index is None else ignore_index
+        class_maps = []
+        for index, (segmentation_map, size) in enumerate(zip(maps, resized_sizes)):
+            labels = segmentation_map.astype(np.int64)
+            if do_reduce_labels:
+                labels = np.where((labels == 0) | (labels == void), void, labels - 1)
+            # Before resizing, which may lose a few pixels of a wrong class.
+            legal = np.iinfo(np.int64).max if num_labels is None else num_labels
+            wrong = labels[(labels != void) & ((labels < 0) | (labels >= legal))]
+            if wrong.size:
+                raise ValueError(
+                    f"Segmentation map {index} holds the class ids {np.unique(wrong)[:5].tolist()}; legal are "
+                    + (f"0..{num_labels - 1}" if num_labels is not None else "0 and above")
+                    + f", and {void} for pixels to ignore."
+                )
+            labels = _resize_nearest(labels, *size)
+            if padded_size is not None and padded_size != tuple(size):
+                rest = ((0, padded_size[0] - size[0]), (0, padded_size[1] - size[1]))
+                labels = np.pad(labels, rest, constant_values=void)
+            class_maps.append(labels)
+        return class_maps
+
+    def _finish_batch(
+        self,
+        pixel_values: Any,
+        class_maps: list[np.ndarray] | None,
+        return_tensors: str | TensorType | None,
+        device: Any = None,
+    ) -> BatchFeature:
+        data = {"pixel_values": pixel_values}
+        if class_maps is not None:
+            data["labels"] = class_maps
+        batch = BatchFeature(data=data, tensor_type=return_tensors)
+        if device is not None and isinstance(batch.get("labels"), Tensor):
+            batch["labels"] = batch["labels"].to(device)
+        return batch
+
+    # ---------------------------------------------------------------------------------------------- outputs
+    def post_process_semantic_segmentation(
+        self,
+        outputs: Any,
+        target_sizes: Sequence[tuple[int, int]] | Tensor | None = None,
+        return_segmentation_scores: bool = False,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        padded_size: tuple[int, int] | None = None,
+    ) -> list[Any]:
+        """Class map per image: logits resized to the image without the padding, and the largest taken.
+
+        Args:
+            outputs: model output with `logits`.
+            target_sizes: size (height, width) of each original image; results have these sizes. Default: results at
+                the size of the logits, padding included.
+            return_segmentation_scores: whether to return `{"segmentation", "segmentation_scores"}` per image.
+            image_sizes: size of each image within the padded input. Default: this processor's resize rule, applied to
+                `target_sizes`.
+            padded_size: size of the network input. Default: what this processor pads images of these sizes to.
+
+        Shape: maps (H, W) int64, scores (K, H, W) float32 logits.
+
+        Raises:
+            ValueError: if the number of sizes is not that of images, or the logits cannot be those of such an input.
+        """
+        logits = outputs.logits
+        if target_sizes is None:
+            resized = list(logits.float())
+        else:
+            if len(target_sizes) != len(logits):
+                raise ValueError(
+                    f"target_sizes has {len(target_sizes)} entries for a batch of {len(logits)} images; "
+                    "give one (height, width) per image."
+                )
+            # A tensor of sizes is brought to the host once.
+            sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
+            targets = [(int(height), int(width)) for height, width in sizes]
+            if image_sizes is None:
+                image_sizes = [resized_size(*size, self.size) if self.do_resize else size for size in targets]  # type: ignore[attr-defined]
+            if padded_size is None:
+                pad_size = getattr(self, "pad_size", None)
+                padded_size = self.padded_size(image_sizes, self.size_divisor if self.do_pad else None, pad_size)
+                shape = (logits.shape[-2], logits.shape[-1])
+                if padded_size[0] * shape[1] != padded_size[1] * shape[0]:
+                    raise ValueError(
+                        f"Logits of {shape[0]} x {shape[1]} are not those of an input of {padded_size[0]} x "
+                        f"{padded_size[1]}, to which this processor pads images of {list(image_sizes)}; give "
+                        "padded_size, the height and width of the network input, and image_sizes if the images were "
+                        "resized by another rule."
+                    )
+            resized = postprocess.resize_class_logits(logits, padded_size, image_sizes, targets)
+        maps = [scores.argmax(0) for scores in resized]
+        if not return_segmentation_scores:
+            return maps
+        return [
+            SemanticSegmentationPostProcessorOutput(data={"segmentation": labels, "segmentation_scores": scores})
+            for labels, scores in zip(maps, resized)
+        ]
+
+
+def _check_maps(maps: Sequence[np.ndarray], image_sizes: Sequence[tuple[int, int]]) -> None:
+    """Raises a ValueError unless there is one map per image, of its size."""
+    if len(maps) != len(image_sizes):
+        raise ValueError(f"Got {len(maps)} segmentation maps for {len(image_sizes)} images; give one per image.")
+    for index, (segmentation_map, size) in enumerate(zip(maps, image_sizes)):
+        if segmentation_map.shape != tuple(size):
+            raise ValueError(
+                f"Segmentation map {index} is {segmentation_map.shape[0]} x {segmentation_map.shape[1]} pixels "
+                f"(height x width), its image {size[0]} x {size[1]}; they must agree."
+            )
 
 
 def _as_integer_maps(segmentation_maps: Any) -> list[np.ndarray]:

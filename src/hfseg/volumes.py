@@ -276,7 +276,7 @@ def _dicom_headers(folder: Path, series: str | None) -> list[Any]:
     """Headers of the image files of one series."""
     pydicom = _need("pydicom")
     found: dict[str, list[Any]] = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in [folder] if folder.is_file() else sorted(path for path in folder.iterdir() if path.is_file()):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True)
         except pydicom.errors.InvalidDicomError:
@@ -304,7 +304,7 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
     The order of files and instance numbers does not matter.
 
     Args:
-        folder: Folder of one series (one file of an X-ray is one slice).
+        folder: Folder of one series, or one file (an X-ray is one slice).
         modality: Checked against the files' own.
         series: SeriesInstanceUID, if the folder holds several.
 
@@ -315,8 +315,8 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
     """
     pydicom = _need("pydicom")
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r}.")
+    if not folder.exists():
+        raise FileNotFoundError(f"There is no folder or file {str(folder)!r}.")
     headers = _dicom_headers(folder, series)
     first = headers[0]
     own = DICOM_MODALITIES.get(str(first.get("Modality", "")))
@@ -424,7 +424,7 @@ def read_volume(
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"A volume is a path, an array or a Volume, not {type(source).__name__}.")
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() or path.suffix == ".dcm":
         return read_dicom_series(path, modality)
     if path.name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
         return read_nifti(path, modality, channels)

@@ -7,7 +7,10 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "SemanticCollator": "collation",
     "UniversalCollator": "collation",
+    "ImageTextCollator": "text",
+    "ReferringCollator": "text",
     "FolderDataset": "folders",
     "list_splits": "folders",
     "load_folder": "folders",

@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from .images import to_id_map, to_rgb
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "UniversalCollator"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SemanticCollator", "UniversalCollator", "stack_pictures"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -108,8 +108,12 @@ class UniversalCollator:
         kept_classes = np.array([0 if c is None else c + 1 for c in of_ids], dtype=np.int32)
         return kept_ids.take(index_map), kept_classes.take(index_map)
 
-    def _prepare(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Picture, map of ids 1 .. N and classes of one example, after the transforms."""
+    def _transformed(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+        """Picture, segment ids, and class ids + 1 (0 is void in both) of one example, after the transforms.
+
+        Shape:
+            (3, H, W), (H, W), (H, W).
+        """
         if example.get("image") is None:
             raise ValueError(f"example {position} has no 'image', only the columns {sorted(example)}")
         image = to_rgb(example["image"])
@@ -128,7 +132,11 @@ class UniversalCollator:
             sample = self.transforms(sample)
         pixels = sample["image"].as_subclass(torch.Tensor)
         ids, classes = sample["mask"].as_subclass(torch.Tensor).numpy()  # (H, W), (H, W)
+        return pixels, ids, classes
 
+    def _prepare(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Picture, map of ids 1 .. N and classes of one example, after the transforms."""
+        pixels, ids, classes = self._transformed(example, position)
         present, index_map = compact_ids(ids)
         if present[0] == 0:
             present = present[1:]
@@ -146,24 +154,95 @@ class UniversalCollator:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
         prepared = [self._prepare(example, position) for position, example in enumerate(examples)]
-        divisor = self.size_divisor
-        height = -(-max(pixels.shape[-2] for pixels, _, _ in prepared) // divisor) * divisor
-        width = -(-max(pixels.shape[-1] for pixels, _, _ in prepared) // divisor) * divisor
-
-        pixel_values = torch.zeros(len(prepared), 3, height, width)
-        mean = torch.tensor(self.image_mean)[:, None, None]
-        std = torch.tensor(self.image_std)[:, None, None]
-        mask_labels, class_labels = [], []
-        for position, (pixels, index_map, class_of) in enumerate(prepared):
-            window = pixel_values[position, :, : pixels.shape[-2], : pixels.shape[-1]]
-            window.copy_(pixels)
-            if pixels.dtype == torch.uint8:
-                window.div_(255)
-            window.sub_(mean).div_(std)
-            padded = index_map
-            if index_map.shape != (height, width):
-                padded = torch.zeros(height, width, dtype=torch.int32)
-                padded[: index_map.shape[0], : index_map.shape[1]] = index_map
-            mask_labels.append(padded)
-            class_labels.append(class_of)
+        pixel_values = stack_pictures(
+            [pixels for pixels, _, _ in prepared], self.size_divisor, self.image_mean, self.image_std
+        )
+        height, width = pixel_values.shape[-2:]
+        mask_labels = [_padded(index_map, height, width, 0) for _, index_map, _ in prepared]
+        class_labels = [class_of for _, _, class_of in prepared]
         return {"pixel_values": pixel_values, "mask_labels": mask_labels, "class_labels": class_labels}
+
+
+class SemanticCollator(UniversalCollator):
+    """Batch of a per-pixel classifier from examples of the semantic, the universal or the medical schema.
+
+    As `UniversalCollator`, but the truth is one class map per picture. A medical example's `mask` is read like a
+    `segmentation_map`.
+
+    Args:
+        label_ignore_index: Value of void and padding in the batch's labels; models of this zoo and of transformers
+            leave out 255.
+        (the others): As `UniversalCollator`.
+
+    Returns (of a call):
+        `pixel_values`: normalised pictures, zero-padded right and bottom;
+        `labels`: class ids, `label_ignore_index` for void, crowds and padding.
+
+    Shape:
+        pixel_values: (B, 3, H, W), float32.
+        labels: (B, H, W), int64.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = DEFAULT_IGNORE_INDEX,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        num_labels: int | None = None,
+        size_divisor: int = 32,
+        image_mean: Sequence[float] = IMAGENET_MEAN,
+        image_std: Sequence[float] = IMAGENET_STD,
+        label_ignore_index: int = 255,
+    ) -> None:
+        super().__init__(ignore_index, transforms, num_labels, size_divisor, image_mean, image_std)
+        if num_labels is not None and 0 <= label_ignore_index < num_labels:
+            raise ValueError(
+                f"label_ignore_index {label_ignore_index} is one of the {num_labels} classes; take another"
+            )
+        self.label_ignore_index = label_ignore_index
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if len(examples) == 0:
+            raise ValueError("the batch is empty; give at least one example")
+        pictures, maps = [], []
+        for position, example in enumerate(examples):
+            if "mask" in example and "segmentation_map" not in example:
+                example = {**example, "segmentation_map": example["mask"]}
+            pixels, _, classes = self._transformed(example, position)
+            pictures.append(pixels)
+            labels = torch.from_numpy(classes.astype(np.int64)) - 1
+            maps.append(labels.masked_fill_(labels < 0, self.label_ignore_index))
+        pixel_values = stack_pictures(pictures, self.size_divisor, self.image_mean, self.image_std)
+        height, width = pixel_values.shape[-2:]
+        labels = torch.stack([_padded(labels, height, width, self.label_ignore_index) for labels in maps])
+        return {"pixel_values": pixel_values, "labels": labels}
+
+
+def stack_pictures(
+    pictures: Sequence[torch.Tensor], size_divisor: int, image_mean: Sequence[float], image_std: Sequence[float]
+) -> torch.Tensor:
+    """Normalises pictures and stacks them, zero-padded right and bottom to a common multiple of `size_divisor`.
+
+    Shape:
+        pictures: (3, H_i, W_i), uint8 or float in [0, 1]. Returns (B, 3, H, W), float32.
+    """
+    height = -(-max(pixels.shape[-2] for pixels in pictures) // size_divisor) * size_divisor
+    width = -(-max(pixels.shape[-1] for pixels in pictures) // size_divisor) * size_divisor
+    pixel_values = torch.zeros(len(pictures), 3, height, width)
+    mean = torch.tensor(tuple(image_mean))[:, None, None]
+    std = torch.tensor(tuple(image_std))[:, None, None]
+    for position, pixels in enumerate(pictures):
+        window = pixel_values[position, :, : pixels.shape[-2], : pixels.shape[-1]]
+        window.copy_(pixels)
+        if pixels.dtype == torch.uint8:
+            window.div_(255)
+        window.sub_(mean).div_(std)
+    return pixel_values
+
+
+def _padded(label_map: torch.Tensor, height: int, width: int, value: int) -> torch.Tensor:
+    """A label map, enlarged right and bottom."""
+    if label_map.shape == (height, width):
+        return label_map
+    padded = torch.full((height, width), value, dtype=label_map.dtype)
+    padded[: label_map.shape[0], : label_map.shape[1]] = label_map
+    return padded

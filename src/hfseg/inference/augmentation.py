@@ -37,6 +37,7 @@ def augmented_scores(
     stride: Any = None,
     weighting: str = "mean",
     batch_size: int = 1,
+    kind: str = "probabilities",
 ) -> Tensor:
     """Class scores of a picture, averaged over scales and, with `flip`, their mirror images.
 
@@ -50,6 +51,7 @@ def augmented_scores(
         scales: Factors of the network input.
         flip: Whether to add the mirror image (left and right exchanged) of every scale.
         target_size: Height and width of the result; default: the picture's.
+        kind: What is averaged, "probabilities" or "logits" (see `output_scores`).
         window, stride, weighting, batch_size: With a window each view is predicted by `sliding_window_scores`.
 
     Shape:
@@ -81,11 +83,12 @@ def augmented_scores(
                     weighting=weighting,
                     target_size=target,
                     batch_size=batch_size,
+                    kind=kind,
                 )
             else:
                 padded = pad_to_divisor(view, image_processor)
                 outputs = predict(padded)
-                scores = output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target])[0]
+                scores = output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target], kind)[0]
             if mirrored:
                 scores = scores.flip(-1)
             total = scores if total is None else total.add_(scores)

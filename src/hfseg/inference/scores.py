@@ -18,6 +18,7 @@ __all__ = ["Predict", "check_size", "image_size", "output_scores", "pad_to_divis
 
 Predict = Callable[[Tensor], Any]
 Size = tuple[int, int]
+KINDS = ("probabilities", "logits")
 
 
 def check_size(name: str, size: Any) -> Size:
@@ -73,19 +74,24 @@ def pad_to_divisor(pixel_values: Tensor, image_processor: Any) -> Tensor:
 
 @torch.no_grad()
 def output_scores(
-    outputs: Any, padded_size: Size, image_sizes: Sequence[Size], target_sizes: Sequence[Size]
+    outputs: Any,
+    padded_size: Size,
+    image_sizes: Sequence[Size],
+    target_sizes: Sequence[Size],
+    kind: str = "probabilities",
 ) -> list[Tensor]:
     """Score of every class at every pixel, for two kinds of outputs.
 
     For `class_queries_logits` and `masks_queries_logits`: the sum over queries of class probability times mask
     probability (`hfseg.postprocess.semantic_segmentation`), which need not add up to 1. For `logits` (B, K, ., .): the
-    softmax of `resized_logits`.
+    softmax of `resized_logits`, or with `kind="logits"` these themselves.
 
     Args:
         outputs: Of a model.
         padded_size: Height and width of its input.
         image_sizes: Size of each picture inside the input, at its top left.
         target_sizes: Size of each result.
+        kind: What is averaged later: "probabilities", or "logits" as some papers do (outputs with `logits` only).
 
     Shape:
         Per image (K, H, W), float32.
@@ -93,7 +99,13 @@ def output_scores(
     Raises:
         ValueError: Outputs of another kind.
     """
+    if kind not in KINDS:
+        raise ValueError(f"the kind of scores is {kind!r}; legal are {', '.join(KINDS)}.")
     if hasattr(outputs, "masks_queries_logits"):
+        if kind != "probabilities":
+            raise ValueError(
+                "The model predicts masks per query, whose class scores are no logits: average probabilities."
+            )
         _, scores = postprocess.semantic_segmentation(
             outputs.class_queries_logits,
             outputs.masks_queries_logits,
@@ -103,7 +115,8 @@ def output_scores(
             return_scores=True,
         )
         return scores or []
-    return [logits.softmax(0) for logits in resized_logits(outputs, padded_size, image_sizes, target_sizes)]
+    resized = resized_logits(outputs, padded_size, image_sizes, target_sizes)
+    return resized if kind == "logits" else [logits.softmax(0) for logits in resized]
 
 
 @torch.no_grad()
@@ -126,11 +139,4 @@ def resized_logits(
             f"The model returns {type(outputs).__name__} with {', '.join(outputs)}; class scores need 'logits' or "
             "'class_queries_logits' and 'masks_queries_logits'."
         )
-    results = []
-    for logits, inner, target in zip(outputs.logits.float(), image_sizes, target_sizes):
-        logits = logits[None]  # (1, K, ., .)
-        if tuple(inner) != tuple(padded_size):
-            logits = functional.interpolate(logits, tuple(padded_size), mode="bilinear", align_corners=False)
-            logits = logits[:, :, : inner[0], : inner[1]]
-        results.append(functional.interpolate(logits, tuple(target), mode="bilinear", align_corners=False)[0])
-    return results
+    return postprocess.resize_class_logits(outputs.logits, padded_size, image_sizes, target_sizes)

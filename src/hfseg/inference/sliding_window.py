@@ -61,6 +61,7 @@ def _bands(
     stride: Size,
     weighting: str,
     batch_size: int,
+    kind: str = "probabilities",
 ) -> Iterator[Tensor]:
     """Averaged scores (K, rows, w) from the top down, each band as soon as no further window touches it."""
     height, width = pixel_values.shape[-2:]
@@ -77,7 +78,8 @@ def _bands(
             batch = pad_to_divisor(torch.cat(windows), image_processor)
             outputs = predict(batch)
             padded = (batch.shape[-2], batch.shape[-1])
-            for left, scores in zip(lefts, output_scores(outputs, padded, [size] * len(lefts), [size] * len(lefts))):
+            sizes = [size] * len(lefts)
+            for left, scores in zip(lefts, output_scores(outputs, padded, sizes, sizes, kind)):
                 if totals is None:
                     totals = scores.new_zeros((len(scores), size[0], width))
                     weights, weight_sums = weights.to(scores.device), weight_sums.to(scores.device)
@@ -131,6 +133,7 @@ def _score_bands(
     weighting: str,
     target_size: Size | None,
     batch_size: int,
+    kind: str,
     changes: dict[str, Any],
 ) -> tuple[Size, Iterator[Tensor]]:
     """Size of the result, and its bands of scores (K, rows, W) from the top down."""
@@ -152,10 +155,10 @@ def _score_bands(
             # Logits resized before the sigmoid, as in a plain prediction.
             padded = pad_to_divisor(pixel_values, image_processor)
             outputs = predict(padded)
-            yield output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target])[0]
+            yield output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target], kind)[0]
 
         return target, whole()
-    bands = _bands(pixel_values, predict, image_processor, window, stride, weighting, batch_size)
+    bands = _bands(pixel_values, predict, image_processor, window, stride, weighting, batch_size, kind)
     return target, _resized_bands(bands, size, target)
 
 
@@ -170,6 +173,7 @@ def sliding_window_scores(
     weighting: str = "mean",
     target_size: Size | None = None,
     batch_size: int = 1,
+    kind: str = "probabilities",
     **changes: Any,
 ) -> Tensor:
     """Class scores of a picture, averaged over overlapping windows.
@@ -187,6 +191,7 @@ def sliding_window_scores(
         weighting: "mean" (all pixels of a window count the same) or "gaussian" (see `gaussian_weights`).
         target_size: Height and width of the result; default: the picture's.
         batch_size: Windows per call of `predict`.
+        kind: What is averaged, "probabilities" or "logits" (see `output_scores`).
         **changes: Settings of the processor for this call.
 
     Shape:
@@ -196,7 +201,7 @@ def sliding_window_scores(
         ValueError: Sizes, stride or weighting that are not legal.
     """
     _, bands = _score_bands(
-        image, predict, image_processor, window, stride, weighting, target_size, batch_size, changes
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes
     )
     return torch.cat(list(bands), dim=1)
 
@@ -212,6 +217,7 @@ def sliding_window_segmentation(
     weighting: str = "mean",
     target_size: Size | None = None,
     batch_size: int = 1,
+    kind: str = "probabilities",
     **changes: Any,
 ) -> Tensor:
     """Class map of a picture from scores averaged over overlapping windows.
@@ -222,7 +228,7 @@ def sliding_window_segmentation(
         (H, W), int64.
     """
     target, bands = _score_bands(
-        image, predict, image_processor, window, stride, weighting, target_size, batch_size, changes
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes
     )
     result = torch.empty(target, dtype=torch.int64)
     row = 0

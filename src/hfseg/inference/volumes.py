@@ -9,7 +9,9 @@ Shapes: X, Y, Z voxels in RAS order, (H, W) a slice, (h, w) the network's input,
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,17 +23,20 @@ from tqdm.auto import tqdm
 
 from ..volumes import (
     CT_WINDOWS,
+    NOT_A_MEDICAL_DEVICE,
     Volume,
     check_modality,
     check_same_geometry,
     intensity_statistics,
+    read_volume,
     slice_axis,
     slice_channels,
+    write_nifti,
 )
 from .scores import Predict
 from .sliding_window import sliding_window_scores
 
-__all__ = ["keep_largest_components", "peak_bytes", "segment_volume", "slice_probabilities"]
+__all__ = ["keep_largest_components", "VolumeSegmentation", "peak_bytes", "predict_volume", "segment_volume", "slice_probabilities"]
 
 Size = tuple[int, int]
 
@@ -222,6 +227,84 @@ def segment_volume(
         "peak_bytes": peak_bytes(first.shape, arrays[0].itemsize * len(arrays), classes, native, size, batch_size),
     }
     return segmentation, record
+
+
+@dataclass
+class VolumeSegmentation:
+    """What became of a volume.
+
+    Attributes:
+        segmentation: Class map in the order of the source's file.
+        affine: Of the source's file.
+        record: How it came about, see `segment_volume`.
+        voxels_per_class: Number of voxels of every class.
+        milliliters_per_class: The same in ml.
+        notice: Reminder that travels with every result.
+    """
+
+    segmentation: np.ndarray
+    affine: np.ndarray
+    record: dict[str, Any]
+    voxels_per_class: dict[str, int]
+    milliliters_per_class: dict[str, float]
+    notice: str = NOT_A_MEDICAL_DEVICE
+
+
+def predict_volume(
+    model: torch.nn.Module,
+    image_processor: Any,
+    source: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    modality: str | None = None,
+    channels: Sequence[int] | None = None,
+    **options: Any,
+) -> VolumeSegmentation:
+    """Segments a volume from file to file.
+
+    Args:
+        model: A semantic model; put into evaluation mode for the call.
+        image_processor: Its processor, which knows size, channels and normalisation (`volume_settings`).
+        source: NIfTI file, DICOM folder or file, `Volume`, or several registered ones of one study.
+        output: `.nii` or `.nii.gz` to write, with the affine and order of the (first) source; None writes nothing.
+        modality: `CT`, `MR` or `XR`; default: the file's (DICOM) or the processor's.
+        channels: Volumes to take of a 4-D file.
+        **options: Of `segment_volume`: `batch_size`, `flips`, `sliding_window`, `overlap`, `largest_component`,
+            `smallest_volume`, `axis`, `progress`.
+
+    Raises:
+        ValueError: As `hfseg.volumes` and `segment_volume`; an output that is no NIfTI name.
+    """
+    if output is not None and not str(output).endswith((".nii", ".nii.gz")):
+        raise ValueError(f"output is {str(output)!r}; the result is NIfTI, name it .nii.gz.")
+    sources = list(source) if isinstance(source, (list, tuple)) else [source]
+    volumes = [read_volume(one, modality, channels) for one in sources]
+    settings = image_processor.volume_settings(volumes[0], modality=modality)
+    parameter = next(model.parameters())
+    was_training = model.training
+    model.eval()
+    try:
+        segmentation, record = segment_volume(
+            volumes,
+            lambda pixels: model(pixel_values=pixels),
+            **{"device": parameter.device, "dtype": parameter.dtype, **settings, **options},
+        )
+    finally:
+        model.train(was_training)
+    first = volumes[0]
+    if output is not None:
+        write_nifti(output, segmentation, first, segmentation.dtype)
+    names = getattr(model.config, "id2label", None) or {}
+    counts = np.bincount(segmentation.ravel(), minlength=len(names))
+    voxel = float(np.prod(first.spacing)) / 1000
+    labelled = {str(names.get(index, index)): int(count) for index, count in enumerate(counts)}
+    return VolumeSegmentation(
+        segmentation=first.to_stored_order(segmentation),
+        affine=first.stored_affine,
+        record=record,
+        voxels_per_class=labelled,
+        milliliters_per_class={name: round(count * voxel, 3) for name, count in labelled.items()},
+    )
 
 
 def peak_bytes(

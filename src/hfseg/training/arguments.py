@@ -29,7 +29,10 @@ class ModelArguments:
         pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
         backbone: Folder or Hub id of weights for the backbone of a model built from `config`; `timm` takes timm's own
             for a timm backbone. None starts from scratch.
-        task: Which Auto class builds the model.
+        task: What is learned: `universal`, `semantic`, `referring`, `image-text`, `mask-generation`, `medical`,
+            `in-context`, `pretraining`, another of the architecture's own, or `package.module:Class`; see
+            `hfseg.training.tasks`.
+        tokenizer: Folder or Hub id of image processor and tokenizer, for tasks with text.
         processor: Arguments of the image processor that is saved with the model.
     """
 
@@ -37,7 +40,8 @@ class ModelArguments:
     config: dict[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     backbone: str | None = None
-    task: Literal["universal", "semantic", "mask-generation", "pretraining"] = "universal"
+    task: str = "universal"
+    tokenizer: str | None = None
     processor: dict[str, Any] = field(default_factory=dict)
 
 
@@ -47,13 +51,14 @@ class DataArguments:
 
     Attributes:
         name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), `official` (public
-            data sets as their authors publish them), `table` (parquet files or the Hub), or `package.module:attribute`
-            of a reader of your own.
+            data sets as their authors publish them), `table` (parquet files or the Hub), another of the task's, or
+            `package.module:attribute` of a reader of your own.
         train: Arguments of the reader for training samples.
         validation: Arguments of the reader for evaluation; None evaluates nothing.
         transforms: Training augmentation: `name` (`instance`, `semantic` or `package.module:attribute`), arguments.
         validation_transforms: Likewise for validation; None leaves pictures as they are.
-        collate: Collator: `universal`, or `package.module:attribute`.
+        collate: Collator: `auto` (the task's), `universal`, `semantic`, another of the task's, or
+            `package.module:attribute`.
         collator: Arguments of the collator.
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
@@ -66,7 +71,7 @@ class DataArguments:
     validation: dict[str, Any] | None = None
     transforms: dict[str, Any] | None = None
     validation_transforms: dict[str, Any] | None = None
-    collate: str = "universal"
+    collate: str = "auto"
     collator: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 2
     num_workers: int = 0
@@ -151,6 +156,7 @@ class RunArguments:
         evaluate_every: Updates between evaluations; None evaluates at the end only.
         save_every: Updates between checkpoints; None saves at the end only.
         keep_last: Newest checkpoints that are kept, beside the best.
+        evaluation: Arguments of the task's evaluation, e.g. `{tasks: [panoptic], batch_size: 4}`.
         metric: Name of the evaluation's number that says what is best; None keeps no best.
         greater_is_better: Direction of `metric`.
         patience: Evaluations without a better `metric` before the run stops early; None never stops.
@@ -173,6 +179,7 @@ class RunArguments:
     evaluate_every: int | None = None
     save_every: int | None = None
     keep_last: int = 2
+    evaluation: dict[str, Any] = field(default_factory=dict)
     metric: str | None = None
     greater_is_better: bool = True
     patience: int | None = None

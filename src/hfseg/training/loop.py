@@ -52,6 +52,7 @@ from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_rand
 logger = logging.getLogger(__name__)
 
 EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
+SaveFunction = Callable[[nn.Module, Path, Mapping[str, torch.Tensor]], None]
 
 
 class NonFiniteLossError(RuntimeError):
@@ -116,6 +117,7 @@ def train(
     evaluate_fn: EvaluateFunction | None = None,
     image_processor: Any = None,
     loss_normalizer: LossNormalizer | None = None,
+    save_fn: SaveFunction | None = None,
     resume_from_checkpoint: str | None = None,
     accelerator: Accelerator | None = None,
 ) -> TrainingResult:
@@ -131,8 +133,10 @@ def train(
         output_dir: Folder of checkpoints and of the result.
         evaluate_fn: Called on every rank with the unwrapped model in eval mode (averaged weights, if kept) under
             `no_grad`; returns numbers by name, the main process's count.
-        image_processor: Saved beside the model.
+        image_processor: Saved beside the model; anything with `save_pretrained`.
         loss_normalizer: Overrides `model.loss_normalizer`; see `normalization`.
+        save_fn: Writes the trained model, called on the main process with the unwrapped model, the folder and the
+            weights by name; the default calls `model.save_pretrained`, if there is one.
         resume_from_checkpoint: `latest` (starts anew if there is none) or a checkpoint folder.
         accelerator: Used instead of one built from `arguments.run`.
 
@@ -143,6 +147,7 @@ def train(
     """
     accelerator = accelerator or create_accelerator(arguments.run, output_dir)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
+    run.save_fn = save_fn
     run.start(resume_from_checkpoint)
     stopped_by = run.loop()
     return run.finish(image_processor, stopped_by)
@@ -197,6 +202,7 @@ class _Run:
             recipe=arguments.to_dict(),
             keep_last=options.keep_last,
         )
+        self.save_fn: SaveFunction | None = None
         self.last_checkpoint: Path | None = None
         self.loss = math.nan
 
@@ -443,7 +449,9 @@ class _Run:
         weights = self.accelerator.get_state_dict(self.model) if sharded else self.bare_model.state_dict()
         if not self.accelerator.is_main_process:
             return
-        if hasattr(self.bare_model, "save_pretrained"):
+        if self.save_fn is not None:
+            self.save_fn(self.bare_model, self.output_dir, weights)
+        elif hasattr(self.bare_model, "save_pretrained"):
             self.bare_model.save_pretrained(self.output_dir, state_dict=weights)  # type: ignore[operator]
         else:
             from safetensors.torch import save_file

@@ -109,8 +109,9 @@ def test_sizes_have_the_published_parameters(size):
     total, encoder = (
         sum(parameter.numel() for parameter in part.parameters()) / 1e6 for part in (model, model.model.backbone)
     )
-    expected, digits = PUBLISHED[size], 1 if size != "giant" else 0
-    assert (round(total, digits), round(encoder, digits), round(total - encoder, 1)) == expected
+    # Half of the last digit that is stated, plus a rounding of its own in the statement.
+    for value, expected, digit in zip((total, encoder, total - encoder), PUBLISHED[size], (1, 1, 0.1)):
+        assert value == pytest.approx(expected, abs=0.6 * digit if size == "giant" else 0.06)
     depth = SIZES[size][1]
     assert model.config.backbone_config.out_indices == [depth // 4, depth // 2, 3 * depth // 4, depth]
 

@@ -24,11 +24,11 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SemanticSegmenterOutput
-from transformers.models.convnext.modeling_convnext import ConvNextLayerNorm
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast
 
+from ...layers.channel_norm import ChannelLayerNorm
 from ...losses.dice_cross_entropy import (
     ClassBalance,
     count_classes,
@@ -81,7 +81,7 @@ class ConvNormActivation(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, eps: float, stride: int = 1, bias: bool = False):
         super().__init__(
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias),
-            ConvNextLayerNorm(outputs, eps=eps, data_format="channels_first"),
+            ChannelLayerNorm(outputs, eps=eps),
             nn.GELU(),
         )
 
@@ -110,10 +110,12 @@ class MedDenseViTStem(nn.Module):
         # Patches of 8 have a decoder of twice the resolution.
         stride = 1 if config.patch_size <= 8 else 2
         self.first = ConvNormActivation(num_channels, half, eps, stride, bias=True)
-        self.second = nn.Sequential(
-            ConvNormActivation(half, quarter, eps, stride=2, bias=True),
-            ConvNormActivation(quarter, quarter, eps, bias=True),
-        )
+        self.second = None
+        if config.neck != "dpt":  # which has its finest map at 1/2
+            self.second = nn.Sequential(
+                ConvNormActivation(half, quarter, eps, stride=2, bias=True),
+                ConvNormActivation(quarter, quarter, eps, bias=True),
+            )
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Computes both maps.
@@ -122,7 +124,7 @@ class MedDenseViTStem(nn.Module):
             pixel_values: `(B, 3, H, W)`; outputs: `(B, S1, 8H/P, 8W/P)` and `(B, S2, 4H/P, 4W/P)`.
         """
         half = self.first(pixel_values)
-        return half, self.second(half)
+        return half, half if self.second is None else self.second(half)
 
 
 class MedDenseViTAggregation(nn.Module):
@@ -136,7 +138,7 @@ class MedDenseViTAggregation(nn.Module):
         taps = range(self.first_tap, TAPS)
         self.projections = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(channels[tap], size, 1), ConvNextLayerNorm(size, eps=eps, data_format="channels_first")
+                nn.Conv2d(channels[tap], size, 1), ChannelLayerNorm(size, eps=eps)
             )
             for tap in taps
         )
@@ -294,7 +296,20 @@ class MedDenseViTModel(MedDenseViTPreTrainedModel):
             ConvNormActivation(size + config.stem_sizes[0], size // 2, eps),
             ConvNormActivation(size // 2, size // 2, eps),
         )
+        self.freeze_unused()
         self.post_init()
+
+    def freeze_unused(self) -> None:
+        """Freezes the mask token of self-supervised encoders: nothing depends on it here, checkpoints have it."""
+        for name, parameter in self.backbone.named_parameters():
+            if name.endswith("mask_token"):
+                parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "MedDenseViTModel":
+        """Sets training mode; loading weights, which ends here, has thawed every parameter."""
+        super().train(mode)
+        self.freeze_unused()
+        return self
 
     def get_input_embeddings(self) -> nn.Module:
         """Returns the backbone's patch embedding."""
@@ -385,6 +400,19 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
         if layer:
             return int(layer[1]) + 1
         return 0 if "embed" in name else self.max_layer_depth
+
+    def predict_volume(self, source: Any, image_processor: Any, output: Any = None, **options: Any) -> Any:
+        """Segments a volume slice by slice, with memory for one batch of slices; see `hfseg.inference.predict_volume`.
+
+        Args:
+            source: NIfTI file, DICOM folder or file, `hfseg.volumes.Volume`, or registered ones in a list.
+            image_processor: The model's.
+            output: `.nii.gz` file to write, with the affine of the source.
+            **options: `batch_size`, `flips`, `sliding_window`, `largest_component`, `modality`, ...
+        """
+        from ...inference.volumes import predict_volume
+
+        return predict_volume(self, image_processor, source, output, **options)
 
     # The loss.
 

@@ -1,0 +1,332 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What a recipe needs built before the loop can run: the base of every task, and the pieces that tasks share."""
+
+import copy
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoBackbone, AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
+
+from accelerate import Accelerator
+
+from ...data.reading import TolerantDataset
+from ..arguments import ModelArguments, TrainingArguments
+from ..evaluation import evaluate_loss
+from ..normalization import LossNormalizer
+
+
+class Task:
+    """How one kind of learning is put together from a recipe; a subclass changes what differs.
+
+    `hfseg train` calls, in this order: `build_dataset`, `build_model`, `build_processor`, `build_collator` (for
+    training and for validation), `loss_normalizer`, and, from the loop, `evaluate`, `overlays` and `save`. None of them
+    may depend on the order of calls, on the rank, or on randomness that is not seeded.
+
+    Attributes:
+        auto_class: Name of the transformers Auto class that builds the model.
+        pipeline_tag: Task of the model on the Hub, for the model card.
+        datasets: Reader by `data.name`, as `package.module:attribute`; its keywords are `data.train` or
+            `data.validation`. A reader is map-style and may have `id2label`, `stuff_class_ids`, `ignore_index` and
+            `sample_id(index)`.
+        collators: Collator by `data.collate`: a function of a list of samples, or a class; a class's keywords are
+            `data.collator` and those of `offered` that it names.
+        default_collator: What `data.collate: auto` stands for.
+        transforms: Augmentation by the `name` in `data.transforms`.
+        arguments: The run's recipe.
+
+    Args:
+        arguments: The recipe.
+    """
+
+    auto_class: ClassVar[str] = "AutoModel"
+    pipeline_tag: ClassVar[str] = "image-segmentation"
+    datasets: ClassVar[Mapping[str, str]] = {
+        "shapes": "hfseg.data.shapes:ShapesDataset",
+        "folder": "hfseg.data.folders:load_folder",
+        "official": "hfseg.data.official:load_official",
+        "table": "hfseg.data.tables:load_table",
+    }
+    collators: ClassVar[Mapping[str, str]] = {
+        "universal": "hfseg.data.collation:UniversalCollator",
+        "semantic": "hfseg.data.collation:SemanticCollator",
+    }
+    default_collator: ClassVar[str] = "universal"
+    transforms: ClassVar[Mapping[str, str]] = {
+        "instance": "hfseg.data.transforms:instance_training_transforms",
+        "semantic": "hfseg.data.transforms:semantic_training_transforms",
+    }
+
+    def __init__(self, arguments: TrainingArguments) -> None:
+        self.arguments = arguments
+
+    # ---------------------------------------------------------------------------------------------------------- parts
+
+    def build_dataset(self, spec: Mapping[str, Any]) -> Any:
+        """Builds a data set from its reader's arguments, `data.train` or `data.validation`.
+
+        Raises:
+            ValueError: Unknown reader or argument.
+        """
+        name = self.arguments.data.name
+        return call(find(name, self.datasets, "data.name"), spec, {}, f"data.name={name}")
+
+    def build_validation_dataset(self) -> Any:
+        """Builds the held-out data; None if the recipe has none. Damaged samples are treated as in training."""
+        data = self.arguments.data
+        if data.validation is None:
+            return None
+        dataset = self.build_dataset(data.validation)
+        return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
+
+    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
+        """Builds the model, new or from `model.pretrained`; its classes are the data set's unless the recipe says."""
+        return build_model(
+            self.arguments.model,
+            getattr(dataset, "id2label", None),
+            getattr(dataset, "stuff_class_ids", None),
+            load_backbone,
+            auto_class=self.auto_class,
+        )
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Builds what prepares inputs at inference and is saved beside the model; None if there is nothing."""
+        return build_image_processor(self.arguments.model, model)
+
+    def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
+        """Lists keywords that a collator gets if it names them."""
+        image_processor = getattr(processor, "image_processor", processor)
+        offered = {
+            "num_labels": getattr(model.config, "num_labels", None),
+            "ignore_index": getattr(dataset, "ignore_index", 255),
+            "image_processor": image_processor,
+            "processor": processor,
+            "tokenizer": getattr(processor, "tokenizer", None),
+            "config": model.config,
+        }
+        for name in ("image_mean", "image_std"):
+            if getattr(image_processor, name, None) is not None:
+                offered[name] = getattr(image_processor, name)
+        return offered
+
+    def build_collator(
+        self, dataset: Any, model: nn.Module, processor: Any, training: bool = True
+    ) -> Callable[[list], Mapping[str, Any]]:
+        """Builds the collator, with the augmentation of training or of validation."""
+        data = self.arguments.data
+        name = self.default_collator if data.collate == "auto" else data.collate
+        made = find(name, self.collators, "data.collate")
+        transforms = self.build_transforms(data.transforms if training else data.validation_transforms)
+        if not inspect.isclass(made):
+            return made
+        offered = {**self.offered(dataset, model, processor), "transforms": transforms}
+        return call(made, data.collator, offered, f"data.collate={name}")
+
+    def build_transforms(self, spec: Mapping[str, Any] | None) -> Any:
+        """Builds the augmentation named by `name` with the rest of the mapping as arguments, or None."""
+        return build_transforms(spec, self.transforms)
+
+    def loss_normalizer(self, model: nn.Module) -> LossNormalizer | None:
+        """Chooses the normaliser of a model that defines none; see `hfseg.training.normalization`."""
+        return None
+
+    # ------------------------------------------------------------------------------------------------ during the run
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures the model on held-out data; every rank calls it. Here: the loss, which needs no metric."""
+        return self.evaluate_loss(model, dataset, collate, accelerator)
+
+    def evaluate_loss(
+        self, model: nn.Module, dataset: Any, collate: Callable[[list], Mapping[str, Any]], accelerator: Accelerator
+    ) -> dict[str, float]:
+        """Measures the mean loss on held-out data as `{"loss": ...}`."""
+        return evaluate_loss(
+            model,
+            dataset,
+            collate,
+            accelerator=accelerator,
+            batch_size=self.arguments.data.batch_size,
+            num_workers=self.arguments.data.num_workers,
+            loss_normalizer=None if hasattr(model, "loss_normalizer") else self.loss_normalizer(model),
+        )
+
+    def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
+        """Draws predictions beside the truth for the first held-out samples, as PIL images; here none."""
+        return []
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the trained model as a `from_pretrained` folder."""
+        model.save_pretrained(folder, state_dict=dict(state_dict))  # type: ignore[operator]
+
+
+# ------------------------------------------------------------------------------------------------------------- builders
+
+
+def find(name: str, table: Mapping[str, str], what: str) -> Any:
+    """Finds a data set, collator or task by its name in the table, or by `package.module:attribute`.
+
+    Raises:
+        ValueError: Neither a known name nor importable.
+    """
+    module, separator, attribute = table.get(name, name).partition(":")
+    if not separator:
+        raise ValueError(f"{what} is {name!r}; legal are {', '.join(table)} or `package.module:attribute`.")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{what} is {name!r}, which cannot be imported: {error}") from error
+
+
+def call(made: Callable, given: Mapping[str, Any], offered: Mapping[str, Any], what: str) -> Any:
+    """Calls with what the recipe gives, and with what is offered as far as it is named.
+
+    Raises:
+        ValueError: The recipe gives an argument that there is not.
+    """
+    names = inspect.signature(made).parameters
+    unknown = sorted(set(given) - set(names))
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
+        raise ValueError(f"{what} takes no {', '.join(unknown)}; legal are {', '.join(names)}.")
+    return made(**{**{name: value for name, value in offered.items() if name in names}, **given})
+
+
+def build_transforms(spec: Mapping[str, Any] | None, table: Mapping[str, str] | None = None) -> Any:
+    """Builds the augmentation named by `name` with the rest of the mapping as arguments, or None.
+
+    Raises:
+        ValueError: `name` is missing or unknown, or an argument is.
+    """
+    if not spec:
+        return None
+    table = Task.transforms if table is None else table
+    if "name" not in spec:
+        raise ValueError(f"data.transforms is {dict(spec)}; it needs a `name`, one of {', '.join(table)}.")
+    made = find(spec["name"], table, "data.transforms.name")
+    given = {key: value for key, value in spec.items() if key != "name"}
+    return call(made, given, {}, f"data.transforms {spec['name']}")
+
+
+def build_model(
+    arguments: ModelArguments,
+    id2label: Mapping[int, str] | None = None,
+    stuff_class_ids: Sequence[int] | None = None,
+    load_backbone: bool = True,
+    *,
+    auto_class: str = "AutoModelForUniversalSegmentation",
+) -> PreTrainedModel:
+    """Builds the model of a recipe through an Auto class, new or from a folder.
+
+    Class names, and which classes are stuff, come from the data unless `arguments.config` has them. Without
+    `load_backbone` the weights named by `arguments.backbone` are not read (a dry run needs none).
+
+    Raises:
+        ValueError: The architecture is unknown, is another than the folder's, or has no class for the task; the
+            backbone's weights cannot be found or belong to another network.
+    """
+    fields = dict(arguments.config)
+    if id2label is not None and "id2label" not in fields:
+        fields["id2label"] = {int(key): value for key, value in id2label.items()}
+        fields["label2id"] = {value: int(key) for key, value in id2label.items()}
+    auto: Any = getattr(transformers, auto_class)
+    if arguments.pretrained is not None:
+        config_class = type(AutoConfig.from_pretrained(arguments.pretrained))
+    elif arguments.model_type is not None and arguments.model_type in CONFIG_MAPPING:
+        config_class = CONFIG_MAPPING[arguments.model_type]
+    else:
+        raise ValueError(
+            f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig, e.g. proscale or "
+            "mask2former. Or set model.pretrained to a folder."
+        )
+    if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
+        fields.setdefault("stuff_class_ids", list(stuff_class_ids))
+    if arguments.pretrained is not None:
+        config = AutoConfig.from_pretrained(arguments.pretrained, **fields)
+        if arguments.model_type not in (None, config.model_type):
+            raise ValueError(
+                f"The recipe is for model_type {arguments.model_type!r}, but {arguments.pretrained} holds a "
+                f"{config.model_type!r}. Use a recipe of that architecture."
+            )
+        return auto.from_pretrained(arguments.pretrained, config=config, ignore_mismatched_sizes=True)
+    model = auto.from_config(config_class(**fields))
+    if arguments.backbone is not None and load_backbone:
+        load_backbone_weights(model, arguments.backbone)
+    return model
+
+
+def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
+    """Puts pretrained weights into a model's backbone.
+
+    Norms of the output maps, which a classifier does not have, stay as they are.
+
+    Args:
+        model: Model with a `backbone_config` and a module called `backbone`.
+        source: Folder or Hub id of a model of that architecture, or `timm` for a timm backbone.
+
+    Raises:
+        ValueError: There is no backbone, the weights cannot be found, or they have other names or shapes.
+    """
+    backbone = getattr(model.base_model, "backbone", None)
+    config = copy.deepcopy(getattr(model.config, "backbone_config", None))
+    if backbone is None or config is None:
+        raise ValueError(f"model.backbone is {source!r}, but {type(model).__name__} has no backbone of its own.")
+    missing: Sequence[str] = ()
+    try:
+        if config.model_type == "timm_backbone":
+            config.use_pretrained_backbone = True
+            loaded = AutoBackbone.from_config(config)
+        else:
+            loaded, report = type(backbone).from_pretrained(source, config=config, output_loading_info=True)
+            missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"model.backbone is {source!r}, whose weights cannot be read: {error} Give the folder of a "
+            f"{config.model_type!r} of the same sizes, or null to start from scratch."
+        ) from error
+    if missing:
+        raise ValueError(
+            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of a {config.model_type!r}, e.g. "
+            f"{', '.join(sorted(missing)[:3])}. Give a folder of that architecture."
+        )
+    state = loaded.state_dict()
+    backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
+
+
+def build_image_processor(arguments: ModelArguments, model: nn.Module) -> Any:
+    """Builds the image processor that belongs to the model's architecture, or None if it has none."""
+    if arguments.pretrained is not None:
+        return AutoImageProcessor.from_pretrained(arguments.pretrained, **arguments.processor)
+    try:
+        classes = importlib.import_module("transformers.models.auto.image_processing_auto").IMAGE_PROCESSOR_MAPPING
+        entry = classes[type(model.config)]
+    except KeyError:
+        return None
+    candidates = entry.values() if isinstance(entry, Mapping) else entry if isinstance(entry, tuple) else (entry,)
+    image_processor = next(candidate for candidate in candidates if candidate is not None)
+    return image_processor(**arguments.processor)
+
+
+def load_processor(arguments: ModelArguments) -> Any:
+    """Loads image processor and tokenizer from `model.tokenizer`, or from `model.pretrained`.
+
+    Raises:
+        ValueError: The recipe names no folder that could hold a tokenizer, or it cannot be read.
+    """
+    source = arguments.tokenizer or arguments.pretrained
+    if source is None:
+        raise ValueError("A model that reads text needs model.tokenizer (or model.pretrained): a folder or Hub id.")
+    try:
+        return AutoProcessor.from_pretrained(source, **arguments.processor)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"No processor can be read from {source!r}: {error}") from error

@@ -1,0 +1,30 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Tasks of pictures with text. The processor joins image processor and tokenizer and comes from `model.tokenizer`."""
+
+from typing import Any
+
+from torch import nn
+
+from .base import Task, load_processor
+
+
+class ImageTextTask(Task):
+    """Pictures with captions; a model's loss compares them."""
+
+    auto_class = "AutoModelForPreTraining"
+    pipeline_tag = "zero-shot-image-classification"
+    collators = {**Task.collators, "image-text": "hfseg.data.text:ImageTextCollator"}
+    default_collator = "image-text"
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Loads image processor and tokenizer from a folder; texts cannot be read without a vocabulary."""
+        return load_processor(self.arguments.model)
+
+
+class ReferringTask(ImageTextTask):
+    """The object that an expression means. Without a metric of the architecture's own, the loss is measured."""
+
+    auto_class = "AutoModel"
+    pipeline_tag = "image-segmentation"
+    collators = {**Task.collators, "referring": "hfseg.data.text:ReferringCollator"}
+    default_collator = "referring"
