@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import ChannelDimension
 from transformers.utils import TensorType
 
 from ...images import open_image
@@ -85,7 +86,7 @@ class MedicalIntensityProcessing:
     def process_image(self, image: Any, **kwargs: Any) -> Any:
         """Converts one picture to channel-first form; deep grey values are kept."""
         if hasattr(image, "mode") and hasattr(image, "convert") and image.mode in DEEP_MODES:
-            image = np.array(image)
+            image, kwargs["input_data_format"] = np.array(image)[None], ChannelDimension.FIRST
         if isinstance(image, Tensor) and hasattr(image, "as_tensor"):  # MONAI's MetaTensor
             image = image.as_tensor()
         if getattr(image, "dtype", None) in (np.uint16, torch.uint16):
@@ -149,7 +150,8 @@ class MedicalIntensityProcessing:
         several = images if isinstance(images, (list, tuple)) else [images]
         volumes = [is_volume(source) for source in several]
         if not any(volumes):
-            return super().preprocess(images, segmentation_maps, **kwargs)  # type: ignore[misc]
+            pictures = [one[None] if getattr(one, "ndim", 0) == 2 else one for one in several]  # grey arrays (H, W)
+            return super().preprocess(pictures, segmentation_maps, **kwargs)  # type: ignore[misc]
         if not all(volumes):
             raise ValueError("The list mixes volumes and pictures; give one kind per call.")
         if segmentation_maps is not None:
