@@ -7,6 +7,10 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "MedicalCase": "medical",
+    "MedicalCollator": "medical",
+    "MedicalSlices": "medical",
+    "check_disjoint": "medical",
     "SemanticCollator": "collation",
     "UniversalCollator": "collation",
     "ImageTextCollator": "text",

@@ -7,11 +7,18 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "Dice": "dice",
+    "FROC": "froc",
+    "Finding": "froc",
+    "find_candidates": "froc",
+    "find_nodules": "froc",
     "MaskAP": "mask_ap",
     "MeanIoU": "mean_iou",
     "OracleIoU": "oracle_iou",
     "PanopticQuality": "panoptic_quality",
     "StreamingMetric": "streaming",
+    "SurfaceDistance": "surface_distance",
+    "surface_distances": "surface_distance",
 }
 
 __all__ = sorted(_EXPORTS)
