@@ -237,8 +237,7 @@ def read_nifti(
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
         image = nibabel.load(path)
-        slope, intercept = image.header.get_slope_inter()
-        unscaled = slope in (None, 1.0) and intercept in (None, 0.0)
+        unscaled = (image.dataobj.slope, image.dataobj.inter) == (1.0, 0.0)
         # Scaled values would come as float64, twice the memory for nothing.
         voxels = np.asanyarray(image.dataobj) if unscaled else image.dataobj.get_scaled(dtype=np.float32)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, ArithmeticError) as error:
@@ -365,7 +364,8 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
         except Exception as error:
             syntax = dataset.file_meta.TransferSyntaxUID if hasattr(dataset, "file_meta") else None
             raise ValueError(
-                f"{header.filename.name} cannot be decoded (transfer syntax {getattr(syntax, 'name', syntax)}): {error}. "
+                f"{header.filename.name} cannot be decoded (transfer syntax {getattr(syntax, 'name', syntax)}): "
+                f"{' '.join(str(error).split())[:300]} "
                 "Compressed files need a decoder, e.g. pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg."
             ) from error
         if pixels.ndim != 2:

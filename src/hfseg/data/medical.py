@@ -16,8 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..images import open_image
 from ..volumes import (
     CT_WINDOWS,
+    Volume,
     check_modality,
     check_same_geometry,
     intensity_statistics,
@@ -25,11 +27,13 @@ from ..volumes import (
     read_volume,
     slice_axis,
     slice_channels,
+    volume_from_array,
 )
 
-__all__ = ["MedicalCase", "MedicalCollator", "MedicalSlices", "check_disjoint", "random_affine", "resize_slices"]
+__all__ = ["MedicalCase", "MedicalCollator", "MedicalSlices", "check_disjoint", "medical_features", "random_affine", "resize_slices"]
 
 IGNORE_INDEX = 255
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class MedicalSlices(torch.utils.data.Dataset):
         arrays: list[np.ndarray] = []
         reference = None
         for source in sources:
-            volume = read_volume(source, case.modality, case.channels)
+            volume = _read(source, case)
             if reference is not None:
                 check_same_geometry(reference, volume)
             reference = reference or volume
@@ -151,7 +155,7 @@ class MedicalSlices(torch.utils.data.Dataset):
         statistics = [intensity_statistics(voxels, case.modality, self.windows) for voxels in arrays]
         assert reference is not None
         known = None if case.label_map is not None else len(self.id2label)
-        mask = read_label_volume(case.mask, reference, known, self.ignore_index).voxels
+        mask = read_label_volume(_read(case.mask, case, True), reference, known, self.ignore_index).voxels
         if case.label_map is not None:
             unknown = sorted(set(np.unique(mask).tolist()) - set(case.label_map) - {self.ignore_index})
             if unknown:
@@ -201,6 +205,20 @@ class MedicalSlices(torch.utils.data.Dataset):
         number, place = self.index[index]
         return f"{self.cases[number].case_id} slice {place}"
 
+    def to_datasets(self) -> Any:
+        """Writes the slices as a `datasets.Dataset` of the medical schema (`medical_features`)."""
+        import datasets
+        from PIL import Image
+
+        def rows() -> Any:
+            for index in range(len(self)):
+                example = self[index]
+                mask = Image.fromarray(example.pop("segmentation_map"))
+                example.pop("annotated_classes", None)
+                yield {**example, "mask": mask}
+
+        return datasets.Dataset.from_list(list(rows()), features=medical_features())
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         number, place = self.index[index]
         case, volume = self.cases[number], self.volumes[number]
@@ -225,6 +243,36 @@ class MedicalSlices(torch.utils.data.Dataset):
             known = self.label_sets.get(case.label_set or "", list(self.id2label))
             example["annotated_classes"] = np.isin(np.arange(len(self.id2label)), known)
         return example
+
+
+def _read(source: str, case: MedicalCase, is_mask: bool = False) -> Volume:
+    """Reads an image or mask; a picture is a volume of one slice, with pixels for millimetres."""
+    if not source.lower().endswith(PICTURES):
+        return read_volume(source, None if is_mask else case.modality, None if is_mask else case.channels)
+    picture = np.asarray(open_image(source))
+    if picture.ndim == 3:
+        if is_mask or not (picture[..., :3] == picture[..., :1]).all():
+            raise ValueError(f"{source} is a colour picture; give grey values{' (class ids)' if is_mask else ''}.")
+        picture = picture[..., 0]
+    return volume_from_array(picture[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
+
+
+def medical_features() -> Any:
+    """Feature description of the medical schema, slice by slice: image and mask, spacing, modality, orientation."""
+    import datasets
+
+    return datasets.Features(
+        {
+            "image": datasets.Array3D(shape=(None, None, None), dtype="float32"),
+            "mask": datasets.Image(),
+            "spacing": datasets.List(datasets.Value("float32")),
+            "modality": datasets.Value("string"),
+            "orientation": datasets.Value("string"),
+            "case_id": datasets.Value("string"),
+            "patient_id": datasets.Value("string"),
+            "slice_index": datasets.Value("int32"),
+        }
+    )
 
 
 def resize_slices(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -13,12 +13,12 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from ...data.medical import MedicalCollator, MedicalSlices, check_disjoint
-from ...data.medical_layouts import pair_cases
+from ...data.medical_layouts import medical_cases
 from ...inference.volumes import segment_volume
 from ...metrics.dice import Dice
 from ...training import load_recipe, train
 from ...volumes import read_label_volume, read_volume
-from ..train import build_model
+from ...training.tasks.base import build_model
 
 NOTES = [
     "All sides: the same cases, slices, augmentation, batch, AdamW, schedule and loop; updates follow from one budget of "
@@ -81,7 +81,7 @@ def build_side(name: str, arguments: Any, id2label: Mapping[int, str]) -> nn.Mod
             f"There is no side {name!r}; legal are {', '.join([*changes, 'monai-unet', 'monai-dynunet'])}."
         )
     arguments.model.config.update(changes[name])
-    return build_model(arguments.model, id2label)
+    return build_model(arguments.model, id2label, auto_class="AutoModelForSemanticSegmentation")
 
 
 def updates_within(model: nn.Module, batches: list[dict], seconds: float) -> int:
@@ -133,8 +133,8 @@ def medical_learning_table(
     import tempfile
 
     id2label = {0: "background", 1: "anterior", 2: "posterior"}
-    training = pair_cases(data, "train", "MR")
-    held_out = pair_cases(data, "val", "MR")
+    training = medical_cases(data, "pairs", "train", "MR")
+    held_out = medical_cases(data, "pairs", "val", "MR")
     check_disjoint({"train": training, "val": held_out})
     slices = MedicalSlices(training, id2label, input_mode="2.5d")
     rows = []

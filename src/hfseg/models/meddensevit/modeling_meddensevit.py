@@ -575,7 +575,8 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
         padded = (height + -height % patch, width + -width % patch)
         if self.config.patch_size > 8:
             logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
-        logits = logits[..., :height, :width]
+        # A negative padding: slicing would tie exported programs to whole patches.
+        logits = F.pad(logits, (0, width - padded[1], 0, height - padded[0]))
 
         loss = loss_dict = None
         if labels is not None:
