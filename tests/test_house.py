@@ -34,7 +34,8 @@ ROOMS = {
     "pipelines": {"images", "postprocess", "results"},
     "inference": {"images", "postprocess", "results", "volumes"},
     "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
-    "training": {"data", "metrics", "auto", "evaluation"},
+    "medical_evaluation": {"data", "inference", "metrics"},
+    "training": {"data", "metrics", "auto", "evaluation", "medical_evaluation"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }

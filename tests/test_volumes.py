@@ -2,6 +2,7 @@
 """Volumes: orientation, NIfTI and DICOM against nibabel and MONAI, intensities, channels, and bad input."""
 
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hfseg.volumes import (
     normalize_intensity,
     read_dicom_series,
     read_label_volume,
+    read_meta_image,
     read_nifti,
     read_volume,
     slice_axis,
@@ -85,6 +87,37 @@ def test_scaled_files_are_read_in_float32(tmp_path):
     volume = read_nifti(tmp_path / "a.nii")
     assert volume.voxels.dtype == np.float32
     np.testing.assert_allclose(volume.voxels, np.asarray(nibabel.load(tmp_path / "a.nii").dataobj))
+
+
+# MetaImage.
+
+
+@pytest.mark.parametrize("local, compressed", [(True, False), (False, True)])
+def test_meta_image_lies_where_its_header_says(tmp_path, local, compressed):
+    voxels = np.random.default_rng(0).integers(-900, 900, (4, 5, 6)).astype("<i2")
+    raw = voxels.tobytes(order="F")
+    raw = zlib.compress(raw) if compressed else raw
+    header = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+        f"CompressedData = {compressed}\nTransformMatrix = 0 1 0 1 0 0 0 0 1\nOffset = 1 2 3\n"
+        "ElementSpacing = 0.5 0.7 3\nDimSize = 4 5 6\nElementType = MET_SHORT\n"
+        f"ElementDataFile = {'LOCAL' if local else 'scan.zraw'}\n"
+    ).encode()
+    path = tmp_path / "scan.mhd"
+    path.write_bytes(header + (raw if local else b""))
+    if not local:
+        with pytest.raises(FileNotFoundError, match=r"scan\.zraw"):
+            read_meta_image(path)
+        (tmp_path / "scan.zraw").write_bytes(raw)
+    volume = read_volume(path, "CT")
+    # The first stored axis runs along y, the second along x; voxel (1, 2, 3) lies at x = 1 + 2 * 0.7, y = 2 + 0.5.
+    np.testing.assert_array_equal(volume.to_stored_order(volume.voxels), voxels)
+    place = volume.stored_affine @ [1, 2, 3, 1]
+    np.testing.assert_allclose(place[:3], [-(1 + 1.4), -(2 + 0.5), 3 + 9])
+    path.write_bytes(header + raw[:-3])
+    if local:
+        with pytest.raises(ValueError, match="truncated"):
+            read_meta_image(path)
 
 
 # DICOM.

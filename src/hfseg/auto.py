@@ -65,6 +65,10 @@ ARCHITECTURES = [
             "torchvision": "models.meddensevit.image_processing_meddensevit:MedDenseViTImageProcessor",
             "pil": "models.meddensevit.image_processing_pil_meddensevit:MedDenseViTImageProcessorPil",
         },
+        training={
+            "semantic": "training.tasks.medical:MedicalVolumeTask",
+            "medical": "training.tasks.medical:MedicalVolumeTask",
+        },
     ),
     Architecture(
         model_type="vpnext",

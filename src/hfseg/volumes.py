@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = [
     "normalize_intensity",
     "read_dicom_series",
     "read_label_volume",
+    "read_meta_image",
     "read_nifti",
     "read_volume",
     "slice_axis",
@@ -217,6 +219,16 @@ def _need(package: str) -> Any:
         raise ImportError(f"Reading this format needs {package}: pip install 'hfseg[medical]'.") from error
 
 
+def _stored_voxel_sizes(path: Path, image: Any) -> np.ndarray:
+    """Voxel sizes as the file has them; nibabel quietly makes 1 of 0."""
+    openers = _need("nibabel.openers")
+    if path.name.endswith((".nii", ".nii.gz")):
+        with openers.ImageOpener(path) as file:
+            header = type(image.header).from_fileobj(file, check=False)
+        return np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    return np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
+
+
 def read_nifti(
     path: str | os.PathLike[str], modality: str | None = None, channels: Sequence[int] | None = None
 ) -> Volume:
@@ -239,10 +251,10 @@ def read_nifti(
         image = nibabel.load(path)
         unscaled = (image.dataobj.slope, image.dataobj.inter) == (1.0, 0.0)
         # Scaled values would come as float64, twice the memory for nothing.
-        voxels = np.asanyarray(image.dataobj) if unscaled else image.dataobj.get_scaled(dtype=np.float32)
+        voxels = np.asanyarray(image.dataobj) if unscaled else np.asarray(image.dataobj, dtype=np.float32)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{path} is not a NIfTI file, or is truncated: {error}") from error
-    zooms = np.asarray(image.header.get_zooms()[:3], dtype=np.float64)
+    zooms = _stored_voxel_sizes(path, image)
     if len(zooms) < 3 or not np.all(zooms > 0):
         raise ValueError(
             f"{path} has the voxel sizes {zooms.tolist()}; each of three must be above 0 mm. Repair the header's pixdim."
@@ -269,6 +281,64 @@ def read_nifti(
     elif channels is not None and list(channels) != [0]:
         raise ValueError(f"{path} is 3-D; channels={list(channels)} is for 4-D files.")
     return volume_from_array(voxels, image.affine, modality=modality, name=str(path))
+
+
+META_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+
+
+def read_meta_image(path: str | os.PathLike[str], modality: str | None = None) -> Volume:
+    """Reads a MetaImage (`.mhd` with its `.raw` or `.zraw`, or `.mha`), the form of PROMISE12 and LUNA16.
+
+    Raises:
+        FileNotFoundError: The file or its data are missing.
+        ValueError: The file is damaged, not 3-D, of an unknown type, or as `volume_from_array`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    content = path.read_bytes()
+    fields: dict[str, str] = {}
+    place = 0
+    while "ElementDataFile" not in fields:
+        end = content.find(b"\n", place)
+        key, separator, value = content[place : end if end >= 0 else None].decode("latin-1").partition("=")
+        if not separator:
+            raise ValueError(f"{path} is not a MetaImage: its header ends before ElementDataFile.")
+        fields[key.strip()] = value.strip()
+        place = end + 1 if end >= 0 else len(content)
+    try:
+        shape = [int(value) for value in fields["DimSize"].split()]
+        dtype = np.dtype(META_TYPES[fields["ElementType"]])
+        spacing = [float(value) for value in fields.get("ElementSpacing", fields.get("ElementSize", "")).split()]
+        matrix = fields.get("TransformMatrix", fields.get("Rotation", fields.get("Orientation", "1 0 0 0 1 0 0 0 1")))
+        directions = np.array([float(value) for value in matrix.split()]).reshape(3, 3)
+        offset = [float(v) for v in fields.get("Offset", fields.get("Position", fields.get("Origin", "0 0 0"))).split()]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no 3-D MetaImage of a known type: {type(error).__name__} {error}.") from error
+    if len(shape) != 3 or fields.get("ElementNumberOfChannels", "1") != "1":
+        raise ValueError(f"{path} has the dimensions {shape}; a volume has three, and one channel.")
+    if len(spacing) != 3:
+        raise ValueError(f"{path} has no ElementSpacing of three numbers; distances would mean nothing.")
+    if fields["ElementDataFile"] != "LOCAL":
+        data = path.parent / Path(fields["ElementDataFile"]).name
+        if not data.is_file():
+            raise FileNotFoundError(f"{path} names {fields['ElementDataFile']}, which is not beside it.")
+        content, place = data.read_bytes(), 0
+    raw = content[place:]
+    if fields.get("CompressedData", "False").lower() == "true":
+        raw = zlib.decompress(raw)
+    if len(raw) != int(np.prod(shape)) * dtype.itemsize:
+        raise ValueError(f"{path}: {len(raw)} bytes of data do not make {shape} voxels of {dtype}; is it truncated?")
+    big = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
+    voxels = np.frombuffer(raw, dtype.newbyteorder(">" if big else "<")).reshape(shape, order="F")
+    affine = np.eye(4)
+    affine[:3, :3] = directions.T * spacing  # a row of the matrix is the direction of one axis
+    affine[:3, 3] = offset
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # as DICOM, to the left and back
+    return volume_from_array(voxels.astype(dtype, copy=False), affine, modality=modality, name=str(path))
 
 
 def _dicom_headers(folder: Path, series: str | None) -> list[Any]:
@@ -426,11 +496,13 @@ def read_volume(
     path = Path(source)
     if path.is_dir() or path.suffix == ".dcm":
         return read_dicom_series(path, modality)
+    if path.suffix in (".mhd", ".mha"):
+        return read_meta_image(path, modality)
     if path.name.endswith((".nii", ".nii.gz", ".hdr", ".img")):
         return read_nifti(path, modality, channels)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {str(path)!r}.")
-    raise ValueError(f"{path} is neither NIfTI (.nii, .nii.gz) nor a folder of DICOM slices.")
+    raise ValueError(f"{path} is neither NIfTI (.nii, .nii.gz), MetaImage (.mhd, .mha) nor DICOM (.dcm, a folder).")
 
 
 def read_label_volume(

@@ -69,7 +69,7 @@ def test_patients_in_two_splits_are_refused(tmp_path):
 def test_folds_are_by_patient(tmp_path):
     for person in range(7):
         for visit in range(2):
-            write_pair(tmp_path, f"person{person}_visit{visit}", "", slices=2)
+            write_pair(tmp_path, f"person{person}_visit{visit}", "", slices=2, full=(0,))
     folds = [
         medical_cases(tmp_path, "pairs", f"val:{fold}/5", "MR", patient_pattern=r"(person\d+)_") for fold in range(5)
     ]
@@ -222,7 +222,7 @@ def test_image_and_labels_move_together():
     generator = torch.Generator().manual_seed(0)
     moved, targets = random_affine(images, labels, probability=1.0, generator=generator)
     agreement = ((moved[:, 0] > 0.5) == (targets > 0)).float().mean()
-    assert agreement > 0.999 and targets.dtype == torch.int64
+    assert agreement > 0.998 and targets.dtype == torch.int64
     assert (targets != labels).flatten(1).any(1).all()  # every one has moved
     same, unmoved = random_affine(images, labels, probability=0.0)
     torch.testing.assert_close(same, images, rtol=0, atol=1e-5)

@@ -142,12 +142,14 @@ class MedicalSlices(torch.utils.data.Dataset):
             raise ValueError(f"Case {case.case_id} is of {case.label_set!r}, unknown to {', '.join(self.label_sets)}.")
         sources = (case.image,) if isinstance(case.image, str) else case.image
         arrays: list[np.ndarray] = []
+        volumes: list[Volume] = []
         reference = None
         for source in sources:
             volume = _read(source, case)
             if reference is not None:
                 check_same_geometry(reference, volume)
             reference = reference or volume
+            volumes.append(volume)
             arrays += list(volume.voxels) if volume.voxels.ndim == 4 else [volume.voxels]
         if self.check_values:
             for voxels in arrays:
@@ -166,6 +168,7 @@ class MedicalSlices(torch.utils.data.Dataset):
             mask = table[mask]
         axis = slice_axis(reference.spacing, case.modality)
         return {
+            "volumes": volumes,
             "arrays": arrays,
             "mask": mask.astype(np.uint8),
             "axis": axis,
@@ -263,7 +266,7 @@ def medical_features() -> Any:
 
     return datasets.Features(
         {
-            "image": datasets.Array3D(shape=(None, None, None), dtype="float32"),
+            "image": datasets.List(datasets.List(datasets.List(datasets.Value("float32")))),
             "mask": datasets.Image(),
             "spacing": datasets.List(datasets.Value("float32")),
             "modality": datasets.Value("string"),
