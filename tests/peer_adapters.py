@@ -85,6 +85,44 @@ def padded_batch_shape(tester, images):
     return channels, int(np.ceil(max(heights) / 32) * 32), int(np.ceil(max(widths) / 32) * 32)
 
 
+def meddensevit_config():
+    """Arguments of a MedDenseViT below a million parameters: four encoder layers, each tapped."""
+    return {
+        "backbone_config": {
+            "model_type": "dinov3_vit",
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "intermediate_size": 48,
+            "patch_size": 8,
+            "image_size": 32,
+            "num_register_tokens": 1,
+            "apply_layernorm": False,
+            "pos_embed_rescale": None,
+            "out_indices": [1, 2, 3, 4],
+        },
+        "feature_size": 16,
+        "stem_sizes": (8, 8),
+        "num_labels": 3,
+    }
+
+
+def class_maps(config, inputs, class_name):
+    """One flat pattern in every image, at the input's resolution."""
+    import torch
+
+    if "ForSemanticSegmentation" not in class_name:
+        return {}
+    batch, _, height, width = inputs["pixel_values"].shape
+    labels = torch.zeros(batch, height, width, dtype=torch.int64)
+    labels[:, :, width // 2 :] = 2
+    return {"labels": labels}
+
+
+MEDDENSEVIT = "hfseg.models.meddensevit"
+MEDDENSEVIT_MODEL = f"{MEDDENSEVIT}.modeling_meddensevit:MedDenseViTModel"
+MEDDENSEVIT_HEAD = f"{MEDDENSEVIT}.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
+
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
 
@@ -119,5 +157,34 @@ ENTRIES = [
         kwargs={"size": {"shortest_edge": 20, "longest_edge": 40}},
         expected_shape=padded_batch_shape,
         semantic_inputs=universal_outputs,
+    ),
+    Model(
+        name="meddensevit",
+        imports=["hfseg"],
+        config=f"{MEDDENSEVIT}.configuration_meddensevit:MedDenseViTConfig",
+        config_kwargs=meddensevit_config,
+        models={MEDDENSEVIT_MODEL: "base", MEDDENSEVIT_HEAD: "semantic-segmentation"},
+        inputs=pictures,
+        labels=class_maps,
+        auto={
+            "AutoModel": MEDDENSEVIT_MODEL,
+            "AutoModelForSemanticSegmentation": MEDDENSEVIT_HEAD,
+            "AutoModelForImageSegmentation": MEDDENSEVIT_HEAD,
+        },
+        pipeline=segmentation_pipeline(
+            MEDDENSEVIT_HEAD,
+            f"{MEDDENSEVIT}.image_processing_meddensevit:MedDenseViTImageProcessor",
+            size={"height": 32, "width": 32},
+        ),
+    ),
+    ImageProcessor(
+        name="meddensevit-image-processor",
+        imports=["hfseg"],
+        classes={
+            "torchvision": f"{MEDDENSEVIT}.image_processing_meddensevit:MedDenseViTImageProcessor",
+            "pil": f"{MEDDENSEVIT}.image_processing_pil_meddensevit:MedDenseViTImageProcessorPil",
+        },
+        kwargs={"size": {"height": 20, "width": 24}},
+        facts={"num_labels": 3},
     ),
 ]

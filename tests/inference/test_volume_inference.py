@@ -124,13 +124,18 @@ def test_probabilities_are_scaled_and_not_labels():
     disc = (np.hypot(rows - 31.5, columns - 31.5) < 20).astype(np.float32)
     volume = volume_from_array(np.repeat((disc * 500 + 100)[..., None], 2, -1), spacing=(1, 1, 4), modality="MR")
 
-    def gentle(pixels):  # probabilities that follow how much of a pixel the disc covers
-        return SimpleNamespace(logits=thresholds(pixels).logits / 20)
+    (normal,) = normalize_intensity(volume.voxels, intensity_statistics(volume.voxels, "MR"))
+    low, high = float(normal.min()), float(normal.max())
+
+    def share(pixels):  # of a pixel that the disc covers
+        return ((pixels - low) / (high - low)).clamp(0.01, 0.99)
+
+    def gentle(pixels):
+        return SimpleNamespace(logits=torch.stack([torch.zeros_like(pixels[:, 1]), share(pixels[:, 1]).logit()], 1))
 
     segmented, _ = segment_volume(volume, gentle, size=(16, 16), input_mode="slice", progress=False)
-    (normal,) = normalize_intensity(volume.voxels, intensity_statistics(volume.voxels, "MR"))
     small = F.interpolate(torch.from_numpy(normal[None, None, ..., 0]), size=(16, 16), mode="bilinear", antialias=True)
-    steps = F.interpolate((small > 0).float(), size=(64, 64), mode="nearest-exact")[0, 0].numpy()
+    steps = F.interpolate((share(small) > 0.5).float(), size=(64, 64), mode="nearest-exact")[0, 0].numpy()
     smooth, stepped = (2 * (m * disc).sum() / (m.sum() + disc.sum()) for m in (segmented[..., 0], steps))
     assert smooth > stepped + 0.01
 
