@@ -27,7 +27,16 @@ ROOMS = {
     "postprocess": set(),
     "results": {"visualization"},
     "segmentation_processing": {"images", "postprocess", "results"},
-    "models": {"layers", "losses", "images", "label_names", "postprocess", "results", "segmentation_processing", "volumes"},
+    "models": {
+        "layers",
+        "losses",
+        "images",
+        "label_names",
+        "postprocess",
+        "results",
+        "segmentation_processing",
+        "volumes",
+    },
     "data": {"images", "label_names", "results", "volumes"},
     "metrics": {"images", "label_names", "results", "data"},
     # Models only through the Auto classes.
@@ -47,7 +56,18 @@ EXCEPTIONS = {
     "models/meddensevit/modeling_meddensevit.py": {"inference"},
 }
 # Loaded when used, never by `import hfseg`.
-HEAVY = ["diffusers", "timm", "monai", "nibabel", "pydicom", "gradio", "pycocotools", "matplotlib", "datasets", "evaluate"]
+HEAVY = [
+    "diffusers",
+    "timm",
+    "monai",
+    "nibabel",
+    "pydicom",
+    "gradio",
+    "pycocotools",
+    "matplotlib",
+    "datasets",
+    "evaluate",
+]
 
 
 def imported_rooms(file: Path) -> set[str]:

@@ -153,7 +153,9 @@ def write_series(folder: Path, count=6, numbers=None, **changes) -> np.ndarray:
     return pixels.astype(np.float32) - 1024
 
 
-@pytest.mark.parametrize("numbers", [None, [6, 5, 4, 3, 2, 1], [3, 1, 6, 2, 5, 4]], ids=["ordered", "reversed", "mixed"])
+@pytest.mark.parametrize(
+    "numbers", [None, [6, 5, 4, 3, 2, 1], [3, 1, 6, 2, 5, 4]], ids=["ordered", "reversed", "mixed"]
+)
 def test_dicom_series_lies_where_its_positions_say(tmp_path, numbers):
     expected = write_series(tmp_path / "series", numbers=numbers)
     volume = read_dicom_series(tmp_path / "series")
@@ -211,7 +213,10 @@ def compressed(folder: Path) -> None:
             "where another lies",
         ),
         (compressed, "transfer syntax JPEG 2000.*decoder"),
-        (lambda folder: write_series(folder, PixelSpacing=lambda i: [0.8, 0.6 + 0.1 * (i == 2)]), "differ in PixelSpacing"),
+        (
+            lambda folder: write_series(folder, PixelSpacing=lambda i: [0.8, 0.6 + 0.1 * (i == 2)]),
+            "differ in PixelSpacing",
+        ),
         (lambda folder: [path.unlink() for path in folder.iterdir()], "no DICOM images"),
     ],
     ids=["missing", "mixed", "doubled", "compressed", "uneven", "empty"],

@@ -131,7 +131,10 @@ def test_amos_layout(tmp_path):
 def test_xray_folder(tmp_path):
     from PIL import Image
 
-    for folder, array in (("images", np.arange(80 * 60, dtype=np.uint16).reshape(80, 60)), ("masks", np.eye(80, 60) > 0)):
+    for folder, array in (
+        ("images", np.arange(80 * 60, dtype=np.uint16).reshape(80, 60)),
+        ("masks", np.eye(80, 60) > 0),
+    ):
         (tmp_path / folder).mkdir()
         Image.fromarray(array.astype(np.uint16 if folder == "images" else np.uint8)).save(tmp_path / folder / "a.png")
     slices = load_medical(tmp_path, "xray", None, "XR", {0: "background", 1: "lung"})

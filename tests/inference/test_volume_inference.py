@@ -173,7 +173,9 @@ def test_components():
 
 def test_single_slice_and_sequences():
     model = tiny_model()
-    single = segment_volume(mr_volume((16, 16, 1)), lambda p: model(pixel_values=p), size=(16, 16), input_mode="2.5d", progress=False)
+    single = segment_volume(
+        mr_volume((16, 16, 1)), lambda p: model(pixel_values=p), size=(16, 16), input_mode="2.5d", progress=False
+    )
     assert single[0].shape == (16, 16, 1)
     several = [mr_volume(seed=seed) for seed in range(3)]
     segmented, record = segment_volume(several, thresholds, size=(20, 30), input_mode="sequences", progress=False)
@@ -211,5 +213,7 @@ def test_other_refusals(tmp_path):
 
 def test_training_mode_comes_back():
     model = tiny_model().train()
-    predict_volume(model, MedDenseViTImageProcessor(size={"height": 16, "width": 16}), mr_volume((16, 16, 2)), progress=False)
+    predict_volume(
+        model, MedDenseViTImageProcessor(size={"height": 16, "width": 16}), mr_volume((16, 16, 2)), progress=False
+    )
     assert model.training

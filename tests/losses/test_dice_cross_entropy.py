@@ -34,7 +34,10 @@ LABELS = torch.tensor([[[0, 1], [0, 255]], [[0, 1], [0, 0]]])
 
 def close(actual, expected, tolerance=1e-6):
     torch.testing.assert_close(
-        torch.as_tensor(actual, dtype=torch.float64), torch.as_tensor(expected, dtype=torch.float64), rtol=0, atol=tolerance
+        torch.as_tensor(actual, dtype=torch.float64),
+        torch.as_tensor(expected, dtype=torch.float64),
+        rtol=0,
+        atol=tolerance,
     )
 
 

@@ -50,7 +50,9 @@ def test_surface_distances_equal_all_pairs():
 def test_equals_monai(spacing):
     metrics = pytest.importorskip("monai.metrics")
     prediction, reference = blobs(2), blobs(3)
-    one_hot = [torch.from_numpy(np.stack([m == c for c in range(3)])[None].astype(np.float32)) for m in (prediction, reference)]
+    one_hot = [
+        torch.from_numpy(np.stack([m == c for c in range(3)])[None].astype(np.float32)) for m in (prediction, reference)
+    ]
     metric, dice = SurfaceDistance(NAMES, tolerance=1.0), Dice(NAMES)
     metric.add(prediction=prediction, reference=reference, spacing=spacing)
     dice.add(prediction=prediction, reference=reference)

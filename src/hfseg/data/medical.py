@@ -30,7 +30,15 @@ from ..volumes import (
     volume_from_array,
 )
 
-__all__ = ["MedicalCase", "MedicalCollator", "MedicalSlices", "check_disjoint", "medical_features", "random_affine", "resize_slices"]
+__all__ = [
+    "MedicalCase",
+    "MedicalCollator",
+    "MedicalSlices",
+    "check_disjoint",
+    "medical_features",
+    "random_affine",
+    "resize_slices",
+]
 
 IGNORE_INDEX = 255
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -91,7 +91,9 @@ def _btcv(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Pat
 
 def _promise12(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
     files = image_files(root, (".mhd", ".mha", ".nii", ".nii.gz"))
-    labels = {name.removesuffix("_segmentation"): path for name, path in files.items() if name.endswith("_segmentation")}
+    labels = {
+        name.removesuffix("_segmentation"): path for name, path in files.items() if name.endswith("_segmentation")
+    }
     images = {name: path for name, path in files.items() if not name.endswith("_segmentation")}
     if not labels:
         raise FileNotFoundError(f"{root} is not promise12: there are no Case??_segmentation.mhd files.")
@@ -225,7 +227,8 @@ def load_medical(
     options.setdefault("label_sets", None)
     cases = medical_cases(root, layout, split, modality, patient_pattern, channels)
     others = {
-        name: medical_cases(root, layout, name, modality, patient_pattern) for name in _other_splits(root, layout, split)
+        name: medical_cases(root, layout, name, modality, patient_pattern)
+        for name in _other_splits(root, layout, split)
     }
     check_disjoint({str(split): cases, **others})
     if label_map is not None:

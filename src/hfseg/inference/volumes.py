@@ -36,7 +36,14 @@ from ..volumes import (
 from .scores import Predict
 from .sliding_window import sliding_window_scores
 
-__all__ = ["keep_largest_components", "VolumeSegmentation", "peak_bytes", "predict_volume", "segment_volume", "slice_probabilities"]
+__all__ = [
+    "keep_largest_components",
+    "VolumeSegmentation",
+    "peak_bytes",
+    "predict_volume",
+    "segment_volume",
+    "slice_probabilities",
+]
 
 Size = tuple[int, int]
 
@@ -59,6 +66,7 @@ def slice_probabilities(
     flips: Sequence[int] = (),
     window: int | None = None,
     overlap: float = 0.5,
+    ranking: bool = False,
 ) -> Tensor:
     """Class probabilities of slices at their own size.
 
@@ -72,6 +80,7 @@ def slice_probabilities(
         flips: Axes (0 rows, 1 columns) whose mirror images are predicted too; probabilities are averaged.
         window: Side of the sliding window in the slices' own pixels.
         overlap: Share of a window that the next one covers again.
+        ranking: Whether only the largest class matters, so that logits will do where they rank alike.
 
     Shape:
         slices: `(N, C, H, W)`; output: `(N, K, H, W)`, float32.
@@ -105,12 +114,15 @@ def slice_probabilities(
         else:
             if native != tuple(size):
                 pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-            scores = predict(pixels).logits.float().softmax(1)  # (N, K, h, w)
+            scores = predict(pixels).logits.float()  # (N, K, h, w)
+            # Where nothing is averaged or scaled afterwards, the largest logit is the largest probability.
+            scores = scores if ranking and len(views) == 1 and native == tuple(size) else scores.softmax(1)
         if axes:
             scores = scores.flip(axes)
         total = scores if total is None else total.add_(scores)
     assert total is not None
-    total = total / len(views)
+    if len(views) > 1:
+        total = total / len(views)
     if tuple(total.shape[-2:]) != native:
         total = F.interpolate(total, size=native, mode="bilinear", align_corners=False)
     return total
@@ -202,7 +214,7 @@ def segment_volume(
         )
         if mean is not None:
             batch = (batch - mean) / std
-        scores = slice_probabilities(batch.to(device, dtype), predict, size, flips, sliding_window, overlap)
+        scores = slice_probabilities(batch.to(device, dtype), predict, size, flips, sliding_window, overlap, True)
         if result is None:
             classes = scores.shape[1]
             result = np.empty((count, *native), dtype=np.uint8 if classes < 256 else np.int32)

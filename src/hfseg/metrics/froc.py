@@ -146,7 +146,9 @@ class FROC(StreamingMetric):
         known = self._state["nodules"] > 0
         return {
             "cpm": float(found.mean()) if known else None,
-            "sensitivities": {f"{point:g}": float(value) if known else None for point, value in zip(self.points, found)},
+            "sensitivities": {
+                f"{point:g}": float(value) if known else None for point, value in zip(self.points, found)
+            },
             "num_nodules": self._state["nodules"],
             "num_hits": len(self._state["hits"]),
             "num_false_positives": len(self._state["false_positives"]),

@@ -196,7 +196,9 @@ class MedicalIntensityProcessing:
         }
         return settings
 
-    def preprocess_volume(self, source: Any, return_tensors: str | TensorType | None = None, **changes: Any) -> BatchFeature:
+    def preprocess_volume(
+        self, source: Any, return_tensors: str | TensorType | None = None, **changes: Any
+    ) -> BatchFeature:
         """Prepares all slices of one volume; for large ones `model.predict_volume` goes slice by slice instead.
 
         Args:

@@ -137,10 +137,7 @@ class MedDenseViTAggregation(nn.Module):
         self.first_tap = TAPS - 1 if config.neck == "last" else 0
         taps = range(self.first_tap, TAPS)
         self.projections = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(channels[tap], size, 1), ChannelLayerNorm(size, eps=eps)
-            )
-            for tap in taps
+            nn.Sequential(nn.Conv2d(channels[tap], size, 1), ChannelLayerNorm(size, eps=eps)) for tap in taps
         )
         self.gates = nn.ModuleList(
             nn.Sequential(nn.Conv2d(TAPS * size, size // 4, 1), nn.GELU(), nn.Conv2d(size // 4, TAPS, 3, padding=1))
@@ -250,8 +247,6 @@ class MedDenseViTPreTrainedModel(RemoteCodeModel, PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    # A moving average in half precision would stand still.
-    _keep_in_fp32_modules_strict = ["class_balance"]
     # Auxiliary heads serve training alone.
     _keys_to_ignore_on_load_missing = [r"^aux\."]
 
@@ -361,6 +356,8 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
     with counts added up over the processes of an initialised process group.
     """
 
+    # A moving average in half precision would stand still.
+    _keep_in_fp32_modules_strict = ["class_balance"]
     # forward takes **kwargs, but the loss is not divided by Trainer's num_items_in_batch.
     accepts_loss_kwargs = False
 
