@@ -184,8 +184,8 @@ def volume_from_array(
         finite = np.isfinite(voxels)
         if not finite.all():
             raise ValueError(
-                f"{name} holds {int((~finite).sum())} NaN or infinite voxels of {voxels.size}; replace them (air or the "
-                "smallest value) before processing."
+                f"{name} holds {int((~finite).sum())} NaN or infinite voxels of {voxels.size}; replace them (air or "
+                "the smallest value) before processing."
             )
     spatial = voxels.shape[-3:]
     order, flips = _axes_to_ras(affine)
@@ -257,7 +257,7 @@ def read_nifti(
     zooms = _stored_voxel_sizes(path, image)
     if len(zooms) < 3 or not np.all(zooms > 0):
         raise ValueError(
-            f"{path} has the voxel sizes {zooms.tolist()}; each of three must be above 0 mm. Repair the header's pixdim."
+            f"{path} has the voxel sizes {zooms.tolist()}; all three must be above 0 mm. Repair the header's pixdim."
         )
     if image.header["qform_code"] == 0 and image.header["sform_code"] == 0:
         warnings.warn(
@@ -594,13 +594,13 @@ def check_modality(voxels: np.ndarray, modality: str, name: str = "the volume") 
     low, high = float(voxels.min()), float(voxels.max())
     if modality == "CT" and low > -200:
         raise ValueError(
-            f"{name} is given as CT, but its values, {low:g} to {high:g}, hold no air (-1000 HU): is it MR or X-ray, or "
-            "was the rescale intercept lost? Set the modality right, or check_modality=False."
+            f"{name} is given as CT, but its values, {low:g} to {high:g}, hold no air (-1000 HU): is it MR or X-ray, "
+            "or was the rescale intercept lost? Set the modality right, or check_values=False."
         )
     if modality in ("MR", "XR") and low < -500:
         raise ValueError(
             f"{name} is given as {modality}, but its values, {low:g} to {high:g}, look like Hounsfield units of a CT. "
-            "Set the modality right, or check_modality=False."
+            "Set the modality right, or check_values=False."
         )
 
 

@@ -156,7 +156,7 @@ def test_labels_are_checked(tmp_path):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (lambda root: (root / "labels/train/p1.nii.gz").unlink(), "no partner, e.g. p1"),
+        (lambda root: (root / "labels/train/p1.nii.gz").unlink(), "without partner, e.g. p1"),
         (lambda root: write(root / "labels/train/p1.nii.gz", np.zeros((10, 8, 5), dtype=np.uint8)), "one grid"),
         (
             lambda root: write_pair(root, "p1", image=np.full((10, 8, 6), -900, dtype=np.int16)),
@@ -235,7 +235,7 @@ def test_image_and_labels_move_together():
 def test_rotation_keeps_shapes_in_pixels():
     """A circle stays one although height and width differ."""
     rows, columns = np.mgrid[:64, :128]
-    circle = torch.from_numpy((((rows - 32) ** 2 + (columns - 64) ** 2) < 400)).long()[None]
+    circle = torch.from_numpy(((rows - 32) ** 2 + (columns - 64) ** 2) < 400).long()[None]
     options = {"rotation": 45.0, "scale": (1.0, 1.0), "translation": 0.0, "shear": 0.0, "probability": 1.0}
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)

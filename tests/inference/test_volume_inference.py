@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hfseg import MedDenseViTConfig, MedDenseViTForSemanticSegmentation, MedDenseViTImageProcessor
 from hfseg.inference import predict_volume, segment_volume
 from hfseg.inference.volumes import keep_largest_components, peak_bytes
-from hfseg.volumes import intensity_statistics, normalize_intensity, read_volume, volume_from_array
+from hfseg.volumes import intensity_statistics, normalize_intensity, volume_from_array
 
 nibabel = pytest.importorskip("nibabel")
 

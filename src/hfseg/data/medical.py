@@ -2,7 +2,8 @@
 """Slices of medical volumes for training, and their collation.
 
 `MedicalSlices` reads pairs of image and mask (NIfTI, DICOM folders with NIfTI masks), keeps them in memory as stored,
-and gives slices, normalised by the statistics of their volume. `MedicalCollator` scales them anisotropically, moves them at random, and stacks.
+and gives slices, normalised by the statistics of their volume. `MedicalCollator` scales them anisotropically, moves
+them at random, and stacks.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def check_disjoint(splits: Mapping[str, Sequence[MedicalCase]]) -> None:
             f"{patient} in {' and '.join(sorted(names))}" for patient, names in sorted(leaks.items())[:5]
         )
         raise ValueError(
-            f"{len(leaks)} patient(s) are in more than one split: {listed}. Slices and studies of one person look alike, "
+            f"{len(leaks)} patient(s) are in more than one split: {listed}. Slices of one person look alike, "
             "so every number would be too good; split by patient."
         )
 
@@ -103,8 +104,8 @@ class MedicalSlices(torch.utils.data.Dataset):
         input_mode: See `hfseg.volumes.slice_channels`.
         windows: Of CT, in HU.
         foreground_share: Least share of slices that hold foreground; slices with it are repeated until it is reached.
-        dataset_power: Data sets (label sets) of n slices are drawn in proportion to n to this power, by repeating slices
-            of the smaller ones; 1 leaves the sizes as they are.
+        dataset_power: Data sets (label sets) of n slices are drawn in proportion to n to this power, by repeating
+            slices of the smaller ones; 1 leaves the sizes as they are.
         label_sets: Classes that each data set annotates.
         crop: Share of height and width around the centre that is kept, 1 for all.
         check_values: Whether values that cannot be of the modality are refused.

@@ -160,7 +160,7 @@ def medical_cases(
     odd = sorted(set(images) ^ set(labels))
     if odd:
         raise ValueError(
-            f"{root}: {len(odd)} file(s) have no partner, e.g. {', '.join(odd[:5])}; every image needs a mask of its name."
+            f"{root}: {len(odd)} file(s) without partner, e.g. {', '.join(odd[:5])}; each image needs its mask."
         )
     if not images:
         raise ValueError(f"{root} holds no images of the layout {layout}.")

@@ -37,8 +37,8 @@ from .scores import Predict
 from .sliding_window import sliding_window_scores
 
 __all__ = [
-    "keep_largest_components",
     "VolumeSegmentation",
+    "keep_largest_components",
     "peak_bytes",
     "predict_volume",
     "segment_volume",
@@ -324,8 +324,8 @@ def peak_bytes(
 ) -> int:
     """Bytes that a volume of this shape needs beyond the network: voxels, result, and one batch.
 
-    Voxels as read, one byte of result per voxel, twice (with its copy in the file's order), and for each slice of a batch
-    its channels and three maps of class probabilities at the larger of both sizes, in float32.
+    Voxels as read, one byte of result per voxel, twice (with its copy in the file's order), and for each slice of a
+    batch its channels and three maps of class probabilities at the larger of both sizes, in float32.
     """
     voxels = math.prod(shape)
     pixels = max(math.prod(native), math.prod(size))

@@ -72,7 +72,7 @@ class Dice(StreamingMetric):
         prediction, reference = to_numpy(prediction), to_numpy(reference)
         if prediction.shape != reference.shape:
             raise ValueError(
-                f"prediction has shape {prediction.shape} and reference {reference.shape}; compare in the case's own size"
+                f"prediction has shape {prediction.shape} and reference {reference.shape}; compare at the case's size"
             )
         size = len(self.id2label)
         labelled = reference != self.ignore_index
@@ -81,7 +81,7 @@ class Dice(StreamingMetric):
             if values.size and (values.min() < 0 or values.max() >= size):
                 wrong = sorted(set(values[(values < 0) | (values >= size)].tolist()))[:5]
                 raise ValueError(
-                    f"{name} holds the value(s) {wrong}; legal are 0 to {size - 1} and, in references, {self.ignore_index}"
+                    f"{name} holds the value(s) {wrong}; legal are 0 to {size - 1}, in references {self.ignore_index}"
                 )
         both = np.bincount(reference[prediction == reference], minlength=size)
         counts = np.stack([np.bincount(prediction, minlength=size), np.bincount(reference, minlength=size), both])

@@ -19,7 +19,7 @@ __all__ = ["FROC", "Finding", "find_candidates", "find_nodules"]
 _DESCRIPTION = """
 Free-response ROC: sensitivity over all nodules of the set against false positives per scan, as the score threshold
 falls; CPM is the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan (linear in between), as in
-LUNA16. A candidate hits a nodule if their centres are nearer than the nodule's radius; of several hits of one nodule the
+LUNA16. A candidate hits a nodule if their centres are nearer than the nodule's radius; of several hits of one the
 best score counts and the others count nothing.
 """
 _INPUTS = """

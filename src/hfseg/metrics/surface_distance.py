@@ -152,7 +152,7 @@ class SurfaceDistance(StreamingMetric):
         prediction, reference = to_numpy(prediction), to_numpy(reference)
         if prediction.shape != reference.shape:
             raise ValueError(
-                f"prediction has shape {prediction.shape} and reference {reference.shape}; compare in the case's own size"
+                f"prediction has shape {prediction.shape} and reference {reference.shape}; compare at the case's size"
             )
         unit = "px" if spacing is None else "mm"
         if len({*self._state["units"], unit}) > 1:

@@ -17,12 +17,12 @@ from ...data.medical_layouts import medical_cases
 from ...inference.volumes import segment_volume
 from ...metrics.dice import Dice
 from ...training import load_recipe, train
-from ...volumes import read_label_volume, read_volume
 from ...training.tasks.base import build_model
+from ...volumes import read_label_volume, read_volume
 
 NOTES = [
-    "All sides: the same cases, slices, augmentation, batch, AdamW, schedule and loop; updates follow from one budget of "
-    "processor time (one thread), measured on the first batches. 3-D Dice per class is the mean over the validation "
+    "All sides: the same cases, slices, augmentation, batch, AdamW, schedule, loop; updates follow from one budget of "
+    "processor time (one thread), measured on some batches. 3-D Dice per class is the mean over the validation "
     "volumes in their own voxels; no test-time augmentation, no clean-up of components.",
     "MONAI's networks are trained with MONAI's DiceCELoss and see the same 2.5-D slices; they are 2-D like ours.",
     "Atlas: the most frequent training label per voxel after centring (figures published with the data).",

@@ -22,10 +22,10 @@ from torch import nn
 CLASSES = 14
 WINDOWS = [[-1350.0, 150.0], [-160.0, 240.0], [-500.0, 1300.0]]
 NOTES = [
-    "File to file: read NIfTI, normalise, segment every axial slice with one and the same small network, class map in the "
-    "file's order written as .nii.gz. Peak: resident memory of the whole process, interpreter and libraries included "
+    "File to file: read NIfTI, normalise, segment axial slices with the same small network, class map in the "
+    "file's order as .nii.gz. Peak: resident memory of the whole process, interpreter and libraries included "
     "('libraries' is the same process before it reads anything).",
-    "MONAI: LoadImaged, Orientationd, windows by ScaleIntensityRanged, Resized to the network's size where that differs, "
+    "MONAI: LoadImaged, Orientationd, windows by ScaleIntensityRanged, Resized to the network's size, "
     "SliceInferer, Invertd of the scores (nearest_interp=False), AsDiscreted(argmax), SaveImaged.",
 ]
 

@@ -48,8 +48,8 @@ class MedicalIntensityProcessing:
 
     Attributes:
         size: Height and width of the network's input; each axis of an image is scaled by its own factor.
-        modality: `XR`, `MR` or `CT`: how intensities are normalised (`hfseg.volumes.intensity_statistics`), by the whole
-            image or volume and before any scaling.
+        modality: `XR`, `MR` or `CT`: how intensities are normalised (`hfseg.volumes.intensity_statistics`), by the
+            whole image or volume and before any scaling.
         input_mode: Channels of a slice of a volume, see `hfseg.volumes.slice_channels`; None takes `windows` for CT,
             `2.5d` for MR and `slice` for X-ray. A picture has no neighbours: it is repeated, or seen in its windows.
         windows: (low, high) in HU of CT.
@@ -207,8 +207,8 @@ class MedicalIntensityProcessing:
             **changes: Settings for this call.
 
         Returns:
-            `pixel_values` (N, C, h, w) and `geometry` with one record: the volume without its voxels, slice axis, native
-            and network size, factors, statistics.
+            `pixel_values` (N, C, h, w) and `geometry` with one record: the volume without its voxels, slice axis,
+            native and network size, factors, statistics.
 
         Raises:
             ValueError: As `hfseg.volumes`.

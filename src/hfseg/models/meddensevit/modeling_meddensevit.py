@@ -5,12 +5,12 @@ The source is a one-page description without code: a scaled-up vision transforme
 decoder that aggregates several encoder stages at several scales, trained on 2-D slices with Dice and cross-entropy
 under dynamic weights. What it leaves open is decided here. The encoder keeps one stride (16 pixels) and four taps. A
 convolutional stem keeps the detail that patches lose. Multi-scale feature aggregation (MSFA) makes one map for each of
-four scales, in which every pixel chooses, by a softmax, how much of which tap it takes. A top-down path joins the scales
-and the stem. Volumes are worked off slice by slice (`hfseg.inference.volumes`).
+four scales, in which every pixel chooses, by a softmax, how much of which tap it takes. A top-down path joins the
+scales and the stem. Volumes are worked off slice by slice (`hfseg.inference.volumes`).
 
 Shape legend: B images, H x W input (padded at right and bottom to whole patches), P patch size, h x w = H/P x W/P
-tokens, C encoder channels, D `feature_size`, K classes. Scales are named by their fraction of the input for P = 16: 1/4,
-1/8, 1/16 and 1/32; in general they are 4/P, 2/P, 1/P and 1/(2P).
+tokens, C encoder channels, D `feature_size`, K classes. Scales are named by their fraction of the input for P = 16:
+1/4, 1/8, 1/16 and 1/32; in general they are 4/P, 2/P, 1/P and 1/(2P).
 """
 
 import math
@@ -562,8 +562,8 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
             *pixel_values.shape[-2:],
         ):
             raise ValueError(
-                f"labels have the shape {tuple(labels.shape)}, pixel_values {tuple(pixel_values.shape)}: give one class "
-                "map (H, W) per image, of its size."
+                f"labels have the shape {tuple(labels.shape)}, pixel_values {tuple(pixel_values.shape)}: give one "
+                "class map (H, W) per image, of its size."
             )
         outputs = self.model(pixel_values, **kwargs)
         logits = self.classifier(outputs.last_hidden_state)  # (B, K, ., .) at half the padded size
