@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from accelerate.utils import set_seed
 from torch import nn
+from transformers import AutoModelForSemanticSegmentation
 
 from ...data.medical import MedicalCollator, MedicalSlices, check_disjoint
 from ...data.medical_layouts import medical_cases
-from ...inference.volumes import segment_volume
-from ...metrics.dice import Dice
+from ...medical_evaluation import evaluate_volumes
 from ...training import load_recipe, train
 from ...training.tasks.base import build_model
-from ...volumes import read_label_volume, read_volume
 
 NOTES = [
     "All sides: the same cases, slices, augmentation, batch, AdamW, schedule, loop; updates follow from one budget of "
@@ -97,22 +96,18 @@ def updates_within(model: nn.Module, batches: list[dict], seconds: float) -> int
     return max(1, int(seconds / float(np.median(times[WARM:]))))
 
 
-def measure(model: nn.Module, cases: list, id2label: Mapping[int, str], size: tuple[int, int]) -> dict[str, Any]:
-    """Measures 3-D Dice in native voxels."""
-    metric = Dice(id2label)
-    model.eval()
-    for case in cases:
-        volume = read_volume(case.image, case.modality)
-        predicted, _ = segment_volume(
-            volume,
-            lambda pixels: model(pixel_values=pixels),
-            size=size,
-            input_mode="2.5d",
-            batch_size=64,
-            progress=False,
-        )
-        metric.add(prediction=predicted, reference=read_label_volume(case.mask, volume, len(id2label)).voxels)
-    return metric.compute()
+def measure(model: nn.Module, held_out: MedicalSlices, size: tuple[int, int]) -> dict[str, Any]:
+    """Measures whole volumes in native voxels; one row of numbers."""
+    results = evaluate_volumes(model.eval(), held_out, size, ("dice", "surface_distance"), batch_size=64, full=True)
+    distance = results["surface_distance"]
+    return {
+        **{f"Dice {name}": round(entry["dice"], 4) for name, entry in results["dice"]["per_class"].items()},
+        "mean Dice": round(results["dice"]["mean_dice"], 4),
+        "ASSD mm": round(distance["assd"], 4),
+        "HD95 mm": round(distance["hd95"], 3),
+        "NSD 1 mm": round(distance["nsd"], 4),
+        "volumes": results["dice"]["num_cases"],
+    }
 
 
 def medical_learning_table(
@@ -125,7 +120,7 @@ def medical_learning_table(
         minutes: Processor time of training, per side.
         sides: See `build_side`.
         overrides: Changes of the recipe `meddensevit-tiny-hippocampus`.
-        keep: Folder in which trained models stay.
+        keep: Folder in which trained models stay; those of ours that are there already are only measured.
 
     Raises:
         ValueError: As the recipe and the data say.
@@ -136,11 +131,17 @@ def medical_learning_table(
     training = medical_cases(data, "pairs", "train", "MR")
     held_out = medical_cases(data, "pairs", "val", "MR")
     check_disjoint({"train": training, "val": held_out})
+    validation = MedicalSlices(held_out, id2label, input_mode="2.5d")
     slices = MedicalSlices(training, id2label, input_mode="2.5d")
-    rows = []
+    rows: list[dict] = []
     for side in sides:
         arguments = load_recipe("meddensevit-tiny-hippocampus", overrides)
         settings = dict(arguments.data.collator)
+        network_size = (settings["size"][0], settings["size"][1])
+        if keep and (Path(keep) / side / "config.json").is_file():
+            trained = AutoModelForSemanticSegmentation.from_pretrained(Path(keep) / side)
+            rows.append({"model": side, **measure(trained, validation, network_size)})
+            continue
         collate = MedicalCollator(**settings)
         set_seed(arguments.run.seed)
         probe = build_side(side, arguments, id2label)
@@ -158,7 +159,6 @@ def medical_learning_table(
             cpu, wall = time.process_time(), time.perf_counter()
             result = train(model, slices, collate, arguments, output_dir=target)
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        scores = measure(model, held_out, id2label, (settings["size"][0], settings["size"][1]))
         rows.append(
             {
                 "model": side,
@@ -167,9 +167,7 @@ def medical_learning_table(
                 "updates": result.state.step,
                 "CPU minutes": cpu / 60,
                 "minutes": wall / 60,
-                **{f"Dice {name}": round(entry["dice"], 4) for name, entry in scores["per_class"].items()},
-                "mean Dice": round(scores["mean_dice"], 4),
-                "volumes": scores["num_cases"],
+                **measure(model, validation, network_size),
             }
         )
         print(rows[-1], flush=True)
