@@ -24,6 +24,7 @@ ROOMS = {
     "images": set(),
     "label_names": set(),
     "visual_formats": set(),
+    "volumes": set(),
     "postprocess": set(),
     "results": {"visualization"},
     "segmentation_processing": {"images", "postprocess", "results"},
@@ -36,23 +37,40 @@ ROOMS = {
         "results",
         "segmentation_processing",
         "visual_formats",
+        "volumes",
     },
-    "data": {"images", "label_names", "results", "visual_formats"},
+    "data": {"images", "label_names", "results", "visual_formats", "volumes"},
     "metrics": {"images", "label_names", "results", "data", "visual_formats"},
     # Models only through the Auto classes.
     "pipelines": {"images", "postprocess", "results"},
-    "inference": {"images", "postprocess", "results"},
+    "inference": {"images", "postprocess", "results", "volumes"},
     "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
     "referring_evaluation": {"data", "metrics", "results", "visualization"},
-    "training": {"data", "metrics", "auto", "evaluation", "referring_evaluation"},
+    "medical_evaluation": {"data", "inference", "metrics"},
+    "training": {"data", "metrics", "auto", "evaluation", "medical_evaluation", "referring_evaluation"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
 # Shared by all models: on saving it asks the table which Auto classes to name; when used, not when imported.
-EXCEPTIONS = {"models/remote_code.py": {"auto"}}
+EXCEPTIONS = {
+    "models/remote_code.py": {"auto"},
+    # `predict_volume` hands itself to the function of that name, when called.
+    "models/meddensevit/modeling_meddensevit.py": {"inference"},
+}
 # Loaded when used, never by `import hfseg`.
-HEAVY = ["diffusers", "timm", "monai", "gradio", "pycocotools", "matplotlib", "datasets", "evaluate"]
+HEAVY = [
+    "diffusers",
+    "timm",
+    "monai",
+    "nibabel",
+    "pydicom",
+    "gradio",
+    "pycocotools",
+    "matplotlib",
+    "datasets",
+    "evaluate",
+]
 
 
 def imported_rooms(file: Path) -> set[str]:

@@ -97,6 +97,27 @@ ARCHITECTURES = [
         training={"pretraining": "training.tasks.unisegformer:UniSegFormerPreTrainingTask"},
     ),
     Architecture(
+        model_type="meddensevit",
+        config="models.meddensevit.configuration_meddensevit:MedDenseViTConfig",
+        models={
+            "AutoModel": "models.meddensevit.modeling_meddensevit:MedDenseViTModel",
+            "AutoModelForSemanticSegmentation": (
+                "models.meddensevit.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
+            ),
+            "AutoModelForImageSegmentation": (
+                "models.meddensevit.modeling_meddensevit:MedDenseViTForSemanticSegmentation"
+            ),
+        },
+        image_processors={
+            "torchvision": "models.meddensevit.image_processing_meddensevit:MedDenseViTImageProcessor",
+            "pil": "models.meddensevit.image_processing_pil_meddensevit:MedDenseViTImageProcessorPil",
+        },
+        training={
+            "semantic": "training.tasks.medical:MedicalVolumeTask",
+            "medical": "training.tasks.medical:MedicalVolumeTask",
+        },
+    ),
+    Architecture(
         model_type="cris",
         config="models.cris.configuration_cris:CrisConfig",
         models={

@@ -7,6 +7,13 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "MedicalCase": "medical",
+    "MedicalCollator": "medical",
+    "MedicalSlices": "medical",
+    "check_disjoint": "medical",
+    "load_medical": "medical_layouts",
+    "medical_cases": "medical_layouts",
+    "medical_features": "medical",
     "SemanticCollator": "collation",
     "UniversalCollator": "collation",
     "ImageTextCollator": "text",

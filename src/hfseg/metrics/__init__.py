@@ -7,12 +7,19 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "Dice": "dice",
+    "FROC": "froc",
+    "Finding": "froc",
+    "find_candidates": "froc",
+    "find_nodules": "froc",
     "MaskAP": "mask_ap",
     "MeanIoU": "mean_iou",
     "OracleIoU": "oracle_iou",
     "PanopticQuality": "panoptic_quality",
     "ReferringSegmentation": "referring_segmentation",
     "StreamingMetric": "streaming",
+    "SurfaceDistance": "surface_distance",
+    "surface_distances": "surface_distance",
 }
 
 __all__ = sorted(_EXPORTS)

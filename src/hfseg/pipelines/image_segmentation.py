@@ -55,7 +55,8 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         ):
             # An address typed by the user is followed, as in every transformers pipeline.
             return super().preprocess(image, subtask=subtask, timeout=timeout)
-        image = load_image(image)
+        # A processor may know better than 8-bit RGB (16-bit X-rays).
+        image = getattr(self.image_processor, "load_image", load_image)(image)
         inputs = self.image_processor(images=[image], return_tensors="pt").to(self.dtype)
         inputs["target_size"] = [(image.height, image.width)]
         return inputs

@@ -116,6 +116,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
+    medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
+    medical.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
+    medical.add_argument("--minutes", type=float, default=15.0, help="processor time of training, per side")
+    medical.add_argument("--sides", nargs="+", default=["ours", "monai-unet", "monai-dynunet"])
+    medical.add_argument("--keep", metavar="FOLDER", help="where trained models stay")
+    medical.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
+    volume = add("volume", "Segmenting a synthetic CT from file to file, beside MONAI's route with the same network.")
+    volume.add_argument("--shape", nargs=3, type=int, default=[512, 512, 300], metavar=("X", "Y", "Z"))
+    volume.add_argument("--size", nargs=2, type=int, default=[512, 512], metavar=("HEIGHT", "WIDTH"))
+    volume.add_argument("--batch", type=int, default=4, help="slices per forward pass")
+    volume.add_argument("--rounds", type=int, default=3)
     return parser
 
 
@@ -208,6 +221,16 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .learning import learning_table
 
         return (*learning_table(options.data, options.minutes, options.overrides, options.sides), "cpu")
+    if options.what == "volume":
+        from .volumes import volume_table
+
+        shape, size = tuple(options.shape), tuple(options.size)
+        return (*volume_table(shape, size, options.batch, options.rounds), "cpu")
+    if options.what == "medical":
+        from .medical import medical_learning_table
+
+        arguments = (options.data, options.minutes, options.sides, options.overrides, options.keep)
+        return (*medical_learning_table(*arguments), "cpu")
     from .speed import SpeedOptions, forward_table, postprocess_table
 
     if options.model == "vpnext":
