@@ -204,9 +204,10 @@ def test_more_targets_than_queries():
     assert count_targets(labels["class_labels"], QUERIES, 0.1).tolist() == pytest.approx([24, 16])
 
 
-def test_levels_in_parts_are_the_same_sum(monkeypatch):
+@pytest.mark.parametrize("limit", ["READS_AT_ONCE", "EMBEDDINGS_AT_ONCE"])
+def test_levels_in_parts_are_the_same_sum(monkeypatch, limit):
     expected = loss(predictions(), targets())
-    monkeypatch.setattr(mask_classification, "READS_AT_ONCE", 1)
+    monkeypatch.setattr(mask_classification, limit, 1)
     for name, value in loss(predictions(), targets()).items():
         torch.testing.assert_close(value, expected[name])
 

@@ -24,8 +24,11 @@ from transformers.utils.generic import maybe_autocast
 
 from .point_sampling import KnownPixels, Targets, sample_embedding, sample_masks
 
-# Point reads (levels x pairs x points) handled at once: bounds memory, does not change results.
-READS_AT_ONCE = 2**24
+# Point reads (levels x pairs x points) handled at once: bounds memory, does not change results. Each takes about 100
+# bytes for a moment (four corners: index, share, value), at the very time when all activations are held.
+READS_AT_ONCE = 2**20
+# Numbers (levels x images x points x channels) read from the pixel embedding at once for matching; likewise.
+EMBEDDINGS_AT_ONCE = 2**23
 
 
 class LossWeights(NamedTuple):
@@ -305,6 +308,12 @@ def mask_losses(
     return cross_entropy.view(num_levels, -1).sum(1), dice.view(num_levels, -1).sum(1)
 
 
+def parts_of(number: int, at_once: int) -> list[slice]:
+    """Cuts a range into slices of at most `at_once`, at least 1."""
+    at_once = max(1, at_once)
+    return [slice(first, first + at_once) for first in range(0, number, at_once)]
+
+
 def mean_targets(num_targets: int, device: torch.device) -> torch.Tensor:
     """Averages the number of targets over processes; at least 1."""
     count = torch.full((), float(num_targets), device=device)
@@ -377,10 +386,21 @@ def mask_classification_loss(
             if void_masks is not None:
                 known = KnownPixels([void.to(device) for void in void_masks], mask_labels, padded_size)
             targets = Targets(mask_labels, counts, padded_size)
-            costs = matching_costs(
-                class_logits, mask_embeddings, pixel_embedding, targets, class_labels, points.matching, weights, known
-            )
-            pairs = match(costs, counts)
+            numbers = points.matching[0, ..., 0].numel() * pixel_embedding.shape[1]
+            costs = [
+                matching_costs(
+                    class_logits[some],
+                    mask_embeddings[some],
+                    pixel_embedding,
+                    targets,
+                    class_labels,
+                    points.matching[some],
+                    weights,
+                    known,
+                )
+                for some in parts_of(num_levels, EMBEDDINGS_AT_ONCE // numbers)
+            ]
+            pairs = match(torch.cat(costs, dim=1), counts)
 
         if normalizer is not None:
             normalizer = normalizer.to(device, torch.float32)
@@ -390,7 +410,6 @@ def mask_classification_loss(
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
         if pairs is not None and targets is not None:
             reads = num_pairs * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
-            at_once = max(1, READS_AT_ONCE // reads)
             parts = [
                 mask_losses(
                     mask_embeddings[some],
@@ -400,7 +419,7 @@ def mask_classification_loss(
                     Points(*(part[some] for part in points)),
                     known,
                 )
-                for some in (slice(first, first + at_once) for first in range(0, num_levels, at_once))
+                for some in parts_of(num_levels, READS_AT_ONCE // reads)
             ]
             loss_mask, loss_dice = (torch.cat(part) / num_masks for part in zip(*parts))
         else:

@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """PRO-SCALE: the common contract, the authors' numbers, equivalence with Mask2Former, variants and backbones."""
 
+import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,44 @@ def test_golden_training_loss_and_gradients(tmp_path):
         close(actual, norm.float(), 2e-3, 1e-5)
         compared += 1
     assert compared == sum(name.startswith("grad_norm/") for name in expected)
+
+
+def test_resnet_checkpoint_converts(tmp_path):
+    """detectron2's ResNet is torchvision's under other names; the rest comes from a case with the other backbone."""
+    pytest.importorskip("torchvision")
+    from torchvision.models.resnet import Bottleneck, ResNet
+
+    torch.manual_seed(0)
+    theirs = ResNet(Bottleneck, [1, 1, 2, 1]).eval()
+    for tensor in theirs.state_dict().values():  # statistics and affine values that are not 0 and 1
+        if tensor.dim() == 1 and tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    case = read_case("proscale/swin_full_eval")
+    weights = {key: value for key, value in case.weights.items() if not key.startswith("backbone.")}
+    for level, channels in enumerate((2048, 1024, 512)):
+        key = f"sem_seg_head.pixel_decoder.input_proj.{level}.0.weight"
+        weights[key] = torch.randn(len(weights[key]), channels, 1, 1) * channels**-0.5
+    key = "sem_seg_head.pixel_decoder.adapter_1.weight"
+    weights[key] = torch.randn(len(weights[key]), 256, 1, 1)
+    for key, tensor in theirs.state_dict().items():
+        if key.startswith("fc.") or key.endswith("num_batches_tracked"):
+            continue
+        key = key.replace("downsample.0.", "shortcut.").replace("downsample.1.", "shortcut.norm.")
+        key = re.sub(r"\bbn(\d)\.", r"conv\1.norm.", key)
+        key = re.sub(r"^layer(\d)\.", lambda match: f"res{int(match[1]) + 1}.", key)
+        weights["backbone." + (key if key.startswith("res") else f"stem.{key}")] = tensor
+
+    config = {name: value for name, value in case.config.items() if name != "swin"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = converted(Case(config, {}, {}, weights, tmp_path / "config.json"), tmp_path)
+    assert model.config.backbone_config.depths == [1, 1, 2, 1] and model.config.freeze_batch_norm
+    pixel_values = torch.randn(2, 3, 65, 90)
+    with torch.no_grad():
+        x = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(pixel_values))))
+        for stage, features in enumerate(model.model.backbone(pixel_values).feature_maps, start=1):
+            x = getattr(theirs, f"layer{stage}")(x)
+            close(features, x)
+        assert torch.isfinite(model(pixel_values).masks_queries_logits).all()
 
 
 @pytest.mark.parametrize("variant", ["published", "conv_trc", "no_trc", "residual", "conv_mask"])
