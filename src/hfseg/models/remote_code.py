@@ -19,7 +19,7 @@ def auto_classes(model_type: str) -> dict[str, str]:
     from ..auto import find
 
     row = find(model_type)
-    found = {"AutoConfig": row.config}
+    found: dict[str, str] = {"AutoConfig": str(row.config)}
     for auto_class, models in row.models.items():
         found[auto_class] = models if isinstance(models, str) else models[0]
     return {auto_class: f"{SHIM}.{name.partition(':')[2]}" for auto_class, name in found.items()}
