@@ -33,6 +33,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, SiglipTextModel, Swinv2Model
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
@@ -1119,8 +1120,9 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         self.reconstruction = nn.Linear(config.level_channels[3], 3 * config.mim_patch**2)
         self.text_model = UniSegFormerTextModel(config.text_config)
         self.pooling = UniSegFormerAttentionPooling(config, config.text_config.projection_size)
-        self.contrastive_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.contrastive_bias = nn.Parameter(torch.tensor(-10.0))
+        # One element instead of none: FSDP shards no scalars.
+        self.contrastive_scale = nn.Parameter(torch.full((1,), math.log(10.0)))
+        self.contrastive_bias = nn.Parameter(torch.full((1,), -10.0))
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -1213,7 +1215,10 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
 
         Processes then agree on which gradients there are, whatever their batches hold.
         """
-        return torch.stack([parameter.float().sum() * 0.0 for part in modules for parameter in part.parameters()]).sum()
+        parameters = [parameter for part in modules for parameter in part.parameters()]
+        # A sharded module that does not run keeps its shards.
+        local = [one.to_local() if isinstance(one, DTensor) else one for one in parameters]
+        return torch.stack([one.float().sum() * 0.0 for one in local]).sum()
 
     @can_return_tuple
     def forward(
@@ -1299,7 +1304,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         if self.training:
             if input_ids is None:
                 idle += [self.text_model, self.pooling]
-                loss = loss + 0.0 * (self.contrastive_scale + self.contrastive_bias)
+                loss = loss + 0.0 * (self.contrastive_scale + self.contrastive_bias).sum()
             if idle:
                 loss = loss + self.idle(*idle)
         return UniSegFormerForPreTrainingOutput(

@@ -294,9 +294,8 @@ def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
     """Says which tensors of a loaded model are new: those of other sizes there, such as heads for other classes."""
     changed = sorted(report.get("mismatched_keys", ()))
     if changed:
-        shown = "; ".join(f"{name} {tuple(old)} -> {tuple(new)}" for name, old, new in changed[:8])
-        more = f"; and {len(changed) - 8} more" if len(changed) > 8 else ""
-        logger.warning("%d tensor(s) of %s have another size and start anew: %s%s", len(changed), source, shown, more)
+        shown = "; ".join(f"{name} {tuple(old)} -> {tuple(new)}" for name, old, new in changed)
+        logger.warning("%d tensor(s) of %s have another size and start anew: %s", len(changed), source, shown)
     missing = sorted(report.get("missing_keys", ()))
     if missing:
         parts = sorted({".".join(name.split(".")[:2]) for name in missing})
