@@ -650,12 +650,14 @@ def normalize_intensity(voxels: np.ndarray, statistics: Mapping[str, Any]) -> li
     Returns:
         One float32 array per window of CT, else one.
     """
-    values = voxels.astype(np.float32)
+    values = voxels.astype(np.float32, order="C")
     if statistics["modality"] == "CT":
-        return [
-            np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1, dtype=np.float32)
-            for low, high in statistics["windows"]
-        ]
+        windows = []
+        for low, high in statistics["windows"]:
+            scaled = values - np.float32(low)
+            scaled *= np.float32(1 / (high - low))
+            windows.append(scaled.clip(0, 1, out=scaled))
+        return windows
     low, high = np.float32(statistics["low"]), np.float32(statistics["high"])
     mean, std = np.float32(statistics["mean"]), np.float32(statistics["std"])
     clipped = np.clip(values, low, high)
@@ -673,6 +675,11 @@ def slice_axis(spacing: Sequence[float], modality: str | None = None) -> int:
         return 2
     largest = max(spacing)
     return max(axis for axis in range(3) if spacing[axis] > 0.99 * largest)
+
+
+def _plane(volume: np.ndarray, index: int, axis: int) -> np.ndarray:
+    """One slice, as a view."""
+    return volume[(slice(None),) * axis + (index,)]
 
 
 def slice_channels(
@@ -703,10 +710,10 @@ def slice_channels(
         planes = [
             plane
             for volume, numbers in zip(volumes, statistics)
-            for plane in normalize_intensity(np.take(volume, index, axis), numbers)
+            for plane in normalize_intensity(_plane(volume, index, axis), numbers)
         ]
         return np.stack([planes[channel % len(planes)] for channel in range(max(3, len(planes)))])
     last = volumes[0].shape[axis] - 1
     places = [index] * 3 if input_mode == "slice" else [max(index - 1, 0), index, min(index + 1, last)]
-    around = np.stack([np.take(volumes[0], place, axis) for place in places])
+    around = np.stack([_plane(volumes[0], place, axis) for place in places])
     return normalize_intensity(around, statistics[0])[0]

@@ -218,7 +218,7 @@ def segment_volume(
         if result is None:
             classes = scores.shape[1]
             result = np.empty((count, *native), dtype=np.uint8 if classes < 256 else np.int32)
-        result[places.start : places.stop] = scores.argmax(1).cpu().numpy()
+        result[places.start : places.stop] = scores.max(1).indices.cpu().numpy()  # several times faster than argmax
     assert result is not None
     segmentation = np.moveaxis(result, 0, axis)
     keep = range(1, classes) if largest_component is True else (largest_component or ())
