@@ -69,7 +69,8 @@ class CaptionedShapes(torch.utils.data.Dataset):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is unknown; the splits of shapes are {', '.join(SPLITS)}")
-        self.split, self.num_scenes, self.image_size, self.seed = split, num_scenes, tuple(image_size), seed
+        self.split, self.num_scenes, self.seed = split, num_scenes, seed
+        self.image_size = (int(image_size[0]), int(image_size[1]))
 
     def __len__(self) -> int:
         return self.num_scenes
@@ -81,7 +82,7 @@ class CaptionedShapes(torch.utils.data.Dataset):
             index % self.num_scenes,
             image_size=self.image_size,
             seed=self.seed,
-            split=self.split,  # type: ignore[arg-type]
+            split=self.split,
         )
         return {
             "image": scene.image,

