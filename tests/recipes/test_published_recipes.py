@@ -228,7 +228,7 @@ def test_training_reads_official_folders(data_root, tmp_path):
     main(["--recipe", str(recipe), "--output_dir", str(tmp_path / "skip"), "data.on_error=skip", *changes])
     config = json.loads((tmp_path / "skip/config.json").read_text())
     assert config["id2label"]["132"] == "rug-merged" and config["stuff_class_ids"] == list(range(80, 133))
-    assert math.isfinite(json.loads((tmp_path / "skip/metrics.json").read_text())["metrics"]["loss"])
+    assert math.isfinite(json.loads((tmp_path / "skip/metrics.json").read_text())["metrics"]["pq"])
 
 
 def test_backbone_weights(tmp_path):
