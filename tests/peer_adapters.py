@@ -181,8 +181,8 @@ ENTRIES = [
         processor=f"{CRIS}.processing_cris:CrisProcessor",
         components={"image_processor": cris_image_processor, "tokenizer": cris_tokenizer},
         exclude={
-            "*test_subprocessor_defaults_0_text": "compares padding with the tokenizer's: the processor pads by id 0, as "
-            "the network knows padding by it; as the tokenizer's own padding token, id 0 would split every '!' off"
+            "*test_subprocessor_defaults_0_text": "compares padding with the tokenizer's: the processor pads by id 0, "
+            "as the network knows padding by it; as the tokenizer's padding token, id 0 would split every '!' off"
         },
     ),
     Model(
