@@ -134,7 +134,7 @@ def read_mask(path: Path) -> np.ndarray:
     """
     with Image.open(path) as image:
         values = np.asarray(image)
-    return values.any(axis=-1) if values.ndim == 3 else values != 0
+    return np.asarray(values.any(axis=-1)) if values.ndim == 3 else values != 0
 
 
 def _sentences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:

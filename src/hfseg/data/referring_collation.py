@@ -46,7 +46,9 @@ class ReferringProcessorCollator:
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
-        images, texts, masks = [], [], []
+        images: list[Any] = []
+        texts: list[Any] = []
+        masks: list[Any] = []
         for position, example in enumerate(examples):
             missing = [name for name in ("image", "mask", "expressions") if example.get(name) is None]
             if missing or not example["expressions"]:

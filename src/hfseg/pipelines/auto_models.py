@@ -18,4 +18,4 @@ class AutoModelForOpenVocabularySegmentation(_BaseAutoModelClass):
 class AutoModelForReferringImageSegmentation(_BaseAutoModelClass):
     """Loads models that segment what an expression refers to: `logits` of `(images, expressions, height, width)`."""
 
-    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore[assignment]

@@ -37,10 +37,10 @@ class ReferringImageSegmentationPipeline(Pipeline):
     - `logits`: with `return_logits=True`, the model's logits, a tensor (h, w).
     """
 
-    _load_processor = True
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = False
+    _load_processor = True  # type: ignore[assignment]
+    _load_image_processor = False  # type: ignore[assignment]
+    _load_feature_extractor = False  # type: ignore[assignment]
+    _load_tokenizer = False  # type: ignore[assignment]
     _load_video_processor: Any = False
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
@@ -117,7 +117,7 @@ class ReferringImageSegmentationPipeline(Pipeline):
         }
 
     def _forward(self, model_inputs: dict[str, Any], expressions_per_batch: int = 16) -> dict[str, Any]:
-        features = self.model.encode_image(model_inputs["pixel_values"])
+        features = self.model.encode_image(model_inputs["pixel_values"])  # type: ignore[operator]
         logits = [
             self.model(input_ids=ids, image_features=features).logits
             for ids in model_inputs["input_ids"].split(expressions_per_batch, dim=1)
@@ -128,7 +128,7 @@ class ReferringImageSegmentationPipeline(Pipeline):
     def postprocess(
         self, model_outputs: dict[str, Any], threshold: float | None = None, return_logits: bool = False
     ) -> list[dict[str, Any]]:
-        image_processor = self.processor.image_processor
+        image_processor = self.processor.image_processor  # type: ignore[union-attr]
         limit = image_processor.threshold if threshold is None else threshold
         # Checked there, too.
         (probabilities,) = image_processor.post_process_referring_segmentation(

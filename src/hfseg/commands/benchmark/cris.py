@@ -28,7 +28,7 @@ ROWS: dict[str, tuple[dict[str, Any], float]] = {
     "both, n=3": ({"num_decoder_layers": 3}, 146.85),
     "both, n=4": ({"num_decoder_layers": 4}, 151.06),
 }
-R101 = {"vision_layers": (3, 4, 23, 3), "text_config": {"projection_dim": 512}}
+R101: dict[str, Any] = {"vision_layers": (3, 4, 23, 3), "text_config": {"projection_dim": 512}}
 # Counted on the authors' code.
 COUNTED = {
     ("R50", "both, n=1"): 138428770,
@@ -50,7 +50,8 @@ PARAMETER_NOTES = [
 def parameter_table() -> list[dict]:
     """Counts parameters for every row of the table, and for R101 where the paper gives none."""
     rows = []
-    for backbone, fields in (("R50", {}), ("R101", R101)):
+    variants: list[tuple[str, dict[str, Any]]] = [("R50", {}), ("R101", R101)]
+    for backbone, fields in variants:
         for name, (switches, published) in ROWS.items():
             with torch.device("meta"):
                 model = CrisForReferringImageSegmentation(CrisConfig(**fields, **switches))

@@ -103,6 +103,11 @@ class CrisConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @property
+    def projection_dim(self) -> int:
+        """Width of CLIP's joint space, E."""
+        return self.text_config.projection_dim  # type: ignore[union-attr]
+
+    @property
     def vision_hidden_size(self) -> int:
         """Channels of the last stage of the image tower."""
         return 32 * self.vision_width

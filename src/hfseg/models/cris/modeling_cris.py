@@ -138,7 +138,7 @@ class CrisAttentionPool(nn.Module):
 
     def __init__(self, config: CrisConfig):
         super().__init__()
-        width, embedding = config.vision_hidden_size, config.text_config.projection_dim
+        width, embedding = config.vision_hidden_size, config.projection_dim
         self.grid = config.image_size // STRIDE
         self.num_heads = config.vision_width // 2  # 64 channels each
         # The first row belongs to the mean token, which is not used here.
@@ -234,7 +234,7 @@ class CrisNeck(nn.Module):
 
     def __init__(self, config: CrisConfig):
         super().__init__()
-        embedding, width = config.text_config.projection_dim, config.vision_width
+        embedding, width = config.projection_dim, config.vision_width
         fine, middle, coarse = config.neck_sizes
         self.text_projection = nn.Sequential(nn.Linear(embedding, coarse, bias=False), nn.BatchNorm1d(coarse))
         self.project_c5 = CrisConvolution(embedding, coarse, 1)
@@ -359,7 +359,7 @@ class CrisProjector(nn.Module):
         self.norm_2 = nn.BatchNorm2d(half)
         self.embed = nn.Conv2d(half, half, 1)
         if config.use_text_to_pixel:
-            self.text_kernel = nn.Linear(config.text_config.projection_dim, half * 9 + 1)
+            self.text_kernel = nn.Linear(config.projection_dim, half * 9 + 1)
         else:
             self.kernel = nn.Conv2d(half, 1, 3, padding=1)
 
@@ -372,7 +372,7 @@ class CrisProjector(nn.Module):
         if hasattr(self, "text_kernel"):
             produced = self.text_kernel(sentence)
             return produced[:, :-1].unflatten(1, (-1, 9)), produced[:, -1:]
-        return self.kernel.weight.flatten(2), self.kernel.bias[None]
+        return self.kernel.weight.flatten(2), self.kernel.bias[None]  # type: ignore[index]
 
     def forward(self, pixels: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
         """Computes mask logits.
@@ -386,7 +386,7 @@ class CrisProjector(nn.Module):
         height, width = pixels.shape[1:3]
         taps, bias = self.kernels(sentence)
         merged = self.embed.weight.flatten(1).T @ taps  # (N, channels, 9)
-        of_bias = self.embed.bias @ taps  # (N, 9)
+        of_bias = self.embed.bias @ taps  # (N, 9)  # type: ignore[operator]  # type: ignore[operator]
         products = pixels.flatten(1, 2) @ merged + of_bias[:, None]  # (N, 4 h 4 w, 9)
         # What tap k of the kernel sees at a pixel lies one step in direction k; beyond the border there is nothing.
         products = F.pad(products.transpose(1, 2).unflatten(2, (height, width)), (1, 1, 1, 1))
@@ -441,7 +441,7 @@ class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
             for projection in (module.q_proj, module.k_proj, module.v_proj, module.c_proj):
                 init.normal_(projection.weight, std=scale)
         elif hasattr(module, "conv3_1x1"):  # a bottleneck starts as the identity
-            init.zeros_(module.conv3_1x1.bn.weight)
+            init.zeros_(module.conv3_1x1.bn.weight)  # type: ignore[arg-type, union-attr]
 
 
 class CrisVisionModel(CrisPreTrainedModel):
@@ -582,7 +582,7 @@ class CrisModel(CrisPreTrainedModel):
         if self.decoder is not None:
             decoded = self.decoder(pixels, (height, width), text.last_hidden_state, tokens != 0, **kwargs)
         return CrisModelOutput(
-            pixel_features=decoded.last_hidden_state.unflatten(1, (height, width)),
+            pixel_features=decoded.last_hidden_state.unflatten(1, (height, width)),  # type: ignore[union-attr]
             sentence_embedding=text.text_embeds,
             word_features=text.last_hidden_state,
             hidden_states=decoded.hidden_states,

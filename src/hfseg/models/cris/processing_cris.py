@@ -75,7 +75,7 @@ class CrisProcessor(ProcessorMixin):
         """
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
-        settings = self._merge_kwargs(CrisProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        settings = self._merge_kwargs(CrisProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)  # type: ignore[arg-type]
         data: dict[str, Any] = {}
         if images is not None:
             data |= self.image_processor(images, masks, **settings["images_kwargs"])

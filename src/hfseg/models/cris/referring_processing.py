@@ -109,8 +109,8 @@ class ReferringSegmentationProcessing:
             ValueError: for masks of another size or number than images.
         """
         if isinstance(masks, (Image.Image, np.ndarray, Tensor)) and len(sizes) == 1:
-            single = np.asarray(masks).ndim
-            masks = [masks] if single in (2, 3) and not (single == 3 and len(masks) == 1) else list(masks)
+            shape = np.shape(masks)  # type: ignore[arg-type]
+            masks = [masks] if len(shape) == 2 or shape[0] != 1 else list(masks)  # type: ignore[arg-type]
         masks = list(masks)
         if len(masks) != len(sizes):
             raise ValueError(f"There are {len(masks)} mask(s) for {len(sizes)} image(s); give one entry per image.")

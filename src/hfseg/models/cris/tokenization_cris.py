@@ -97,7 +97,7 @@ def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _tokenizer(merges: list[tuple[str, str]], max_length: int) -> CLIPTokenizer:
-    return CLIPTokenizer(vocab=vocabulary(merges), merges=list(merges), model_max_length=max_length)
+    return CLIPTokenizer(vocab=vocabulary(merges), merges=list(merges), model_max_length=max_length)  # type: ignore[arg-type]
 
 
 def clean(text: str) -> str:
