@@ -68,7 +68,7 @@ class AnySizeSwinLayer(SwinLayer):
             hidden_states: `(B, h * w, C)`; output: the same, and attention weights `(B * n, heads, s * s, s * s)`.
         """
         if not (gathers() and always_partition):
-            return super().forward(hidden_states, input_dimensions, always_partition, **kwargs)
+            return super().forward(hidden_states, input_dimensions, always_partition, **kwargs)  # type: ignore[return-value]
         table = (hidden_states.shape[0], *input_dimensions, self.window_size, self.shift_size, hidden_states.device)
         index, region = window_tokens(*table)
         windows = gather_tokens(self.layernorm_before(hidden_states), index)  # (B * n, s * s, C)

@@ -65,7 +65,7 @@ def training_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[
         theirs = Mask2FormerForUniversalSegmentation(peer_config(config)).train()
         theirs.to(settings.place)  # type: ignore[arg-type]
         for batch_size in settings.batch:
-            labels = segment_maps(settings.segments, batch_size, settings.size, config.num_labels)
+            labels = segment_maps(settings.segments, batch_size, settings.size, len(config.id2label or ()))
             images = pixel_values(settings, batch_size)
             # An empty list of examples: the targets are made already.
             floats = as_masks(lambda _: dict(labels))([])  # noqa: B023
