@@ -14,6 +14,8 @@ from PIL import Image
 from contract import peaked
 from hfseg import auto
 from hfseg.commands.quickstart import set_up
+from hfseg.training import load_recipe
+from hfseg.training.tasks import build_task
 
 CARDS = sorted((Path(__file__).parents[1] / "model_cards").glob("*.md"))
 PICTURE = re.compile(r"\.(jpe?g|png|webp)$")
@@ -31,11 +33,20 @@ def tiny_recipe(model_type: str, folder: Path) -> None:
     job.image_processor.save_pretrained(folder)
 
 
+def tiny_semantic_recipe(model_type: str, folder: Path) -> None:
+    """Saves the same of a recipe whose task is semantic segmentation."""
+    arguments = load_recipe(f"{model_type}-tiny-shapes", ["data.train.num_scenes=2"])
+    task = build_task(arguments)
+    model = task.build_model(task.build_dataset(arguments.data.train))
+    model.save_pretrained(folder)
+    task.build_processor(model).save_pretrained(folder)
+
+
 # How to make the stand-in of an architecture: a function `(model_type, folder)`. One that is missing here is skipped.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "proscale": tiny_recipe,
     "unisegformer": tiny_recipe,
-    "vpnext": tiny_recipe,
+    "vpnext": tiny_semantic_recipe,
 }
 
 

@@ -166,7 +166,8 @@ def create_scheduler(optimizer: Optimizer, max_steps: int, arguments: ScheduleAr
         """Factor of one group; `full` brings its rate to that of the fastest group."""
         return lambda step: schedule_multiplier(step, max_steps, arguments) * (full if step < until else 1.0)
 
-    return LambdaLR(optimizer, [factor(base / group["lr"]) for group in optimizer.param_groups])
+    # A group that does not learn (rate 0) stays where it is.
+    return LambdaLR(optimizer, [factor(base / (group["lr"] or base or 1.0)) for group in optimizer.param_groups])
 
 
 class ExponentialMovingAverage:

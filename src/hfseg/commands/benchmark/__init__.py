@@ -254,7 +254,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         return (*speed_table(SpeedOptions.checked(options)), options.device)
     if options.against not in (None, ["transformers:mask2former"]):
         raise ValueError("--model proscale is measured against transformers:mask2former only.")
-    settings = SpeedOptions.checked(options)
+    settings = SpeedOptions.from_namespace(options)
     if options.training:
         from .training_step import training_table
 
