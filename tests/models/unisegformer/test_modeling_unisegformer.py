@@ -85,6 +85,8 @@ class TestUniSegFormerBackbone(ModelContract):
     recorded = {"hidden_states": 5, "attentions": 5}
     auto_classes = ("AutoModel",)
     # Softmax cancels what a bias of the keys adds.
+    # One picture below 64 x 64 has a single window at the coarsest level, which an exported program does not serve.
+    odd_batch = 2
     zero_gradients = (".key.bias", ".k_proj.bias")
     library = ()
     not_applicable = {

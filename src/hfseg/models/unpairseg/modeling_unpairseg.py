@@ -342,7 +342,17 @@ def pool_regions(features: torch.Tensor, region_logits: torch.Tensor) -> torch.T
         region_logits = F.interpolate(region_logits, size=features.shape[-2:], mode="bilinear", align_corners=False)
     inside = (region_logits >= 0).flatten(2).to(features.dtype)  # (B, N, T)
     total = inside @ features.flatten(2).transpose(1, 2)  # (B, N, D)
-    return total / (inside.sum(-1, keepdim=True) + 1e-8)
+    # The count and the small number that keeps it from zero are in float32: float16 knows no 1e-8.
+    return (total / (inside.sum(-1, keepdim=True, dtype=torch.float32) + 1e-8)).to(features.dtype)
+
+
+def normalized(embeddings: torch.Tensor) -> torch.Tensor:
+    """Scales vectors to length 1 in float32; zeros stay zeros, in float16 too.
+
+    Shape:
+        embeddings: `(..., D)`, also the output.
+    """
+    return F.normalize(embeddings.float(), dim=-1).to(embeddings.dtype)
 
 
 class UnpairSegLowRankAdapter(nn.Module):
@@ -1126,12 +1136,12 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """
         config = self.config
         if config.region_source == "clip":
-            return F.normalize(self.clip_regions(feature_maps[-1], region_logits), dim=-1)
+            return normalized(self.clip_regions(feature_maps[-1], region_logits))
         regions = self.adapter_regions(feature_maps, region_logits)
         if config.region_source == "ensemble":
             clip = self.clip_regions(feature_maps[-1], region_logits)
             regions = config.ensemble_weight * regions + (1 - config.ensemble_weight) * clip
-        return F.normalize(regions, dim=-1)
+        return normalized(regions)
 
     def classify(self, region_embeds: torch.Tensor, text_embeds: torch.Tensor) -> torch.Tensor:
         """Compares masks with classes: the best row of a class counts.
