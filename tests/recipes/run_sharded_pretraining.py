@@ -59,7 +59,7 @@ def main() -> None:
     batch = {
         "pixel_values": torch.randn(4, 3, 64, 64, generator=generator),
         "input_ids": torch.randint(0, 32, (4, 4), generator=generator),
-        "bool_masked_pos": hidden,
+        "masked_units": hidden,
     }
     sharded = build()
     mesh = init_device_mesh("cpu", (2,))

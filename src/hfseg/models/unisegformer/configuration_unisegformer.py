@@ -210,6 +210,11 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
         return cls(**(SIZES[size] | {"encoder_config": encoder} | fields))
 
     @property
+    def depths(self) -> list[int] | tuple[int, ...]:
+        """Layers of the encoder's stages."""
+        return self.encoder_config.depths
+
+    @property
     def level_channels(self) -> list[int]:
         """Channels of the encoder's levels, fine to coarse."""
         return [self.encoder_config.embed_dim * 2**level for level in range(4)]

@@ -177,7 +177,7 @@ class UniSegFormerForPreTrainingOutput(ModelOutput):
         loss: Weighted sum of all terms, scalar. Only in training, or when texts or targets are given.
         loss_dict: `loss_mim`, `loss_contrastive` and the segmentation terms, those that apply, already weighted.
         reconstruction: Predicted pixels, normalised like `pixel_values`, `(B, 3, H, W)` padded to whole units.
-        bool_masked_pos: The units that were hidden, `(B, units)`, row by row.
+        masked_units: 1 for units that were hidden, else 0, `(B, units)`, row by row.
         image_embeds: L2-normalised image embeddings, `(B, projection_size)`.
         text_embeds: L2-normalised text embeddings, `(B, projection_size)`. Only with texts.
         hidden_states, attentions: Of the encoder, on request.
@@ -186,7 +186,7 @@ class UniSegFormerForPreTrainingOutput(ModelOutput):
     loss: torch.Tensor | None = None
     loss_dict: dict[str, torch.Tensor] | None = None
     reconstruction: torch.Tensor | None = None
-    bool_masked_pos: torch.Tensor | None = None
+    masked_units: torch.Tensor | None = None
     image_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
@@ -533,18 +533,25 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs
     def forward(
-        self, pixel_values: torch.Tensor, output_hidden_states: bool | None = None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        pixel_values: torch.Tensor,
+        bool_masked_pos: torch.Tensor | None = None,
+        downwards: bool = True,
+        output_hidden_states: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BackboneOutput:
         """Computes the maps named by `out_features`.
 
         Args:
             pixel_values: Normalised images of any size.
+            bool_masked_pos: Patches that the mask token replaces, if there is one.
+            downwards: See `encode`.
             output_hidden_states: Returns the tokens of all levels too.
 
         Shape:
             pixel_values: `(B, 3, H, W)`. Output: `feature_maps`, each `(B, channels, H / stride, W / stride)`.
         """
-        stem, levels = self.encode(pixel_values)
+        stem, levels = self.encode(pixel_values, bool_masked_pos, downwards)
         levels = [norm(level) for norm, level in zip(self.norms, levels)]
         maps = dict(zip(self.stage_names, [stem, *levels]))
         return BackboneOutput(
@@ -730,10 +737,11 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
     def __init__(self, config: UniSegFormerConfig):
         super().__init__(config)
         widths = config.decoder_widths
+        levels = min(3, config.decoder_layers)  # the layers take turns, coarse to fine
         self.input_projections = nn.ModuleList(
             [
                 nn.Sequential(nn.Conv2d(width, config.feature_size, 1), nn.GroupNorm(32, config.feature_size))
-                for width in reversed(widths[1:])
+                for width in list(reversed(widths[1:]))[:levels]
             ]
         )
         self.pixel_projection = nn.Conv2d(widths[0], config.mask_feature_size, 3, padding=1)
@@ -745,6 +753,7 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
             num_heads=config.num_attention_heads,
             feedforward_size=config.dim_feedforward,
             feature_size=config.feature_size,
+            num_levels=levels,
             dropout=config.dropout,
         )
         self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
@@ -1102,6 +1111,8 @@ class UniSegFormerAttentionPooling(nn.Module):
 class UniSegFormerTextModel(RemoteCodeModel, SiglipTextModel):
     """SigLIP's text tower; as part of a model outside transformers' tree it keeps its rules of initialisation."""
 
+    _no_split_modules = ["SiglipTextEmbeddings", "SiglipEncoderLayer"]
+
 
 class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
     """Masked reconstruction, image-text contrast, and segmentation of a share of images.
@@ -1143,34 +1154,36 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         )
 
     def image_features(
-        self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, pixel_values: torch.Tensor, masked_units: torch.Tensor | None = None, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, BackboneOutput]:
         """Encodes images for reconstruction and contrast.
 
         Args:
             pixel_values: Normalised images.
-            bool_masked_pos: Units to hide; None hides nothing.
+            masked_units: Units to hide; None hides nothing.
 
         Returns:
-            F4, normalised, channels last, and L2-normalised embeddings.
+            F4, normalised, channels last, L2-normalised embeddings, and all that the encoder gave.
 
         Shape:
-            pixel_values: `(B, 3, H, W)`; bool_masked_pos: `(B, units)`.
+            pixel_values: `(B, 3, H, W)`; masked_units: `(B, units)`.
             Output: `(B, h, w, 8 C)` and `(B, projection_size)`.
         """
-        encoder = self.model.encoder
         patches = None
-        if bool_masked_pos is not None:
-            rows, columns = (-(-side // self.config.mim_patch) for side in pixel_values.shape[-2:])
-            units = bool_masked_pos.unflatten(1, (rows, columns))
+        rows, columns = (-(-side // self.config.mim_patch) for side in pixel_values.shape[-2:])
+        if masked_units is not None:
+            units = masked_units.unflatten(1, (rows, columns))
             per_unit = self.config.mim_patch // STRIDES[0]
             patches = units.repeat_interleave(per_unit, 1).repeat_interleave(per_unit, 2)
             height, width = (-(-side // STRIDES[0]) for side in pixel_values.shape[-2:])
             patches = patches[:, :height, :width].flatten(1)
-        coarsest = encoder.norms[3](encoder.encode(pixel_values, patches, downwards=False)[1][3])  # (B, h, w, 8C)
+        encoded = self.model.encoder(
+            pixel_values, patches, downwards=False, **{**kwargs, "output_hidden_states": True, "return_dict": True}
+        )
+        tokens = encoded.hidden_states[-1]  # (B, h w, 8C)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        pooled = self.pooling(coarsest.flatten(1, 2), attend)
-        return coarsest, F.normalize(pooled.float(), dim=-1)
+        pooled = self.pooling(tokens, attend)
+        return tokens.unflatten(1, (rows, columns)), F.normalize(pooled.float(), dim=-1), encoded
 
     def text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Encodes texts, L2-normalised. Shape: `(B, L)` to `(B, projection_size)`."""
@@ -1197,11 +1210,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         for batch in batches:
             inputs = {
                 name: batch[name].to(device)
-                for name in ("pixel_values", "input_ids", "attention_mask", "bool_masked_pos")
+                for name in ("pixel_values", "input_ids", "attention_mask", "masked_units")
                 if batch.get(name) is not None
             }
-            inputs.setdefault("bool_masked_pos", self.draw_mask(inputs["pixel_values"]))
-            extras.append({"bool_masked_pos": inputs["bool_masked_pos"]})
+            inputs.setdefault("masked_units", self.draw_mask(inputs["pixel_values"]))
+            extras.append({"masked_units": inputs["masked_units"]})
             outputs = model(**inputs, embeddings_only=True)
             embeddings.append(torch.stack((outputs["image_embeds"], outputs["text_embeds"])))  # (2, B, D)
         of_all = torch.stack(embeddings)  # (micro-batches, 2, B, D)
@@ -1228,7 +1241,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         pixel_values: torch.FloatTensor,
         input_ids: torch.LongTensor | None = None,
         attention_mask: torch.LongTensor | None = None,
-        bool_masked_pos: torch.BoolTensor | None = None,
+        masked_units: torch.BoolTensor | None = None,
         segmentation_pixel_values: torch.FloatTensor | None = None,
         mask_labels: list[torch.Tensor] | None = None,
         class_labels: list[torch.Tensor] | None = None,
@@ -1245,7 +1258,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             pixel_values: Normalised images.
             input_ids: Tokens of each image's text.
             attention_mask: 1 at tokens, 0 at padding. SigLIP's towers were trained without one.
-            bool_masked_pos: Units to hide; drawn if not given. All false trains the contrast on whole images.
+            masked_units: Units to hide; drawn if not given. All false trains the contrast on whole images.
             segmentation_pixel_values: Normalised images with segments.
             mask_labels, class_labels, void_masks, known_classes: Of these; see `UniSegFormerForUniversalSegmentation`.
             other_image_embeds, other_text_embeds: Embeddings of other micro-batches; see `accumulation_inputs`.
@@ -1255,14 +1268,15 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             ValueError: If labels come without their images or do not fit, or texts and images differ in number.
 
         Shape:
-            pixel_values: `(B, 3, H, W)`; input_ids: `(B, L)`; bool_masked_pos: `(B, units)`;
+            pixel_values: `(B, 3, H, W)`; input_ids: `(B, L)`; masked_units: `(B, units)`;
             segmentation_pixel_values: `(S, 3, H', W')`.
         """
         config = self.config
         self.check(pixel_values, input_ids, segmentation_pixel_values, mask_labels, class_labels)
-        if bool_masked_pos is None:
-            bool_masked_pos = self.draw_mask(pixel_values)
-        coarsest, image_embeds = self.image_features(pixel_values, bool_masked_pos)
+        hidden_states_wanted = kwargs.get("output_hidden_states", config.output_hidden_states)
+        if masked_units is None:
+            masked_units = self.draw_mask(pixel_values)
+        coarsest, image_embeds, encoded = self.image_features(pixel_values, masked_units, **kwargs)
         if embeddings_only:
             text_embeds = None if input_ids is None else self.text_features(input_ids, attention_mask)
             return UniSegFormerForPreTrainingOutput(image_embeds=image_embeds, text_embeds=text_embeds)
@@ -1270,7 +1284,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         reconstruction = F.pixel_shuffle(predicted, config.mim_patch)  # (B, 3, H, W)
         terms = {
             "loss_mim": config.mim_weight
-            * masked_reconstruction_loss(reconstruction, pixel_values, bool_masked_pos, config.mim_patch)
+            * masked_reconstruction_loss(reconstruction, pixel_values, masked_units, config.mim_patch)
         }
         text_embeds = None
         idle: list[nn.Module] = []
@@ -1313,9 +1327,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             loss=loss,
             loss_dict=terms,
             reconstruction=reconstruction,
-            bool_masked_pos=bool_masked_pos,
+            masked_units=masked_units.long(),
             image_embeds=image_embeds,
             text_embeds=text_embeds,
+            hidden_states=encoded.hidden_states if hidden_states_wanted else None,
+            attentions=encoded.attentions,
         )
 
     @staticmethod

@@ -120,10 +120,10 @@ class UniSegFormerPreTrainingTask(PreTrainingTask):
             batch = collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
             pixels = batch["pixel_values"].to(device)
             hidden = model.draw_mask(batch["pixel_values"], generator).to(device)  # type: ignore[operator]
-            outputs = model(pixel_values=pixels, bool_masked_pos=hidden)
+            outputs = model(pixel_values=pixels, masked_units=hidden)
             errors.append(outputs.loss_dict["loss_mim"].item() * len(pixels))
             if "input_ids" in batch:
-                seen = model(pixels, batch["input_ids"].to(device), bool_masked_pos=None, embeddings_only=True)
+                seen = model(pixels, batch["input_ids"].to(device), masked_units=None, embeddings_only=True)
                 whole = model.image_features(pixels)[1]  # type: ignore[operator]
                 images.append(whole)
                 texts.append(seen.text_embeds)
