@@ -103,6 +103,11 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--instances", type=int, default=200, help="of the memory measurement")
     data.add_argument("--target", type=int, default=1024, help="height and width of the memory measurement")
 
+    referring = add("referring", "What a model learned of the expressions of the embedded scenes.")
+    referring.add_argument("--model", required=True, metavar="DIR", help="folder of `train --recipe cris-tiny-shapes`")
+    referring.add_argument("--scenes", type=int, default=300)
+    referring.add_argument("--grid", metavar="FILE.png", help="predictions beside the truth")
+
     learn = add("learn", "Training from scratch, both sides with the same data, updates and seed.")
     learn.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
     learn.add_argument("--data", metavar="FOLDER", help="pictures and labels instead of the embedded shapes")
@@ -217,6 +222,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
             *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
             "cpu",
         )
+    if options.what == "referring":
+        from .referring import referring_tables
+
+        return (*referring_tables(options.model, options.scenes, options.grid), "cpu")
     if options.what == "learn":
         from .learning import learning_table
 
