@@ -1,0 +1,159 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Pre-training of a backbone on pictures without labels: hide patches, predict their pixels (SimMIM, CVPR 2022).
+
+The recipe is that of the model to be trained afterwards, with `model.task: masked-image`. What comes out is the folder of
+the backbone alone; `model.backbone=FOLDER` starts the real training from it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers.utils.generic import ModelOutput
+
+from accelerate import Accelerator
+
+from ...data.collation import SemanticCollator
+from ...data.images import read_image
+from ...losses.masked_image import draw_masked_units, masked_reconstruction_loss, unit_pixels
+from .base import Task, call
+
+
+class Pictures:
+    """Pictures of a folder, at any depth, in the semantic schema; every label is void.
+
+    Args:
+        path: The folder.
+        suffixes: What counts as a picture.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no picture in it.
+    """
+
+    ignore_index = 255
+
+    def __init__(self, path: str | Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")) -> None:
+        folder = Path(path).expanduser()
+        self.files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+        if not self.files:
+            raise FileNotFoundError(f"{folder} holds no picture ({', '.join(suffixes)}), at any depth.")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample_id(self, index: int) -> str:
+        """Names a sample."""
+        return str(self.files[index])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image = read_image(self.files[index])
+        return {"image": image, "segmentation_map": torch.full(image.shape[:2], self.ignore_index).numpy()}
+
+
+class PictureCollator(SemanticCollator):
+    """`SemanticCollator` without the labels."""
+
+    def __call__(self, examples: Any) -> dict[str, Any]:
+        """Shape: `pixel_values`: `(B, 3, H, W)`."""
+        return {"pixel_values": super().__call__(examples)["pixel_values"]}
+
+
+class MaskedImageModel(nn.Module):
+    """A plain-ViT backbone that predicts the pixels of hidden patches from its last map, by one linear layer.
+
+    Hidden patches are grey (the mean colour) in the picture itself: so it works with every backbone, and adds no
+    parameter to it. (SimMIM puts a learned token in their place.)
+
+    Args:
+        model: Model with a `backbone`, of which only that is used.
+        ratio: Share of hidden patches.
+    """
+
+    def __init__(self, model: Any, ratio: float = 0.6):
+        super().__init__()
+        if not 0 < ratio < 1:
+            raise ValueError(f"mask_ratio is {ratio}; it must lie between 0 and 1.")
+        self.config, self.ratio = model.config, ratio
+        self.backbone = model.base_model.backbone
+        self.unit = model.base_model.patch_size
+        self.predictor = nn.Conv2d(self.backbone.channels[-1], 3 * self.unit**2, 1)
+
+    def forward(self, pixel_values: torch.Tensor, bool_masked_pos: torch.Tensor | None = None) -> ModelOutput:
+        """Hides patches and computes the mean absolute error of their predicted pixels.
+
+        Args:
+            pixel_values: Normalised pictures of whole patches.
+            bool_masked_pos: Patches to hide, row by row; drawn if not given.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; bool_masked_pos: `(B, h * w)`; `reconstruction`: `(B, 3, H, W)`.
+        """
+        batch_size, _, height, width = pixel_values.shape
+        rows, columns = height // self.unit, width // self.unit
+        if bool_masked_pos is None:
+            bool_masked_pos = draw_masked_units(batch_size, rows * columns, self.ratio, pixel_values.device)
+        seen = pixel_values.masked_fill(unit_pixels(bool_masked_pos, self.unit, rows, columns), 0.0)
+        features = self.backbone(seen).feature_maps[-1]
+        features = F.layer_norm(features.permute(0, 2, 3, 1), features.shape[1:2]).permute(0, 3, 1, 2)
+        reconstruction = F.pixel_shuffle(self.predictor(features), self.unit)
+        loss = masked_reconstruction_loss(reconstruction, pixel_values, bool_masked_pos, self.unit)
+        return ModelOutput(loss=loss, reconstruction=reconstruction)
+
+
+class MaskedImageTask(Task):
+    """Masked image modelling of a model's backbone.
+
+    `data.name: pictures` reads a folder of pictures without labels; every reader of segmentation data works too, labels
+    aside. `run.evaluation` takes `mask_ratio` (0.6).
+    """
+
+    pipeline_tag = "image-feature-extraction"
+    datasets = {**Task.datasets, "pictures": "hfseg.training.tasks.masked_image:Pictures"}
+    collators = {"pictures": "hfseg.training.tasks.masked_image:PictureCollator"}
+    default_collator = "pictures"
+
+    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
+        """Builds the recipe's model and takes its backbone.
+
+        Raises:
+            ValueError: It has no backbone of square patches, or `run.evaluation` has an unknown key.
+        """
+        self.auto_class = "AutoModel"  # type: ignore[misc]
+        model = super().build_model(dataset, load_backbone)
+        if not (hasattr(model, "backbone") and hasattr(model, "patch_size")):
+            raise ValueError(
+                f"{type(model).__name__} has no plain ViT of its own; task masked-image is for architectures on one, "
+                "e.g. vpnext."
+            )
+        given = self.arguments.run.evaluation
+        return call(MaskedImageModel, {"ratio": given.get("mask_ratio", 0.6)}, {"model": model}, "run.evaluation")
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures the held-out reconstruction loss, with the same hidden patches every time."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.arguments.run.seed)
+            return self.evaluate_loss(model, dataset, collate, accelerator)
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Nothing: the processor belongs to the model that is trained afterwards."""
+        return None
+
+    def example(self, name: str) -> str:
+        """Shows how the backbone is loaded."""
+        return f'from transformers import AutoBackbone\n\nprint(AutoBackbone.from_pretrained("{name}").num_features)'
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the folder of the backbone."""
+        prefix = "backbone."
+        weights = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
+        model.backbone.save_pretrained(folder, state_dict=weights)  # type: ignore[operator, union-attr]
