@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Pre-training of a backbone on pictures without labels: hide patches, predict their pixels (SimMIM, CVPR 2022).
 
-The recipe is that of the model to be trained afterwards, with `model.task: masked-image`. What comes out is the folder of
+The recipe is that of the model to be trained afterwards, with `model.task: masked-image`. What comes out is a folder of
 the backbone alone; `model.backbone=FOLDER` starts the real training from it.
 """
 
@@ -149,8 +149,8 @@ class MaskedImageTask(Task):
         return None
 
     def example(self, name: str) -> str:
-        """Shows how the backbone is loaded."""
-        return f'from transformers import AutoBackbone\n\nprint(AutoBackbone.from_pretrained("{name}").num_features)'
+        """Shows how it is used; transformers' AutoBackbone (5.23) reads no local folders."""
+        return f"# hfseg train --recipe RECIPE model.backbone={name}"
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the folder of the backbone."""
