@@ -8,9 +8,10 @@ from transformers import DINOv3ViTBackbone
 
 from hfseg.commands.train import main
 from hfseg.data.shapes import ShapesDataset
+from hfseg.models.masked_image import MaskedImageModel
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
-from hfseg.training.tasks.masked_image import MaskedImageModel, Pictures
+from hfseg.training.tasks.masked_image import Pictures
 
 TINY = [
     "model.config.backbone_config.hidden_size=16",
