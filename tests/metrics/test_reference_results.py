@@ -105,8 +105,9 @@ def test_surface_distances_and_dice():
         expected = {"assd": "assd_symmetric", "hd95": "hd95", "hd": "hd", "nsd": "nsd_1mm"}
         for index, label in enumerate(case["labels"]):
             for ours, theirs in expected.items():
-                value = case["monai"][theirs][index]  # MONAI's distances are float32: the sixth decimal is not firm
-                assert measured[names[label]][ours] == pytest.approx(value, abs=1.1e-6), (case["file"], ours)
+                # MONAI's distances are float32, and so is its place between the two values beside a percentile
+                close = pytest.approx(case["monai"][theirs][index], abs=5e-6 if ours == "hd95" else 1e-6)
+                assert measured[names[label]][ours] == close, (case["file"], ours)
             assert overlap[names[label]]["dice"] == pytest.approx(case["monai"]["dice"][index], abs=1e-6)
             there, _ = surface_distances(*(maps[side] == label for side in maps), case["spacing_mm"])
-            assert there.mean() == pytest.approx(case["monai"]["asd_pred_to_gt"][index], abs=1.1e-6)
+            assert there.mean() == pytest.approx(case["monai"]["asd_pred_to_gt"][index], abs=1e-6)
