@@ -22,7 +22,8 @@ divides the sum over all regions of all people and all images by the sum of thei
 """
 _INPUTS = """
 Args:
-    predictions: per image a map of region ids (H, W), {"segmentation": map}, or regions (M, H, W) bool that may overlap.
+    predictions: per image a map of region ids (H, W), {"segmentation": map}, or regions (M, H, W) bool, which may
+        overlap.
     references: per image a map of region ids, or a list of maps, one per person.
 Returns, as fractions in [0, 1]:
     covering (pooled over all regions), mean_covering (mean over images), num_regions, num_maps, num_images.
