@@ -91,7 +91,7 @@ def run_toy() -> Callable[..., SimpleNamespace]:
             for child in children:
                 child.kill()
         # Not `join`: it waits for a killed child's loading workers too, which notice after five seconds.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while any(child.exitcode is None for child in children) and time.monotonic() < deadline:
             time.sleep(0.02)
         hanging = [child for child in children if child.exitcode is None]

@@ -448,13 +448,13 @@ class Checkpointer:
             return
         weights = load_file(folder / "model.safetensors")
         optimizers = {"": self._torch_optimizer, **{name: _below(one) for name, (one, _) in self.more.items()}}
-        states = {name: _read_optimizer(folder / _optimizer_file(name)) for name in optimizers}
         present = {path.name for path in folder.glob("optimizer*.safetensors")}
         if present != {_optimizer_file(name) for name in optimizers}:
             raise CheckpointError(
                 f"{folder} has {len(present)} optimisers and this run {len(optimizers)}, or they have other names. "
                 "Resume with the phases that wrote it."
             )
+        states = {name: _read_optimizer(folder / _optimizer_file(name)) for name in optimizers}
         if self._sharded:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 

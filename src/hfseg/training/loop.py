@@ -205,6 +205,7 @@ class _Run:
             plugin = accelerator.state.deepspeed_plugin
             plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = arguments.data.batch_size
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
+            accelerator.gradient_accumulation_steps = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
         with sharding_units(accelerator, model):
             self.model, *optimizers = accelerator.prepare(model.train(), *(phase.optimizer for phase in self.phases))

@@ -18,9 +18,9 @@ def sharding_units(accelerator: Accelerator, model: nn.Module) -> Iterator[None]
     `_no_split_modules` occurs in it (a model lists those of all its variants), and asks for the input embeddings, for
     which transformers' convolutional backbones raise. Classes that the launch configuration names stay as they are.
 
-    Weights are gathered in float32 and computed with under autocast (`precision_of`), as in data parallelism. Accelerate
-    would gather them in the low precision, and then batch norms stop (their statistics are float32) and what a model
-    keeps in float32 no longer is; the price is twice the bytes between the devices.
+    Weights are gathered in float32 and computed with under autocast (`precision_of`), as in data parallelism.
+    Accelerate would gather them in the low precision, and then batch norms stop (their statistics are float32) and what
+    a model keeps in float32 no longer is; the price is twice the bytes between the devices.
 
     Does nothing under other kinds of distribution.
     """
