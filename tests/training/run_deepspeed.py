@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """The whole loop under DeepSpeed on gloo processes: `run_deepspeed.py OUTPUT_DIR JSON`, options as of `run_toy.py`.
 
-The settings are those that `accelerate launch --config_file scripts/accelerate/deepspeed_zero2.yaml` hands to a process,
-but for `precision`. Accelerate counts processes under DeepSpeed on accelerators only, so they are joined here first; all
-the rest is its own way: DeepSpeed's engine, partitioned optimiser, clipping and checkpoints.
+The settings are those that `accelerate launch --config_file scripts/accelerate/deepspeed_zero2.yaml` hands to a
+process, but for `precision`. Accelerate counts processes under DeepSpeed on accelerators only, so they are joined here
+first; all the rest is its own way: DeepSpeed's engine, partitioned optimiser, clipping and checkpoints.
 """
 
 import json
