@@ -191,10 +191,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         module = cris if options.table == "cris" else unpairseg
         return {"Parameters": module.parameter_table()}, module.PARAMETER_NOTES, "cpu"
     if options.what == "masks":
-        from .unpairseg import speed_table
+        from .unpairseg import speed_table as mask_speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+        return (*mask_speed_table(options.size, options.points, options.rounds, options.against), "cpu")
     if options.what == "oracle":
         from .unpairseg import oracle_table
 
@@ -250,12 +250,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         vit(options.backbone)  # a wrong name ends here
         return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
     if options.model == "cris":
-        from .cris import speed_table
+        from .cris import speed_table as cris_speed_table
 
         if options.authors_code is None:
             raise ValueError("--model cris needs --authors_code DIR, a checkout of CRIS.pytorch.")
         options.backbone, options.rows = "Swin-T", []
-        return (*speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
+        return (*cris_speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
     options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
     if options.model == "unisegformer":
         from .unisegformer import speed_table
