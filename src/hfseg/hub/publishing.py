@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import HfApi, get_token, split_torch_state_dict_into_shards
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
@@ -50,6 +49,8 @@ COMPONENT_FILES = ("config.json", "scheduler_config.json", "*.safetensors", "*.s
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)\.safetensors")
 TAG = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*")
 MAX_SHARD_SIZE = 5 * 10**9
+# What the client raises when nobody answers: the library under huggingface_hub changed its name between releases.
+TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
 class PublishingError(Exception):
@@ -438,7 +439,7 @@ def upload(target: Path, plan: Plan, token: str, endpoint: str | None = None) ->
         raise PublishingError(f"Could not {step} ({error}).{advice}") from error
     except ValueError as error:  # a card that the Hub finds invalid, among others
         raise PublishingError(f"Could not {step}: {error}") from error
-    except (OSError, httpx.HTTPError) as error:
+    except (OSError, TRANSPORT_ERROR) as error:
         raise PublishingError(
             f"Could not {step}: {error}. Call the command again: what was uploaded is not sent twice."
         ) from error

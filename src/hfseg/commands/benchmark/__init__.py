@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "meddensevit")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -185,6 +185,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
+    if options.what == "params" and options.table == "meddensevit":
+        from . import medical_cost
+
+        return {"Parameters": medical_cost.parameter_table()}, medical_cost.NOTES, "cpu"
     if options.what == "params" and options.table in ("unpairseg", "cris"):
         from . import cris, unpairseg
 
