@@ -7,7 +7,10 @@ Written from what `huggingface_hub` sends and expects. Files of 10 kB and more g
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -15,6 +18,62 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 LFS_FROM = 10_000
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-segmentation
+tags:
+- vision
+- proscale
+model-index:
+- name: tiny
+  results:
+  - task:
+      type: image-segmentation
+    dataset:
+      name: streets
+      type: streets
+      split: val
+    metrics:
+    - type: mean_iou
+      name: mean_iou (%)
+      value: 49.25
+      args:
+        command: python scripts/evaluate.py --model tiny --dataset streets
+---
+
+# tiny
+
+## Use
+
+```python
+print("hello")
+```
+
+## Training
+
+From scratch.
+
+## Limits
+
+Streets only.
+"""
+
+
+def in_new_process(code, hub, home):
+    """Runs Python that downloads from the stand-in into a cache of its own."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_TOKEN": hub.token,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    return subprocess.run(
+        [sys.executable, *code], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=300
+    )
 
 
 class Repository:
@@ -206,7 +265,9 @@ class HubStandIn:
         commit = self.repositories[name].tree(revision) if name in self.repositories else None
         if commit is None or path not in commit[1]:
             code = "EntryNotFound" if commit else "RepoNotFound"
-            return http.answer(404, {"error": code}, {"X-Error-Code": code, "X-Repo-Commit": commit[0] if commit else ""})
+            return http.answer(
+                404, {"error": code}, {"X-Error-Code": code, "X-Repo-Commit": commit[0] if commit else ""}
+            )
         content = commit[1][path]
         return http.answer(200, content, {"X-Repo-Commit": commit[0], "ETag": f'"{self.etag(content)}"'})
 

@@ -190,8 +190,8 @@ def _shim_problems(path: Path, names: set[str]) -> list[str]:
     return [f"{path.name} does not import {', '.join(missing)}; save the model again."] if missing else []
 
 
-def loading_problems(folder: Path, timeout: float = 1800) -> list[str]:
-    """Loads a folder in a new process that has not imported this package, as users of the Hub do; lists what failed.
+def loading_problems(*folders: Path, timeout: float = 1800) -> list[str]:
+    """Loads folders in a new process that has not imported this package, as users of the Hub do; lists what failed.
 
     The model goes through its Auto class (a pipeline through `DiffusionPipeline`) with `trust_remote_code=True`,
     offline. Every tensor must be found, none be left over, and all be finite; the processor must load.
@@ -200,7 +200,7 @@ def loading_problems(folder: Path, timeout: float = 1800) -> list[str]:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": cache, "TQDM_DISABLE": "1"}
         try:
             done = subprocess.run(
-                [sys.executable, "-", str(folder.resolve())],
+                [sys.executable, "-", *(str(folder.resolve()) for folder in folders)],
                 input=LOADING_SCRIPT.read_text(encoding="utf-8"),
                 capture_output=True,
                 text=True,
@@ -210,9 +210,8 @@ def loading_problems(folder: Path, timeout: float = 1800) -> list[str]:
             )
         except subprocess.TimeoutExpired:
             return [f"The folder did not load within {timeout:.0f} seconds in a new process."]
-    line = next((text for text in done.stdout.splitlines()[::-1] if text.startswith("{")), None)
-    if done.returncode or line is None:
+    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"problems"')]
+    if done.returncode or len(reports) != len(folders):
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return [f"The folder does not load in a new process: {reason}"]
-    report = json.loads(line)
-    return [str(problem) for problem in report["problems"]]
+        return [f"{folders[len(reports) % len(folders)].name} does not load in a new process: {reason}"]
+    return [str(problem) for report in reports for problem in report["problems"]]

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Loads a folder as a user of the Hub does; run as a script in a new process, which must not have imported hfseg.
+"""Loads folders as a user of the Hub does; run as a script in a new process, which must not have imported hfseg.
 
-Prints one line of JSON with `problems`. `hub.checks.loading_problems` hands this file to an interpreter.
+Prints one line of JSON with `problems` per folder. `hub.checks.loading_problems` hands this file to an interpreter.
 """
 
 import json
@@ -59,12 +59,13 @@ def unsound(model, prefix: str = "") -> list[str]:
     return [f"{prefix}{len(names)} tensor(s) are not finite, e.g. {names[0]}."] if names else []
 
 
-def main(folder: Path) -> None:
+def main(folders: list[Path]) -> None:
     """Loads and reports."""
     assert "hfseg" not in sys.modules, "hfseg was imported before"
-    found = load_pipeline(folder) if (folder / "model_index.json").is_file() else load_model(folder)
-    print(json.dumps({"problems": found}))
+    for folder in folders:
+        found = load_pipeline(folder) if (folder / "model_index.json").is_file() else load_model(folder)
+        print(json.dumps({"problems": found}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(argument) for argument in sys.argv[1:]])

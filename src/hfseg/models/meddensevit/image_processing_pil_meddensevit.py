@@ -41,8 +41,7 @@ class MedDenseViTImageProcessorPil(MedicalIntensityProcessing, SemanticImageProc
         method = Image.Resampling.BILINEAR if resample is None else Image.Resampling(int(resample))
         target = (int(size["width"]), int(size["height"]))
         planes = [
-            Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize(target, method)
-            for plane in image
+            Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize(target, method) for plane in image
         ]
         return np.stack([np.asarray(plane) for plane in planes])
 
