@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": "measure a model on labelled pictures",
     "convert": "convert an authors' checkpoint",
     "push": "check a model folder and publish it on the Hub",
+    "cards": "write the zoo's cards from their sources",
     "caption": "describe pictures and list the entities in them",
     "benchmark": "parameters, FLOPs and speed of the models",
 }

@@ -64,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="Hub id of a data set in the card's results, for result files; owner/name, or owner/name#task",
     )
     parser.add_argument(
+        "--evaluation", metavar="DIR", type=Path, help="folder of hfseg evaluate: its results go into the card"
+    )
+    parser.add_argument(
         "--include", metavar="PATTERN", action="append", default=[], help="also files like this, e.g. onnx/*.onnx"
     )
     parser.add_argument(
@@ -102,6 +105,7 @@ def push(options: argparse.Namespace) -> dict[str, Any]:
             max_shard_size=options.max_shard_size,
             license_name=options.license,
             dataset_ids=dict(options.dataset),
+            evaluation=options.evaluation,
             include=options.include,
             link=temporary is not None,
         )

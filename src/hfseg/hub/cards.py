@@ -65,8 +65,7 @@ class Measurement:
         split: Split of the data set.
         title: Name of the metric for people; the same as `metric` if None.
         dataset_id: The data set on the Hub, `owner/name`, if it is there.
-        task_id: Task within the data set's benchmark.
-        date: When it was measured, ISO 8601.
+        config: How it was measured in a few words, e.g. protocol and mode.
     """
 
     metric: str
@@ -76,8 +75,7 @@ class Measurement:
     split: str | None = None
     title: str | None = None
     dataset_id: str | None = None
-    task_id: str = "default"
-    date: str | None = None
+    config: str | None = None
 
 
 def slug(text: str) -> str:
@@ -104,6 +102,7 @@ def eval_results(measurements: Iterable[Measurement], task_type: str) -> list[Ev
                 metric_type=one.metric,
                 metric_name=one.title or one.metric,
                 metric_value=one.value,
+                metric_config=one.config,
                 metric_args={"command": one.command},
             )
         )
@@ -305,3 +304,40 @@ def with_fields(text: str, fields: Mapping[str, Any]) -> str:
     metadata.update(fields)
     block = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     return f"---\n{block}---\n{body}"
+
+
+def with_evaluation(text: str, evaluation: str) -> str:
+    """Adds the results of an evaluation to a card: to `model-index`, and as a table with the command that made them.
+
+    Args:
+        text: The card.
+        evaluation: `model_index.yml` as `hfseg evaluate` writes it.
+
+    Raises:
+        ValueError: Card or evaluation cannot be read, or a result says no command.
+    """
+    metadata, body = split_card(text)
+    try:
+        added = ModelCardData(**yaml.safe_load(evaluation)).eval_results or []
+        known = ModelCardData(**metadata)
+    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"The evaluation's model_index.yml cannot be read: {error}") from error
+    commands = {str((result.metric_args or {}).get("command", "")) for result in added}
+    if not added or "" in commands:
+        raise ValueError("The evaluation's model_index.yml has no results, or results without their command.")
+    kept = [old for old in known.eval_results or [] if not any(_same(old, new) for new in added)]
+    name = known.model_name or "model"
+    index = ModelCardData(model_name=name, eval_results=[*kept, *added]).to_dict()["model-index"]
+    rows = [f"| {result.metric_name} | {result.metric_value:.4g} |" for result in added]
+    first = added[0]
+    split = f", split `{first.dataset_split}`" if first.dataset_split else ""
+    table = "\n".join([f"{first.dataset_name}{split}.", "", "| metric | value |", "|---|---|", *rows])
+    block = "\n".join(sorted(commands))
+    section = f"\n## Evaluation\n\n{table}\n\n```bash\n{block}\n```\n"
+    return with_fields(f"---\n{yaml.safe_dump(metadata)}---\n{body.rstrip()}\n{section}", {"model-index": index})
+
+
+def _same(old: EvalResult, new: EvalResult) -> bool:
+    """Says whether two results are of the same number."""
+    fields = ("dataset_type", "dataset_split", "metric_type", "metric_config")
+    return all(getattr(old, field) == getattr(new, field) for field in fields)

@@ -23,7 +23,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .. import auto
 from ..models.remote_code import SHIM, auto_classes, write_shim
-from .cards import HUB_ID, result_files, split_card, with_fields
+from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
 from .checks import components, is_pickle, read_json
 
 # What a repository consists of; anything else in the folder (checkpoints, logs, optimiser states) stays at home.
@@ -248,6 +248,7 @@ def stage(
     max_shard_size: int = MAX_SHARD_SIZE,
     license_name: str | None = None,
     dataset_ids: Mapping[str, str] | None = None,
+    evaluation: Path | None = None,
     include: Sequence[str] = (),
     link: bool = False,
 ) -> list[str]:
@@ -259,6 +260,7 @@ def stage(
         max_shard_size: Bytes per file of weights.
         license_name: Licence for a card that names none.
         dataset_ids: Data sets of the card's results to their ids on the Hub; see `cards.result_files`.
+        evaluation: Folder of `hfseg evaluate`, whose results go into the card.
         include: Patterns of further files.
         link: Whether weights may share their bytes with the source (for a folder that nobody edits).
 
@@ -283,7 +285,7 @@ def stage(
         _add_pipeline_shims(target)
     else:
         _add_model_shims(target)
-    _complete_card(target, license_name, dataset_ids)
+    _complete_card(target, license_name, dataset_ids, evaluation)
     left = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} - set(chosen)
     return sorted(str(path) for path in left if not (target / path).exists())
 
@@ -343,20 +345,30 @@ def _add_pipeline_shims(target: Path) -> None:
     _write_json(target / "model_index.json", index)
 
 
-def _complete_card(target: Path, license_name: str | None, dataset_ids: Mapping[str, str] | None) -> None:
+def _complete_card(
+    target: Path, license_name: str | None, dataset_ids: Mapping[str, str] | None, evaluation: Path | None
+) -> None:
     """Adds what the command line says to the card, and the result files."""
     card = target / "README.md"
     if not card.is_file():
         return
     text = card.read_text(encoding="utf-8")
+    if evaluation is not None:
+        results = evaluation / "model_index.yml"
+        if not results.is_file():
+            raise PublishingError(f"--evaluation: there is no {results}; give the folder that hfseg evaluate wrote.")
+        try:
+            text = with_evaluation(text, results.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise PublishingError(f"--evaluation {evaluation}: {error}") from error
     try:
         metadata, _ = split_card(text)
         if license_name is not None and not metadata.get("license"):
             text = with_fields(text, {"license": license_name})
-            card.write_text(text, encoding="utf-8")
         files = result_files(split_card(text)[0], dataset_ids)
     except (ValueError, TypeError, KeyError):
         return  # the check of the card says what is wrong
+    card.write_text(text, encoding="utf-8")
     for name, content in files.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
