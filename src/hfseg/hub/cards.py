@@ -135,7 +135,7 @@ def build_card(
         fields.setdefault("model_name", title)
     else:
         fields.pop("model_name", None)  # a `model-index` without results is not valid
-    content = {"title": title, "about": about, "use": use.rstrip(), "sections": dict(sections)}
+    content: dict[str, Any] = {"title": title, "about": about, "use": use.rstrip(), "sections": dict(sections)}
     return ModelCard.from_template(ModelCardData(**fields), template_str=_TEMPLATE, **content)
 
 

@@ -24,7 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("params", "Parameter counts beside the published ones (models are built without memory)."),
         ("flops", "FLOPs by the paper's convention beside the published ones; nothing is computed."),
     ):
-        add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        counts = add(name, text)
+        counts.add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        if name == "flops":
+            counts.add_argument("--data", choices=["coco", "cityscapes"], help="of proscale: this data set's table alone")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
     speed.add_argument(
@@ -213,7 +216,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "flops":
         from .flops import NOTES, cost_tables
 
-        return cost_tables(), NOTES, "cpu"
+        return cost_tables(options.data), NOTES, "cpu"
     if options.what == "data":
         from .data import DataOptions, data_tables
 

@@ -29,7 +29,7 @@ def parameter_row(size: str) -> dict:
     counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
     training = sum(counts.values())
     auxiliary = sum(count for name, count in counts.items() if "aux" in name.split(".")[0])
-    backbone = sum(parameter.numel() for parameter in model.base_model.backbone.parameters())
+    backbone = sum(count for name, count in counts.items() if ".backbone." in name)
     total = training - auxiliary
     specified = SPECIFIED[size]
     return {
