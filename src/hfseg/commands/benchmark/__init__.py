@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         counts = add(name, text)
         counts.add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
         if name == "flops":
-            counts.add_argument("--data", choices=["coco", "cityscapes"], help="of proscale: this data set's table alone")
+            counts.add_argument("--data", choices=["coco", "cityscapes"], help="of proscale: this table alone")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
     speed.add_argument(
