@@ -47,7 +47,8 @@ ROOMS = {
     "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
     "referring_evaluation": {"data", "metrics", "results", "visualization"},
     "medical_evaluation": {"data", "inference", "metrics"},
-    "training": {"data", "metrics", "auto", "evaluation", "medical_evaluation", "referring_evaluation"},
+    "training": {"data", "metrics", "auto", "evaluation", "hub", "medical_evaluation", "referring_evaluation"},
+    "hub": {"auto", "models"},
     "recipes": set(),
     "auto": {"pipelines", "models"},
 }

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from huggingface_hub import ModelCardData
 from tqdm import tqdm
 from transformers import (
     AutoConfig,
@@ -52,6 +53,7 @@ from ..evaluation import (
     predict_samples,
     supported_tasks,
 )
+from ..hub.cards import Measurement, eval_results
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
@@ -518,25 +520,21 @@ def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def model_index(report: Mapping[str, Any]) -> str:
     """The results as a model card's `model-index`, as the Hub reads it (YAML)."""
-    from huggingface_hub import EvalResult, ModelCardData
-
     dataset = report["dataset"]
-    slug = NO_FILE_SYSTEM_NAME.sub("-", dataset["name"]).strip("-").lower() or "data"
-    results = [
-        EvalResult(
-            task_type="image-segmentation",
-            task_name="Image segmentation",
-            dataset_type=slug,
-            dataset_name=dataset["name"],
-            dataset_split=dataset["split"],
-            metric_type=name,
-            metric_name=f"{name} (%)",
-            metric_value=round(value, 4),
-            metric_config=f"{report['protocol']['name']}, {report['mode']['name']}",
+    measurements = [
+        Measurement(
+            metric=name,
+            value=round(value, 4),
+            title=f"{name} (%)",
+            dataset=dataset["name"],
+            split=dataset["split"],
+            config=f"{report['protocol']['name']}, {report['mode']['name']}",
+            command=report["command"],
         )
         for name, value in report["metrics"].items()
         if value is not None
     ]
+    results = eval_results(measurements, "image-segmentation")
     return ModelCardData(model_name=report["model"]["name"], eval_results=results).to_yaml() + "\n"
 
 

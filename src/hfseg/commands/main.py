@@ -9,6 +9,8 @@ COMMANDS = {
     "train": "train a model from a recipe",
     "evaluate": "measure a model on labelled pictures",
     "convert": "convert an authors' checkpoint",
+    "push": "check a model folder and publish it on the Hub",
+    "cards": "write the zoo's cards from their sources",
     "caption": "describe pictures and list the entities in them",
     "benchmark": "parameters, FLOPs and speed of the models",
 }

@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "meddensevit")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("params", "Parameter counts beside the published ones (models are built without memory)."),
         ("flops", "FLOPs by the paper's convention beside the published ones; nothing is computed."),
     ):
-        add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        counts = add(name, text)
+        counts.add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        if name == "flops":
+            counts.add_argument("--data", choices=["coco", "cityscapes"], help="of proscale: this table alone")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
     speed.add_argument(
@@ -185,16 +188,20 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
+    if options.what == "params" and options.table == "meddensevit":
+        from . import medical_cost
+
+        return {"Parameters": medical_cost.parameter_table()}, medical_cost.NOTES, "cpu"
     if options.what == "params" and options.table in ("unpairseg", "cris"):
         from . import cris, unpairseg
 
         module = cris if options.table == "cris" else unpairseg
         return {"Parameters": module.parameter_table()}, module.PARAMETER_NOTES, "cpu"
     if options.what == "masks":
-        from .unpairseg import speed_table
+        from .unpairseg import speed_table as mask_speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+        return (*mask_speed_table(options.size, options.points, options.rounds, options.against), "cpu")
     if options.what == "oracle":
         from .unpairseg import oracle_table
 
@@ -209,7 +216,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "flops":
         from .flops import NOTES, cost_tables
 
-        return cost_tables(), NOTES, "cpu"
+        return cost_tables(options.data), NOTES, "cpu"
     if options.what == "data":
         from .data import DataOptions, data_tables
 
@@ -250,12 +257,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         vit(options.backbone)  # a wrong name ends here
         return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
     if options.model == "cris":
-        from .cris import speed_table
+        from .cris import speed_table as cris_speed_table
 
         if options.authors_code is None:
             raise ValueError("--model cris needs --authors_code DIR, a checkout of CRIS.pytorch.")
         options.backbone, options.rows = "Swin-T", []
-        return (*speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
+        return (*cris_speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
     options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
     if options.model == "unisegformer":
         from .unisegformer import speed_table
