@@ -49,6 +49,9 @@ ROOMS = {
     "medical_evaluation": {"data", "inference", "metrics"},
     "training": {"data", "metrics", "auto", "evaluation", "medical_evaluation", "referring_evaluation"},
     "recipes": set(),
+    # What `predict` and `demo` share: models only through the table, the Auto classes and pipelines.
+    "prediction": {"auto", "images", "inference", "results", "visualization", "volumes"},
+    "demo": {"images", "inference", "prediction", "visual_formats", "visualization", "volumes"},
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
@@ -66,6 +69,9 @@ HEAVY = [
     "nibabel",
     "pydicom",
     "gradio",
+    "av",
+    "onnx",
+    "onnxruntime",
     "pycocotools",
     "matplotlib",
     "datasets",

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tqdm import tqdm
 
 import hfseg
@@ -146,6 +147,9 @@ class Job:
             options.text, options.labels, options.points, options.boxes, options.examples, options.task
         )
         self.how = Options(options.subtask, options.threshold, options.tile, options.steps, options.seed)
+        find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
+        if options.quiet or not sys.stderr.isatty():
+            transformers.utils.logging.disable_progress_bar()
         promptable = bool(options.points or options.boxes) or not (options.labels or options.text)
         self.predictor = Predictor(options.model, find_device(options.device), DTYPES[options.dtype], promptable)
         self.predictor.check(self.prompts, self.how)
