@@ -52,7 +52,8 @@ DRAG = """
   let start = null, band = null, dragged = false;
   const place = (image, event) => {
     const box = image.getBoundingClientRect();
-    const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+    let scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+    if (getComputedStyle(image).objectFit === 'scale-down') scale = Math.min(scale, 1);
     const left = box.left + (box.width - image.naturalWidth * scale) / 2;
     const top = box.top + (box.height - image.naturalHeight * scale) / 2;
     const clamp = (value, most) => Math.min(Math.max(Math.round(value), 0), most);
@@ -60,9 +61,13 @@ DRAG = """
             clamp((event.clientY - top) / scale, image.naturalHeight)];
   };
   document.addEventListener('pointerdown', (event) => {
-    const image = event.target.closest && event.target.closest('#hfseg-places img');
+    const part = event.target.closest && event.target.closest('#hfseg-places');
+    const image = part && part.querySelector('img');
     dragged = false;
-    if (image) start = { image, x: event.clientX, y: event.clientY, at: place(image, event) };
+    const box = image && image.getBoundingClientRect();
+    const inside = box && event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top
+      && event.clientY <= box.bottom;
+    if (inside) start = { image, x: event.clientX, y: event.clientY, at: place(image, event) };
   }, true);
   document.addEventListener('dragstart', (event) => {
     if (event.target.closest && event.target.closest('#hfseg-places')) event.preventDefault();
@@ -111,14 +116,14 @@ class Limits:
     prompts: int = 32
 
 
-class Upload(gr.Image):
-    """A picture that is opened by us: Gradio would decode it before our checks, and say less about damage."""
+def picture_field(**settings: Any) -> gr.Image:
+    """A picture that gives the path of the uploaded file, which Gradio has checked to be one.
 
-    is_template = True  # drawn as its base class
-
-    def preprocess(self, payload: Any) -> str | None:
-        """Gives the path of the uploaded file, which Gradio has checked to be one."""
-        return None if payload is None else payload.path
+    It is opened by us: Gradio would decode it before our checks, and say less about damage.
+    """
+    field = gr.Image(sources=["upload", "clipboard"], **settings)
+    field.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    return field
 
 
 @dataclass
@@ -281,7 +286,7 @@ class _Segments(_Tab):
         with gr.Row():
             with gr.Column():
                 model = self.menu()
-                picture = Upload(label="Picture", sources=["upload", "clipboard"], height=360, elem_id="hfseg-segments")
+                picture = picture_field(label="Picture", height=360, elem_id="hfseg-segments")
                 subtask = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
                 threshold = gr.Slider(0, 1, 0, step=0.05, label="Smallest score (0: the model's own)")
                 button = gr.Button("Segment", variant="primary", elem_id="hfseg-segments-run")
@@ -312,7 +317,7 @@ class _Words(_Tab):
         with gr.Row():
             with gr.Column():
                 model = self.menu()
-                picture = Upload(label="Picture", sources=["upload", "clipboard"], height=360)
+                picture = picture_field(label="Picture", height=360)
                 text = gr.Textbox(label=what, placeholder=example, lines=3, max_length=2000)
                 kind = gr.Radio(list(SUBTASKS), value="panoptic", label="Kind of segments", visible=self.names)
                 button = gr.Button("Segment", variant="primary")
@@ -356,8 +361,8 @@ class _Places(_Tab):
             with gr.Column():
                 model = self.menu()
                 gr.Markdown("Click on a thing, or drag a box around it. Without either, everything is segmented.")
-                picture = Upload(
-                    label="Picture", sources=["upload", "clipboard"], height=420, elem_id="hfseg-places",
+                picture = picture_field(
+                    label="Picture", height=420, elem_id="hfseg-places",
                     buttons=[],
                 )  # fmt: skip
                 places = gr.Textbox(label="Points x,y and boxes x0,y0,x1,y1 (with ; between)", max_length=2000)
@@ -409,10 +414,8 @@ class _Examples(_Tab):
                 for number in (1, 2, 3):
                     with gr.Row():
                         for kind in ("input", "target"):
-                            fields.append(
-                                Upload(label=f"Example {number}, {kind}", sources=["upload", "clipboard"], height=150)
-                            )
-                picture = Upload(label="Picture", sources=["upload", "clipboard"], height=260)
+                            fields.append(picture_field(label=f"Example {number}, {kind}", height=150))
+                picture = picture_field(label="Picture", height=260)
                 task = gr.Dropdown(["a picture", *FORMATS], value="a picture", label="The answer is")
                 steps = gr.Slider(2, 40, 20, step=1, label="Steps")
                 button = gr.Button("Answer", variant="primary")
@@ -536,12 +539,12 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
         raise ValueError("There is no model to show; give one or more.")
     limits = limits or Limits()
     folder = folder or Path(tempfile.mkdtemp(prefix="hfseg-demo-"))
-    names: dict[str, int] = {}
-    models = []
+    models: list[Loaded] = []
     for predictor in predictors:
-        name = predictor.folder.resolve().name
-        names[name] = names.get(name, 0) + 1
-        name = name if names[name] == 1 else f"{name} ({names[name]})"
+        # One folder may serve two tabs; within a tab names differ.
+        name, number = predictor.folder.resolve().name, 2
+        while any(model.name == name and model.predictor.task == predictor.task for model in models):
+            name, number = f"{predictor.folder.resolve().name} ({number})", number + 1
         models.append(Loaded(name, predictor, threading.Lock()))
     tabs: list[_Tab] = []
     for build, tasks in _TABS:
@@ -550,7 +553,7 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
             tabs.append(build(chosen, limits, folder))
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         gr.Markdown(
-            "# hfseg\n" + ", ".join(f"{model.name} (`{model.predictor.class_name}`)" for model in models)
+            "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
             + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:.0f} megapixels stay on this server."
         )  # fmt: skip
         with gr.Tabs():
