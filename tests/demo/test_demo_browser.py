@@ -91,7 +91,7 @@ def test_upload_gives_a_result_with_labels(page, tmp_path):
     status = changed(page, "")
     assert "180 x 120 pixels" in status and "segment" in status
     assert page.locator(".hfseg-result img:visible").count() >= 2  # the picture, and at least one mask
-    assert page.get_by_text("photo_ids.png").is_visible()
+    page.get_by_text("photo_ids").first.wait_for()
     shoot(page, "upload")
 
 

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from tqdm import tqdm
 
 import hfseg
@@ -148,10 +147,10 @@ class Job:
         )
         self.how = Options(options.subtask, options.threshold, options.tile, options.steps, options.seed)
         find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
-        if options.quiet or not sys.stderr.isatty():
-            transformers.utils.logging.disable_progress_bar()
         promptable = bool(options.points or options.boxes) or not (options.labels or options.text)
-        self.predictor = Predictor(options.model, find_device(options.device), DTYPES[options.dtype], promptable)
+        shown = sys.stderr.isatty() and not options.quiet
+        device, dtype = find_device(options.device), DTYPES[options.dtype]
+        self.predictor = Predictor(options.model, device, dtype, promptable, progress=shown)
         self.predictor.check(self.prompts, self.how)
         self.sources = find_sources(options.inputs, self.predictor.reads_volumes, options.frames)
         if self.folder.exists() and not self.folder.is_dir():

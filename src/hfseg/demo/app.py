@@ -394,7 +394,7 @@ class _Places(_Tab):
         picture.select(click, places, places, show_progress="hidden", api_name=False).then(
             run, given, self.results, api_name=False
         )
-        drag.input(add, [places, drag], places, show_progress="hidden", api_name=False).then(
+        drag.change(add, [places, drag], places, show_progress="hidden", api_name=False).then(
             run, given, self.results, api_name=False
         )
         button.click(run, given, self.results, api_name="places")

@@ -204,6 +204,7 @@ class Predictor:
         device: Where it runs.
         dtype: Of its weights and activations.
         promptable: Load an open-vocabulary folder for points and boxes instead of names, where its model can.
+        progress: Whether the libraries show bars while they load.
 
     Attributes:
         task: Of `TASKS`.
@@ -221,6 +222,7 @@ class Predictor:
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         promptable: bool = False,
+        progress: bool = True,
     ) -> None:
         name = os.fspath(folder)
         if not os.path.isdir(name) and HUB_NAME.fullmatch(name) and not name.startswith("."):
@@ -230,6 +232,8 @@ class Predictor:
         if promptable and self.task == "open-vocabulary" and "AutoModelForMaskGeneration" in self._row().models:
             self.task = "mask-generation"
         self.device, self.dtype = torch.device(device), dtype
+        if not progress:
+            _hide_bars(self.task)
         try:
             self.pipe = self._load()
         except (OSError, ImportError, KeyError, RuntimeError, TypeError) as error:
@@ -500,6 +504,17 @@ def _check_places(prompts: Prompts, size: tuple[int, int]) -> None:
             raise ValueError(
                 f"The box {tuple(box)} is not x0,y0,x1,y1 with x0 < x1, y0 < y1 in the picture of {width} x {height}."
             )
+
+
+def _hide_bars(task: str) -> None:
+    """Turns the libraries' progress bars off."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    if task == "in-context":
+        import diffusers
+
+        diffusers.utils.logging.disable_progress_bar()
 
 
 def _fetch(name: str) -> str:
