@@ -554,7 +554,7 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         gr.Markdown(
             "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
-            + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:.0f} megapixels stay on this server."
+            + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:g} megapixels stay on this server."
         )  # fmt: skip
         with gr.Tabs():
             for tab in tabs:

@@ -7,11 +7,13 @@ merging stay with the image processor. With `dynamic` one file serves all batch 
 Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 """
 
+import contextlib
+import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,7 +239,7 @@ def export_model(
             torch.export.save(program, temporary)
         else:
             weights = sum(value.numel() * value.element_size() for value in program.state_dict.values())
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _quiet("onnxscript", "onnx_ir", "torch.onnx"):
                 warnings.simplefilter("ignore")
                 converted = torch.onnx.export(
                     program,
@@ -252,6 +254,19 @@ def export_model(
         for part in sorted(Path(folder).iterdir(), reverse=True):  # the weights first
             shutil.move(part, path.parent / part.name)
     return path
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keeps the exporters' remarks about every folded constant to themselves."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _need_onnx() -> Any:
