@@ -14,6 +14,7 @@ from hfseg.commands.main import main
 from hfseg.inference.export import export_model, exportable, parity_report
 from models.cris.test_modeling_cris import tiny_config as cris_config
 from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
+from models.proscale.test_modeling_proscale import RESNET
 from models.proscale.test_modeling_proscale import tiny_config as proscale_config
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
 from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
@@ -23,9 +24,12 @@ from tiny_zoo import model_folder
 needs_onnx = pytest.mark.usefixtures("onnx")
 MODELS = {
     "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
-    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config()),
+    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
     "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
-    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
+    # A convolutional backbone: tracing shifted windows of free size takes minutes.
+    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1)
+    ),
     "unisegformer": lambda: hfseg.UniSegFormerForUniversalSegmentation(unisegformer_config(decoder_layers=1)),
     "unisegformer_semantic": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
     "unpairseg_masks": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config(decoder_layers=3)),
