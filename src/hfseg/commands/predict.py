@@ -182,7 +182,9 @@ class Job:
         """A video; a damaged end leaves the frames before it, and is an error."""
         reader = VideoReader(source.path, self.options.max_pixels)
         total = min(filter(None, (reader.count, self.options.max_frames)), default=None)
-        tracker, frames, labels = IdTracker(), [], {}
+        tracker = IdTracker()
+        frames: list[dict[str, Any]] = []
+        labels: dict[int, str] = {}
         ids = self.folder / f"{source.stem}_ids"
         ids.mkdir(exist_ok=True)
         video = self.folder / f"{source.stem}_overlay.mp4"

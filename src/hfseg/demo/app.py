@@ -181,7 +181,9 @@ def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None 
             pen.rectangle(tuple(box), outline="white", width=max(size // 2, 1))
     result = prediction.result
     shown = _labels(prediction)
-    masks = [(result.mask(index) * float(opacity), text) for index, text, _ in shown] if result is not None else []
+    masks: list[Any] = (
+        [(result.mask(index) * float(opacity), text) for index, text, _ in shown] if result is not None else []
+    )
     colours = {text: "#{:02x}{:02x}{:02x}".format(*colour) for _, text, colour in shown}
     return gr.AnnotatedImage(value=(base, masks), color_map=colours)
 
@@ -339,7 +341,8 @@ def read_places(text: str) -> Prompts:
     Raises:
         ValueError: Something else, or both kinds.
     """
-    points, boxes = [], []
+    points: list[list[float]] = []
+    boxes: list[list[float]] = []
     for part in filter(None, (part.strip() for part in (text or "").replace("\n", ";").split(";"))):
         try:
             values = [float(value) for value in part.split(",")]
@@ -391,14 +394,14 @@ class _Places(_Tab):
             return self.answer(name, file, opacity, prompts)
 
         given = [model, picture, places, self.opacity]
-        picture.select(click, places, places, show_progress="hidden", api_name=False).then(
-            run, given, self.results, api_name=False
+        picture.select(click, places, places, show_progress="hidden", api_visibility="private").then(
+            run, given, self.results, api_visibility="private"
         )
-        drag.change(add, [places, drag], places, show_progress="hidden", api_name=False).then(
-            run, given, self.results, api_name=False
+        drag.change(add, [places, drag], places, show_progress="hidden", api_visibility="private").then(
+            run, given, self.results, api_visibility="private"
         )
         button.click(run, given, self.results, api_name="places")
-        gr.on([clear.click, picture.clear, picture.upload], lambda: "", None, places, api_name=False)
+        gr.on([clear.click, picture.clear, picture.upload], lambda: "", None, places, api_visibility="private")
 
 
 class _Examples(_Tab):
@@ -482,7 +485,7 @@ class _Volumes(_Tab):
         button.click(run, [model, file, modality, self.opacity], [*self.results, place], api_name="volumes")
         gr.on(
             [place.change, self.opacity.change], show, [self.state, place, self.opacity], self.shown,
-            show_progress="hidden", api_name=False,
+            show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
     def outputs(self) -> None:

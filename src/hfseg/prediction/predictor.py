@@ -178,10 +178,11 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
         known = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
         raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(known)}.")
     model_type, classes = config.get("model_type"), config.get("architectures") or []
-    row = next((row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type), None)
-    if row is None:
+    rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
+    if not rows:
         known = ", ".join(row.model_type for row in auto.ARCHITECTURES if row.config is not None)
         raise ValueError(f"{file} has model_type {model_type!r}; the zoo has {known}.")
+    (row,) = rows
     for auto_class, task in TASK_OF_AUTO_CLASS.items():
         models = row.models.get(auto_class, ())
         for model in (models,) if isinstance(models, str) else models:
@@ -255,7 +256,8 @@ class Predictor:
             return pipe.to(self.device)
         from transformers import pipeline
 
-        return pipeline(PIPELINES[self.task], model=str(self.folder), device=self.device, dtype=self.dtype)
+        task: Any = PIPELINES[self.task]  # the overloads know the libraries' own tasks only
+        return pipeline(task, model=str(self.folder), device=self.device, dtype=self.dtype)
 
     @property
     def labels(self) -> dict[int, str]:
@@ -353,7 +355,7 @@ class Predictor:
             )
             return self._semantic_prediction(picture, class_map)
         if options.tile is not None:
-            thresholds = {} if options.threshold is None else {"threshold": options.threshold}
+            thresholds: dict[str, Any] = {} if options.threshold is None else {"threshold": options.threshold}
             result = tiled_panoptic_segmentation(
                 image, self._predict, self.image_processor, tile=options.tile, **thresholds
             )
