@@ -175,8 +175,8 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
         for row in auto.ARCHITECTURES:
             if any(component.endswith(f":{name}") for component in row.components):
                 return "in-context", row.model_type, name
-        known = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
-        raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(known)}.")
+        pipelines = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
+        raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(pipelines)}.")
     model_type, classes = config.get("model_type"), config.get("architectures") or []
     rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
     if not rows:
