@@ -200,6 +200,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
 
         given = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.arguments)}
         return (*oracle_table(options.model, options.reader, given, options.points), "cpu")
+    if options.what == "flops" and options.table == "cris":
+        from . import cris
+
+        return cris.cost_tables(), cris.COST_NOTES, "cpu"
     if options.what == "flops" and options.table != "proscale":
         raise ValueError(f"There is no table of FLOPs of {options.table}; the paper prints none.")
     if options.what == "params":
