@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from transformers import AutoProcessor
+
+from accelerate import PartialState
 
 from ..data.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_json
 from ..data.referring_shapes import ReferringShapesDataset
