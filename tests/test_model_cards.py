@@ -51,8 +51,8 @@ def tiny_recipe(model_type: str, folder: Path) -> None:
     job.image_processor.save_pretrained(folder)
 
 
-def tiny_semantic_recipe(model_type: str, folder: Path) -> None:
-    """Saves the same of a recipe whose task is semantic segmentation."""
+def tiny_task_recipe(model_type: str, folder: Path) -> None:
+    """Saves the same of a recipe with another task, such as semantic or referring segmentation."""
     arguments = load_recipe(f"{model_type}-tiny-shapes", ["data.train.num_scenes=2"])
     task = build_task(arguments)
     model = task.build_model(task.build_dataset(arguments.data.train))
@@ -75,7 +75,8 @@ def tiny_medical_recipe(model_type: str, folder: Path) -> None:
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "proscale": tiny_recipe,
     "unisegformer": tiny_recipe,
-    "vpnext": tiny_semantic_recipe,
+    "vpnext": tiny_task_recipe,
+    "cris": tiny_task_recipe,
     "meddensevit": tiny_medical_recipe,
 }
 

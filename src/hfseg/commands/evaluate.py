@@ -6,7 +6,7 @@ torchrun --nproc_per_node N scripts/evaluate.py ...
 
 Writes `metrics.json` (numbers, what they average over, thresholds, versions, the command), `per_class.csv`,
 `confusion.png`, `overlays/` (worst and best pictures beside the truth) and `model_index.yml` (results in the form of
-the Hub's model cards).
+the Hub's model cards). With `--task referring` see `evaluate_referring`.
 """
 
 import argparse
@@ -381,6 +381,10 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
         FileNotFoundError, ValueError: What is wrong with the options, the model or the data.
     """
     check_options(options)
+    if options.task == "referring":
+        from .evaluate_referring import run_referring
+
+        return run_referring(options, DTYPES[options.dtype])
     on_cpu = options.device == "cpu" or (options.device is None and not torch.cuda.is_available())
     state = PartialState(cpu=True) if on_cpu else PartialState()
     device = torch.device(options.device) if options.device is not None else state.device
@@ -570,10 +574,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dataset",
         required=True,
         metavar="SPEC",
-        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME[:PATH] of an official layout",
+        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME[:PATH] of an official "
+        "layout; referring: a json, jsonl or lmdb file, refcoco:ROOT, refcocog/umd:ROOT, referring-shapes[:...]",
     )
     parser.add_argument("--output_dir", required=True, metavar="DIR")
-    parser.add_argument("--task", default="all", choices=[*TASKS, "all"], help="all: what model and labels allow")
+    parser.add_argument(
+        "--task", default="all", choices=[*TASKS, "referring", "all"], help="all: what model and labels allow"
+    )
     parser.add_argument("--split", help="default: the validation split, or a single annotation file as it is")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only")
     parser.add_argument("--batch_size", type=int, default=1, help="pictures (or windows) per forward pass")
@@ -645,6 +652,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if report is not None:
         show = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "mean_iou", "pixel_accuracy")
+        show += ("overall_iou", "first_mean_iou")
         found = [(name, report["metrics"].get(name)) for name in show]
         print(", ".join(f"{name} {value:.2f}" for name, value in found if value is not None) + " (percent)")
         print(f"{report['number_of_images']} pictures in {report['seconds']:.1f} s; results in {options.output_dir}.")

@@ -109,6 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     referring = add("referring", "What a model learned of the expressions of the embedded scenes.")
     referring.add_argument("--model", required=True, metavar="DIR", help="folder of `train --recipe cris-tiny-shapes`")
     referring.add_argument("--scenes", type=int, default=300)
+    referring.add_argument(
+        "--scene_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="pixels; default: the processor's frame"
+    )
     referring.add_argument("--grid", metavar="FILE.png", help="predictions beside the truth")
 
     learn = add("learn", "Training from scratch, both sides with the same data, updates and seed.")
@@ -207,6 +210,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
 
         given = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.arguments)}
         return (*oracle_table(options.model, options.reader, given, options.points), "cpu")
+    if options.what == "flops" and options.table == "cris":
+        from . import cris
+
+        return cris.cost_tables(), cris.COST_NOTES, "cpu"
     if options.what == "flops" and options.table != "proscale":
         raise ValueError(f"There is no table of FLOPs of {options.table}; the paper prints none.")
     if options.what == "params":
@@ -232,7 +239,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "referring":
         from .referring import referring_tables
 
-        return (*referring_tables(options.model, options.scenes, options.grid), "cpu")
+        return (*referring_tables(options.model, options.scenes, options.grid, options.scene_size), "cpu")
     if options.what == "learn":
         from .learning import learning_table
 
