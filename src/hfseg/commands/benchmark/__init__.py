@@ -117,9 +117,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     learn.add_argument("--architecture", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
     learn.add_argument(
-        "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
+        "--modes",
+        nargs="+",
+        default=None,
+        help="of vpnext: its parts, or transformers:segformer, ...:eomt; of unisegformer: exchange, no-exchange, "
+        "pretrained",
     )
-    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
+    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's and unisegformer's runs")
+    learn.add_argument("--pretrained", metavar="FOLDER", help="of unisegformer: a pre-training run for that mode")
+    learn.add_argument("--keep", metavar="FOLDER", help="of unisegformer: where trained models stay")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
     medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
@@ -222,6 +228,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
             *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
             "cpu",
         )
+    if options.what == "learn" and options.architecture == "unisegformer":
+        from .universal_learning import universal_learning_table
+
+        modes = options.modes or ["exchange", "no-exchange", *(["pretrained"] if options.pretrained else [])]
+        chosen = (modes, options.seeds, options.pretrained, options.keep, options.finished)
+        return (*universal_learning_table(options.data, options.overrides, *chosen), "cpu")
     if options.what == "referring":
         from .referring import referring_tables
 
