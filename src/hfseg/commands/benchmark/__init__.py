@@ -128,6 +128,11 @@ def build_parser() -> argparse.ArgumentParser:
     learn.add_argument("--keep", metavar="FOLDER", help="of unisegformer: where trained models stay")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
+    known = add("pretraining", "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.")
+    known.add_argument("--model", required=True, metavar="DIR", help="of `train --recipe ...-tiny-shapes-pretraining`")
+    known.add_argument("--picture", metavar="FILE.png", help="also draw reconstructions")
+    known.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
     medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
     medical.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
     medical.add_argument("--minutes", type=float, default=15.0, help="processor time of training, per side")
@@ -234,6 +239,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         modes = options.modes or ["exchange", "no-exchange", *(["pretrained"] if options.pretrained else [])]
         chosen = (modes, options.seeds, options.pretrained, options.keep, options.finished)
         return (*universal_learning_table(options.data, options.overrides, *chosen), "cpu")
+    if options.what == "pretraining":
+        from .pretraining import pretraining_tables
+
+        return (*pretraining_tables(options.model, options.overrides, options.picture), "cpu")
     if options.what == "referring":
         from .referring import referring_tables
 

@@ -66,7 +66,7 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
-from ...layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
+from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
@@ -262,7 +262,7 @@ class UniSegFormerLayer(Swinv2Layer):
         batch_size, device, groups = hidden_states.shape[0], hidden_states.device, None
         if gathers():
             table = (batch_size, height, width, size, shift, device)
-            index, region = window_tokens(*table)
+            index, region = window_tokens(*table, spare_windows())
             if shift > 0:
                 groups = 2 * (region // 3 == 2).long() + (region % 3 == 2)
             attended, _ = self.attention.self(gather_tokens(hidden_states, index), groups)
