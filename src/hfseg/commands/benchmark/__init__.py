@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "unisegformer")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -196,6 +196,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
+    if options.what in ("params", "flops") and options.table == "unisegformer":
+        from . import unisegformer_cost
+
+        if options.what == "params":
+            return {"Parameters": unisegformer_cost.parameter_table()}, unisegformer_cost.NOTES[:1], "cpu"
+        return {"Multiply-adds": unisegformer_cost.cost_table()}, unisegformer_cost.NOTES, "cpu"
     if options.what == "params" and options.table in ("unpairseg", "cris"):
         from . import cris, unpairseg
 
