@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "meddensevit")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "meddensevit", "unisegformer")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -123,10 +123,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     learn.add_argument("--architecture", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
     learn.add_argument(
-        "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
+        "--modes",
+        nargs="+",
+        default=None,
+        help="of vpnext: its parts, or transformers:segformer, ...:eomt; of unisegformer: exchange, no-exchange, "
+        "pretrained",
     )
-    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
+    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's and unisegformer's runs")
+    learn.add_argument("--pretrained", metavar="FOLDER", help="of unisegformer: a pre-training run for that mode")
+    learn.add_argument("--keep", metavar="FOLDER", help="of unisegformer: where trained models stay")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
+    known = add("pretraining", "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.")
+    known.add_argument("--model", required=True, metavar="DIR", help="of `train --recipe ...-tiny-shapes-pretraining`")
+    known.add_argument("--picture", metavar="FILE.png", help="also draw reconstructions")
+    known.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
     medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
     medical.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
@@ -195,6 +206,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from . import medical_cost
 
         return {"Parameters": medical_cost.parameter_table()}, medical_cost.NOTES, "cpu"
+    if options.what in ("params", "flops") and options.table == "unisegformer":
+        from . import unisegformer_cost
+
+        if options.what == "params":
+            return {"Parameters": unisegformer_cost.parameter_table()}, unisegformer_cost.NOTES[:1], "cpu"
+        return {"Multiply-adds": unisegformer_cost.cost_table()}, unisegformer_cost.NOTES, "cpu"
     if options.what == "params" and options.table in ("unpairseg", "cris"):
         from . import cris, unpairseg
 
@@ -236,6 +253,16 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
             *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
             "cpu",
         )
+    if options.what == "learn" and options.architecture == "unisegformer":
+        from .universal_learning import universal_learning_table
+
+        modes = options.modes or ["exchange", "no-exchange", *(["pretrained"] if options.pretrained else [])]
+        chosen = (modes, options.seeds, options.pretrained, options.keep, options.finished)
+        return (*universal_learning_table(options.data, options.overrides, *chosen), "cpu")
+    if options.what == "pretraining":
+        from .pretraining import pretraining_tables
+
+        return (*pretraining_tables(options.model, options.overrides, options.picture), "cpu")
     if options.what == "referring":
         from .referring import referring_tables
 
