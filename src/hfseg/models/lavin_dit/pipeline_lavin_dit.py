@@ -34,6 +34,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ...images import check_finite, convert_to_rgb, load_image
+from ...losses.flow_matching import velocity_of_sample
 from ...visual_formats import find_format
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
@@ -492,8 +493,10 @@ class LavinDiTPipeline(DiffusionPipeline):
                             )[0]
                         )
                 velocity = velocities[0]
-                if len(velocities) > 1:
+                if len(velocities) > 1:  # combining predicted samples or their velocities is the same
                     velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
+                if self.scheduler.config.get("prediction_type") == "sample":
+                    velocity = velocity_of_sample(velocity, latents, times[step])
                 latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
                 if callback_on_step_end is not None:
                     given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
