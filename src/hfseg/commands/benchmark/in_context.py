@@ -40,16 +40,8 @@ NOTES = [
 
 
 def other_tasks(name: str) -> list[str]:
-    """Lists the tasks whose examples are shown in place of a task's own: all trained ones with another target format."""
+    """Lists the tasks whose examples are shown in place of a task's own: all trained ones with other target formats."""
     return [other for other in LEARNT if find_task(other).target_format != find_task(name).target_format]
-
-
-def _stack(pipe: LavinDiTPipeline, items: list[dict[str, Any]]) -> LavinDiTExamples:
-    """Encodes the examples of every query by themselves."""
-    parts = [pipe.prepare_examples(item["examples"]) for item in items]
-    first = parts[0]
-    latents, tokens = torch.cat([p.latents for p in parts]), torch.cat([p.tokens for p in parts])
-    return LavinDiTExamples(latents, tokens, first.height, first.width, 1, 1)
 
 
 def _error(answers: list[np.ndarray], targets: list[np.ndarray]) -> float:
@@ -77,7 +69,9 @@ def in_context_table(
     items = {name: [data.draw(find_task(name), index) for index in range(scenes)] for name in names}
     shape = (1, pipe.transformer.config.in_channels, 1, size[0] // pipe.spatial_ratio, size[1] // pipe.spatial_ratio)
     noise = torch.cat([torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in range(scenes)])
-    examples = {name: _stack(pipe, items[name]) for name in names}
+    examples = {
+        name: LavinDiTExamples.join([pipe.prepare_examples(item["examples"]) for item in items[name]]) for name in names
+    }
 
     def answer(name: str, shown: LavinDiTExamples, guidance: float) -> list[np.ndarray]:
         queries = [item["query"] for item in items[name]]

@@ -88,6 +88,19 @@ class LavinDiTExamples:
     input_frames: int
     target_frames: int
 
+    @classmethod
+    def join(cls, parts: Sequence["LavinDiTExamples"]) -> "LavinDiTExamples":
+        """Joins examples for one query each to examples for a batch of queries.
+
+        Raises:
+            ValueError: Their numbers or sizes differ.
+        """
+        first = parts[0]
+        if len({(part.latents.shape, part.input_frames, part.target_frames) for part in parts}) > 1:
+            raise ValueError("Examples of different numbers or sizes cannot be joined; prepare them alike.")
+        latents, tokens = (torch.cat([getattr(part, name) for part in parts]) for name in ("latents", "tokens"))
+        return cls(latents, tokens, first.height, first.width, first.input_frames, first.target_frames)
+
 
 def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Image.Image]]:
     """Reads a folder of examples in the authors' format: `<id>_input.png` and `<id>_target.png`, sorted by id.
@@ -242,8 +255,12 @@ class LavinDiTPipeline(DiffusionPipeline):
         """Set `pipe._interrupt = True` in a callback to stop after the step."""
         return self._interrupt
 
-    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
-        """Fills in the default size and checks that it can be cut into patches."""
+    def check_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """Fills in the default size and checks that it can be cut into patches.
+
+        Raises:
+            ValueError: It cannot; names legal sizes.
+        """
         height = height or self.vae.config.sample_height
         width = width or self.vae.config.sample_width
         unit = self.spatial_ratio * self.transformer.config.patch_size
@@ -336,7 +353,7 @@ class LavinDiTPipeline(DiffusionPipeline):
         Raises:
             ValueError: No examples, sizes that do not fit, damaged pictures.
         """
-        height, width = self._size(height, width)
+        height, width = self.check_size(height, width)
         pairs = self._choose(examples, num_examples, generator)
         inputs, targets = zip(*pairs)
         if len(inputs[0]) == len(targets[0]):
