@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.lavin_dit_models import TINY
 
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
@@ -16,7 +17,6 @@ from hfseg.data.in_context import ShapesSource
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 from hfseg.visual_formats import FORMATS
-from tests.lavin_dit_models import TINY
 
 SIZE = (32, 32)
 
@@ -84,7 +84,9 @@ def test_answers_in_other_units_and_sizes(source):
 
     found, _, _ = measured("depth_estimation", source, answer, batch=1)
     assert found["abs_rel"] < 0.02 and found["delta1"] == 100
-    found, _, _ = measured("depth_estimation", source, lambda query: np.kron(answer(query), np.ones((2, 2, 1), np.uint8)))
+    found, _, _ = measured(
+        "depth_estimation", source, lambda query: np.kron(answer(query), np.ones((2, 2, 1), np.uint8))
+    )
     assert found["abs_rel"] < 0.05
     flat, _, _ = measured("depth_estimation", source, lambda query: np.zeros_like(query))
     assert flat["abs_rel"] > 0.2

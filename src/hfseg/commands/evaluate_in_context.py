@@ -5,8 +5,8 @@ python scripts/evaluate.py --model DIR --task TASK --dataset SPEC --output_dir D
 
 | task | the paper's data | SPEC here |
 |---|---|---|
-| depth_estimation, normal_estimation | NYUv2 test, 654 | nyuv2:PATH (normals: nyuv2:PATH,normal_folder=PATH) |
-| depth_to_image, normal_to_image | NYUv2, all 1449, pseudo labels | nyuv2:PATH,split=all, or pictures with label folders |
+| depth_estimation, normal_estimation | NYUv2 test, 654 | nyuv2:PATH; with normals nyuv2:PATH,normal_folder=PATH |
+| depth_to_image, normal_to_image | NYUv2, 1449 pictures, pseudo labels | labelled:PATH,depth_folder=PATH |
 | foreground_segmentation, single_object_detection | Pascal-5i, 4 folds of 1000 items | pascal-5i:PATH,fold=0 |
 | colorization, inpainting, deraining, motion_deblurring | 1000 random pictures of ImageNet val | pictures:PATH |
 
