@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.lavin_dit_models import TINY
 
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
@@ -17,6 +16,7 @@ from hfseg.data.in_context import ShapesSource
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 from hfseg.visual_formats import FORMATS
+from lavin_dit_models import TINY
 
 SIZE = (32, 32)
 
