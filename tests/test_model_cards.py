@@ -16,6 +16,7 @@ from hfseg import auto
 from hfseg.commands.quickstart import set_up
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
+from lavin_dit_models import TINY as TINY_LAVIN_DIT
 
 CARDS = sorted((Path(__file__).parents[1] / "model_cards").glob("*.md"))
 PICTURE = re.compile(r"\.(jpe?g|png|webp)$")
@@ -42,8 +43,22 @@ def tiny_semantic_recipe(model_type: str, folder: Path) -> None:
     task.build_processor(model).save_pretrained(folder)
 
 
+def tiny_pipeline(model_type: str, folder: Path) -> None:
+    """Saves a pipeline with drawn weights, and a folder of examples beside it."""
+    from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+
+    vae = PixelAutoencoder(2, sample_height=32, sample_width=32)
+    LavinDiTPipeline(LavinDiTTransformer3DModel(**TINY_LAVIN_DIT), vae, LavinDiTScheduler()).save_pretrained(folder)
+    examples = folder.parent / "template" / "depth_estimation"
+    examples.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        for kind in ("input", "target"):
+            Image.new("RGB", (40, 30), (30 * number, 0, 0)).save(examples / f"{number}_{kind}.png")
+
+
 # How to make the stand-in of an architecture: a function `(model_type, folder)`. One that is missing here is skipped.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
+    "lavin_dit": tiny_pipeline,
     "proscale": tiny_recipe,
     "unisegformer": tiny_recipe,
     "vpnext": tiny_semantic_recipe,
