@@ -29,6 +29,7 @@ from hfseg.hub.cards import card_problems, code_blocks, split_card
 from hfseg.hub.zoo import render_cards
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
+from lavin_dit_models import TINY as TINY_LAVIN_DIT
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "model_cards"
@@ -71,8 +72,22 @@ def tiny_medical_recipe(model_type: str, folder: Path) -> None:
     task.build_processor(model).save_pretrained(folder)
 
 
+def tiny_pipeline(model_type: str, folder: Path) -> None:
+    """Saves a pipeline with drawn weights, and a folder of examples beside it."""
+    from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+
+    vae = PixelAutoencoder(2, sample_height=32, sample_width=32)
+    LavinDiTPipeline(LavinDiTTransformer3DModel(**TINY_LAVIN_DIT), vae, LavinDiTScheduler()).save_pretrained(folder)
+    examples = folder.parent / "template" / "depth_estimation"
+    examples.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        for kind in ("input", "target"):
+            Image.new("RGB", (40, 30), (30 * number, 0, 0)).save(examples / f"{number}_{kind}.png")
+
+
 # How to make the stand-in of an architecture: a function `(model_type, folder)`. One that is missing here is skipped.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
+    "lavin_dit": tiny_pipeline,
     "proscale": tiny_recipe,
     "unisegformer": tiny_recipe,
     "vpnext": tiny_task_recipe,

@@ -4,6 +4,8 @@
 python scripts/evaluate.py --model DIR --dataset SPEC --output_dir DIR [--task panoptic|instance|semantic|all]
 torchrun --nproc_per_node N scripts/evaluate.py ...
 
+A folder of a LaVin-DiT has tasks and data of its own; see `hfseg.commands.evaluate_in_context`.
+
 Writes `metrics.json` (numbers, what they average over, thresholds, versions, the command), `per_class.csv`,
 `confusion.png`, `overlays/` (worst and best pictures beside the truth) and `model_index.yml` (results in the form of
 the Hub's model cards). With `--task referring` see `evaluate_referring`.
@@ -58,6 +60,7 @@ from ..inference import augmented_scores, sliding_window_segmentation, tiled_pan
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
+from . import evaluate_in_context
 
 MODES = ("single", "sliding", "multiscale")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -642,8 +645,18 @@ def check_options(options: argparse.Namespace) -> None:
         raise ValueError("--mode multiscale needs --scales (for example 0.5 1 1.5) or --flip.")
 
 
+def _model_of(words: Sequence[str]) -> str:
+    """Reads --model before the rest: in-context models have options of their own."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", default="")
+    return parser.parse_known_args(words)[0].model
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry of `hfseg evaluate` and `scripts/evaluate.py`; user errors end with one line and exit code 1."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if evaluate_in_context.takes(_model_of(words)):
+        return evaluate_in_context.main(words)
     options = parse(argv)
     try:
         report = run(options)
