@@ -284,7 +284,9 @@ class Evaluator:
             if options.mode != "single":
                 raise ValueError(f"--mode {options.mode} is not for open-vocabulary models; legal is single.")
             if options.match_labels:
-                raise ValueError("--match_labels is not for open-vocabulary models: they look for the data's own classes.")
+                raise ValueError(
+                    "--match_labels is not for open-vocabulary models: they look for the data's own classes."
+                )
         elif options.labels or options.templates:
             raise ValueError(
                 f"--labels and --templates are for open-vocabulary models; {options.model!r} knows its own classes."
@@ -311,9 +313,7 @@ class Evaluator:
         if self.processor is not None:
             synonyms, templates = read_labels(options.labels), options.templates or ["vild"]
             templates = templates if any("{}" in text for text in templates) else templates[0]
-            self.text_embeds = embed_classes(
-                self.model, self.processor, self.dataset.id2label, synonyms, templates
-            )
+            self.text_embeds = embed_classes(self.model, self.processor, self.dataset.id2label, synonyms, templates)
 
         self.annotations = self._annotations() if "instance" in self.tasks else None
 
@@ -337,9 +337,7 @@ class Evaluator:
         """Position, example and results of pictures, in order."""
         if self.text_embeds is not None:
             indices = (index for batch in batches for index in batch)
-            for sample in open_vocabulary_samples(
-                self.model, self.processor, self.dataset, self.text_embeds, indices
-            ):
+            for sample in open_vocabulary_samples(self.model, self.processor, self.dataset, self.text_embeds, indices):
                 yield sample.index, sample.example, self.segment(sample, self.tasks)
             return
         if self.options.mode == "single":

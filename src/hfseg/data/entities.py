@@ -216,13 +216,16 @@ class ShapesCaptions(ShapesDataset):
     Args:
         colours: Whether entities name the main colour of things too.
         mention: Of which entities the text speaks: `"all"`, or `"some"`, one at least, as captions do.
+        labelled: Whether items have segments too, to measure with.
     """
 
-    def __init__(self, *args: Any, colours: bool = False, mention: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, colours: bool = False, mention: str = "all", labelled: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         if mention not in ("all", "some"):
             raise ValueError(f"mention is {mention!r}; it must be 'all' or 'some'")
-        self.colours, self.mention = colours, mention
+        self.colours, self.mention, self.labelled = colours, mention, labelled
 
     def all_entities(self) -> list[list[str]]:
         """Lists every entity that any scene may name, once."""
@@ -239,7 +242,9 @@ class ShapesCaptions(ShapesDataset):
         # Front to back would tell the order of depth.
         entities = sorted(set(listed), key=lambda name: hash_of(index, name))
         count = len(entities) if self.mention == "all" else 1 + hash_of(index, "count") % len(entities)
-        return {"image": scene.image, "text": f"A picture of {', '.join(entities[:count])}.", "entities": entities}
+        item = {"image": scene.image, "text": f"A picture of {', '.join(entities[:count])}.", "entities": entities}
+        labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labelled else {}
+        return item | labels
 
 
 def hash_of(index: int, name: str) -> int:

@@ -2,8 +2,8 @@
 """Losses of image-text pairs: sigmoid (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023), and
 the softmax of CLIP.
 
-Sigmoid: every image is compared with every text, each pair on its own: is it a pair or not? The loss is a sum over pairs, so it
-may be computed in blocks, and the texts of other processes are only more columns.
+Sigmoid: every image is compared with every text, each pair on its own: is it a pair or not? The loss is a sum over
+pairs, so it may be computed in blocks, and the texts of other processes are only more columns.
 """
 
 from typing import Any

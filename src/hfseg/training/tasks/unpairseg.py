@@ -12,13 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PROCESSOR_MAPPING
+from transformers import PROCESSOR_MAPPING, AutoConfig
 from transformers.utils import ModelOutput
 
 from accelerate import Accelerator
 
+from ...auto import find_auto_class
 from ...data.promptable import boxes_of_masks, draw_mask
 from ...data.shapes_captions import entity_tokenizer
+from ...evaluation import evaluate_open_vocabulary
 from ...losses.contrastive import softmax_contrastive_loss
 from ...metrics.oracle_iou import OracleIoU
 from .base import Task, build_image_processor, load_processor
@@ -166,15 +168,41 @@ class ContrastiveTask(ImageTextTask):
         inner.save_pretrained(folder, state_dict=weights)
 
 
+def holds_text_tower(folder: str | None) -> bool:
+    """Says whether a folder was saved as an open-vocabulary model, whose text tower stage 1 must hand on."""
+    if folder is None:
+        return False
+    names = AutoConfig.from_pretrained(folder).architectures or ()
+    return any(name.endswith("ForOpenVocabularySegmentation") for name in names)
+
+
 class PromptableTask(MaskGenerationTask):
     """Stage 1: points and boxes become masks. Measures 1-point and 1-box oracle IoU.
 
-    `run.evaluation` takes `points_per_side` (the model's).
+    Started from a CLIP (`model.pretrained`), it saves its text tower and tokenizer too, as the authors do:
+    the folder is a mask generator, and what stage 2 starts from. `run.evaluation` takes `points_per_side`.
     """
 
     datasets = {**Task.datasets, **READERS}
     collators = {**Task.collators, "promptable": "hfseg.data.promptable:PromptableCollator"}
     default_collator = "promptable"
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Builds the image processor; from a CLIP's folder, with its tokenizer."""
+        arguments = self.arguments.model
+        return load_processor(arguments) if holds_text_tower(arguments.pretrained) else super().build_processor(model)
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the mask generator, or the whole open-vocabulary model that it came from."""
+        source = self.arguments.model.pretrained
+        if not holds_text_tower(source):
+            return super().save(model, folder, state_dict)
+        auto: Any = find_auto_class("AutoModelForOpenVocabularySegmentation")
+        whole = auto.from_pretrained(source, config=model.config)
+        unknown = whole.load_state_dict(dict(state_dict), strict=False).unexpected_keys
+        if unknown:
+            raise ValueError(f"{source} has no place for {len(unknown)} trained tensors, such as {unknown[0]}.")
+        whole.save_pretrained(folder)
 
     def build_collator(
         self, dataset: Any, model: nn.Module, processor: Any, training: bool = True
@@ -221,7 +249,9 @@ class PromptableTask(MaskGenerationTask):
 class AlignmentTask(Task):
     """Stage 2: the adapter learns to describe masks by the entities of captions. It starts from stage 1's folder.
 
-    Entities of the data set are embedded once by the model's text tower before training starts.
+    Entities of the data set are embedded once by the model's text tower before training starts. Held-out data with
+    labels give mean IoU and PQ with the names of their classes, others the loss. `run.evaluation` takes `tasks`
+    (panoptic and semantic) and `threshold` (the processor's).
     """
 
     auto_class = "AutoModelForOpenVocabularySegmentation"
@@ -244,3 +274,30 @@ class AlignmentTask(Task):
         _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
         table = dict(zip(names, embeddings[:, 0].cpu()))
         return {**super().offered(dataset, model, processor), "embeddings": table}
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures open-vocabulary segmentation, or the loss where nothing is labelled."""
+        if "segmentation" not in dataset[0] and "segmentation_map" not in dataset[0]:
+            return super().evaluate(model, processor, dataset, collate, accelerator)
+        training = model.training
+        model.eval()
+        options = dict(self.arguments.run.evaluation)
+        numbers = evaluate_open_vocabulary(
+            accelerator.unwrap_model(model),
+            processor,
+            dataset,
+            options.get("tasks", ("panoptic", "semantic")),
+            self.arguments.data.collator.get("templates", "vild"),
+            {name: options[name] for name in ("threshold",) if name in options},
+            rank=accelerator.process_index,
+            ranks=accelerator.num_processes,
+        )
+        model.train(training)
+        return numbers
