@@ -82,6 +82,10 @@ def build_parser() -> argparse.ArgumentParser:
     oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
     oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
 
+    words = add("open-vocabulary", "Unpair-Seg on shapes from nothing, with and without stage 2; trains what lacks.")
+    words.add_argument("--folder", required=True, metavar="DIR", help="where the models stay")
+    words.add_argument("--scenes", type=int, default=64, help="held-out scenes")
+
     context = add(
         "in-context", "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes."
     )
@@ -195,6 +199,10 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
         return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+    if options.what == "open-vocabulary":
+        from .open_vocabulary import open_vocabulary_table
+
+        return (*open_vocabulary_table(options.folder, options.scenes, options.finished), "cpu")
     if options.what == "oracle":
         from .unpairseg import oracle_table
 
