@@ -69,11 +69,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
     )
 
-    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
-    masks.add_argument("--against", choices=["transformers:sam", "none"], default="transformers:sam")
+    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM or the authors' code.")
+    masks.add_argument("--against", choices=["transformers:sam", "authors", "none"], default="transformers:sam")
+    masks.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors")
     masks.add_argument("--size", type=int, default=1024, help="longer side of the network input")
     masks.add_argument("--points", type=int, default=20, help="points per side of the grid")
     masks.add_argument("--rounds", type=int, default=3)
+    masks.add_argument("--warmup", type=int, default=1, help="rounds that are not counted")
     masks.add_argument("--threads", type=int, help="CPU threads of torch")
 
     oracle = add("oracle", "1-point and 1-box oracle IoU of a trained model, untrained, and of squares.")
@@ -198,7 +200,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .unpairseg import speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+        settings = (options.size, options.points, options.rounds, options.against, options.authors_code)
+        return (*speed_table(*settings, warmup=options.warmup), "cpu")
     if options.what == "open-vocabulary":
         from .open_vocabulary import open_vocabulary_table
 

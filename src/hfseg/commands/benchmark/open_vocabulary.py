@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoProcessor
 
 from ...data.entities import ShapesCaptions
@@ -35,10 +34,11 @@ def measure(folder: Path, scenes: int) -> dict[str, float]:
     """Measures a folder on held-out scenes, as stage 2's recipe says."""
     recipe = load_recipe(STAGE_TWO)
     spec = {**(recipe.data.validation or {}), "num_scenes": scenes, "split": "test"}
-    torch.manual_seed(0)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor.score_threshold = recipe.model.config["score_threshold"]  # the same masks in all rows
     found = evaluate_open_vocabulary(
         AutoModelForOpenVocabularySegmentation.from_pretrained(folder).eval(),
-        AutoProcessor.from_pretrained(folder),
+        processor,
         ShapesCaptions(**spec),
         templates=recipe.data.collator["templates"],
         thresholds={"threshold": recipe.run.evaluation["threshold"]},

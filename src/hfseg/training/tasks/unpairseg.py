@@ -264,8 +264,10 @@ class AlignmentTask(Task):
     default_collator = "entities"
 
     def build_processor(self, model: nn.Module) -> Any:
-        """Loads image processor and tokenizer from a folder."""
-        return load_processor(self.arguments.model)
+        """Loads image processor and tokenizer; at inference they select masks by the score that training selects by."""
+        processor = load_processor(self.arguments.model)
+        processor.image_processor.score_threshold = model.config.score_threshold
+        return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
         """Adds the embedding of every entity of the data set."""
