@@ -2,11 +2,13 @@
 """Recipes of MedDenseViT say what the source says, and the tiny one trains from files to a folder."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, get_scheduler
 
 from hfseg.commands.train import main
@@ -65,17 +67,24 @@ def write_volumes(root):
                 nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
 
 
-def test_tiny_recipe_trains_from_files_to_a_folder(tmp_path):
-    write_volumes(tmp_path / "data")
-    overrides = [
-        f"data.train.root={tmp_path / 'data'}",
-        f"data.validation.root={tmp_path / 'data'}",
+def small(data):
+    """Overrides for a network of a moment on the data that `write_volumes` wrote."""
+    return [
+        f"data.train.root={data}",
+        f"data.validation.root={data}",
         "data.collator.size=[24, 32]",
         "model.processor.size={height: 24, width: 32}",
         "model.config.backbone_config.num_hidden_layers=4",
         "model.config.backbone_config.hidden_size=32",
         "model.config.backbone_config.num_attention_heads=2",
         "model.config.backbone_config.out_indices=[1, 2, 3, 4]",
+    ]
+
+
+def test_tiny_recipe_trains_from_files_to_a_folder(tmp_path):
+    write_volumes(tmp_path / "data")
+    overrides = [
+        *small(tmp_path / "data"),
         "data.batch_size=4",
         "run.gradient_accumulation_steps=2",
         "run.max_steps=40",
@@ -95,6 +104,24 @@ def test_tiny_recipe_trains_from_files_to_a_folder(tmp_path):
     truth = np.asarray(nibabel.load(tmp_path / "data/labels/val/v0_val.nii.gz").dataobj)
     both = ((result.segmentation == truth) & (truth > 0)).sum()
     assert 2 * both / ((result.segmentation > 0).sum() + (truth > 0).sum()) > 0.8
+
+
+def test_moving_averages_survive_a_resume(tmp_path):
+    """Four updates in one go and in two halves: the same weights, class balance and term balance, bit by bit."""
+    write_volumes(tmp_path / "data")
+    numbers = ["data.batch_size=4", "data.validation=null", "run.max_steps=4", "run.save_every=2"]
+    overrides = [*small(tmp_path / "data"), *numbers, "schedule.warmup_steps=1"]
+    overrides = [entry for entry in overrides if not entry.startswith("data.validation.")]
+    command = ["--recipe", "meddensevit-tiny-hippocampus", *overrides, "--output_dir"]
+    main([*command, str(tmp_path / "whole")])
+    (tmp_path / "halves").mkdir()
+    shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "halves" / "checkpoint-2")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    main([*command, str(tmp_path / "halves"), "--resume_from_checkpoint", "latest"])
+    whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
+    assert {name for name in whole if name.endswith(("average", "updates"))} >= {"class_balance.average"}
+    assert whole["class_balance.updates"].tolist() == [4, 4, 4]
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
 def test_leaking_patients_stop_training(tmp_path):

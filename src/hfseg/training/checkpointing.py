@@ -436,7 +436,8 @@ class Checkpointer:
         for name in asdict(self.state):
             setattr(self.state, name, plain[name])
         self._restore_randomness(folder)
-        changed = list(_differences(plain["recipe"], self.recipe))
+        recipe = json.loads(json.dumps(self.recipe))  # as it is read back: keys are strings, tuples are lists
+        changed = list(_differences(plain["recipe"], recipe))
         if changed and self.accelerator.is_main_process:
             logger.warning("The recipe differs from the one that wrote %s in %s.", folder.name, "; ".join(changed))
 

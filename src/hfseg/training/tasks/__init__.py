@@ -41,6 +41,7 @@ TASKS = {
     "medical": "hfseg.training.tasks.other:MedicalTask",
     "in-context": "hfseg.training.tasks.other:InContextTask",
     "pretraining": "hfseg.training.tasks.other:PreTrainingTask",
+    "masked-image": "hfseg.training.tasks.masked_image:MaskedImageTask",
 }
 
 __all__ = ["TASKS", "Task", "build_task", "task_table"]

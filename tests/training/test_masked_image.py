@@ -1,0 +1,73 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Masked image modelling of a backbone, and what is trained from it."""
+
+import pytest
+import torch
+from PIL import Image
+from transformers import DINOv3ViTBackbone
+
+from hfseg.commands.train import main
+from hfseg.data.shapes import ShapesDataset
+from hfseg.models.masked_image import MaskedImageModel
+from hfseg.training import load_recipe
+from hfseg.training.tasks import build_task
+from hfseg.training.tasks.masked_image import Pictures
+
+TINY = [
+    "model.config.backbone_config.hidden_size=16",
+    "model.config.backbone_config.intermediate_size=16",
+    "model.config.backbone_config.num_hidden_layers=2",
+    "model.config.backbone_config.num_attention_heads=2",
+    "model.config.hiclr_channels=8",
+    "model.config.hiclr_context_channels=8",
+]
+
+
+def model() -> MaskedImageModel:
+    torch.manual_seed(0)
+    task = build_task(load_recipe("vpnext-tiny-folder", [*TINY, "model.task=masked-image"]))
+    return task.build_model(None)
+
+
+def test_hidden_pixels_are_not_seen_and_only_they_count():
+    network = model().eval()
+    pixels = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(1))
+    hidden = torch.tensor([[True, False, False, False, True, False]])
+    first = network(pixels, hidden)
+    changed = pixels.clone()
+    changed[..., :16, :16] += 3  # the first unit, hidden
+    second = network(changed, hidden)
+    assert torch.equal(first.reconstruction, second.reconstruction)
+    values = first.reconstruction - pixels
+    by_hand = torch.cat([values[..., :16, :16].flatten(), values[..., 16:, 16:32].flatten()]).abs().mean()
+    torch.testing.assert_close(first.loss, by_hand)
+    seen = pixels.clone()
+    seen[..., :16, 16:32] += 3
+    assert not torch.equal(first.reconstruction, network(seen, hidden).reconstruction)
+
+
+def test_pretrained_backbone_starts_a_training(tmp_path):
+    scenes = ShapesDataset(num_scenes=4)
+    (tmp_path / "pictures" / "deep").mkdir(parents=True)
+    for index in range(4):
+        Image.fromarray(scenes[index]["image"]).save(tmp_path / "pictures" / "deep" / f"{index}.png")
+    data = ["data.name=pictures", f"data.train.path={tmp_path / 'pictures'}", "data.batch_size=2"]
+    run = ["run.max_steps=2", "schedule.warmup_steps=1", "model.task=masked-image"]
+    main(["--recipe", "vpnext-tiny-folder", "--output_dir", str(tmp_path / "out"), *TINY, *data, *run])
+    trained = DINOv3ViTBackbone.from_pretrained(tmp_path / "out").state_dict()
+    fresh = model().backbone.state_dict()
+    assert any(not torch.equal(trained[name], fresh[name]) for name in fresh)
+    arguments = load_recipe("vpnext-tiny-folder", [*TINY, f"model.backbone={tmp_path / 'out'}"])
+    started = build_task(arguments).build_model(scenes).model.backbone.state_dict()
+    assert all(torch.equal(started[name], trained[name]) for name in started)
+
+
+def test_folder_without_pictures_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no picture"):
+        Pictures(tmp_path)
+
+
+def test_architecture_without_a_vit_is_refused():
+    task = build_task(load_recipe("proscale-tiny-shapes", ["model.task=masked-image"]))
+    with pytest.raises(ValueError, match="no plain ViT"):
+        task.build_model(None)
