@@ -72,8 +72,9 @@ class RemoteCodeModel:
         """Loads the model; see `PreTrainedModel.from_pretrained`."""
         loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        for name, weight in model.named_parameters():
-            if name in model._frozen_by_constructor:
+        frozen = getattr(model, "_frozen_by_constructor", frozenset())
+        for name, weight in model.named_parameters() if frozen else ():
+            if name in frozen:
                 weight.requires_grad_(False)
         return loaded
 
