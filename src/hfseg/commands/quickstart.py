@@ -87,7 +87,7 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
     return name
 
 
-def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, Any]]) -> int:
+def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping[str, Any]]) -> int:
     """Times some updates of a copy of the model and returns how many fit into the time.
 
     Raises:
@@ -190,7 +190,8 @@ def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> lis
     from transformers import pipeline
 
     text, image = example["expressions"][0], np.asarray(example["image"])
-    found = pipeline("referring-image-segmentation", model=str(folder), device="cpu")(Image.fromarray(image), text=text)
+    task: Any = "referring-image-segmentation"  # ours; transformers' signature lists its own
+    found = pipeline(task, model=str(folder), device="cpu")(Image.fromarray(image), text=text)
     masks = [np.asarray(entry["mask"]) > 0 for entry in found]
     mask = masks[0] if masks else np.zeros(image.shape[:2], dtype=bool)
     return [
