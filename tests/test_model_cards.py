@@ -109,6 +109,9 @@ def stand_in(tmp_path_factory):
             made[model_type] = tmp_path_factory.mktemp(model_type) / "model"
             STAND_INS[model_type](model_type, made[model_type])
         shutil.copytree(made[model_type], folder, dirs_exist_ok=True)
+        for beside in made[model_type].parent.iterdir():  # what an example reads besides the model
+            if beside != made[model_type]:
+                shutil.copytree(beside, folder.parent / beside.name, dirs_exist_ok=True)
 
     return place
 
