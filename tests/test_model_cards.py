@@ -86,10 +86,22 @@ def tiny_pipeline(model_type: str, folder: Path) -> None:
             Image.new("RGB", (40, 30), (30 * number, 0, 0)).save(examples / f"{number}_{kind}.png")
 
 
+def tiny_open_vocabulary(model_type: str, folder: Path) -> None:
+    """Saves an open-vocabulary model with its processor, which keeps every mask; it serves mask generation too."""
+    arguments = load_recipe(f"{model_type}-tiny-clip", ["data.train.num_scenes=2", "model.config.points_per_side=4"])
+    task = build_task(arguments)
+    towers = task.build_model(task.build_dataset(arguments.data.train))
+    task.save(towers, folder, towers.state_dict())
+    processor = task.build_processor(towers)
+    processor.image_processor.score_threshold = processor.image_processor.threshold = 0.0
+    processor.save_pretrained(folder)
+
+
 # How to make the stand-in of an architecture: a function `(model_type, folder)`. One that is missing here is skipped.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "lavin_dit": tiny_pipeline,
     "proscale": tiny_recipe,
+    "unpairseg": tiny_open_vocabulary,
     "unisegformer": tiny_recipe,
     "vpnext": tiny_task_recipe,
     "cris": tiny_task_recipe,

@@ -11,8 +11,8 @@ matrix with few distinct entries; two matrix products do both axes. The result i
 order of additions, borders included.
 
 `layers.upsampled_convolution` follows the same idea for any whole factor, interpolating the products. With channels
-last and a factor of two the matrices here were the faster form on CPU at all of CRIS's sizes, although they multiply
-by zeros.
+last and a factor of two the matrices here were the faster form on CPU at all of CRIS's sizes, although they multiply by
+zeros.
 """
 
 import torch

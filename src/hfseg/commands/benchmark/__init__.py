@@ -72,11 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
     )
 
-    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
-    masks.add_argument("--against", choices=["transformers:sam", "none"], default="transformers:sam")
+    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM or the authors' code.")
+    masks.add_argument("--against", choices=["transformers:sam", "authors", "none"], default="transformers:sam")
+    masks.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors")
     masks.add_argument("--size", type=int, default=1024, help="longer side of the network input")
     masks.add_argument("--points", type=int, default=20, help="points per side of the grid")
     masks.add_argument("--rounds", type=int, default=3)
+    masks.add_argument("--warmup", type=int, default=1, help="rounds that are not counted")
     masks.add_argument("--threads", type=int, help="CPU threads of torch")
 
     oracle = add("oracle", "1-point and 1-box oracle IoU of a trained model, untrained, and of squares.")
@@ -84,6 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     oracle.add_argument("--reader", default="hfseg.data.shapes:ShapesDataset", help="package.module:attribute")
     oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
     oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
+
+    words = add("open-vocabulary", "Unpair-Seg on shapes from nothing, with and without stage 2; trains what lacks.")
+    words.add_argument("--folder", required=True, metavar="DIR", help="where the models stay")
+    words.add_argument("--scenes", type=int, default=64, help="held-out scenes")
 
     context = add(
         "in-context", "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes."
@@ -221,7 +227,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .unpairseg import speed_table as mask_speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        return (*mask_speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+        settings = (options.size, options.points, options.rounds, options.against, options.authors_code)
+        return (*mask_speed_table(*settings, warmup=options.warmup), "cpu")
+    if options.what == "open-vocabulary":
+        from .open_vocabulary import open_vocabulary_table
+
+        return (*open_vocabulary_table(options.folder, options.scenes, options.finished), "cpu")
     if options.what == "oracle":
         from .unpairseg import oracle_table
 
