@@ -75,6 +75,80 @@ def test_targets_say_the_truth(pictures, clips):
     assert np.array_equal(given, clip["frames"]) and np.abs(flow - clip["flow"]).max() < 0.2
 
 
+def ranked(segmentation):
+    """What is left of ids in a picture: ranks by falling area, 0 stays."""
+    ids, areas = np.unique(segmentation[segmentation != 0], return_counts=True)
+    ranks = {int(i): rank for rank, (_, i) in enumerate(sorted(zip(-areas, ids.tolist())), start=1)}
+    return np.vectorize(lambda i: ranks.get(int(i), 0))(segmentation)
+
+
+def relative(depth):
+    return (depth - depth.min()) / np.ptp(depth)
+
+
+# Of every task: what its target says, from the item, and how far what is read from the picture may be off.
+TRUTHS = {
+    "instance_segmentation": (lambda r: ranked(np.where(things_of(r), r["segmentation"], 0)), 0),
+    "panoptic_segmentation": (lambda r: ranked(r["segmentation"]), 0),
+    "depth_estimation": (lambda r: relative(r["depth"]), 0.003),
+    "normal_estimation": (lambda r: r["normals"], 0.012),
+    "edge_detection": (lambda r: r["edges"], 0),
+    "video_depth_estimation": (lambda r: relative(r["video_depth"]), 0.003),
+    "video_normal_estimation": (lambda r: r["video_normals"], 0.012),
+    "optical_flow": (lambda r: r["flow"], 0.2),
+    "video_instance_segmentation": (lambda r: ranked(r["video_segmentation"]), 0),
+    "foreground_segmentation": (lambda r: things_of(r), 0),
+    "frame_prediction": (lambda r: r["frames"][4:], 0),
+    "single_object_detection": (
+        lambda r: max((s["bbox"] for s in r["segments_info"] if s["category_id"] < 6), key=lambda b: b[2] * b[3]), 0
+    ),
+    "pose_estimation": (lambda r: r["keypoints"][0], 1.5),
+}  # fmt: skip
+SWAPPED = {
+    "pose_to_image": "pose_estimation",
+    "depth_to_image": "depth_estimation",
+    "normal_to_image": "normal_estimation",
+    "depth_to_video": "video_depth_estimation",
+    "normal_to_video": "video_normal_estimation",
+}
+RESTORED = ("inpainting", "colorization", "glass_deblurring", "motion_deblurring", "deraining")
+
+
+def things_of(record):
+    return np.isin(record["segmentation"], [s["id"] for s in record["segments_info"] if s["category_id"] < 6])
+
+
+@pytest.fixture(scope="module")
+def person():
+    places = np.random.default_rng(1).permutation(25)[:17]
+    points = np.stack([24 + 48 * (places % 5), 24 + 48 * (places // 5), np.ones(17)], axis=-1)
+    return {"image": np.full((256, 256, 3), 90, np.uint8), "keypoints": points[None].astype(np.float32)}
+
+
+@pytest.mark.parametrize("name", PAPER_TASKS)
+def test_every_target_is_read_back(name, pictures, clips, person):
+    """All 22 tasks: encoder, then decoder, gives what the item says; swapped and restored ones give the picture."""
+    task, draw = find_task(name), np.random.default_rng(3)
+    if name in ("motion_deblurring", "deraining"):
+        pytest.importorskip("kornia")
+    record = person if "pose" in name else clips[2] if task.is_video else pictures[2]
+    given, target = make_pair(task, record, draw)
+    decoded = FORMATS[task.target_format].decode(target)
+    if name in SWAPPED:
+        assert np.array_equal(decoded, record["frames" if task.is_video else "image"])
+        back = find_task(SWAPPED[name])
+        truth, tolerance = TRUTHS[back.name]
+        read = FORMATS[back.target_format].decode(given)
+        np.testing.assert_allclose(
+            np.asarray(read, float)[..., :2], np.asarray(truth(record), float)[..., :2], atol=tolerance
+        )
+    elif name in RESTORED:
+        assert np.array_equal(decoded, record["image"]) and not np.array_equal(given, record["image"])
+    else:
+        truth, tolerance = TRUTHS[name]
+        np.testing.assert_allclose(np.asarray(decoded, float), np.asarray(truth(record), float), atol=tolerance)
+
+
 def test_swapped_tasks_are_swapped(pictures):
     draw = np.random.default_rng(0)
     for there, back in (("depth_estimation", "depth_to_image"), ("normal_estimation", "normal_to_image")):

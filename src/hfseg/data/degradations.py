@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-__all__ = ["canny_edges", "cut_hole", "glass_blur", "grey", "motion_blur", "rain"]
+__all__ = ["canny_edges", "cut_hole", "cut_square", "glass_blur", "grey", "motion_blur", "rain"]
 
 HOLE_SHARE = (0.25, 0.5)
 MOTION_KERNEL_SHARE = (0.06, 0.12)
@@ -45,9 +45,19 @@ def cut_hole(picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     """Blackens one rectangle, each side a quarter to a half of the picture's."""
     height, width = picture.shape[:2]
     sides = [max(1, round(draw.uniform(*HOLE_SHARE) * side)) for side in (height, width)]
-    top, left = draw.integers(0, height - sides[0] + 1), draw.integers(0, width - sides[1] + 1)
+    return _blacken(picture, draw, *sides)
+
+
+def cut_square(picture: np.ndarray, draw: np.random.Generator, side: int) -> np.ndarray:
+    """Blackens one square somewhere."""
+    return _blacken(picture, draw, side, side)
+
+
+def _blacken(picture: np.ndarray, draw: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    top, left = draw.integers(0, height - rows + 1), draw.integers(0, width - columns + 1)
     cut = picture.copy()
-    cut[top : top + sides[0], left : left + sides[1]] = 0
+    cut[top : top + rows, left : left + columns] = 0
     return cut
 
 

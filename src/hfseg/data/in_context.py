@@ -12,7 +12,7 @@ A *source* is a map-style data set whose items hold a picture or a clip and what
 | `frames` | (T, H, W, 3), uint8 |
 | `video_segmentation`, `video_depth`, `video_normals`, `flow` | (T, H, W), (T, H, W), (T, H, W, 3), (T, H, W, 2) |
 
-A *task* makes an input and a target picture of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3 and three
+A *task* makes an input and a target picture of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3 and five
 that its evaluation or ours needs. How targets look is written in `hfseg.visual_formats`.
 """
 
@@ -167,8 +167,14 @@ def _video_instances(record: Record, draw: np.random.Generator) -> tuple[np.ndar
     return record["frames"], FORMATS["segmentation"].encode(record["video_segmentation"])
 
 
-def _grey_depth(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    return degradations.grey(record["image"]), FORMATS["depth"].encode(record["depth"])
+def _of_grey(maker: Maker) -> Maker:
+    """The same task, seen without colour."""
+
+    def make(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        given, target = maker(record, draw)
+        return degradations.grey(given), target
+
+    return make
 
 
 _SEGMENTS = ("image", "segmentation", "segments_info")
@@ -176,6 +182,7 @@ _DEPTH, _NORMAL = _shown("depth", "depth"), _shown("normals", "normal")
 _VIDEO_DEPTH = _shown("video_depth", "depth", "frames")
 _VIDEO_NORMAL = _shown("video_normals", "normal", "frames")
 _PANOPTIC, _PHOTOS = "COCO, ADE20K, Cityscapes", "ImageNet-1K, COCO"
+_OURS = "ours: to see whether combinations that were never trained work"
 
 PAPER_TASKS: dict[str, InContextTask] = {
     task.name: task
@@ -216,14 +223,10 @@ EXTRA_TASKS: dict[str, InContextTask] = {
     task.name: task
     for task in (
         InContextTask("foreground_segmentation", _SEGMENTS, "mask", _foreground, "Pascal-5i (evaluation only)"),
-        InContextTask("grey_depth_estimation", ("image", "depth"), "depth", _grey_depth, "ours: an unseen combination"),
-        InContextTask(
-            "grey_normal_estimation",
-            ("image", "normals"),
-            "normal",
-            lambda record, draw: (degradations.grey(record["image"]), FORMATS["normal"].encode(record["normals"])),
-            "ours: an unseen combination",
-        ),
+        InContextTask("grey_depth_estimation", ("image", "depth"), "depth", _of_grey(_DEPTH), _OURS),
+        InContextTask("grey_normal_estimation", ("image", "normals"), "normal", _of_grey(_NORMAL), _OURS),
+        InContextTask("grey_foreground_segmentation", _SEGMENTS, "mask", _of_grey(_foreground), _OURS),
+        InContextTask("grey_edge_detection", ("image", "edges"), "edge", _of_grey(_edges), _OURS),
     )
 }
 """Tasks beyond the paper's tables."""
@@ -329,6 +332,17 @@ def _warn_once(message: str) -> None:
     logging.getLogger(__name__).warning(message)
 
 
+def _opened(source: Any, default: type) -> Any:
+    """Opens a source that a recipe describes, by its `reader` or as the default class."""
+    if not isinstance(source, Mapping):
+        return source
+    if "reader" not in source:
+        return default(**source)
+    from .in_context_sources import open_source
+
+    return open_source(dict(source))
+
+
 class InContextDataset(torch.utils.data.Dataset):
     """Draws a task and samples that show it.
 
@@ -336,8 +350,9 @@ class InContextDataset(torch.utils.data.Dataset):
 
     Args:
         tasks: Names of tasks, or names with weights.
-        source: Map-style source of pictures, or the arguments of `PhotoSource`; None: `ShapesSource(**shapes)`.
-        video_source: Source of clips for tasks that need them, or the arguments of `FrameFolderSource`; None:
+        source: Map-style source of pictures, or the arguments of `PhotoSource` or (with `reader`, its name) of one of
+            `hfseg.data.in_context_sources`; None: `ShapesSource(**shapes)`.
+        video_source: Likewise of clips for tasks that need them, by default of `FrameFolderSource`; None:
             `ShapesSource(num_frames=..., **shapes)`.
         num_examples: Pairs that show the task.
         length: Items; None: as many as the source has.
@@ -370,8 +385,7 @@ class InContextDataset(torch.utils.data.Dataset):
         if num_examples < 1:
             raise ValueError(f"num_examples is {num_examples}; a task is shown by at least one pair.")
         num_frames = shapes.pop("num_frames", 13 + 4)
-        source = PhotoSource(**source) if isinstance(source, Mapping) else source
-        video_source = FrameFolderSource(**video_source) if isinstance(video_source, Mapping) else video_source
+        source, video_source = _opened(source, PhotoSource), _opened(video_source, FrameFolderSource)
         needed = {task.is_video for task in self.tasks}
         self.source = source if source is not None or False not in needed else ShapesSource(**shapes)
         self.video_source = video_source
@@ -521,9 +535,13 @@ class PhotoSource(torch.utils.data.Dataset):
         depth_folder: Folder with `<sample id>.npy` or `<sample id>.png` (8 or 16 bit), smaller is nearer.
         inverse_depth: The files hold disparity, larger is nearer (Depth Anything writes that).
         normal_folder: Folder with `<sample id>.npy` (unit vectors) or `<sample id>.png` (rgb = (n + 1) / 2).
+        depth_model: Name of a model that makes the labels that `depth_folder` lacks, and writes them there; see
+            `hfseg.data.in_context_sources.pseudo_label_model`.
+        normal_model: Likewise for `normal_folder`.
 
     Raises:
         FileNotFoundError: A folder is missing, or (when read) a label.
+        ValueError: A model without a folder.
     """
 
     def __init__(
@@ -532,6 +550,8 @@ class PhotoSource(torch.utils.data.Dataset):
         depth_folder: str | None = None,
         inverse_depth: bool = False,
         normal_folder: str | None = None,
+        depth_model: str | None = None,
+        normal_model: str | None = None,
     ) -> None:
         if isinstance(dataset, Mapping):
             from .official import load_official
@@ -541,8 +561,15 @@ class PhotoSource(torch.utils.data.Dataset):
         self.folders = {
             name: Path(folder) for name, folder in (("depth", depth_folder), ("normals", normal_folder)) if folder
         }
+        self.models = {
+            name: model for name, model in (("depth", depth_model), ("normals", normal_model)) if model is not None
+        }
+        if set(self.models) - set(self.folders):
+            raise ValueError("depth_model and normal_model write to depth_folder and normal_folder; give these too.")
         for name, folder in self.folders.items():
-            if not folder.is_dir():
+            if name in self.models:
+                folder.mkdir(parents=True, exist_ok=True)
+            elif not folder.is_dir():
                 raise FileNotFoundError(f"There is no folder {str(folder)!r} of {name}.")
 
     def __len__(self) -> int:
@@ -552,8 +579,14 @@ class PhotoSource(torch.utils.data.Dataset):
         """Name of a sample, which its labels' files have."""
         return str(self.dataset.sample_id(index)) if hasattr(self.dataset, "sample_id") else str(index)
 
-    def _read(self, kind: str, index: int, shape: tuple[int, int]) -> np.ndarray:
-        stem = Path(self.sample_id(index)).stem
+    def read(self, kind: str, name: str, shape: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
+        """Reads a label by the sample's name, or makes it of the picture.
+
+        Raises:
+            FileNotFoundError: There is none, and no model.
+            ValueError: Its size is another than `shape`.
+        """
+        stem = Path(name).stem
         array, picture = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
         if array.is_file():
             value = np.load(array, allow_pickle=False)
@@ -561,6 +594,11 @@ class PhotoSource(torch.utils.data.Dataset):
             value = np.asarray(open_image(picture))
             if kind == "normals":
                 value = FORMATS["normal"].decode(value[..., :3])
+        elif kind in self.models and image is not None:
+            from .in_context_sources import pseudo_label_model, write_array
+
+            value = pseudo_label_model(kind, self.models[kind])(image)
+            write_array(array, value)
         else:
             raise FileNotFoundError(f"There is neither {array} nor {picture.name}.")
         if value.shape[:2] != shape:
@@ -578,7 +616,8 @@ class PhotoSource(torch.utils.data.Dataset):
             if stuff is not None:
                 record["thing_class_ids"] = set(getattr(self.dataset, "id2label", {})) - set(stuff)
         for kind in self.folders:
-            value = self._read(kind, index, record["image"].shape[:2]).astype(np.float32)
+            name, image = self.sample_id(index), record["image"]
+            value = self.read(kind, name, image.shape[:2], image).astype(np.float32)
             record[kind] = -value if kind == "depth" and self.inverse_depth else value
         return record
 

@@ -3,6 +3,9 @@
 
 import torch
 
+LAST_TIME = 0.95
+"""Where a predicted sample is turned into a velocity, times count as this at most: it divides by what remains."""
+
 
 def logit_normal_times(
     batch_size: int,
@@ -34,6 +37,16 @@ def noisy_latents(data: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) 
     """
     t = times.to(data.dtype).reshape(-1, *[1] * (data.ndim - 1))
     return t * data + (1 - t) * noise
+
+
+def velocity_of_sample(sample: torch.Tensor, noisy: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """Turns predicted data into the velocity that leads there, (data - z_t) / (1 - t), t at most `LAST_TIME`.
+
+    Shape:
+        sample, noisy: (B, ...); times: (B,) or one number.
+    """
+    remaining = 1 - times.float().clamp(max=LAST_TIME)
+    return (sample.float() - noisy.float()) / remaining.reshape(-1, *[1] * (sample.ndim - 1))
 
 
 def velocity_loss(

@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from golden import read_case
-from hfseg import LavinDiTPipeline, LavinDiTTransformer3DModel
+from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel
 from hfseg.commands.convert import main as convert
 from hfseg.models.lavin_dit import pipeline_lavin_dit
+from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def examples(count=2, size=32):
 def test_sampling_is_the_authors(case, converted, monkeypatch):
     """From their latents to their answer: embedding, guidance, grid and steps."""
     transformer = LavinDiTTransformer3DModel.from_pretrained(converted)
-    from hfseg import LavinDiTScheduler, PixelAutoencoder
+    from hfseg import PixelAutoencoder
 
     # Latents of 16 x 8 x 8 stand for pictures of 64 x 64; the stand-in is never asked to encode.
     pipe = LavinDiTPipeline(transformer, PixelAutoencoder(8), LavinDiTScheduler())
@@ -186,6 +187,30 @@ def test_prepared_examples_change_nothing(video_pipe):
     prepared = video_pipe.prepare_examples(examples(), generator=draw)
     again = video_pipe(pictures()[0], prepared, generator=draw, **call).images
     torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
+
+
+def test_joined_examples_are_each_querys_own(pipe):
+    """Two queries with an example each give what they give alone."""
+    queries, shown = pictures(1, 2), [examples(1), examples(2)[1:]]
+    parts = [pipe.prepare_examples(pairs, sample_posterior=False) for pairs in shown]
+    noise = torch.randn(2, 12, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    settings = {"num_inference_steps": 3, "output_type": "latent", "sample_posterior": False}
+    both = pipe(queries, LavinDiTExamples.join(parts), latents=noise, **settings).images
+    for index in range(2):
+        alone = pipe(queries[index], parts[index], latents=noise[index : index + 1], **settings).images
+        torch.testing.assert_close(both[index : index + 1], alone, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="cannot be joined"):
+        LavinDiTExamples.join([parts[0], pipe.prepare_examples(examples(2))])
+
+
+def test_a_net_that_predicts_the_sample(pipe, monkeypatch):
+    """A net that always says the same picture ends there, whatever the noise and the number of steps."""
+    pipe.scheduler = LavinDiTScheduler(prediction_type="sample")
+    wanted = torch.randn(1, 12, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(pipe.transformer, "forward", lambda *arguments, **settings: (wanted,))
+    for points in (2, 5, 20):
+        latents = pipe(pictures()[0], examples(), num_inference_steps=points, output_type="latent").images
+        torch.testing.assert_close(latents, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_guidance_one_needs_one_pass(pipe, monkeypatch):

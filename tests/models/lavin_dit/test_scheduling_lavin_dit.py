@@ -93,6 +93,7 @@ def test_saved_settings_come_back(tmp_path):
         (lambda s: s.set_timesteps(sigmas=[0.0], timesteps=[0]), "not both"),
         (lambda s: LavinDiTScheduler(grid="cosine"), "authors, uniform"),
         (lambda s: LavinDiTScheduler(shift=0), "must be positive"),
+        (lambda s: LavinDiTScheduler(prediction_type="noise"), "velocity, sample"),
         (lambda s: LavinDiTScheduler(invert_sigmas=False), "must be true"),
     ],
 )

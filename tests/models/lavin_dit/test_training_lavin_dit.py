@@ -2,6 +2,8 @@
 """Objectives of J-DiT and ST-VAE, and runs of both through the one loop."""
 
 import copy
+import json
+import math
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from hfseg import (
     PixelAutoencoder,
 )
 from hfseg.commands.train import main as train
-from hfseg.data.in_context import InContextCollator, InContextDataset
+from hfseg.data.in_context import FramesCollator, FramesDataset, InContextCollator, InContextDataset
 from hfseg.data.latents import LatentDataset, collate_latents, write_latents
 from hfseg.models.lavin_dit.training_lavin_dit import LavinDiTAutoencoderForTraining, LavinDiTForTraining
 
@@ -46,6 +48,25 @@ def test_loss_is_that_of_the_equations(model, batch):
     expected = error.square().mean() + 0.1 * error.abs().mean()
     torch.testing.assert_close(got["loss"], expected)
     torch.testing.assert_close(got["loss_dict"]["squared"], error.square().mean())
+
+
+def test_loss_of_a_predicted_sample(model, batch):
+    """With f = f(z_t), v = (f - z_t) / (1 - t); then as before. Times end at 0.95, where the division would blow up."""
+    model.scheduler = LavinDiTScheduler(prediction_type="sample")
+    model.eval()
+    torch.manual_seed(4)
+    got = model(**{key: batch[key] for key in ("input_pixels", "target_pixels")})
+    torch.manual_seed(4)
+    given, target = (model.encode(batch[key]) for key in ("input_pixels", "target_pixels"))
+    noise, times = torch.randn(target[:, -1].shape), torch.randn(2).sigmoid()
+    condition = torch.cat([given[:, 0], target[:, 0], given[:, 1], target[:, 1], given[:, 2]], dim=2)
+    t = times[:, None, None, None, None]
+    noisy = t * target[:, -1] + (1 - t) * noise
+    velocity = (model.transformer(noisy, condition, times).sample - noisy) / (1 - t)
+    error = velocity - target[:, -1] + noise
+    torch.testing.assert_close(got["loss"], error.square().mean() + 0.1 * error.abs().mean())
+    drawn = model.scheduler.sample_times(4000, torch.Generator().manual_seed(0))
+    assert drawn.max() == pytest.approx(0.95) and LavinDiTScheduler().sample_times(4000).max() > 0.95
 
 
 def test_loss_without_examples_sees_zero_frame_and_query(model, batch):
@@ -205,8 +226,18 @@ def test_a_run_of_the_autoencoder(tmp_path):
         "model.config.discriminator_channels=4",
         "data.train={num_scenes: 8, image_size: [32, 32]}",
         "data.validation={num_scenes: 4, image_size: [32, 32], split: validation}",
-        "data.batch_size=2", "run.max_steps=3", "run.log_every=100",
+        "data.batch_size=2", "run.max_steps=3", "run.log_every=100", "schedule.warmup_steps=0",
     ]  # fmt: skip
     train(["--recipe", str(recipe), *overrides, "--output_dir", str(tmp_path / "vae")])
     vae = LavinDiTAutoencoderKL.from_pretrained(tmp_path / "vae")
     assert vae.decode(vae.encode(torch.zeros(1, 3, 1, 32, 32)).latent_dist.mode()).sample.shape == (1, 3, 1, 32, 32)
+    data = FramesDataset(num_scenes=4, image_size=(32, 32), split="validation")
+    expected = []
+    for index in range(4):
+        pixels = FramesCollator()([data[index]])["pixel_values"]
+        with torch.no_grad():
+            made = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
+        expected.append(10 * math.log10(4 / float((made - pixels).square().mean())))
+    metrics = json.loads((tmp_path / "vae" / "metrics.json").read_text())
+    found = [value for name, value in metrics.items() if name.endswith("psnr")]
+    assert found == [pytest.approx(sum(expected) / 4, abs=0.01)]

@@ -14,6 +14,7 @@ frames simply follow one another is our layout. To predict the 12 frames after a
 first of which is the last of the input.
 """
 
+import importlib
 import json
 import math
 import os
@@ -34,7 +35,9 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from ...images import check_finite, convert_to_rgb, load_image
+from ...losses.flow_matching import velocity_of_sample
 from ...visual_formats import find_format
+from ..remote_code import SHIM
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 
@@ -86,6 +89,19 @@ class LavinDiTExamples:
     width: int
     input_frames: int
     target_frames: int
+
+    @classmethod
+    def join(cls, parts: Sequence["LavinDiTExamples"]) -> "LavinDiTExamples":
+        """Joins examples for one query each to examples for a batch of queries.
+
+        Raises:
+            ValueError: Their numbers or sizes differ.
+        """
+        first = parts[0]
+        if len({(part.latents.shape, part.input_frames, part.target_frames) for part in parts}) > 1:
+            raise ValueError("Examples of different numbers or sizes cannot be joined; prepare them alike.")
+        latents, tokens = (torch.cat([getattr(part, name) for part in parts]) for name in ("latents", "tokens"))
+        return cls(latents, tokens, first.height, first.width, first.input_frames, first.target_frames)
 
 
 def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Image.Image]]:
@@ -241,8 +257,12 @@ class LavinDiTPipeline(DiffusionPipeline):
         """Set `pipe._interrupt = True` in a callback to stop after the step."""
         return self._interrupt
 
-    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
-        """Fills in the default size and checks that it can be cut into patches."""
+    def check_size(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
+        """Fills in the default size and checks that it can be cut into patches.
+
+        Raises:
+            ValueError: It cannot; names legal sizes.
+        """
         height = height or self.vae.config.sample_height
         width = width or self.vae.config.sample_width
         unit = self.spatial_ratio * self.transformer.config.patch_size
@@ -335,7 +355,7 @@ class LavinDiTPipeline(DiffusionPipeline):
         Raises:
             ValueError: No examples, sizes that do not fit, damaged pictures.
         """
-        height, width = self._size(height, width)
+        height, width = self.check_size(height, width)
         pairs = self._choose(examples, num_examples, generator)
         inputs, targets = zip(*pairs)
         if len(inputs[0]) == len(targets[0]):
@@ -492,8 +512,10 @@ class LavinDiTPipeline(DiffusionPipeline):
                             )[0]
                         )
                 velocity = velocities[0]
-                if len(velocities) > 1:
+                if len(velocities) > 1:  # combining predicted samples or their velocities is the same
                     velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
+                if self.scheduler.config.get("prediction_type") == "sample":
+                    velocity = velocity_of_sample(velocity, latents, times[step])
                 latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
                 if callback_on_step_end is not None:
                     given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
@@ -538,11 +560,18 @@ class LavinDiTPipeline(DiffusionPipeline):
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """Reads `model_index.json`; the class it names is this one, whose code is here and not in the folder."""
+        """Reads `model_index.json`; the class it names is this one, whose code is here and not in the folder.
+
+        Published repositories name files beside the components, where `DiffusionPipeline` looks; here they are found
+        in the package.
+        """
         loaded = super().load_config(*args, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
         if isinstance(config.get("_class_name"), list):
             config["_class_name"] = config["_class_name"][1]
+        for name, value in config.items():
+            if not name.startswith("_") and isinstance(value, list) and value[0] == SHIM:
+                config[name] = [getattr(importlib.import_module("hfseg"), value[1]).__module__, value[1]]
         return loaded
 
     @classmethod

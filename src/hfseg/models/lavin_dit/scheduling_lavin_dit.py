@@ -14,9 +14,10 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 )
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-from ...losses.flow_matching import logit_normal_times, noisy_latents
+from ...losses.flow_matching import LAST_TIME, logit_normal_times, noisy_latents
 
 GRIDS = ("authors", "uniform")
+PREDICTIONS = ("velocity", "sample")
 # Point counts for which the authors typed their grid as numbers with four decimals.
 TABULATED = (20, 30, 40)
 
@@ -62,6 +63,9 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             has it in training only, and at 1, which changes nothing.
         grid: `authors` or `uniform`.
         invert_sigmas: Always true: sigmas ascend.
+        prediction_type: What the network predicts: the `velocity`, as released, or the clean `sample`, which pipeline
+            and objective turn into the velocity. The second is for nets that are narrower than what a token holds:
+            they cannot pass all of its noise through (Li and He, "Back to Basics", 2025).
 
     >>> scheduler = LavinDiTScheduler()
     >>> scheduler.set_timesteps(20)
@@ -79,9 +83,12 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         shift: float = 1.0,
         grid: str = "authors",
         invert_sigmas: bool = True,
+        prediction_type: str = "velocity",
     ) -> None:
         if grid not in GRIDS:
             raise ValueError(f"grid is {grid!r}; choose one of {', '.join(GRIDS)}.")
+        if prediction_type not in PREDICTIONS:
+            raise ValueError(f"prediction_type is {prediction_type!r}; choose one of {', '.join(PREDICTIONS)}.")
         if not shift > 0:
             raise ValueError(f"shift is {shift}; it must be positive (1 leaves times as they are).")
         if not invert_sigmas:
@@ -179,6 +186,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         """Draws training times: logistic of a standard normal, then shifted.
 
         Shape:
-            (batch_size,), float32 in (0, 1).
+            (batch_size,), float32 in (0, 1); at most `LAST_TIME` where the sample is predicted.
         """
-        return logit_normal_times(batch_size, shift=self.shift, generator=generator, device=device)
+        times = logit_normal_times(batch_size, shift=self.shift, generator=generator, device=device)
+        return times if self.config.prediction_type == "velocity" else times.clamp(max=LAST_TIME)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-from ...losses.flow_matching import noisy_latents, velocity_loss
+from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
@@ -183,6 +183,8 @@ class LavinDiTForTraining(nn.Module):
         times = self.scheduler.sample_times(len(answer), device=answer.device)
         noisy = noisy_latents(answer, noise, times)
         velocity = self.transformer(noisy, condition, times, return_dict=False)[0]
+        if self.scheduler.config.prediction_type == "sample":
+            velocity = velocity_of_sample(velocity, noisy, times)
         loss, parts = velocity_loss(velocity, answer, noise, self.l1_weight)
         return {"loss": loss, "loss_dict": parts}
 

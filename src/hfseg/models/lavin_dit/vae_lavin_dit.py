@@ -208,7 +208,8 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         """Shape: (B, 3, T, H, W) -> (B, C, T, H / b, W / b)."""
         frames = x.transpose(1, 2)  # (B, T, 3, H, W)
         squares = F.pixel_unshuffle(frames.flatten(0, 1), self.config.block_size)  # (B * T, 3 b b, h, w)
-        latents = torch.einsum("cs,nshw->nchw", self.analysis, squares - self.mean[:, None, None])
+        with torch.autocast(x.device.type, enabled=False):  # latents are what is learnt, whatever the nets' precision
+            latents = torch.einsum("cs,nshw->nchw", self.analysis, squares - self.mean[:, None, None])
         posterior = _Point(latents.unflatten(0, frames.shape[:2]).transpose(1, 2))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)  # type: ignore[arg-type]
 

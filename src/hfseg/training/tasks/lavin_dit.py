@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import gather_object
 from torch import nn
 
 from accelerate import Accelerator
@@ -104,8 +106,17 @@ class AutoencoderTask(Task):
         collate: Callable[[list], Mapping[str, Any]],
         accelerator: Accelerator,
     ) -> dict[str, float]:
-        """Measures the autoencoder's loss; the discriminator's says nothing about quality."""
-        return self.evaluate_loss(model, dataset, collate, accelerator)
+        """Measures the autoencoder's loss and PSNR (decibels, mean over samples); the discriminator's says nothing."""
+        parts = self.evaluate_loss(model, dataset, collate, accelerator)
+        raw = accelerator.unwrap_model(model, keep_torch_compile=False).eval()
+        values = []
+        for index in range(accelerator.process_index, len(dataset), accelerator.num_processes):
+            pixels = collate([dataset[index]])["pixel_values"].to(accelerator.device)
+            with torch.no_grad():
+                made, _ = raw.reconstruct(pixels)
+            error = (made.float().clamp(-1, 1) - pixels).square().mean()
+            values.append(10 * torch.log10(4 / error.clamp(min=1e-10)))
+        return {**parts, "psnr": float(np.mean(gather_object([float(value) for value in values])))}
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the autoencoder."""

@@ -1,0 +1,205 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The evaluation of the ten quantitative tasks: what it feeds, what it compares, and that its command works."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+from hfseg.commands.evaluate import main
+from hfseg.commands.evaluate_in_context import TaskPairs, measure, open_data, predictions, takes
+from hfseg.data.in_context import ShapesSource
+from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
+from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
+from hfseg.visual_formats import FORMATS
+from lavin_dit_models import TINY
+
+SIZE = (32, 32)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return ShapesSource(split="test", num_scenes=6, image_size=SIZE, in_memory=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evaluated")
+    vae = PixelAutoencoder(2, sample_height=32, sample_width=32)
+    LavinDiTPipeline(LavinDiTTransformer3DModel(**TINY), vae, LavinDiTScheduler()).save_pretrained(path)
+    return path
+
+
+class Oracle:
+    """A pipeline that knows the function which turns queries into answers, and keeps what it was shown."""
+
+    def __init__(self, answer):
+        self.answer, self.shown = answer, []
+
+    def prepare_examples(self, pairs, height, width, generator=None):
+        self.shown.append(pairs)
+        return LavinDiTExamples(torch.zeros(1, 1, 1, 1, 1), torch.zeros(1, 1, 1), height, width, 1, 1)
+
+    def __call__(self, queries, examples, **settings):
+        assert len(examples.latents) == len(queries) == len(settings["generator"])
+        return SimpleNamespace(images=[Image.fromarray(self.answer(query)) for query in queries])
+
+
+def measured(task, source, answer, size=SIZE, number=2, batch=4):
+    options = SimpleNamespace(
+        num_examples=number, examples=None, batch_size=batch, limit=None, points=2, guidance=1.0, seed=0
+    )
+    pipe, pairs = Oracle(answer), TaskPairs(task, source, size, 0)
+    metric = InContextMetric(task, only=tuple(n for n in TASK_METRICS[task] if n not in ("lpips", "fid")))
+    names = []
+    for _, given, target, record, name in predictions(pipe, pairs, None, options):
+        measure(metric, given, target, record, size)
+        names.append(name)
+    return metric.compute(), pipe, names
+
+
+def test_colorization_by_hand(source):
+    """The answer is the grey query; the error is that of pixels over ImageNet's spread."""
+    found, pipe, names = measured("colorization", source, lambda query: query)
+    expected = []
+    for index in range(6):
+        image = source[index]["image"]
+        grey = (image @ np.array([0.2989, 0.587, 0.114])).astype(np.uint8)[..., None]  # BT.601, truncated
+        expected.append((((grey.astype(float) - image) / 255 / [0.229, 0.224, 0.225]) ** 2).mean())
+    assert found["mse"] == pytest.approx(np.mean(expected), rel=0.02) and names == [str(i) for i in range(6)]
+    assert all(len(pairs) == 2 for pairs in pipe.shown)
+
+
+def test_answers_in_other_units_and_sizes(source):
+    """Depth: any increasing affine picture of the truth is perfect but for its 256 levels; also at another size."""
+    pictures = {record["image"].tobytes(): record["depth"] for record in (source[index] for index in range(6))}
+
+    def answer(query):
+        picture = FORMATS["depth"].encode(pictures[query.tobytes()])
+        return (picture // 2 + 60).astype(np.uint8)
+
+    found, _, _ = measured("depth_estimation", source, answer, batch=1)
+    assert found["abs_rel"] < 0.02 and found["delta1"] == 100
+    found, _, _ = measured(
+        "depth_estimation", source, lambda query: np.kron(answer(query), np.ones((2, 2, 1), np.uint8))
+    )
+    assert found["abs_rel"] < 0.05
+    flat, _, _ = measured("depth_estimation", source, lambda query: np.zeros_like(query))
+    assert flat["abs_rel"] > 0.2
+
+
+@pytest.mark.parametrize("task", ["foreground_segmentation", "single_object_detection", "normal_estimation"])
+def test_the_right_answer_is_perfect(task, source):
+    pairs = TaskPairs(task, source, SIZE, 0)
+    answers = {}
+    for index in range(6):
+        given, target, _ = pairs.pair(index)
+        answers[given.tobytes()] = target
+    found, _, _ = measured(task, source, lambda query: answers[query.tobytes()])
+    if task == "normal_estimation":
+        assert found["mean_angle"] < 0.6 and found["within_11.25"] == 100
+    else:
+        assert found == {"mean_iou": 1.0}
+
+
+def test_hole_and_degradations_are_made_at_the_networks_size(source):
+    """The paper's hole is 128 pixels wide at the network's size, not at the picture's."""
+    pairs = TaskPairs("inpainting", source, (512, 512), 0)
+    given, target, _ = pairs.pair(0)
+    hole = (given == 0).all(-1) & (target != 0).any(-1)
+    rows, columns = np.nonzero(hole)
+    assert target.shape == (512, 512, 3) and np.ptp(rows) + 1 == np.ptp(columns) + 1 == 128
+    assert np.array_equal(given[~hole], target[~hole])
+    small = TaskPairs("inpainting", source, SIZE, 0).pair(0)
+    assert 200 < (small[0] != small[1]).any(-1).sum() <= 256
+
+
+def test_queries_are_not_their_own_examples(source):
+    pairs = TaskPairs("colorization", source, SIZE, 0)
+    for query in range(6):
+        shown = pairs.examples(query, 5, query)
+        assert len(shown) == 5 and not any(np.array_equal(t, source[query]["image"]) for _, t in shown)
+    with pytest.raises(ValueError, match="only 5 samples"):
+        pairs.examples(0, 6, 0)
+    assert len(pairs.examples(0, 6, None)) == 6
+
+
+def test_pascal_examples_are_of_the_querys_class():
+    class Fold(ShapesSource):
+        def partners(self, index):
+            return [place for place in range(len(self)) if place % 2 == index % 2 and place != index]
+
+    fold = Fold(split="test", num_scenes=6, image_size=SIZE, in_memory=True)
+    pairs = TaskPairs("foreground_segmentation", fold, SIZE, 0)
+    shown = [given for given, _ in pairs.examples(2, 2, 2)]
+    assert all(any(np.array_equal(given, fold[place]["image"]) for place in (0, 4)) for given in shown)
+
+
+def test_command(folder, tmp_path, capsys):
+    arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=4", "--points", "2", "--num_examples", "1"]
+    output = tmp_path / "out"
+    assert takes(folder) and not takes(tmp_path)
+    assert main([*arguments, "--task", "depth_estimation", "--output_dir", str(output), "--pictures", "2"]) == 0
+    report = json.loads((output / "metrics.json").read_text())
+    assert set(report["metrics"]) == {"abs_rel", "delta1"} and report["number_of_images"] == 4
+    assert report["sampling"]["size"] == [32, 32] and "depth_estimation" in report["command"]
+    assert len(list((output / "pictures").glob("*.png"))) == 2
+    assert "abs_rel" in capsys.readouterr().out
+    again = tmp_path / "again"  # the batch size changes nothing
+    main([*arguments, "--task", "depth_estimation", "--output_dir", str(again), "--batch_size", "3"])
+    assert json.loads((again / "metrics.json").read_text())["metrics"] == pytest.approx(report["metrics"], rel=1e-4)
+
+
+def test_examples_of_a_folder(folder, tmp_path, source):
+    examples = tmp_path / "template"
+    examples.mkdir()
+    for index in range(2):
+        for kind in ("input", "target"):
+            Image.fromarray(source[index]["image"]).save(examples / f"{index}_{kind}.png")
+    arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=3", "--points", "2", "--num_examples", "2"]
+    arguments += ["--numbers", "mse", "--examples", str(examples), "--output_dir", str(tmp_path / "out")]
+    assert main([*arguments, "--task", "colorization"]) == 0
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["examples"]["from"] == str(examples) and set(report["metrics"]) == {"mse"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--task", "pose_estimation"], "has no metrics; legal are depth_estimation"),
+        (["--num_examples", "0"], "--num_examples 0 is not legal"),
+        (["--num_examples", "9"], "only 3 samples besides the query"),
+        (["--height", "33"], "height is 33"),
+        (["--dataset", "nyuv2"], "has no path: give nyuv2:PATH"),
+        (["--dataset", "nyuv2:/nowhere"], "nowhere"),
+        (["--dataset", "heaps:x"], "choose among pictures"),
+        (["--dataset", "shapes:scenes=3"], "scenes"),
+        (["--numbers", "psnr"], "its numbers are abs_rel, delta1"),
+        (["--dataset", "shapes:num_scenes=3,num_frames=5"], "needs depth, image"),
+    ],
+)
+def test_user_errors(changed, message, folder, tmp_path, capsys):
+    base = {"--task": "depth_estimation", "--dataset": "shapes:num_scenes=4", "--num_examples": "1"}
+    base[changed[0]] = changed[1]
+    arguments = ["--model", str(folder), "--output_dir", str(tmp_path), "--points", "2"]
+    assert main(arguments + [word for pair in base.items() for word in pair]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_specifications(tmp_path, source):
+    for index in range(3):
+        Image.fromarray(source[index]["image"]).save(tmp_path / f"{index}.png")
+    (tmp_path / "depth").mkdir()
+    assert len(open_data(f"pictures:{tmp_path}", SIZE, 2, 0)) == 2
+    with pytest.raises(ValueError, match="4 pictures are wanted"):
+        open_data(f"pictures:{tmp_path}", SIZE, 4, 0)
+    depth = tmp_path.parent / "labels"
+    depth.mkdir(exist_ok=True)
+    for index in range(3):
+        np.save(depth / f"{index}.npy", source[index]["depth"])
+    labelled = open_data(f"labelled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
+    assert np.array_equal(labelled[1]["depth"], source[1]["depth"])
