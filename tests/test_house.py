@@ -47,7 +47,17 @@ ROOMS = {
     "evaluation": {"data", "inference", "metrics", "results", "segmentation_processing", "visualization"},
     "referring_evaluation": {"data", "metrics", "results", "visualization"},
     "medical_evaluation": {"data", "inference", "metrics"},
-    "training": {"data", "metrics", "auto", "evaluation", "hub", "medical_evaluation", "referring_evaluation"},
+    # Losses: for pre-training whose model has none of its own.
+    "training": {
+        "auto",
+        "data",
+        "evaluation",
+        "hub",
+        "losses",
+        "medical_evaluation",
+        "metrics",
+        "referring_evaluation",
+    },
     "hub": {"auto", "models"},
     "recipes": set(),
     # What `predict` and `demo` share: models only through the table, the Auto classes and pipelines.
