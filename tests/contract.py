@@ -96,7 +96,6 @@ class ModelContract:
         other_size: Another size for programs that were exported at `size`.
         reload_tolerance: Of outputs after saving and loading; weights are always compared bit by bit.
         tolerance: Of comparisons between two ways to compute the same, relative to the largest value of a tensor.
-        odd_batch: Images of `odd_size` that an exported program is given.
         shared_inputs: Names of inputs without an axis of images, such as texts that all images are compared with.
         zero_gradients: Ends of names of parameters whose gradient is zero by construction (a bias that softmax
             cancels).
@@ -111,7 +110,6 @@ class ModelContract:
     odd_size = (33, 47)
     other_size = (96, 128)
     tolerance = 1e-4
-    odd_batch = 1
     shared_inputs: tuple[str, ...] = ()
     reload_tolerance = 0.0
     zero_gradients: tuple[str, ...] = ()
@@ -482,9 +480,7 @@ class ModelContract:
             for name, value in inputs.items()
         }
         program = torch.export.export(model, (), inputs, dynamic_shapes=dynamic).module()
-        sizes = (
-            ((3, self.other_size), (self.odd_batch, self.odd_size)) if sizes_too else ((1, self.size), (3, self.size))
-        )
+        sizes = ((3, self.other_size), (1, self.odd_size)) if sizes_too else ((1, self.size), (3, self.size))
         for batch_size, size in ((2, self.size), *sizes):
             inputs = self.inputs(batch_size, *size)
             assert_same(self.predict(program, inputs), self.predict(model, inputs), self.tolerance, self.tolerance)

@@ -153,6 +153,7 @@ ARCHITECTURES = [
         training={
             "mask-generation": "training.tasks.unpairseg:PromptableTask",
             "open-vocabulary": "training.tasks.unpairseg:AlignmentTask",
+            "contrastive": "training.tasks.unpairseg:ContrastiveTask",
         },
     ),
     Architecture(

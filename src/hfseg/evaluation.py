@@ -32,11 +32,15 @@ __all__ = [
     "TASKS",
     "CocoInstances",
     "LabelMatch",
+    "OpenVocabularySegmenter",
     "Sample",
     "SegmentationMetrics",
     "Segmenter",
+    "embed_classes",
+    "evaluate_open_vocabulary",
     "evaluate_segmentation",
     "match_labels",
+    "open_vocabulary_samples",
     "predict_samples",
     "segmentation_overlays",
     "supported_tasks",
@@ -369,6 +373,141 @@ class Segmenter:
             for mask, segment in zip(masks, result["segments_info"])
             if self.match.to_dataset[segment["label_id"]] >= 0
         ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Classes given by their names
+# ---------------------------------------------------------------------------------------------------------------------
+def embed_classes(
+    model: nn.Module,
+    processor: Any,
+    id2label: Mapping[int, str],
+    synonyms: Mapping[str, Collection[str]] | None = None,
+    templates: Any = "vild",
+) -> Tensor:
+    """Embeds the classes of a data set with an open-vocabulary model's text tower.
+
+    Args:
+        model: With `get_text_features`.
+        processor: Its processor.
+        id2label: Names of the classes; commas separate synonyms, `-` and `_` are read as spaces.
+        synonyms: Other names by class; classes that it lacks keep their own.
+        templates: Sentences around the names.
+
+    Shape:
+        Output: `(V, R, D)`.
+
+    Raises:
+        ValueError: If `synonyms` names a class that the data set does not have, or a name is empty or double.
+    """
+    classes = [str(id2label[key]) for key in sorted(id2label)]
+    synonyms = synonyms or {}
+    foreign = [name for name in synonyms if name not in classes]
+    if foreign:
+        raise ValueError(f"names are given for {_some(foreign)}, but the data set has the classes {_some(classes)}.")
+    given = {name: list(synonyms.get(name, ())) or [_spoken(part) for part in name.split(",")] for name in classes}
+    return processor.embed_labels(model, given, templates)[1]
+
+
+def _spoken(name: str) -> str:
+    return " ".join(name.replace("-", " ").replace("_", " ").split())
+
+
+def open_vocabulary_samples(
+    model: nn.Module, processor: Any, dataset: Any, text_embeds: Tensor, indices: Iterable[int]
+) -> Iterator[Sample]:
+    """Runs an open-vocabulary model over pictures, one by one, as its pipeline does.
+
+    Args:
+        model: Model in evaluation mode.
+        processor: Its processor, which resizes and pads.
+        dataset: Examples in the universal or semantic schema.
+        text_embeds: Of the classes, see `embed_classes`.
+        indices: Positions to predict.
+    """
+    parameter = next(model.parameters())
+    for index in indices:
+        example = dataset[index]
+        image = np.asarray(example["image"])
+        inputs = processor.image_processor(images=[image], return_tensors="pt")
+        pixel_values = inputs["pixel_values"].to(parameter.device, parameter.dtype)
+        with torch.inference_mode():
+            outputs = model(
+                pixel_values=pixel_values,
+                original_sizes=inputs["original_sizes"].to(parameter.device),
+                text_embeds=text_embeds,
+                output_masks=False,
+            )
+        padded = (pixel_values.shape[-2], pixel_values.shape[-1])
+        yield Sample(index, example, outputs, padded, padded, (image.shape[0], image.shape[1]))
+
+
+class OpenVocabularySegmenter(Segmenter):
+    """Makes the results of an open-vocabulary model: its image processor alone knows how to map masks back."""
+
+    def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
+        """Results of one picture."""
+        processing, place = self.processing, {"target_sizes": [sample.size]}
+        results: dict[str, Any] = {}
+        if "semantic" in tasks:
+            labels = processing.post_process_semantic_segmentation(sample.outputs, **place)[0]
+            nothing = labels >= len(self.match.to_dataset)  # a picture without any mask
+            results["semantic"] = self.semantic(labels.masked_fill(nothing, -1))
+        fused = {"label_ids_to_fuse": self.stuff_label_ids}
+        if "panoptic" in tasks:
+            found = processing.post_process_panoptic_segmentation(sample.outputs, **fused, **self.thresholds, **place)
+            results["panoptic"] = self.panoptic(found[0])
+        if "instance" in tasks:
+            found = processing.post_process_instance_segmentation(sample.outputs, **fused, **place)
+            results["instance"] = self.instance(found[0])
+        return results
+
+
+def evaluate_open_vocabulary(
+    model: nn.Module,
+    processor: Any,
+    dataset: Any,
+    tasks: Collection[str] = ("panoptic", "semantic"),
+    templates: Any = "vild",
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Measures an open-vocabulary model on labelled pictures, with the names of the data set's classes.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
+        tasks: What to measure, as far as the labels allow (`supported_tasks`).
+        templates: Sentences around the names.
+        thresholds: Of panoptic segments; default: the processor's.
+        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+
+    Returns:
+        Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
+
+    Raises:
+        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+    """
+    if len(dataset) == 0:
+        raise ValueError("The data set has no pictures to evaluate on.")
+    reasons = supported_tasks(dataset, dataset[0])
+    tasks = [task for task in tasks if not reasons[task]]
+    if not tasks:
+        raise ValueError(f"None of the tasks can be measured here: {'; '.join(filter(None, reasons.values()))}.")
+    text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = OpenVocabularySegmenter(
+        processor.image_processor, match, match.to_model(dataset.stuff_class_ids), thresholds
+    )
+    metrics = SegmentationMetrics(dataset, tasks)
+    for sample in open_vocabulary_samples(model, processor, dataset, text_embeds, range(rank, len(dataset), ranks)):
+        metrics.add(sample.index, sample.example, segment(sample, tasks))
+    if ranks > 1:
+        metrics.load_states(gather_object([metrics.state_dict()]))
+    return {name: value for name, value in metrics.compute()[0].items() if value is not None}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -305,7 +305,7 @@ def bare(folder):
     [
         ({"--model": "nowhere"}, "no such folder"),
         ({"--model": "empty"}, "holds no config.json"),
-        ({"--model": "bert"}, "'bert' model, which does no universal or semantic segmentation"),
+        ({"--model": "bert"}, "'bert' model, which does no universal, semantic or"),
         ({"--dataset": "nowhere"}, "no such folder or file"),
         ({"--dataset": "shapes:num_scenes=x"}, "'num_scenes=x' is not legal"),
         ({"--dataset": "shapes:color=3"}, "'color=3' is not legal"),

@@ -27,6 +27,32 @@ def test_shapes(tmp_path, capsys):
     assert str(folder) in capsys.readouterr().out
 
 
+SMALL = {
+    "vpnext": [],
+    "unisegformer": ["data.train.image_size=[64,64]"],
+    "cris": ["data.validation.num_scenes=2", "data.train.num_scenes=4"],
+    "unpairseg": ["run.evaluation={points_per_side: 4}", "model.config.points_per_side=4"],
+    "lavin_dit": ["data.validation.num_scenes=4", "data.train.num_scenes=8", "data.train.length=8"],
+}
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_every_architecture_with_a_tiny_recipe(architecture, tmp_path, capsys):
+    """From data to the picture of the loaded model; the recipe's own metrics, each finite."""
+    folder, changes = tmp_path / "out", [*SHORT, *SMALL[architecture]]
+    if architecture not in ("cris", "lavin_dit"):
+        changes.append("data.validation.num_scenes=2")
+    if architecture == "lavin_dit":
+        changes += ["model.config.fit_pictures=8", "data.batch_size=1"]
+    assert main(["--architecture", architecture, "--output_dir", str(folder), *changes]) == 0
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert len(metrics) > 1 and all(np.isfinite(value) for value in metrics.values())
+    with Image.open(folder / "overlay.png") as picture:
+        assert picture.width >= 3 * 64
+    shown = capsys.readouterr().out
+    assert "Held out: " in shown and str(folder) in shown.partition("Use it")[2]
+
+
 def test_own_pictures(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("images", "labels"):
@@ -50,6 +76,7 @@ def test_own_pictures(tmp_path):
         (["--data", "no/such/folder"], ["no/such/folder"]),
         (["run.max_step=3"], ["max_step", "max_steps"]),
         (["--minutes", "-1"], ["-1", "positive"]),
+        (["--architecture", "meddensevit"], ["proscale, ", "vpnext", "meddensevit-tiny-hippocampus"]),
     ],
 )
 def test_wrong_input_is_one_line(arguments, words, tmp_path, capsys):

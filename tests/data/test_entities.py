@@ -10,6 +10,7 @@ from PIL import Image
 
 from hfseg.commands.caption import caption_pictures, join_parts, main, part_file
 from hfseg.data.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
+from hfseg.data.shapes_captions import entity_tokenizer
 
 
 def test_lists():
@@ -121,3 +122,31 @@ def test_data_of_stage_two(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"image": "a.png", "entities": []}')
     with pytest.raises(ValueError, match="none with an entity"):
         EntityDataset(tmp_path / "bad.jsonl")
+
+
+def test_captions_of_shapes_name_some_or_all():
+    few, every = (ShapesCaptions(num_scenes=40, mention=mention) for mention in ("some", "all"))
+    shares = []
+    for index in range(40):
+        first, second = few[index], every[index]
+        assert first["entities"] == second["entities"] and "segmentation" not in first
+        named = first["text"].removeprefix("A picture of ").removesuffix(".").split(", ")
+        assert named == first["entities"][: len(named)] and second["text"].count(",") == len(second["entities"]) - 1
+        shares.append(len(named) / len(first["entities"]))
+    assert min(shares) < 0.4 and max(shares) == 1
+    labelled = ShapesCaptions(num_scenes=1, labelled=True)[0]
+    names = {ShapesCaptions.id2label[segment["category_id"]] for segment in labelled["segments_info"]}
+    assert names == set(labelled["entities"]) and labelled["segmentation"].shape == labelled["image"].shape[:2]
+    with pytest.raises(ValueError, match="must be 'all' or 'some'"):
+        ShapesCaptions(mention="none")
+
+
+def test_tokenizer_of_entities():
+    tokenizer = entity_tokenizer()
+    texts = ["A picture of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
+    tokens = tokenizer(texts, padding="max_length")
+    assert all(row[0] == 1 and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
+    lengths = [len(row) for row in tokens["input_ids"]]
+    assert lengths == [24] * 3 and [sum(mask) for mask in tokens["attention_mask"]] == [9, 11, 9]
+    assert tokens["input_ids"][0].index(2) == 8  # the first end is where CLIP reads
+    assert tokenizer("zebra")["input_ids"][1] == tokenizer.unk_token_id

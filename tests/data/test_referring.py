@@ -49,6 +49,28 @@ def test_refcoco(root):
     assert len(load_refer(root, "refcoco", "testA")) == 1
 
 
+@pytest.mark.parametrize(
+    "name, partition, split",
+    [
+        ("refcoco", "google", "test"),
+        ("refcoco+", None, "testA"),
+        ("refcocog", None, "val"),
+        ("refcocog", "umd", "test"),
+        ("refcocog", "google", "validation"),
+    ],
+)
+def test_every_partition_has_its_file(root, name, partition, split):
+    (root / name).mkdir(exist_ok=True)
+    (root / "refcoco" / "instances.json").replace(root / name / "instances.json")
+    refs = pickle.loads((root / "refcoco" / "refs(unc).p").read_bytes())
+    refs[0]["split"] = {"validation": "val"}.get(split, split)
+    (root / "refcoco" / "refs(unc).p").unlink()
+    chosen = partition or {"refcoco+": "unc", "refcocog": "umd"}[name]
+    (root / name / f"refs({chosen}).p").write_bytes(pickle.dumps([refs[0]]))
+    dataset = load_refer(root, name, split, partition)
+    assert len(dataset) == 1 and dataset[0]["expressions"] == ["left guy", "the man"]
+
+
 def test_what_is_missing_is_named(root, tmp_path):
     with pytest.raises(ValueError, match="has no split 'testC': train, val, testA, testB"):
         load_refer(root, "refcoco", "testC")

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hfseg.layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
+from hfseg.layers.windows import halo_window_tokens
 
 CPU = torch.device("cpu")
 CASES = [(8, 12, 4, 0), (8, 12, 4, 2), (7, 9, 4, 2), (3, 5, 7, 3), (1, 1, 4, 2), (14, 7, 7, 3)]
@@ -57,6 +58,19 @@ def test_regions_are_the_nine_of_the_paper(height, width, window, shift):
             number += 1
     _, region = window_tokens(2, height, width, window, shift, CPU)
     assert torch.equal(region, cut(regions, window).long())
+
+
+@pytest.mark.parametrize(("height", "width", "window", "shift"), CASES)
+def test_spare_windows_hold_padding_and_change_no_other(height, width, window, shift):
+    tokens = torch.arange(1.0, 2 * height * width + 1).view(2, height * width, 1)
+    alone, region = window_tokens(2, height, width, window, shift, CPU)
+    index, regions = window_tokens(2, height, width, window, shift, CPU, 2)
+    assert torch.equal(index[:-2], alone) and torch.equal(regions[:-2], region)
+    assert not gather_tokens(tokens, index[-2:]).any() and gather_tokens(tokens, index[:-2]).any()
+    coarse, outside = halo_window_tokens(2, height, width, window, 1, 3, 2, CPU)
+    index, edges = halo_window_tokens(2, height, width, window, 1, 3, 2, CPU, 1)
+    assert torch.equal(index[:-1], coarse) and torch.equal(edges[:-1], outside)
+    assert not gather_tokens(tokens, index[-1:]).any()
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 7), (1, 1), (2, 3)])

@@ -2,7 +2,9 @@
 """Metrics against figures of the original tools, to the printed digit; the files are not part of this project.
 
 HFSEG_REFERENCE_RESULTS names a folder with `coco_ap/` (100 images of COCO val2014, the COCO API's fake results, and the
-figures its authors print) and `panoptic_sample/` (panopticapi's sample, predictions, and what panopticapi computes).
+figures its authors print), `panoptic_sample/` (panopticapi's sample, predictions, and what panopticapi computes),
+`bsds_covering/` (eight BSDS500 test images with the coverings of the evaluation files shipped with the data) and
+`surface_distance/` (six pairs of hippocampus labels with what MONAI computes).
 """
 
 import json
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfseg.metrics import MaskAP, PanopticQuality
+from hfseg.metrics import Dice, MaskAP, PanopticQuality, SegmentationCovering, SurfaceDistance, surface_distances
 
 FOLDER = os.environ.get("HFSEG_REFERENCE_RESULTS")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="HFSEG_REFERENCE_RESULTS is not set")
@@ -71,3 +73,41 @@ def test_panoptic_quality(prediction):
         for name in ("pq", "sq", "rq"):
             assert round(measured[name + ending], 8) == values[name], (group, name)
         assert measured[f"num_classes{ending}"] == values["n"]
+
+
+def test_segmentation_covering():
+    folder = Path(str(FOLDER), "bsds_covering")
+    pooled, single, published = SegmentationCovering(), SegmentationCovering(), []
+    for case in read("bsds_covering", "expected.json"):
+        found = np.asarray(Image.open(folder / "predicted" / f"{case['id']}.png"))
+        people = [np.asarray(Image.open(file)) for file in sorted((folder / "segments").glob(f"{case['id']}_*.png"))]
+        assert len(people) >= 4 and len(np.unique(found)) == case["predicted_segments"]
+        single.add(prediction=found, reference=people)
+        measured = single.compute()["covering"]
+        # the shipped files print sums with six digits, so the quotients are good to one unit of the sixth
+        assert measured == pytest.approx(case["published_covering"], abs=1e-6), case["id"]
+        pooled.add(prediction=found, reference=people)
+        published.append(case["published_covering"])
+    assert pooled.compute()["mean_covering"] == pytest.approx(np.mean(published), abs=1e-6)
+
+
+def test_surface_distances_and_dice():
+    names = {0: "background", 1: "anterior", 2: "posterior"}
+    cases = read("surface_distance", "expected.json")["cases"]
+    assert len({tuple(case["spacing_mm"]) for case in cases}) > 1  # millimetres, not voxels
+    for case in cases:
+        with np.load(Path(str(FOLDER), "surface_distance", case["file"])) as volumes:
+            maps = {"prediction": volumes["pred"], "reference": volumes["gt"]}
+        surface, dice = SurfaceDistance(names, tolerance=1.0), Dice(names)
+        surface.add(**maps, spacing=case["spacing_mm"])
+        dice.add(**maps)
+        measured, overlap = surface.compute()["per_class"], dice.compute()["per_class"]
+        expected = {"assd": "assd_symmetric", "hd95": "hd95", "hd": "hd", "nsd": "nsd_1mm"}
+        for index, label in enumerate(case["labels"]):
+            for ours, theirs in expected.items():
+                # MONAI's distances are float32, and so is its place between the two values beside a percentile
+                close = pytest.approx(case["monai"][theirs][index], abs=5e-6 if ours == "hd95" else 1e-6)
+                assert measured[names[label]][ours] == close, (case["file"], ours)
+            assert overlap[names[label]]["dice"] == pytest.approx(case["monai"]["dice"][index], abs=1e-6)
+            there, _ = surface_distances(*(maps[side] == label for side in maps), case["spacing_mm"])
+            assert there.mean() == pytest.approx(case["monai"]["asd_pred_to_gt"][index], abs=1e-6)

@@ -77,6 +77,22 @@ def test_many_pictures(pipe, image):
     assert [len(result) for result in pipe([image, other], text="the star")] == [1, 1]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10)])
+def test_extreme_pictures_and_texts(pipe, size):
+    texts = ["😀 left of the star", "人", "the " * 200 + "star"]
+    results = pipe(Image.new("RGB", size), text=texts)
+    assert [result["mask"].size for result in results] == [size] * 3
+    assert [result["label"] for result in results] == texts
+
+
+@pytest.mark.parametrize("mode", ["P", "I;16", "CMYK", "RGBA", "LA", "1"])
+def test_every_mode_is_read(pipe, mode):
+    plain = Image.new("L", (30, 20), 128)
+    image = Image.fromarray(np.full((20, 30), 128 * 257, np.uint16)) if mode == "I;16" else plain.convert("RGB")
+    (result,) = pipe(image if mode == "I;16" else image.convert(mode), text="the star")
+    assert result["mask"].size == (30, 20)
+
+
 def test_high_threshold_leaves_nothing(pipe, image):
     (result,) = pipe(image, text="the star", threshold=1.0)
     assert result["score"] == 0.0 and not np.asarray(result["mask"]).any()

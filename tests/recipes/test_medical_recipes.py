@@ -11,12 +11,15 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, get_scheduler
 
+from hfseg import MedDenseViTConfig
 from hfseg.commands.train import main
+from hfseg.models.meddensevit.configuration_meddensevit import SIZES
 from hfseg.training import load_recipe
 from hfseg.training.optimization import schedule_multiplier
 
 nibabel = pytest.importorskip("nibabel")
-LARGE = ["meddensevit-base-ct", "meddensevit-base-prostate", "meddensevit-base-lung-nodule"]
+CT = [f"meddensevit-{size}-ct" for size in ("small", "base", "large", "huge", "giant")]
+LARGE = [*CT, "meddensevit-base-prostate", "meddensevit-base-lung-nodule"]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +54,14 @@ def test_seed_recipe():
     assert recipe.optimizer.name == "adamw" and recipe.run.mixed_precision == "fp16"
     assert recipe.data.collator["size"] == [512, 512] and recipe.data.collator["affine"]["rotation"] == 15
     assert load_recipe("meddensevit-base-prostate").optimizer.layer_decay == 0.8
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sizes_are_those_of_the_configuration(size):
+    given, expected = load_recipe(f"meddensevit-{size}-ct").model.config, MedDenseViTConfig.of_size(size)
+    backbone = expected.backbone_config.to_dict()
+    assert given["feature_size"] == expected.feature_size
+    assert {name: backbone[name] for name in given["backbone_config"]} == given["backbone_config"]
 
 
 def write_volumes(root):

@@ -8,6 +8,7 @@ import runpy
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,9 +53,17 @@ def run_toy() -> Callable[..., SimpleNamespace]:
     """Runs a script of this folder with options; returns the largest exit code and the output of rank 0.
 
     `processes=2` joins two processes by gloo; `launcher=True` starts them by torchrun instead of forking.
+    `kill_at` kills them (SIGKILL) that many seconds after their start, wherever they are.
     """
 
-    def run(output_dir: Path, processes: int = 1, script: str = "run_toy.py", launcher: bool = False, **options):
+    def run(
+        output_dir: Path,
+        processes: int = 1,
+        script: str = "run_toy.py",
+        launcher: bool = False,
+        kill_at: float | None = None,
+        **options,
+    ):
         arguments = [str(output_dir), json.dumps(options)]
         port = str(_free_port())
         if launcher:
@@ -77,8 +86,14 @@ def run_toy() -> Callable[..., SimpleNamespace]:
             children.append(context.Process(target=_child, args=(script, arguments, environment, outputs[-1])))
         for child in children:
             child.start()
-        for child in children:
-            child.join(timeout=60)
+        if kill_at is not None:
+            time.sleep(kill_at)
+            for child in children:
+                child.kill()
+        # Not `join`: it waits for a killed child's loading workers too, which notice after five seconds.
+        deadline = time.monotonic() + 180
+        while any(child.exitcode is None for child in children) and time.monotonic() < deadline:
+            time.sleep(0.02)
         hanging = [child for child in children if child.exitcode is None]
         for child in hanging:
             child.kill()

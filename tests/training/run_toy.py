@@ -2,7 +2,7 @@
 """One toy run as a process that can be killed: `run_toy.py OUTPUT_DIR JSON`, JSON with sections, `kill` and `dropout`.
 
 `kill: {"after": n}` kills the process (SIGKILL, no clean-up) right after update n; `{"in_save": n, "file": m}` while
-file m of the n-th checkpoint is being written, leaving half of it.
+file m of the n-th checkpoint is being written, leaving half of it. `"rank": r` kills that process only.
 """
 
 import json
@@ -61,6 +61,8 @@ def record_keys(output_dir: Path) -> None:
 def main() -> None:
     output_dir, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     kill = options.get("kill", {})
+    if kill.get("rank", int(os.environ.get("RANK", 0))) != int(os.environ.get("RANK", 0)):
+        kill = {}
     if "after" in kill:
         kill_after_update(kill["after"])
     if "in_save" in kill:

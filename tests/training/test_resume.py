@@ -3,6 +3,7 @@
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -68,19 +69,41 @@ def test_kill_during_a_save_leaves_the_previous_checkpoint(tmp_path, run_toy, wh
     assert_same_run(whole, tmp_path)
 
 
-def test_two_processes_killed_and_resumed(tmp_path, run_toy):
-    done = run_toy(tmp_path / "whole", processes=2, **options(0))
+@pytest.fixture(scope="module")
+def whole_pair(tmp_path_factory, run_toy) -> tuple[Path, float]:
+    """The uninterrupted run of two processes with two workers each, and the seconds it took."""
+    folder, start = tmp_path_factory.mktemp("resume") / "pair", time.monotonic()
+    done = run_toy(folder, processes=2, **options(2))
     assert done.returncode == 0, done.output
-    killed = run_toy(tmp_path / "killed", processes=2, **options(0, kill={"after": 6}))
+    return folder, time.monotonic() - start
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_processes_killed_at_a_random_moment(tmp_path, run_toy, whole_pair, workers):
+    """Killed from outside, anywhere between the first import and the last file; the moment is printed on a failure."""
+    whole, seconds = whole_pair
+    moment = random.Random().uniform(0.3, 1.0) * seconds
+    print(f"killed after {moment:.3f} s")
+    run_toy(tmp_path / "killed", processes=2, kill_at=moment, **options(workers))
+    resumed = run_toy(tmp_path / "killed", processes=2, **options(workers, resume="latest"))
+    assert resumed.returncode == 0, resumed.output
+    assert_same_run(whole, tmp_path / "killed")
+
+
+@pytest.mark.parametrize(
+    ("workers", "kill"),
+    [
+        (2, {"after": 6}),
+        (2, {"in_save": 2, "file": 2, "rank": 0}),
+        (0, {"in_save": 2, "file": 1, "rank": 1}),
+    ],
+)
+def test_two_processes_with_workers_killed_and_resumed(tmp_path, run_toy, whole_pair, workers, kill):
+    """Both after an update, or one alone during the second save: the other must end too, not wait for it."""
+    killed = run_toy(tmp_path / "killed", processes=2, **options(workers, kill=kill))
     assert killed.returncode != 0 and not (tmp_path / "killed/model.safetensors").exists()
-    resumed = run_toy(tmp_path / "killed", processes=2, **options(0, resume="latest"))
+    assert (tmp_path / "killed/checkpoint-8.partial").is_dir() == ("in_save" in kill)
+    resumed = run_toy(tmp_path / "killed", processes=2, **options(workers, resume="latest"))
     assert resumed.returncode == 0, resumed.output
     assert "at step 4 of 12" in resumed.output
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
-
-
-def test_sharded_weights_optimizer_and_average_come_back(tmp_path, run_toy):
-    done = run_toy(tmp_path, processes=2, script="run_sharded.py")
-    assert "same" in done.output, done.output
-    plain = load_file(tmp_path / "checkpoint-3/model.safetensors")
-    assert plain["backbone.weight"].shape == (8, 3, 3, 3)  # whole tensors, loadable on any number of processes
+    assert_same_run(whole_pair[0], tmp_path / "killed")

@@ -69,6 +69,8 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 class ToyModel(nn.Module):
     """Two convolutions with dropout; `normalized` takes part in the contract of `hfseg.training.normalization`."""
 
+    _no_split_modules = ["Conv2d"]  # units of FSDP
+
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
         self.backbone = nn.Conv2d(3, 8, 3, padding=1)
@@ -88,6 +90,8 @@ class ToyModel(nn.Module):
 
 class ToyGan(nn.Module):
     """An image autoencoder with a discriminator, two phases; noise from torch's generator in both."""
+
+    _no_split_modules = ["Conv2d", "Linear"]  # units of FSDP
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()

@@ -107,8 +107,8 @@ def caption_pictures(
         Numbers of pictures `done`, `known` from an earlier run, `unreadable`, and `empty` (without an entity).
     """
     known = {row["image"] for row in read_lines(output)}
-    for file in output.parent.glob(f".{output.name}.part*"):
-        known |= {row["image"] for row in read_lines(file)}
+    for part in output.parent.glob(f".{output.name}.part*"):
+        known |= {row["image"] for row in read_lines(part)}
     counts = {"done": 0, "known": 0, "unreadable": 0, "empty": 0}
     own = part_file(output, rank)
     # A broken last line must not swallow the next.

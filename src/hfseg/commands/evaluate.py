@@ -2,13 +2,14 @@
 """`hfseg evaluate`: measures a model folder on labelled pictures.
 
 python scripts/evaluate.py --model DIR --dataset SPEC --output_dir DIR [--task panoptic|instance|semantic|all]
+python scripts/evaluate.py --model OPEN_VOCABULARY_DIR --dataset SPEC --output_dir DIR [--labels FILE.json]
 torchrun --nproc_per_node N scripts/evaluate.py ...
 
 A folder of a LaVin-DiT has tasks and data of its own; see `hfseg.commands.evaluate_in_context`.
 
 Writes `metrics.json` (numbers, what they average over, thresholds, versions, the command), `per_class.csv`,
 `confusion.png`, `overlays/` (worst and best pictures beside the truth) and `model_index.yml` (results in the form of
-the Hub's model cards).
+the Hub's model cards). With `--task referring` see `evaluate_referring`.
 """
 
 import argparse
@@ -30,12 +31,14 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from huggingface_hub import ModelCardData
 from tqdm import tqdm
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
+    AutoProcessor,
 )
 
 import hfseg
@@ -47,16 +50,22 @@ from ..evaluation import (
     AVERAGES,
     TASKS,
     CocoInstances,
+    LabelMatch,
+    OpenVocabularySegmenter,
     SegmentationMetrics,
     Segmenter,
     as_predict,
+    embed_classes,
     match_labels,
+    open_vocabulary_samples,
     predict_samples,
     supported_tasks,
 )
+from ..hub.cards import Measurement, eval_results
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
+from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation
 from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
 from . import evaluate_in_context
 
@@ -173,6 +182,8 @@ def _open_shapes(settings: str, split: str | None) -> ShapesDataset:
 def load_model(folder: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Loads a segmentation model and its image processor from a local folder, through the Auto classes.
 
+    Of an open-vocabulary model the whole processor is loaded, since it reads the names of classes.
+
     Raises:
         FileNotFoundError: There is no such folder.
         ValueError: It holds no model, one of another task, or not all of its weights.
@@ -191,16 +202,22 @@ def load_model(folder: str, dtype: torch.dtype = torch.float32) -> tuple[Any, An
         config = AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"--model {folder!r}: its config.json is not readable: {_one_line(error)}") from error
-    for auto_class in (AutoModelForUniversalSegmentation, AutoModelForSemanticSegmentation):
+    for auto_class in (
+        AutoModelForUniversalSegmentation,
+        AutoModelForSemanticSegmentation,
+        AutoModelForOpenVocabularySegmentation,
+    ):
         if type(config) in auto_class._model_mapping:
             break
     else:
         raise ValueError(
-            f"--model {folder!r} holds a {config.model_type!r} model, which does no universal or semantic segmentation."
+            f"--model {folder!r} holds a {config.model_type!r} model, which does no universal, semantic or "
+            "open-vocabulary segmentation."
         )
     try:
         model, loading = auto_class.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True)
-        image_processor = AutoImageProcessor.from_pretrained(folder)
+        open_vocabulary = auto_class is AutoModelForOpenVocabularySegmentation
+        image_processor = (AutoProcessor if open_vocabulary else AutoImageProcessor).from_pretrained(folder)
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"--model {folder!r} cannot be loaded: {_one_line(error)}") from error
     missing = sorted(loading["missing_keys"])
@@ -224,7 +241,8 @@ def choose_tasks(asked: str, dataset: Any, example: Mapping[str, Any], model: An
         ValueError: The task asked for cannot be measured.
     """
     reasons = supported_tasks(dataset, example)
-    segments = type(model.config) in AutoModelForUniversalSegmentation._model_mapping
+    kinds = (AutoModelForUniversalSegmentation, AutoModelForOpenVocabularySegmentation)
+    segments = any(type(model.config) in kind._model_mapping for kind in kinds)
     for task in TASKS:
         if not reasons[task] and task != "semantic" and not segments:
             reasons[task] = f"a {model.config.model_type!r} model gives classes of pixels and no segments"
@@ -265,11 +283,27 @@ class Evaluator:
         self.count = len(self.dataset) if options.limit is None else min(options.limit, len(self.dataset))
         self.model, self.image_processor = load_model(options.model, DTYPES[options.dtype])
         self.model.to(device)
+        self.processor, self.text_embeds = None, None
+        if type(self.model.config) in AutoModelForOpenVocabularySegmentation._model_mapping:
+            self.processor, self.image_processor = self.image_processor, self.image_processor.image_processor
+            if options.mode != "single":
+                raise ValueError(f"--mode {options.mode} is not for open-vocabulary models; legal is single.")
+            if options.match_labels:
+                raise ValueError(
+                    "--match_labels is not for open-vocabulary models: they look for the data's own classes."
+                )
+        elif options.labels or options.templates:
+            raise ValueError(
+                f"--labels and --templates are for open-vocabulary models; {options.model!r} knows its own classes."
+            )
         for name, value in self.protocol.processor.items():
             setattr(self.image_processor, name, _as_size(self.image_processor, value) if name == "size" else value)
         if options.no_resize:
             self.image_processor.do_resize = False
-        self.match = match_labels(self.model.config.id2label, self.dataset.id2label, options.match_labels)
+        if self.processor is None:
+            self.match = match_labels(self.model.config.id2label, self.dataset.id2label, options.match_labels)
+        else:
+            self.match = LabelMatch.identity(len(self.dataset.id2label))
         self.tasks, self.left_out = choose_tasks(options.task, self.dataset, self.dataset[0], self.model, options.mode)
         if options.task == "all":
             self.tasks = [task for task in self.tasks if task in self.protocol.tasks]
@@ -279,7 +313,12 @@ class Evaluator:
         stuff = set(self.match.to_model(self.dataset.stuff_class_ids))
         stuff |= {label for label in own or () if self.match.to_dataset[label] < 0}
         given = {name: getattr(options, name) for name in THRESHOLDS if getattr(options, name) is not None}
-        self.segment = Segmenter(self.image_processor, self.match, stuff, given)
+        made = Segmenter if self.processor is None else OpenVocabularySegmenter
+        self.segment = made(self.image_processor, self.match, stuff, given)
+        if self.processor is not None:
+            synonyms, templates = read_labels(options.labels), options.templates or ["vild"]
+            templates = templates if any("{}" in text for text in templates) else templates[0]
+            self.text_embeds = embed_classes(self.model, self.processor, self.dataset.id2label, synonyms, templates)
 
         self.annotations = self._annotations() if "instance" in self.tasks else None
 
@@ -301,6 +340,11 @@ class Evaluator:
 
     def results(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[int, Any, dict[str, Any]]]:
         """Position, example and results of pictures, in order."""
+        if self.text_embeds is not None:
+            indices = (index for batch in batches for index in batch)
+            for sample in open_vocabulary_samples(self.model, self.processor, self.dataset, self.text_embeds, indices):
+                yield sample.index, sample.example, self.segment(sample, self.tasks)
+            return
         if self.options.mode == "single":
             samples = predict_samples(
                 self.model,
@@ -369,6 +413,35 @@ class Evaluator:
         return side_by_side([plain, truth, found], ["picture", "truth", "predicted"])
 
 
+def read_labels(file: str | None) -> dict[str, list[str]]:
+    """Reads other names of classes: a JSON object of class to name or names.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such file, or it holds something else.
+    """
+    if file is None:
+        return {}
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"--labels {file!r}: there is no such file.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"--labels {file!r} is no JSON: {error}") from error
+    example = '{"car": ["car", "automobile"], "road": "road"}'
+    if not isinstance(content, dict):
+        raise ValueError(f"--labels {file!r} must hold an object of class to names, such as {example}.")
+    names = {key: [value] if isinstance(value, str) else value for key, value in content.items()}
+    wrong = [
+        key
+        for key, value in names.items()
+        if not isinstance(value, list) or not value or not all(isinstance(name, str) and name.strip() for name in value)
+    ]
+    if wrong:
+        raise ValueError(f"--labels {file!r} gives {wrong[0]!r} no names; expected something like {example}.")
+    return names
+
+
 def _as_size(image_processor: Any, size: Mapping[str, int]) -> Any:
     """A size in the type that the processor keeps its own in."""
     kept = type(image_processor.size)
@@ -382,6 +455,10 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
         FileNotFoundError, ValueError: What is wrong with the options, the model or the data.
     """
     check_options(options)
+    if options.task == "referring":
+        from .evaluate_referring import run_referring
+
+        return run_referring(options, DTYPES[options.dtype])
     on_cpu = options.device == "cpu" or (options.device is None and not torch.cuda.is_available())
     state = PartialState(cpu=True) if on_cpu else PartialState()
     device = torch.device(options.device) if options.device is not None else state.device
@@ -466,6 +543,8 @@ def describe(
             "only_in_model": list(match.not_in_dataset),
             "only_in_dataset": list(match.not_in_model),
             "truth_of_ap": None if evaluator.annotations is None else str(evaluator.annotations.file),
+            "names": None if evaluator.processor is None else read_labels(options.labels) or "the data set's",
+            "templates": None if evaluator.processor is None else options.templates or ["vild"],
             "unlabelled_pixels": "background" if getattr(evaluator.dataset, "kind", "") == "instance" else "void",
         },
         "dataset": {
@@ -521,25 +600,21 @@ def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def model_index(report: Mapping[str, Any]) -> str:
     """The results as a model card's `model-index`, as the Hub reads it (YAML)."""
-    from huggingface_hub import EvalResult, ModelCardData
-
     dataset = report["dataset"]
-    slug = NO_FILE_SYSTEM_NAME.sub("-", dataset["name"]).strip("-").lower() or "data"
-    results = [
-        EvalResult(
-            task_type="image-segmentation",
-            task_name="Image segmentation",
-            dataset_type=slug,
-            dataset_name=dataset["name"],
-            dataset_split=dataset["split"],
-            metric_type=name,
-            metric_name=f"{name} (%)",
-            metric_value=round(value, 4),
-            metric_config=f"{report['protocol']['name']}, {report['mode']['name']}",
+    measurements = [
+        Measurement(
+            metric=name,
+            value=round(value, 4),
+            title=f"{name} (%)",
+            dataset=dataset["name"],
+            split=dataset["split"],
+            config=f"{report['protocol']['name']}, {report['mode']['name']}",
+            command=report["command"],
         )
         for name, value in report["metrics"].items()
         if value is not None
     ]
+    results = eval_results(measurements, "image-segmentation")
     return ModelCardData(model_name=report["model"]["name"], eval_results=results).to_yaml() + "\n"
 
 
@@ -575,10 +650,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dataset",
         required=True,
         metavar="SPEC",
-        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME[:PATH] of an official layout",
+        help="shapes[:num_scenes=64,image_size=96,seed=0], a folder, a COCO json, or NAME[:PATH] of an official "
+        "layout; referring: a json, jsonl or lmdb file, refcoco:ROOT, refcocog/umd:ROOT, referring-shapes[:...]",
     )
     parser.add_argument("--output_dir", required=True, metavar="DIR")
-    parser.add_argument("--task", default="all", choices=[*TASKS, "all"], help="all: what model and labels allow")
+    parser.add_argument(
+        "--task", default="all", choices=[*TASKS, "referring", "all"], help="all: what model and labels allow"
+    )
     parser.add_argument("--split", help="default: the validation split, or a single annotation file as it is")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pictures only")
     parser.add_argument("--batch_size", type=int, default=1, help="pictures (or windows) per forward pass")
@@ -603,6 +681,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--instance_annotations", metavar="FILE", help="COCO instances json that AP takes for truth, not the id maps"
     )
     parser.add_argument("--match_labels", choices=("id", "name"), help="where the classes differ from the data's")
+    parser.add_argument(
+        "--labels", metavar="FILE.json", help="open vocabulary: other names of classes, {class: [name, ...]}"
+    )
+    parser.add_argument(
+        "--templates",
+        nargs="+",
+        metavar="SET|SENTENCE",
+        help="open vocabulary: vild (default), simple, imagenet, imagenet_vild, or sentences with {}",
+    )
     for name in THRESHOLDS:
         parser.add_argument(
             f"--{name}", type=float, help="of panoptic segments; default: the protocol's or the model's"
@@ -660,6 +747,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if report is not None:
         show = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "mean_iou", "pixel_accuracy")
+        show += ("overall_iou", "first_mean_iou")
         found = [(name, report["metrics"].get(name)) for name in show]
         print(", ".join(f"{name} {value:.2f}" for name, value in found if value is not None) + " (percent)")
         print(f"{report['number_of_images']} pictures in {report['seconds']:.1f} s; results in {options.output_dir}.")

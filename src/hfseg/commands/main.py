@@ -8,9 +8,15 @@ COMMANDS = {
     "quickstart": "train a tiny model, evaluate it and segment a picture, offline",
     "train": "train a model from a recipe",
     "evaluate": "measure a model on labelled pictures",
+    "predict": "segment pictures, videos and volumes",
+    "demo": "try models in the browser",
+    "export": "write a model as ONNX or torch.export program, and compare",
     "convert": "convert an authors' checkpoint",
+    "push": "check a model folder and publish it on the Hub",
+    "cards": "write the zoo's cards from their sources",
     "caption": "describe pictures and list the entities in them",
     "benchmark": "parameters, FLOPs and speed of the models",
+    "list": "architectures, tasks, classes and recipes",
 }
 
 
@@ -18,7 +24,7 @@ def usage() -> str:
     """Lists the commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
-    return "usage: hfseg COMMAND [options]; each has --help\n\n" + "\n".join(lines)
+    return "usage: hfseg COMMAND [options]; each has --help; hfseg --version\n\n" + "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
+    if arguments[0] in ("--version", "-V"):
+        from .. import __version__
+
+        print(f"hfseg {__version__}")
+        return 0
     name, *rest = arguments
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}.\n\n{usage()}", file=sys.stderr)

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from accelerate.utils import set_seed
 from PIL import Image
 
 from .. import auto
-from ..data.collation import UniversalCollator
 from ..data.folders import list_splits, load_folder
-from ..evaluation import TASKS, evaluate_segmentation
+from ..referring_evaluation import tinted
 from ..training import TrainingArguments, load_recipe, train
 from ..training.arguments import recipe_names
+from ..training.loop import create_accelerator
+from ..training.normalization import accepted_names
+from ..training.tasks import Task, build_task
 from ..visualization import image_grid, overlay, overlay_semantic
-from .train import build_dataset, build_image_processor, build_model, build_transforms
 
 # Updates timed to turn --minutes into a number of updates; the first ones are slower and not counted.
 TIMED_UPDATES, WARM_UPDATES = 6, 2
@@ -53,9 +54,8 @@ def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, An
         FileNotFoundError, ValueError: As `load_folder`.
     """
     if folder is None:
-        return build_dataset(arguments.data, arguments.data.train), build_dataset(
-            arguments.data, arguments.data.validation or {}
-        )
+        task = build_task(arguments)
+        return task.build_dataset(arguments.data.train), task.build_dataset(arguments.data.validation or {})
     splits = list_splits(folder)
     named = [split for split in splits if split in ("val", "validation", "valid", "dev", "test")]
     if splits and not named:
@@ -68,16 +68,26 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
     """Names the tiny recipe for some data: embedded shapes, pictures with label maps, or pictures with instances.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_folder`.
+        FileNotFoundError, ValueError: As `load_folder`; the architecture has no recipe for such data.
     """
-    if folder is None:
-        return f"{architecture}-tiny-shapes"
-    instances = load_folder(folder, "train").kind == "instance"
-    name = f"{architecture}-tiny-instances"
-    return name if instances and name in recipe_names() else f"{architecture}-tiny-folder"
+    stem, names = architecture.replace("_", "-"), recipe_names()
+    name = f"{stem}-tiny-shapes"
+    if folder is not None:
+        name = f"{stem}-tiny-folder"
+        if f"{stem}-tiny-instances" in names and load_folder(folder, "train").kind == "instance":
+            name = f"{stem}-tiny-instances"
+    if name not in names:
+        ending = name.removeprefix(stem)
+        able = ", ".join(other.removesuffix(ending).replace("-", "_") for other in names if other.endswith(ending))
+        own = ", ".join(other for other in names if other.startswith(f"{stem}-tiny")) or "none"
+        raise ValueError(
+            f"--architecture {architecture} has no quickstart {'on shapes' if folder is None else 'with --data'} (no "
+            f"recipe {name}); {able} have. Small recipes of {architecture} for scripts/train.py: {own}."
+        )
+    return name
 
 
-def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, Any]]) -> int:
+def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping[str, Any]]) -> int:
     """Times some updates of a copy of the model and returns how many fit into the time.
 
     Raises:
@@ -87,10 +97,11 @@ def updates_in(minutes: float, model: torch.nn.Module, batches: list[dict[str, A
         raise ValueError(f"--minutes {minutes} is not a training time; give a positive number.")
     trial = copy.deepcopy(model).train()
     optimizer = torch.optim.AdamW(trial.parameters(), lr=1e-6)
+    accepted = accepted_names(trial)
     for number, batch in enumerate(batches):
         if number == WARM_UPDATES:
             start = time.perf_counter()
-        trial(**{name: value for name, value in batch.items() if name != "image_id"}).loss.backward()
+        trial(**{name: value for name, value in batch.items() if name in accepted})["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()
     seconds = (time.perf_counter() - start) / (len(batches) - WARM_UPDATES)
@@ -103,18 +114,20 @@ class Job:
 
     Attributes:
         arguments: The recipe, with overrides.
+        task: How it is put together.
         training, held_out: Data.
         model: Freshly initialised under the recipe's seed.
-        image_processor: That of the model.
+        image_processor: What is saved beside the model: its image processor, with text its processor, or None.
         collate: Turns examples into batches of the model.
     """
 
     arguments: TrainingArguments
+    task: Task
     training: Any
     held_out: Any
     model: Any
     image_processor: Any
-    collate: Callable[[list], dict[str, Any]]
+    collate: Callable[[list], Mapping[str, Any]]
 
 
 def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
@@ -130,17 +143,12 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
         FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
     """
     arguments = load_recipe(tiny_recipe(architecture, data), overrides)
+    task = build_task(arguments)
     training, held_out = load_data(arguments, data)
-    arguments.model.config.setdefault("stuff_class_ids", list(training.stuff_class_ids))
-    arguments.model.processor.setdefault("label_ids_to_fuse", list(training.stuff_class_ids))
     set_seed(arguments.run.seed)
-    model = build_model(arguments.model, training.id2label)
-    image_processor = build_image_processor(arguments.model, model)
-    collate = UniversalCollator(
-        ignore_index=training.ignore_index,
-        transforms=build_transforms(arguments.data.transforms),
-        num_labels=model.config.num_labels,
-    )
+    model = task.build_model(training)
+    processor = task.build_processor(model)
+    collate = task.build_collator(training, model, processor)
     if minutes is not None:
         size = arguments.data.batch_size
         batches = [
@@ -148,30 +156,97 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
             for number in range(WARM_UPDATES + TIMED_UPDATES)
         ]
         arguments.run.max_steps = updates_in(minutes, model, batches)
-    return Job(arguments, training, held_out, model, image_processor, collate)
+    return Job(arguments, task, training, held_out, model, processor, collate)
 
 
-def pictures(folder: Path, dataset: Any, id2label: dict[int, str], count: int = 3) -> Image.Image:
-    """Segments the first held-out pictures through `pipeline()` and puts each beside its truth."""
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+
+def draw_segments(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
+    """Segments a picture through `pipeline("image-segmentation")` and shows it beside its truth."""
     from transformers import pipeline
 
-    segmenter = pipeline("image-segmentation", model=str(folder), device="cpu")
+    id2label = dataset.id2label
     label2id = {label: class_id for class_id, label in id2label.items()}
-    shown, titles = [], []
+    image = Image.fromarray(np.asarray(example["image"]))
+    semantic = "segmentation_map" in example
+    segmenter = pipeline("image-segmentation", model=str(folder), device="cpu")
+    semantic_model = "SemanticSegmentation" in type(segmenter.model).__name__
+    subtask = "semantic" if semantic or semantic_model else "panoptic"
+    found, info = np.zeros(image.size[::-1], dtype=np.int32), []
+    for number, segment in enumerate(segmenter(image, subtask=subtask), start=1):
+        found[np.asarray(segment["mask"]) > 0] = number
+        info.append({"id": number, "label_id": label2id[segment["label"]], "score": segment["score"]})
+    if semantic:
+        truth = overlay_semantic(image, example["segmentation_map"], id2label, ignore_index=dataset.ignore_index)
+    else:
+        truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
+    plain = overlay(image, np.zeros_like(found), [], id2label)
+    return [("picture", plain), ("truth", truth), ("predicted", overlay(image, found, info, id2label))]
+
+
+def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
+    """Finds what an expression means through `pipeline("referring-image-segmentation")`."""
+    from transformers import pipeline
+
+    text, image = example["expressions"][0], np.asarray(example["image"])
+    task: Any = "referring-image-segmentation"  # ours; transformers' signature lists its own
+    found = pipeline(task, model=str(folder), device="cpu")(Image.fromarray(image), text=text)
+    masks = [np.asarray(entry["mask"]) > 0 for entry in found]
+    mask = masks[0] if masks else np.zeros(image.shape[:2], dtype=bool)
+    return [
+        (text, image),
+        ("truth", tinted(image, np.asarray(example["mask"]) != 0)),
+        ("predicted", tinted(image, mask)),
+    ]
+
+
+def draw_masks(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
+    """Finds all masks of a picture through `pipeline("mask-generation")`; the smaller ones lie on top."""
+    from transformers import pipeline
+
+    image = Image.fromarray(np.asarray(example["image"]))
+    result = pipeline("mask-generation", model=str(folder), device="cpu")(image)
+    found = np.zeros(image.size[::-1], dtype=np.int32)
+    info, names = [], {}
+    for number, mask in enumerate(sorted((np.asarray(mask) for mask in result["masks"]), key=np.sum)[::-1], start=1):
+        found[mask > 0] = number
+        info.append({"id": number, "label_id": number})
+        names[number] = str(number)
+    truth = overlay(image, example["segmentation"], example["segments_info"], dataset.id2label)
+    plain = overlay(image, np.zeros_like(found), [], names)
+    return [("picture", plain), ("truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
+
+
+def draw_answer(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
+    """Answers a query by example through the trained diffusers pipeline."""
+    pipe = auto.load("models.lavin_dit.pipeline_lavin_dit:LavinDiTPipeline").from_pretrained(str(folder))
+    pipe.set_progress_bar_config(disable=True)
+    answer = pipe(example["query"], example["examples"], generator=torch.Generator().manual_seed(0)).images[0]
+    return [("query", example["query"]), (f"truth: {example['task']}", example["target"]), ("answer", answer)]
+
+
+def pictures(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
+    """Runs the saved model on the first held-out pictures, each beside its truth.
+
+    Raises:
+        ValueError: There is no way to show such examples.
+    """
+    shown: list[Any] = []
+    titles: list[str] = []
     for index in range(min(count, len(dataset))):
         example = dataset[index]
-        image = Image.fromarray(np.asarray(example["image"]))
-        semantic = "segmentation_map" in example
-        found, info = np.zeros(image.size[::-1], dtype=np.int32), []
-        for number, segment in enumerate(segmenter(image, subtask="semantic" if semantic else "panoptic"), start=1):
-            found[np.asarray(segment["mask"]) > 0] = number
-            info.append({"id": number, "label_id": label2id[segment["label"]], "score": segment["score"]})
-        if semantic:
-            truth = overlay_semantic(image, example["segmentation_map"], id2label, ignore_index=dataset.ignore_index)
+        if "query" in example:
+            draw = draw_answer
+        elif "expressions" in example:
+            draw = draw_referent
+        elif json.loads((folder / "config.json").read_text())["architectures"][0].endswith("MaskGeneration"):
+            draw = draw_masks
         else:
-            truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
-        shown += [overlay(image, np.zeros_like(found), [], id2label), truth, overlay(image, found, info, id2label)]
-        titles += [f"picture {index}", "truth", "predicted"]
+            draw = draw_segments
+        for title, picture in draw(folder, example, dataset):
+            shown.append(picture)
+            titles.append(f"picture {index}" if title == "picture" else title)
     return image_grid(shown, columns=3, titles=titles)
 
 
@@ -179,34 +254,41 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     """Carries out one parsed command line and returns the held-out metrics."""
     started = time.perf_counter()
     job = set_up(options.architecture, options.data, options.overrides, options.minutes)
-    arguments, training, held_out, model = job.arguments, job.training, job.held_out, job.model
+    arguments, task, training, held_out, model = job.arguments, job.task, job.training, job.held_out, job.model
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    classes = f", {len(training.id2label)} classes" if hasattr(training, "id2label") else ""
     print(
         f"{options.architecture}, {parameters / 1e6:.2f} M parameters; {len(training)} training and {len(held_out)} "
-        f"held-out pictures, {len(training.id2label)} classes; {arguments.run.max_steps} updates of "
-        f"{arguments.data.batch_size} pictures.",
+        f"held-out examples{classes}; {arguments.run.max_steps} updates of {arguments.data.batch_size}.",
         flush=True,
     )
     if options.data is None:
         # Measured: a second thread does nothing for tensors this small, and stalls when the machine is busy.
         torch.set_num_threads(1)
     folder = Path(options.output_dir)
+    accelerator = create_accelerator(arguments.run, folder, several_phases=len(arguments.phases) > 1)
+    validation_collate = task.build_collator(held_out, model, job.image_processor, training=False)
     result = train(
         model,
         training,
         job.collate,
         arguments,
         output_dir=folder,
-        evaluate_fn=lambda trained: evaluate_segmentation(trained, job.image_processor, held_out, tasks=TASKS),
+        evaluate_fn=lambda trained: task.evaluate(
+            trained, job.image_processor, held_out, validation_collate, accelerator
+        ),
         image_processor=job.image_processor,
+        loss_normalizer=None if hasattr(model, "loss_normalizer") else task.loss_normalizer(model),
+        save_fn=task.save,
+        accelerator=accelerator,
     )
     file = folder / "overlay.png"
-    pictures(folder, held_out, training.id2label).save(file)
+    pictures(folder, held_out).save(file)
     metrics = {**result.metrics, "seconds": time.perf_counter() - started}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    print("Held out: " + ", ".join(f"{name} {value:.1f}" for name, value in result.metrics.items()))
+    print("Held out: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
     print(f"Model {folder}, pictures {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
-    print(f'  import hfseg; from transformers import pipeline; pipeline("image-segmentation", "{folder}")("FILE.jpg")')
+    print("".join(f"  {line}\n" for line in task.example(str(folder)).splitlines() if line), end="")
     return metrics
 
 

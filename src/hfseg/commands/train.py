@@ -11,6 +11,7 @@ several optimisers: `hfseg.training.phases`; adapters: `hfseg.training.adapters`
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,12 +49,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="train", description="Train a segmentation model from a recipe.")
     parser.add_argument("--recipe", required=True, help=f"YAML file or one of: {', '.join(recipe_names()) or '-'}")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe, as YAML")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="your pictures and labels: data.train.path, data.validation.path"
+    )
     parser.add_argument("--output_dir", help="folder of checkpoints and of the trained model")
     parser.add_argument("--resume_from_checkpoint", metavar="latest|FOLDER", help="go on from a checkpoint")
     parser.add_argument("--dry_run", action="store_true", help="show what would be done: groups, shapes, memory")
     options = parser.parse_intermixed_args(argv)
     if options.output_dir is None and not options.dry_run:
         parser.error("--output_dir is required (or --dry_run)")
+    if options.data is not None:
+        folder = json.dumps(options.data)
+        options.overrides = [f"data.train.path={folder}", f"data.validation.path={folder}", *options.overrides]
     options.command = shlex.join(
         ["accelerate", "launch", "scripts/train.py", *(sys.argv[1:] if argv is None else argv)]
     )

@@ -215,11 +215,17 @@ class ShapesCaptions(ShapesDataset):
 
     Args:
         colours: Whether entities name the main colour of things too.
+        mention: Of which entities the text speaks: `"all"`, or `"some"`, one at least, as captions do.
+        labelled: Whether items have segments too, to measure with.
     """
 
-    def __init__(self, *args: Any, colours: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, colours: bool = False, mention: str = "all", labelled: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.colours = colours
+        if mention not in ("all", "some"):
+            raise ValueError(f"mention is {mention!r}; it must be 'all' or 'some'")
+        self.colours, self.mention, self.labelled = colours, mention, labelled
 
     def all_entities(self) -> list[list[str]]:
         """Lists every entity that any scene may name, once."""
@@ -235,7 +241,10 @@ class ShapesCaptions(ShapesDataset):
         listed = [names.get(s["id"], self.id2label[s["category_id"]]) for s in scene.segments_info]
         # Front to back would tell the order of depth.
         entities = sorted(set(listed), key=lambda name: hash_of(index, name))
-        return {"image": scene.image, "text": f"A picture of {', '.join(entities)}.", "entities": entities}
+        count = len(entities) if self.mention == "all" else 1 + hash_of(index, "count") % len(entities)
+        item = {"image": scene.image, "text": f"A picture of {', '.join(entities[:count])}.", "entities": entities}
+        labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labelled else {}
+        return item | labels
 
 
 def hash_of(index: int, name: str) -> int:

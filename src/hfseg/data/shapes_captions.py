@@ -9,11 +9,13 @@ import torch
 
 from .shapes import COLOURS, SPLITS, TEXTURES, Scene, id2label, render_scene, stuff_class_ids
 
-__all__ = ["CaptionedShapes", "caption", "caption_tokenizer"]
+__all__ = ["CaptionedShapes", "caption", "caption_tokenizer", "entity_tokenizer"]
 
 PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
 MAX_LENGTH = 40
+ENTITY_LENGTH = 24
 _WORDS = "a an and with on at the large medium small upper lower left right top bottom centre of , picture".split()
+_SENTENCE_WORDS = "a an and , . photo picture this is there the in scene of small medium large".split()
 
 
 def caption(scene: Scene) -> str:
@@ -51,6 +53,36 @@ def caption_tokenizer() -> Any:
         model_max_length=MAX_LENGTH,
         # The tower reads the last token: texts are padded before it.
         padding_side="left",
+    )
+
+
+def entity_tokenizer() -> Any:
+    """Builds a tokenizer for names of the scenes' classes: lower case, one token per word, between start and end.
+
+    It knows the words of `ShapesCaptions` and of the sentences that are usually put around names of classes.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<unk>", "<start>", "<end>"]
+    words = sorted({*_SENTENCE_WORDS, *COLOURS, *id2label.values()})
+    vocabulary = {word: number for number, word in enumerate([*special, *words])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<start>",
+        eos_token="<end>",
+        pad_token="<end>",  # the first end is read, as in CLIP
+        model_max_length=ENTITY_LENGTH,
     )
 
 

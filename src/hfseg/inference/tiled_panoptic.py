@@ -80,6 +80,7 @@ def _same_objects(
     return pairs
 
 
+@torch.no_grad()
 def tiled_panoptic_segmentation(
     image: Any,
     predict: Predict,

@@ -204,16 +204,16 @@ def segment_volume(
     native = tuple(length for place, length in enumerate(first.shape) if place != axis)
     result: np.ndarray | None = None
     classes = 0
-    mean = std = None
+    mean_and_std: list[torch.Tensor] = []
     if image_mean is not None and image_std is not None:
-        mean, std = (torch.tensor(values)[:, None, None] for values in (image_mean, image_std))
+        mean_and_std = [torch.tensor(values)[:, None, None] for values in (image_mean, image_std)]
     for start in tqdm(range(0, count, batch_size), desc="slices", unit="batch", disable=not progress, leave=False):
         places = range(start, min(start + batch_size, count))
         batch = torch.from_numpy(
             np.stack([slice_channels(arrays, statistics, place, axis, input_mode) for place in places])
         )
-        if mean is not None:
-            batch = (batch - mean) / std
+        if mean_and_std:
+            batch = (batch - mean_and_std[0]) / mean_and_std[1]
         scores = slice_probabilities(batch.to(device, dtype), predict, size, flips, sliding_window, overlap, True)
         if result is None:
             classes = scores.shape[1]

@@ -22,7 +22,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .cosine_attention import biased_attention, cosine_attention
-from .shifted_windows import gather_tokens, window_places, window_tokens
+from .shifted_windows import gather_tokens, spare_windows, window_places, window_tokens
 from .windows import from_windows, gathers, halo_window_tokens, to_windows
 
 HIDDEN_FEATURES = 512  # of the network that gives the bias
@@ -116,9 +116,10 @@ class CrossLevelExchange(GradientCheckpointingLayer):
         key, value = self.k_proj(normalised), self.v_proj(normalised)
         gathering, device = gathers(), queries.device
         if gathering:
-            table = (batch_size, *shape, self.query_window, 0, device)
-            query = gather_tokens(query.flatten(1, 2), window_tokens(*table)[0])
-            index, outside = halo_window_tokens(batch_size, lower, wider, self.key_window, self.halo, *counts, device)
+            table, spare = (batch_size, *shape, self.query_window, 0, device), spare_windows()
+            query = gather_tokens(query.flatten(1, 2), window_tokens(*table, spare)[0])
+            cut = (batch_size, lower, wider, self.key_window, self.halo, *counts, device, spare)
+            index, outside = halo_window_tokens(*cut)
             key, value = (gather_tokens(states.flatten(1, 2), index) for states in (key, value))
             outside = outside.unsqueeze(-1).float()
         else:

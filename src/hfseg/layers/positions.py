@@ -115,6 +115,8 @@ class FourierPositions(nn.Module):
         scale: Standard deviation of G; larger ones tell finer distances apart.
     """
 
+    matrix: torch.Tensor
+
     def __init__(self, num_features: int, scale: float = 1.0):
         super().__init__()
         self.scale = scale

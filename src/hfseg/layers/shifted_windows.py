@@ -29,9 +29,18 @@ def gather_tokens(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return F.embedding(index, F.pad(tokens, (0, 0, 0, 1)).flatten(0, 1))
 
 
+def spare_windows() -> int:
+    """Counts windows without tokens that are cut beside those of the maps: one while a program is exported, else none.
+
+    A program is traced with several windows, and what it then assumes of their axis does not hold for one alone (one
+    picture no larger than a window). The spare one, whose results nobody reads, makes them two at least.
+    """
+    return int(torch.compiler.is_exporting())
+
+
 @compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
 def window_tokens(
-    batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device
+    batch_size: int, height: int, width: int, window: int, shift: int, device: torch.device, spare: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tabulates which tokens each window holds, for `gather_tokens`, and what part of the rolled map they are from.
 
@@ -42,19 +51,20 @@ def window_tokens(
         window: Side of a window, s.
         shift: Rows and columns by which the padded map is rolled up and to the left.
         device: Where the tables live.
+        spare: Windows of padding behind the others; see `spare_windows`.
 
     Returns:
         The indices, and the number of the region: tokens of one window may attend to each other if they are neighbours
         in the map too, that is, have the same.
 
     Shape:
-        Output: `(B * n, s * s)` twice.
+        Output: `(B * n + spare, s * s)` twice.
     """
     with torch.inference_mode(False):
         rows, columns = -(-height // window), -(-width // window)
         bottom, right = rows * window, columns * window
         # Windows of all images in one axis: one of n alone could be 1, which a tracer would take for a constant.
-        number = torch.arange(batch_size * rows * columns, device=device)[:, None]
+        number = torch.arange(batch_size * rows * columns + spare, device=device)[:, None]
         image, number = number // (rows * columns), number % (rows * columns)
         within = torch.arange(window * window, device=device)
         y = number // columns * window + within // window  # (B * n, s * s), in the rolled map
@@ -63,7 +73,8 @@ def window_tokens(
         region = region + (x >= right - window) + (x >= right - shift)
         y, x = (y + shift) % bottom, (x + shift) % right
         token = torch.where((y < height) & (x < width), y * width + x, height * width)
-        return image * (height * width + 1) + token, region
+        index = image * (height * width + 1) + token
+        return (torch.where(image < batch_size, index, height * width) if spare else index), region
 
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
@@ -72,7 +83,7 @@ def window_places(
 ) -> torch.Tensor:
     """Tabulates where each token of the map is among the tokens of all windows: undoes `window_tokens`.
 
-    Args: see `window_tokens`.
+    Args: see `window_tokens`; spare windows stay behind.
 
     Shape:
         Output: `(B, h * w)`, values 0..B * n * s * s - 1.

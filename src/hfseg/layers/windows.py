@@ -68,7 +68,15 @@ def shift_groups(
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)
 def halo_window_tokens(
-    batch_size: int, height: int, width: int, size: int, halo: int, rows: int, columns: int, device: torch.device
+    batch_size: int,
+    height: int,
+    width: int,
+    size: int,
+    halo: int,
+    rows: int,
+    columns: int,
+    device: torch.device,
+    spare: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tabulates which tokens each window holds, its halo included, for `shifted_windows.gather_tokens`.
 
@@ -81,20 +89,21 @@ def halo_window_tokens(
         rows: Windows down.
         columns: Windows across.
         device: Where the tables live.
+        spare: Windows of padding behind the others; see `shifted_windows.spare_windows`.
 
     Returns:
         The indices, and which of them lie outside the map.
 
     Shape:
-        Output: `(B * rows * columns, (size + 2 halo)^2)` twice.
+        Output: `(B * rows * columns + spare, (size + 2 halo)^2)` twice.
     """
     with torch.inference_mode(False):
         side = size + 2 * halo
-        number = torch.arange(batch_size * rows * columns, device=device)[:, None]
+        number = torch.arange(batch_size * rows * columns + spare, device=device)[:, None]
         image, number = number // (rows * columns), number % (rows * columns)
         within = torch.arange(side * side, device=device)
         y = number // columns * size + within // side - halo
         x = number % columns * size + within % side - halo
         outside = (y < 0) | (y >= height) | (x < 0) | (x >= width)
-        token = torch.where(outside, height * width, y * width + x)
-        return image * (height * width + 1) + token, outside
+        index = image * (height * width + 1) + torch.where(outside, height * width, y * width + x)
+        return (torch.where(image < batch_size, index, height * width) if spare else index), outside

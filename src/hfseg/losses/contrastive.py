@@ -1,8 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Sigmoid loss of image-text pairs (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023).
+"""Losses of image-text pairs: sigmoid (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023), and
+the softmax of CLIP.
 
-Every image is compared with every text, each pair on its own: is it a pair or not? The loss is a sum over pairs, so it
-may be computed in blocks, and the texts of other processes are only more columns.
+Sigmoid: every image is compared with every text, each pair on its own: is it a pair or not? The loss is a sum over
+pairs, so it may be computed in blocks, and the texts of other processes are only more columns.
 """
 
 from typing import Any
@@ -120,3 +121,49 @@ def sigmoid_contrastive_loss(
             columns = _sum_over_pairs(own, others, scale.detach(), bias.detach(), None, texts_at_once)
             total = total + columns - columns.detach()
         return total / len(images)
+
+
+def softmax_contrastive_loss(
+    image_embeds: torch.Tensor,
+    text_embeds: torch.Tensor,
+    scale: torch.Tensor,
+    texts: torch.Tensor | None = None,
+    gather: bool = True,
+) -> torch.Tensor:
+    """Computes CLIP's loss (Radford et al., 2021): cross-entropy of images over texts and of texts over images, halved.
+
+    Short captions repeat: images with the very same text are partners of each other's text, in equal shares, instead of
+    contradicting each other.
+
+    Args:
+        image_embeds: L2-normalised; row i belongs to row i of the texts.
+        text_embeds: L2-normalised.
+        scale: Inverse temperature.
+        texts: Token ids, by which equal texts are found; default: all texts differ.
+        gather: Whether the pairs of all processes are compared; the mean over processes is then the loss of the whole.
+
+    Raises:
+        ValueError: If there are not as many images as texts.
+
+    Shape:
+        image_embeds, text_embeds: `(B, D)`; texts: `(B, L)`; output: scalar.
+    """
+    if image_embeds.shape != text_embeds.shape:
+        raise ValueError(
+            f"Image embeddings {tuple(image_embeds.shape)} and text embeddings {tuple(text_embeds.shape)} are no pairs."
+        )
+    with torch.autocast(image_embeds.device.type, enabled=False):
+        images, words = image_embeds.float(), text_embeds.float()
+        all_images, all_words = (gather_with_gradient(part) if gather else part for part in (images, words))
+        if texts is None:
+            first = own_rank() * len(images) if gather else 0
+            own = torch.arange(first, first + len(images), device=images.device)
+            partners = F.one_hot(own, len(all_words)).float()  # (B, processes * B)
+        else:
+            all_texts = gather_with_gradient(texts) if gather else texts
+            partners = (texts[:, None] == all_texts).all(-1).float()
+            partners = partners / partners.sum(-1, keepdim=True)
+        scale = scale.float()
+        of_images = F.cross_entropy(scale * images @ all_words.t(), partners)
+        of_texts = F.cross_entropy(scale * words @ all_images.t(), partners)
+        return (of_images + of_texts) / 2

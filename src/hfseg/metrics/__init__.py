@@ -17,6 +17,7 @@ _EXPORTS = {
     "OracleIoU": "oracle_iou",
     "PanopticQuality": "panoptic_quality",
     "ReferringSegmentation": "referring_segmentation",
+    "SegmentationCovering": "segmentation_covering",
     "StreamingMetric": "streaming",
     "SurfaceDistance": "surface_distance",
     "surface_distances": "surface_distance",

@@ -18,7 +18,7 @@ from transformers.models.beit.modeling_beit import BeitBackbone
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Backbone
 from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
 
-from ..layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
+from ..layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ..layers.windows import gathers
 
 
@@ -70,7 +70,7 @@ class AnySizeSwinLayer(SwinLayer):
         if not (gathers() and always_partition):
             return super().forward(hidden_states, input_dimensions, always_partition, **kwargs)  # type: ignore[return-value]
         table = (hidden_states.shape[0], *input_dimensions, self.window_size, self.shift_size, hidden_states.device)
-        index, region = window_tokens(*table)
+        index, region = window_tokens(*table, spare_windows())
         windows = gather_tokens(self.layernorm_before(hidden_states), index)  # (B * n, s * s, C)
         mask = None
         if self.shift_size > 0:

@@ -57,7 +57,26 @@ class RemoteCodeModel:
     module. For code outside its tree transformers skips modules without parameters of their own, and with them every
     rule that a block has for its parts. `transformers.initialization` respects loaded weights, so nothing needs
     to be skipped, provided that `_init_weights` draws with its functions.
+
+    What a constructor freezes stays frozen in a loaded model: transformers makes every weight that it loads trainable.
     """
+
+    def post_init(self) -> None:
+        """Initialises weights, and notes which of them the constructor froze."""
+        super().post_init()  # type: ignore[misc]
+        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
+        self._frozen_by_constructor = frozenset(frozen)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Loads the model; see `PreTrainedModel.from_pretrained`."""
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        frozen = getattr(model, "_frozen_by_constructor", frozenset())
+        for name, weight in model.named_parameters() if frozen else ():
+            if name in frozen:
+                weight.requires_grad_(False)
+        return loaded
 
     @classmethod
     def is_custom_code(cls) -> bool:

@@ -12,7 +12,7 @@ __all__ = ["AutoModelForOpenVocabularySegmentation", "AutoModelForReferringImage
 class AutoModelForOpenVocabularySegmentation(_BaseAutoModelClass):
     """Loads models that segment a picture into classes given by their names."""
 
-    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore[assignment]
 
 
 class AutoModelForReferringImageSegmentation(_BaseAutoModelClass):

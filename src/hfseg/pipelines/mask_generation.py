@@ -50,6 +50,7 @@ class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
     `output_rle_mask=True` for `rle_mask`, COCO run lengths.
     """
 
+    image_processor: Any
     _load_video_processor: Any = False
 
     @property

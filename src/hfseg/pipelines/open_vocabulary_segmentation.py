@@ -43,10 +43,11 @@ class OpenVocabularySegmentationPipeline(Pipeline):
     left out in "instance"; thresholds of the image processor; `points_per_side` and `points_per_batch` of the grid.
     """
 
-    _load_processor = True
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = False
+    processor: Any
+    _load_processor = True  # type: ignore[assignment]
+    _load_image_processor = False  # type: ignore[assignment]
+    _load_feature_extractor = False  # type: ignore[assignment]
+    _load_tokenizer = False  # type: ignore[assignment]
     _load_video_processor: Any = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

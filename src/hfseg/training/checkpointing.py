@@ -357,24 +357,26 @@ class Checkpointer:
 
     def save(self) -> Path:
         """Writes `checkpoint-<step>`, then deletes what the rotation does not keep."""
+        all_optimizers = {"": self._torch_optimizer, **{name: _below(one) for name, (one, _) in self.more.items()}}
+        empty: dict[str, Any] = {"state": {}, "param_groups": []}
         if self._sharded:  # gathering is collective, so before the ranks' ways part
             from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-            gathered, optimizer_state = get_state_dict(self.model, self._torch_optimizer, options=options)
+            states = {}
+            for name, optimizer in all_optimizers.items():
+                gathered, state = get_state_dict(self.model, optimizer, options=options)
+                states[name] = state or empty  # only rank 0 gets it
             weights = cast(dict[str, torch.Tensor], gathered)
-            optimizer_state = optimizer_state or {"state": {}, "param_groups": []}  # only rank 0 gets it
         else:
             weights = model_tensors(bare_model(self.accelerator, self.model))
-            optimizer_state = (
-                {"state": {}, "param_groups": []} if self._deepspeed else self._torch_optimizer.state_dict()
-            )
+            states = {
+                name: empty if self._deepspeed else optimizer.state_dict() for name, optimizer in all_optimizers.items()
+            }
         averages = (
             {name: _full(tensor) for name, tensor in self.ema.state_dict().items()} if self.ema is not None else {}
         )
-        optimizers = {"optimizer.safetensors": flatten_optimizer_state(optimizer_state)}
-        for name, (optimizer, _) in self.more.items():
-            optimizers[f"optimizer_{name}.safetensors"] = flatten_optimizer_state(_below(optimizer).state_dict())
+        optimizers = {_optimizer_file(name): flatten_optimizer_state(state) for name, state in states.items()}
 
         def write(folder: Path) -> None:
             if self.accelerator.is_main_process:
@@ -446,29 +448,30 @@ class Checkpointer:
             self.model.load_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
             return
         weights = load_file(folder / "model.safetensors")
-        optimizer_state = _read_optimizer(folder / "optimizer.safetensors")
+        optimizers = {"": self._torch_optimizer, **{name: _below(one) for name, (one, _) in self.more.items()}}
+        present = {path.name for path in folder.glob("optimizer*.safetensors")}
+        if present != {_optimizer_file(name) for name in optimizers}:
+            raise CheckpointError(
+                f"{folder} has {len(present)} optimisers and this run {len(optimizers)}, or they have other names. "
+                "Resume with the phases that wrote it."
+            )
+        states = {name: _read_optimizer(folder / _optimizer_file(name)) for name in optimizers}
         if self._sharded:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
 
             options = StateDictOptions(full_state_dict=True)
-            set_state_dict(
-                self.model,
-                self._torch_optimizer,
-                model_state_dict=cast(dict, weights),
-                optim_state_dict=optimizer_state,
-                options=options,
-            )
+            for name, optimizer in optimizers.items():
+                set_state_dict(
+                    self.model,
+                    optimizer,
+                    model_state_dict=cast(dict, weights),
+                    optim_state_dict=states[name],
+                    options=options,
+                )
             return
         load_model_tensors(bare_model(self.accelerator, self.model), weights, str(folder))
-        present = {path.name for path in folder.glob("optimizer_*.safetensors")}
-        if present != {f"optimizer_{name}.safetensors" for name in self.more}:
-            raise CheckpointError(
-                f"{folder} has {len(present) + 1} optimisers and this run {len(self.more) + 1}, or they have other "
-                "names. Resume with the phases that wrote it."
-            )
-        _restore_optimizer(self._torch_optimizer, optimizer_state, folder)
-        for name, (optimizer, _) in self.more.items():
-            _restore_optimizer(_below(optimizer), _read_optimizer(folder / f"optimizer_{name}.safetensors"), folder)
+        for name, optimizer in optimizers.items():
+            _restore_optimizer(optimizer, states[name], folder)
 
     def _restore_randomness(self, folder: Path) -> None:
         path = folder / f"random_state_{self.accelerator.process_index}.safetensors"
@@ -497,6 +500,10 @@ class Checkpointer:
 def _below(optimizer: Any) -> Optimizer:
     """Returns torch's optimiser below accelerate's wrapper."""
     return optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
+
+
+def _optimizer_file(phase: str) -> str:
+    return f"optimizer_{phase}.safetensors" if phase else "optimizer.safetensors"
 
 
 def _schedule_state(scheduler: LRScheduler) -> dict[str, Any]:

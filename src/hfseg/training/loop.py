@@ -49,6 +49,7 @@ from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
 from .progress import Progress
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
+from .sharding import precision_of, sharding_units
 from .stream import StreamLoader, is_stream
 
 logger = logging.getLogger(__name__)
@@ -195,19 +196,23 @@ class _Run:
         self.scaling = LossScaling.of(model, loss_normalizer)
         self.accepted = accepted_names(model)
         self.phases = create_phases(model, arguments, self.max_steps)
-        if len(self.phases) > 1 and accelerator.distributed_type in (DistributedType.DEEPSPEED, DistributedType.FSDP):
+        if len(self.phases) > 1 and accelerator.distributed_type == DistributedType.DEEPSPEED:
             raise ValueError(
-                f"The recipe has {len(self.phases)} phases, which {accelerator.distributed_type.value} cannot train "
-                "here; use plain data parallelism (scripts/accelerate/ddp.yaml)."
+                f"The recipe has {len(self.phases)} phases, and DeepSpeed's engine holds one optimiser; use data "
+                "parallelism or FSDP2 (scripts/accelerate/ddp.yaml, fsdp2.yaml)."
             )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
             plugin = accelerator.state.deepspeed_plugin
             plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = arguments.data.batch_size
             plugin.deepspeed_config["gradient_accumulation_steps"] = self.micro_batches
+            accelerator.gradient_accumulation_steps = self.micro_batches
             plugin.deepspeed_config["gradient_clipping"] = arguments.optimizer.clip_norm or 0.0
-        self.model, *optimizers = accelerator.prepare(model.train(), *(phase.optimizer for phase in self.phases))
+        with sharding_units(accelerator, model):
+            self.model, *optimizers = accelerator.prepare(model.train(), *(phase.optimizer for phase in self.phases))
         for phase, optimizer in zip(self.phases, optimizers):
             phase.optimizer = optimizer
+            if accelerator.distributed_type == DistributedType.FSDP:  # sharded weights are new parameters
+                phase.parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
         self.bare_model = bare_model(accelerator, self.model)
         self.ema = ExponentialMovingAverage(self.bare_model, options.ema_decay) if options.ema_decay else None
         self.state = TrainerState(world_size=self.ranks)
@@ -390,7 +395,8 @@ class _Run:
             with nullcontext() if last else accelerator.no_sync(self.model):
                 inputs = {name: value for name, value in batch.items() if name in self.accepted}
                 inputs = send_to_device(inputs, accelerator.device, non_blocking=True)
-                outputs = self.model(**inputs, **extra, **phase.inputs)
+                with precision_of(accelerator):
+                    outputs = self.model(**inputs, **extra, **phase.inputs)
                 loss = outputs["loss"] * factor
                 self._backward(loss)
             losses.append(loss.detach().float())
@@ -459,7 +465,8 @@ class _Run:
         options, state = self.arguments.run, self.state
         averaged = self.ema.applied_to(self.bare_model) if self.ema is not None else nullcontext()
         self.bare_model.eval()
-        with averaged, torch.no_grad(), isolated_randomness(derived_seed(options.seed, 2)):
+        randomness, precision = isolated_randomness(derived_seed(options.seed, 2)), precision_of(self.accelerator)
+        with averaged, torch.no_grad(), randomness, precision:
             measured = {name: float(value) for name, value in self.evaluate_fn(self.bare_model).items()}
             self._show_samples()
         self.model.train()

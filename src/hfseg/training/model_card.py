@@ -8,50 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard
 from torch import nn
 
 from ..evaluation import AVERAGES
+from ..hub.cards import Measurement, build_card
 from .arguments import TrainingArguments
 from .loop import TrainingResult
 from .tasks.base import Task
 
-_TEMPLATE = """---
-{{ card_data }}
----
-
-# {{ title }}
-
-{{ about }}
-
-## Use
-
-```python
-{{ use }}
-```
-
-## Results
-
-{{ results }}
-
-## Training
-
-{{ training }}
-
-```bash
-{{ command }}
-```
-
-The complete recipe is in `training_args.json`, all evaluations of the run in `metrics.json`.
-
-## Classes
-
-{{ classes }}
-
-## Limits
-
-{{ limits }}
-"""
 _PACKAGES = ("hfseg", "torch", "transformers", "accelerate", "datasets", "peft")
 
 
@@ -120,21 +85,17 @@ def model_card(
     if source is not None and re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not Path(source).exists():
         metadata["base_model"] = source  # a Hub id; a local folder would be a dead link
     numbers = {key: value for key, value in result.metrics.items() if isinstance(value, (int, float))}
-    if numbers:
-        metadata["eval_results"] = [
-            EvalResult(
-                task_type=task.pipeline_tag,
-                dataset_type=re.sub(r"[^\w.-]+", "-", data).strip("-").lower() or "data",
-                dataset_name=data,
-                dataset_split=held_out_name(arguments),
-                metric_type=key,
-                metric_name=f"{key} (%)" if key.split("_t")[0].split("_s")[0] in AVERAGES else key,
-                metric_value=round(value, 4),
-            )
-            for key, value in numbers.items()
-        ]
-    else:
-        del metadata["model_name"]  # a `model-index` without results is not valid
+    measurements = [
+        Measurement(
+            metric=key,
+            value=round(value, 4),
+            dataset=data,
+            split=held_out_name(arguments),
+            title=f"{key} (%)" if key.split("_t")[0].split("_s")[0] in AVERAGES else key,
+            command=command,
+        )
+        for key, value in numbers.items()
+    ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     run, optimizer = arguments.run, arguments.optimizer
     start = "from scratch" if source is None else f"from `{source}`"
@@ -158,19 +119,21 @@ def model_card(
     ]
     if result.state.skipped:
         facts.append(f"- {result.state.skipped} unreadable samples were replaced by others")
-    return ModelCard.from_template(
-        ModelCardData(**metadata),
-        template_str=_TEMPLATE,
+    return build_card(
+        metadata,
         title=name,
         about=f"{type(model).__name__} with {parameters:,} parameters, trained on {data} with "
         f"hfseg for the task *{arguments.model.task.rpartition(':')[2]}*.",
         use=task.example(name),
-        results=_results(numbers, held_out_name(arguments), held_out),
-        training="\n".join(facts),
-        command=command,
-        classes=_classes(id2label),
-        limits="Measured on the held-out split named above and on nothing else. How the model does on other cameras, "
-        "places or labels is not known.",
+        sections={
+            "Results": _results(numbers, held_out_name(arguments), held_out),
+            "Training": "\n".join(facts) + f"\n\n```bash\n{command}\n```\n\nThe complete recipe is in "
+            "`training_args.json`, all evaluations of the run in `metrics.json`.",
+            "Classes": _classes(id2label),
+            "Limits": "Measured on the held-out split named above and on nothing else. How the model does on other "
+            "cameras, places or labels is not known.",
+        },
+        measurements=measurements,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -193,15 +194,22 @@ class ExponentialMovingAverage:
         }
 
     def _current(self, model: nn.Module) -> list[torch.Tensor]:
+        for module in model.modules():  # an evaluation may have left whole weights in the modules
+            if isinstance(module, FSDPModule):
+                module.reshard()
         parameters = dict(model.named_parameters())
-        return [parameters[name].detach() for name in self.average]
+        return [_own_part(parameters[name].detach()) for name in self.average]
+
+    def _averages(self) -> list[torch.Tensor]:
+        return [_own_part(average) for average in self.average.values()]
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Moves the average towards the model's weights; called after every update of the optimiser."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        current = [weight.to(average.dtype) for weight, average in zip(self._current(model), self.average.values())]
-        get_ema_multi_avg_fn(decay)(list(self.average.values()), current, self.updates)
+        averages = self._averages()
+        current = [weight.to(average.dtype) for weight, average in zip(self._current(model), averages)]
+        get_ema_multi_avg_fn(decay)(averages, current, self.updates)
         self.updates += 1
 
     @contextmanager
@@ -209,11 +217,11 @@ class ExponentialMovingAverage:
         """Puts the averaged weights into the model for a block (evaluation, saving) and the trained ones back after."""
         current = self._current(model)
         trained = [weight.clone() for weight in current]
-        torch._foreach_copy_(current, list(self.average.values()))
+        torch._foreach_copy_(current, self._averages())
         try:
             yield
         finally:
-            torch._foreach_copy_(current, trained)
+            torch._foreach_copy_(self._current(model), trained)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Returns the averages by parameter name; the number of updates is kept by the checkpoint's counters."""
@@ -232,3 +240,8 @@ class ExponentialMovingAverage:
                 value = distribute_tensor(value.to(average.device), average.device_mesh, average.placements)
             average.copy_(value)
         self.updates = updates
+
+
+def _own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns this process's part of a tensor sharded by FSDP, in the same memory; others as they are."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from hfseg.data import load_official, official_names
+from hfseg.data.collation import UniversalCollator
 from hfseg.data.official import OFFICIAL, default_root
 from hfseg.label_names import ADE20K_THINGS, COCO_PANOPTIC, PASCAL_CONTEXT_59, PASCAL_CONTEXT_59_IDS, PASCAL_VOC
 
@@ -340,6 +341,19 @@ def test_open_images(open_images, caplog):
     item = dataset[0]
     np.testing.assert_array_equal(item["segmentation"], expected)
     assert by_class(item) == {1: 1, 2: 0}
+
+
+def test_open_images_knows_which_classes_were_looked_for(open_images):
+    assert "verified_classes" not in load_official("open_images", open_images, "validation")[0]
+    write(open_images / "classes-segmentation.txt", "/m/02\n/m/01\n/m/03\n/m/04\n")
+    write(open_images / "class-descriptions-boxable.csv", "/m/01,Cat\n/m/02,Dog\n/m/03,Box\n/m/04,Hat\n")
+    # A class that was looked for and is not there counts like one that is there; labels of boxes alone do not matter.
+    rows = "ImageID,Source,LabelName,Confidence\nabc,verification,/m/03,0\nabc,verification,/m/99,1\n"
+    write(open_images / "validation-annotations-human-imagelabels-boxable.csv", rows)
+    dataset = load_official("open_images", open_images, "validation")
+    assert dataset[0]["verified_classes"] == [0, 1, 2]
+    batch = UniversalCollator(num_labels=4)([dataset[0]])
+    assert batch["known_classes"].tolist() == [[True, True, True, False]]
 
 
 def test_open_images_mask_of_another_picture(open_images):

@@ -130,20 +130,21 @@ class TestCrisForReferringImageSegmentation(TestCrisModel):
 
 
 def test_exports_for_multiples_of_32():
-    """One program serves any number of pictures and any size that the image tower takes."""
+    """One program serves any number of pictures and expressions, and any size that the image tower takes."""
     torch.manual_seed(0)
     model = peaked(CrisForReferringImageSegmentation(tiny_config())).eval()
 
-    def example(batch: int, height: int, width: int) -> dict[str, torch.Tensor]:
-        return {"pixel_values": torch.randn(batch, 3, height, width), "input_ids": expressions(batch)}
+    def example(batch: int, count: int, height: int, width: int) -> dict[str, torch.Tensor]:
+        ids = expressions(batch * count).unflatten(0, (batch, count))
+        return {"pixel_values": torch.randn(batch, 3, height, width), "input_ids": ids}
 
-    dim, batch = torch.export.Dim, torch.export.Dim("batch", min=2, max=64)
+    dim, batch = torch.export.Dim, torch.export.Dim("batch", min=1, max=64)
     shapes = {
         "pixel_values": {0: batch, 2: 32 * dim("rows", min=2, max=64), 3: 32 * dim("columns", min=2, max=64)},
-        "input_ids": {0: batch},
+        "input_ids": {0: batch, 1: dim("expressions", min=1, max=64)},
     }
-    program = torch.export.export(model, (), example(2, 64, 96), dynamic_shapes=shapes).module()
-    for size in ((2, 64, 96), (3, 128, 64)):
+    program = torch.export.export(model, (), example(2, 3, 64, 96), dynamic_shapes=shapes).module()
+    for size in ((2, 3, 64, 96), (3, 1, 128, 64), (1, 5, 96, 96)):
         inputs = example(*size)
         with torch.no_grad():
             assert_same(program(**inputs), model(**inputs), 1e-4, 1e-4)

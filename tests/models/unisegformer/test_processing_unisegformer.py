@@ -17,6 +17,7 @@ from hfseg import (
     UniSegFormerImageProcessor,
 )
 from hfseg.data.collation import UniversalCollator
+from hfseg.inference import sliding_window_segmentation, tiled_panoptic_segmentation
 from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model
 
@@ -111,3 +112,30 @@ def test_task_mixture_and_void():
     assert known.tolist() == [[True, True, True, False], [True] * 4]
     with pytest.raises(ValueError, match="task_mixture"):
         UniversalCollator(task_mixture={"depth": 1})
+
+
+def test_pictures_larger_than_the_crop_go_in_tiles(tmp_path):
+    """Windows and tiles of both heads: one of the picture's size is the direct prediction, small ones cover it all."""
+    folder_of(UniSegFormerForUniversalSegmentation, tmp_path / "universal")
+    universal = pipeline("image-segmentation", model=str(tmp_path / "universal"))
+    folder_of(UniSegFormerForSemanticSegmentation, tmp_path / "semantic")
+    semantic = pipeline("image-segmentation", model=str(tmp_path / "semantic"))
+    large = np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8)
+    whole = {"window": (96, 160), "kind": "logits"}
+    processor = semantic.image_processor
+    inputs = processor(large, do_resize=False, return_tensors="pt")
+    with torch.no_grad():
+        outputs = semantic.model(**inputs)
+    direct = processor.post_process_semantic_segmentation(outputs, [(96, 160)], image_sizes=[(96, 160)])[0]
+    one = sliding_window_segmentation(large, semantic.model, processor, do_resize=False, **whole)
+    assert (one == direct).float().mean() > 0.999
+    for segmenter in (semantic, universal):
+        classes = sliding_window_segmentation(
+            large, segmenter.model, segmenter.image_processor, window=64, stride=48, do_resize=False
+        )
+        assert classes.shape == (96, 160) and 0 <= classes.min() and classes.max() < 5
+    settings = {"threshold": 0.0, "overlap_mask_area_threshold": 0.0}
+    tiled = tiled_panoptic_segmentation(large, universal.model, universal.image_processor, tile=64, **settings)
+    ids = [segment["id"] for segment in tiled["segments_info"]]
+    assert tiled["segmentation"].shape == (96, 160) and ids == list(range(1, len(ids) + 1)) and ids
+    assert set(np.unique(tiled["segmentation"])) <= {0, *ids}

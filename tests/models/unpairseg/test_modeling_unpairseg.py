@@ -482,6 +482,29 @@ def test_frozen_backbone():
     assert free.model.backbone.training and all(p.requires_grad for p in free.model.backbone.parameters())
 
 
+def test_what_is_frozen_stays_frozen_when_loaded(tmp_path):
+    # transformers makes every weight that it loads trainable.
+    torch.manual_seed(0)
+    UnpairSegForOpenVocabularySegmentation(tiny_config()).save_pretrained(tmp_path)
+    loaded = UnpairSegForOpenVocabularySegmentation.from_pretrained(tmp_path)
+    trainable = {name.split(".")[0] for name, weight in loaded.named_parameters() if weight.requires_grad}
+    assert trainable == {"adapter"}
+    masks, _ = UnpairSegForMaskGeneration.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(weight.requires_grad for weight in masks.model.backbone.parameters())
+    assert all(weight.requires_grad for weight in masks.model.mask_decoder.parameters())
+    free = UnpairSegForMaskGeneration.from_pretrained(tmp_path, freeze_backbone=False)
+    assert all(weight.requires_grad for weight in free.parameters())
+
+
+def test_an_image_is_the_region_that_covers_it():
+    model = UnpairSegForOpenVocabularySegmentation(tiny_config()).eval()
+    pixels = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = model.model.extract_features(pixels)
+        whole = model.clip_regions(maps[-1], torch.ones(2, 1, 2, 3))[:, 0]
+        torch.testing.assert_close(model.get_image_features(pixels), whole, rtol=1e-5, atol=1e-5)
+
+
 def test_parameters_of_the_published_model():
     """221M of the paper's table: visual trunk and projection, pixel decoder, mask decoder; the text tower not."""
     with torch.device("meta"):

@@ -123,7 +123,7 @@ def test_bad_prompts(cls, prompts, message):
         cls(size={"longest_edge": 64})(picture(30, 60), return_tensors="pt", **prompts)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1200, 2), (33, 500)])
+@pytest.mark.parametrize("size", [(1, 1), (12000, 20), (20, 12000), (33, 500)])
 def test_extreme_pictures_come_back_in_their_size(size):
     processor = UnpairSegImageProcessor(size={"longest_edge": 64})
     inputs = processor(picture(*size), return_tensors="pt")
@@ -266,6 +266,9 @@ def test_mask_generation_pipeline(folders, tmp_path):
     points = pipe(image, input_points=[[10, 10], [50, 20]])
     assert [mask.shape for mask in points["masks"]] == [(4, 30, 60)] * 2 and points["scores"].shape == (2, 4)
     assert pipe(image, input_boxes=[[0, 0, 20, 20]])["masks"][0].shape == (1, 30, 60)
+    for size in ((1, 1), (12000, 20)):
+        extreme = pipe(picture(*size))
+        assert extreme["masks"] and all(mask.shape == size for mask in extreme["masks"])
     image.save(tmp_path / "picture.png")
     both = pipe([str(tmp_path / "picture.png"), picture(40, 20)])
     assert [mask.shape for result in both for mask in result["masks"][:1]] == [(30, 60), (40, 20)]

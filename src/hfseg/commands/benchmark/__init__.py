@@ -7,7 +7,7 @@ import sys
 import torch
 import yaml
 
-TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit")
+TABLES = ("proscale", "vpnext", "cris", "unpairseg", "lavin_dit", "meddensevit", "unisegformer")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
         ("params", "Parameter counts beside the published ones (models are built without memory)."),
         ("flops", "FLOPs by the paper's convention beside the published ones; nothing is computed."),
     ):
-        add(name, text).add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        counts = add(name, text)
+        counts.add_argument("--table", choices=TABLES, default="proscale", help="whose tables")
+        if name == "flops":
+            counts.add_argument("--data", choices=["coco", "cityscapes"], help="of proscale: this table alone")
 
     speed = add("speed", "Speed, memory and agreement, both sides interleaved in this process.")
     speed.add_argument(
@@ -69,11 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
     )
 
-    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM with random weights.")
-    masks.add_argument("--against", choices=["transformers:sam", "none"], default="transformers:sam")
+    masks = add("masks", "Automatic mask generation of Unpair-Seg, beside transformers' SAM or the authors' code.")
+    masks.add_argument("--against", choices=["transformers:sam", "authors", "none"], default="transformers:sam")
+    masks.add_argument("--authors_code", metavar="DIR", help="checkout of the authors' repository, for authors")
     masks.add_argument("--size", type=int, default=1024, help="longer side of the network input")
     masks.add_argument("--points", type=int, default=20, help="points per side of the grid")
     masks.add_argument("--rounds", type=int, default=3)
+    masks.add_argument("--warmup", type=int, default=1, help="rounds that are not counted")
     masks.add_argument("--threads", type=int, help="CPU threads of torch")
 
     oracle = add("oracle", "1-point and 1-box oracle IoU of a trained model, untrained, and of squares.")
@@ -81,6 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     oracle.add_argument("--reader", default="hfseg.data.shapes:ShapesDataset", help="package.module:attribute")
     oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
     oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
+
+    words = add("open-vocabulary", "Unpair-Seg on shapes from nothing, with and without stage 2; trains what lacks.")
+    words.add_argument("--folder", required=True, metavar="DIR", help="where the models stay")
+    words.add_argument("--scenes", type=int, default=64, help="held-out scenes")
 
     context = add(
         "in-context", "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes."
@@ -106,6 +115,9 @@ def build_parser() -> argparse.ArgumentParser:
     referring = add("referring", "What a model learned of the expressions of the embedded scenes.")
     referring.add_argument("--model", required=True, metavar="DIR", help="folder of `train --recipe cris-tiny-shapes`")
     referring.add_argument("--scenes", type=int, default=300)
+    referring.add_argument(
+        "--scene_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="pixels; default: the processor's frame"
+    )
     referring.add_argument("--grid", metavar="FILE.png", help="predictions beside the truth")
 
     learn = add("learn", "Training from scratch, both sides with the same data, updates and seed.")
@@ -117,10 +129,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     learn.add_argument("--architecture", choices=["proscale", "unisegformer", "vpnext"], default="proscale")
     learn.add_argument(
-        "--modes", nargs="+", default=None, help="of vpnext: its parts, or transformers:segformer, ...:eomt"
+        "--modes",
+        nargs="+",
+        default=None,
+        help="of vpnext: its parts, or transformers:segformer, ...:eomt; of unisegformer: exchange, no-exchange, "
+        "pretrained",
     )
-    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's runs")
+    learn.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of vpnext's and unisegformer's runs")
+    learn.add_argument("--pretrained", metavar="FOLDER", help="of unisegformer: a pre-training run for that mode")
+    learn.add_argument("--keep", metavar="FOLDER", help="of unisegformer: where trained models stay")
     learn.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
+
+    known = add("pretraining", "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.")
+    known.add_argument("--model", required=True, metavar="DIR", help="of `train --recipe ...-tiny-shapes-pretraining`")
+    known.add_argument("--picture", metavar="FILE.png", help="also draw reconstructions")
+    known.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
     medical = add("medical", "Training on medical volumes from scratch, beside MONAI's networks.")
     medical.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
@@ -185,21 +208,40 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         if options.what == "params":
             return {"Parameters": vpnext_cost.vpnext_parameter_table()}, vpnext_cost.NOTES[:1], "cpu"
         return vpnext_cost.vpnext_cost_tables(), vpnext_cost.NOTES, "cpu"
+    if options.what == "params" and options.table == "meddensevit":
+        from . import medical_cost
+
+        return {"Parameters": medical_cost.parameter_table()}, medical_cost.NOTES, "cpu"
+    if options.what in ("params", "flops") and options.table == "unisegformer":
+        from . import unisegformer_cost
+
+        if options.what == "params":
+            return {"Parameters": unisegformer_cost.parameter_table()}, unisegformer_cost.NOTES[:1], "cpu"
+        return {"Multiply-adds": unisegformer_cost.cost_table()}, unisegformer_cost.NOTES, "cpu"
     if options.what == "params" and options.table in ("unpairseg", "cris"):
         from . import cris, unpairseg
 
         module = cris if options.table == "cris" else unpairseg
         return {"Parameters": module.parameter_table()}, module.PARAMETER_NOTES, "cpu"
     if options.what == "masks":
-        from .unpairseg import speed_table
+        from .unpairseg import speed_table as mask_speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        return (*speed_table(options.size, options.points, options.rounds, options.against), "cpu")
+        settings = (options.size, options.points, options.rounds, options.against, options.authors_code)
+        return (*mask_speed_table(*settings, warmup=options.warmup), "cpu")
+    if options.what == "open-vocabulary":
+        from .open_vocabulary import open_vocabulary_table
+
+        return (*open_vocabulary_table(options.folder, options.scenes, options.finished), "cpu")
     if options.what == "oracle":
         from .unpairseg import oracle_table
 
         given = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options.arguments)}
         return (*oracle_table(options.model, options.reader, given, options.points), "cpu")
+    if options.what == "flops" and options.table == "cris":
+        from . import cris
+
+        return cris.cost_tables(), cris.COST_NOTES, "cpu"
     if options.what == "flops" and options.table != "proscale":
         raise ValueError(f"There is no table of FLOPs of {options.table}; the paper prints none.")
     if options.what == "params":
@@ -209,7 +251,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
     if options.what == "flops":
         from .flops import NOTES, cost_tables
 
-        return cost_tables(), NOTES, "cpu"
+        return cost_tables(options.data), NOTES, "cpu"
     if options.what == "data":
         from .data import DataOptions, data_tables
 
@@ -222,10 +264,20 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
             *semantic_learning_table(options.data, options.overrides, modes, options.seeds, options.finished),
             "cpu",
         )
+    if options.what == "learn" and options.architecture == "unisegformer":
+        from .universal_learning import universal_learning_table
+
+        modes = options.modes or ["exchange", "no-exchange", *(["pretrained"] if options.pretrained else [])]
+        chosen = (modes, options.seeds, options.pretrained, options.keep, options.finished)
+        return (*universal_learning_table(options.data, options.overrides, *chosen), "cpu")
+    if options.what == "pretraining":
+        from .pretraining import pretraining_tables
+
+        return (*pretraining_tables(options.model, options.overrides, options.picture), "cpu")
     if options.what == "referring":
         from .referring import referring_tables
 
-        return (*referring_tables(options.model, options.scenes, options.grid), "cpu")
+        return (*referring_tables(options.model, options.scenes, options.grid, options.scene_size), "cpu")
     if options.what == "learn":
         from .learning import learning_table
 
@@ -250,12 +302,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         vit(options.backbone)  # a wrong name ends here
         return (*semantic_speed_table(SpeedOptions.checked(options), options.rows, peers), options.device)
     if options.model == "cris":
-        from .cris import speed_table
+        from .cris import speed_table as cris_speed_table
 
         if options.authors_code is None:
             raise ValueError("--model cris needs --authors_code DIR, a checkout of CRIS.pytorch.")
         options.backbone, options.rows = "Swin-T", []
-        return (*speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
+        return (*cris_speed_table(SpeedOptions.checked(options), options.authors_code), options.device)
     options.backbone, options.rows = options.backbone or "Swin-T", options.rows or ["3,3,3", "1,1,1", "full"]
     if options.model == "unisegformer":
         from .unisegformer import speed_table

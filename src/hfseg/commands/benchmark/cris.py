@@ -66,6 +66,77 @@ def parameter_table() -> list[dict]:
     return rows
 
 
+# Counted on the authors' code in the same way: R50, 416 x 416, one expression of 17 tokens, 10**9 FLOPs.
+AUTHORS_COST = {"image tower": 42.69, "text": 1.28, "neck": 30.14, "decoder": 17.82, "projector": 39.75}
+COST_NOTES = [
+    "Floating-point operations (2 per multiplication and addition) of convolutions, products and attention, CRIS-R50, "
+    "416 x 416, 17 tokens; nothing is computed.",
+    "The authors' code does everything again for every expression. The bound on what the rewriting can gain is the "
+    "ratio of the last table: most of what remains (decoder, 3x3 convolutions of the neck) depends on the expression.",
+]
+
+
+def cost_tables(size: int = 416, length: int = 17) -> dict[str, list[dict]]:
+    """Counts operations per part, and of several expressions on one picture, beside the authors' code."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        model = CrisForReferringImageSegmentation(CrisConfig()).eval()
+        pixel_values, ids = torch.empty(1, 3, size, size), torch.ones(1, length, dtype=torch.long)
+    inner, neck = model.model, model.model.neck
+
+    def counted(function: Any, *arguments: Any) -> tuple[Any, float]:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            result = function(*arguments)
+        return result, counter.get_total_flops() / 1e9
+
+    maps, tower = counted(inner.vision_model, pixel_values)
+    features, neck_of_image = counted(neck.describe_image, *maps)
+    text, of_text = counted(inner.text_model, ids)
+    fused, neck_of_expression = counted(neck, features, text.text_embeds)
+    grid = (fused.shape[-2], fused.shape[-1])
+    pixels = fused.flatten(2).transpose(1, 2)
+    decoded, decoder = counted(inner.decoder, pixels, grid, text.last_hidden_state, ids != 0)
+    located = decoded.last_hidden_state.unflatten(1, grid)
+    _, projector = counted(model.projector, located, text.text_embeds)
+    ours = {
+        "image tower": (tower, 0.0),
+        "text": (0.0, of_text),
+        "neck": (neck_of_image, neck_of_expression),
+        "decoder": (0.0, decoder),
+        "projector": (0.0, projector),
+    }
+    parts = [
+        {
+            "part": part,
+            "authors, per expression": AUTHORS_COST[part],
+            "ours, per image": of_image,
+            "ours, per expression": of_one,
+        }
+        for part, (of_image, of_one) in ours.items()
+    ]
+    per_image, per_expression = (sum(pair[index] for pair in ours.values()) for index in (0, 1))
+    authors = sum(AUTHORS_COST.values())
+    parts.append(
+        {
+            "part": "sum",
+            "authors, per expression": authors,
+            "ours, per image": per_image,
+            "ours, per expression": per_expression,
+        }
+    )
+    together = [
+        {
+            "expressions": count,
+            "authors": count * authors,
+            "ours": per_image + count * per_expression,
+            "times fewer": count * authors / (per_image + count * per_expression),
+        }
+        for count in (1, 2, 5, 10, 100)
+    ]
+    return {"GFLOPs by part": parts, "GFLOPs of one picture": together}
+
+
 def authors_model(code: str) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Builds the authors' CRIS-R50 with random weights from a checkout of their repository.
 

@@ -275,13 +275,16 @@ def cost_row(published: PublishedCost) -> dict:
     return row
 
 
-def cost_tables() -> dict[str, list[dict]]:
-    """Regenerates PRO-SCALE's cost tables and the break-down of its main model."""
-    parts = cost(Variant("Swin-T", "(3,3,3)", "coco"), 1088).parts
-    return {
-        "coco": [cost_row(published) for published in buildable(COCO)],
-        "cityscapes": [cost_row(published) for published in CITYSCAPES],
-        "break-down": [
+def cost_tables(data: str | None = None) -> dict[str, list[dict]]:
+    """Regenerates PRO-SCALE's cost tables and the break-down of its main model; of `coco` or `cityscapes` alone too."""
+    tables: dict[str, list[dict]] = {}
+    if data in (None, "coco"):
+        tables["coco"] = [cost_row(published) for published in buildable(COCO)]
+    if data in (None, "cityscapes"):
+        tables["cityscapes"] = [cost_row(published) for published in CITYSCAPES]
+    if data is None:
+        parts = cost(Variant("Swin-T", "(3,3,3)", "coco"), 1088).parts
+        tables["break-down"] = [
             {"part": part, "GFLOPs": value, "counted": BREAK_DOWN.get(part)} for part, value in parts.items()
-        ],
-    }
+        ]
+    return tables

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import set_seed
+from safetensors.torch import save_model
 from torch import nn
 from transformers import AutoModelForSemanticSegmentation
 
@@ -47,7 +48,7 @@ class MonaiNetwork(nn.Module):
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
         """Writes the weights."""
-        torch.save(self.state_dict(), Path(folder) / "network.pt")
+        save_model(self, str(Path(folder) / "model.safetensors"))  # DynUNet holds its blocks twice
 
 
 def build_side(name: str, arguments: Any, id2label: Mapping[int, str]) -> nn.Module:

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What a model learned of `shapes` expressions: by kind, on combinations never seen, and with exchanged expressions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoProcessor
@@ -18,7 +18,7 @@ NOTES = [
 
 
 def referring_tables(
-    folder: str, scenes: int = 300, grid: str | None = None
+    folder: str, scenes: int = 300, grid: str | None = None, scene_size: Sequence[int] | None = None
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Measures a trained folder.
 
@@ -26,14 +26,15 @@ def referring_tables(
         folder: Model and processor.
         scenes: Number of scenes per table.
         grid: File of a picture of predictions beside the truth, or None.
+        scene_size: Height and width of the scenes in pixels; default: of the frame of the processor.
     """
     model = AutoModelForReferringImageSegmentation.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder)
     size = processor.image_processor.size
-    frame = (size["height"], size["width"])
+    height, width = scene_size or (size["height"], size["width"])
 
     def dataset(**options: Any) -> ReferringShapesDataset:
-        return ReferringShapesDataset("test", scenes, frame, **options)
+        return ReferringShapesDataset("test", scenes, (height, width), **options)
 
     plain = dataset(none_share=0.0)
 

@@ -156,47 +156,90 @@ class PeakMemory:
         self._thread.join()
 
 
-def speed_table(side: int, points_per_side: int, rounds: int, against: str) -> tuple[dict, list[str]]:
+def speed_table(
+    side: int,
+    points_per_side: int,
+    rounds: int,
+    against: str,
+    authors_code: str | None = None,
+    config: UnpairSegConfig | None = None,
+    warmup: int = 1,
+) -> tuple[dict, list[str]]:
     """Times automatic mask generation of one picture, both sides taking turns.
 
     Args:
         side: Longer side of the network input.
         points_per_side: Of the grid, for both sides.
-        rounds: Timed rounds after one that is not counted.
-        against: `"transformers:sam"` or `"none"`.
+        rounds: Timed rounds.
+        against: `"transformers:sam"`, `"authors"` or `"none"`.
+        authors_code: Checkout of the authors' repository, for `"authors"`.
+        config: Of our model; default: the published one.
+        warmup: Rounds that are not counted.
+
+    Raises:
+        ValueError: If the authors' code is asked for and not there.
     """
     torch.manual_seed(0)
-    ours = UnpairSegForMaskGeneration(UnpairSegConfig()).eval()
+    config = config or UnpairSegConfig()
     processor = UnpairSegImageProcessor(size={"longest_edge": side})
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (side * 3 // 4, side, 3), dtype=np.uint8))
+    calls: dict[str, Callable[[], Any]] = {}
+    notes = list(SPEED_NOTES)
+    if against == "authors":
+        if authors_code is None:
+            raise ValueError("--against authors needs --authors_code DIR, a checkout of Unpair-Seg.pytorch.")
+        from .unpairseg_authors import authors_model, same_weights
+
+        theirs = authors_model(authors_code, config, side, points_per_side)
+        ours, threshold = same_weights(theirs, config), None
+        # Their pictures come in resized and padded, with grey levels; ours are read from the picture as it is.
+        values = processor(images=[image], return_tensors="pt")["pixel_values"][0]
+        values = values * theirs.pixel_std + theirs.pixel_mean
+        inputs = [{"image": values, "height": image.height, "width": image.width}]
+
+        def run_theirs() -> int:
+            with torch.inference_mode():
+                return len(theirs(inputs)[0]["proposal"])
+
+        notes.append(
+            "The authors' code has the same weights, random but for the scores, half of which pass the threshold; "
+            "it gets the picture resized and padded, and does not turn logits into masks. Its deformable attention is "
+            "its own PyTorch fallback: the compiled one needs a GPU."
+        )
+    else:
+        # Fresh scores lie around one half: the best third of the masks takes part, as with trained weights.
+        ours, threshold = UnpairSegForMaskGeneration(config).eval(), 0.5
     own = HfsegMaskGenerationPipeline(model=ours, image_processor=processor)
-    # Fresh scores lie around one half: the best third of the masks takes part, as with trained weights.
-    calls: dict[str, Callable[[], Any]] = {
-        "unpairseg": lambda: own(image, points_per_side=points_per_side, score_threshold=0.5)
-    }
+    calls["unpairseg"] = lambda: len(
+        own(image, points_per_side=points_per_side, score_threshold=threshold)["masks"]  # type: ignore[call-overload, index]
+    )
+    if against == "authors":
+        calls["authors' code"] = run_theirs
     if against == "transformers:sam":
-        config = SamConfig()
-        config.vision_config.image_size = side
-        theirs = SamModel(config).eval()
+        sam_config = SamConfig()
+        sam_config.vision_config.image_size = side
         sam_processor = SamImageProcessor(size={"longest_edge": side}, pad_size={"height": side, "width": side})
-        other = HfsegMaskGenerationPipeline(model=theirs, image_processor=sam_processor)
-        calls["transformers SAM ViT-B"] = lambda: other(
-            image,
-            points_per_crop=points_per_side,
-            points_per_batch=100,
-            pred_iou_thresh=-1e9,
-            stability_score_thresh=-1.0,
+        other = HfsegMaskGenerationPipeline(model=SamModel(sam_config).eval(), image_processor=sam_processor)
+        calls["transformers SAM ViT-B"] = lambda: len(
+            other(  # type: ignore[index]
+                image,
+                points_per_crop=points_per_side,
+                points_per_batch=100,
+                pred_iou_thresh=-1e9,
+                stability_score_thresh=-1.0,
+            )["masks"]
         )
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     cpu: dict[str, list[float]] = {name: [] for name in calls}
     peaks: dict[str, float] = {}
-    for turn in range(rounds + 1):
+    found: dict[str, int] = {}
+    for turn in range(rounds + warmup):
         for name, call in calls.items():
             gc.collect()
             with PeakMemory() as memory:
                 start, start_cpu = time.perf_counter(), time.process_time()
-                call()
-                if turn:
+                found[name] = call()
+                if turn >= warmup:
                     seconds[name].append(time.perf_counter() - start)
                     cpu[name].append(time.process_time() - start_cpu)
             peaks[name] = max(peaks.get(name, 0.0), memory.peak)
@@ -204,6 +247,7 @@ def speed_table(side: int, points_per_side: int, rounds: int, against: str) -> t
     rows = [
         {
             "model": name,
+            "masks": found[name],
             "seconds": float(np.median(seconds[name])),
             "CPU seconds": float(np.median(cpu[name])),
             "CPU time / ours": float(np.median(cpu[name])) / base,
@@ -211,4 +255,4 @@ def speed_table(side: int, points_per_side: int, rounds: int, against: str) -> t
         }
         for name in calls
     ]
-    return {f"Masks of {points_per_side**2} points, {side} pixels": rows}, SPEED_NOTES
+    return {f"Masks of {points_per_side**2} points, {side} pixels": rows}, notes

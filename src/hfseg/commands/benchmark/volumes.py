@@ -218,8 +218,9 @@ def volume_table(
                 if done.returncode:
                     raise RuntimeError(f"{side} failed ({done.returncode}): {done.stderr[-1500:]}")
                 results[side].append(json.loads(done.stdout.strip().splitlines()[-1]))
-        first, second = (np.asarray(nibabel.load(Path(folder) / f"{side}.nii.gz").dataobj) for side in results)
-        affines = [nibabel.load(Path(folder) / f"{side}.nii.gz").affine for side in results]
+        written: list[Any] = [nibabel.load(Path(folder) / f"{side}.nii.gz") for side in results]
+        first, second = (np.asarray(volume.dataobj) for volume in written)
+        affines = [volume.affine for volume in written]
         agreement = float((first == second).mean()) if first.shape == second.shape else 0.0
         same_affine = bool(np.allclose(*affines, atol=1e-4))
     rows = []

@@ -14,6 +14,7 @@ frames simply follow one another is our layout. To predict the 12 frames after a
 first of which is the last of the input.
 """
 
+import importlib
 import json
 import math
 import os
@@ -36,6 +37,7 @@ from torchvision.transforms.v2 import functional as transforms
 from ...images import check_finite, convert_to_rgb, load_image
 from ...losses.flow_matching import velocity_of_sample
 from ...visual_formats import find_format
+from ..remote_code import SHIM
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 
@@ -558,11 +560,18 @@ class LavinDiTPipeline(DiffusionPipeline):
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """Reads `model_index.json`; the class it names is this one, whose code is here and not in the folder."""
+        """Reads `model_index.json`; the class it names is this one, whose code is here and not in the folder.
+
+        Published repositories name files beside the components, where `DiffusionPipeline` looks; here they are found
+        in the package.
+        """
         loaded = super().load_config(*args, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
         if isinstance(config.get("_class_name"), list):
             config["_class_name"] = config["_class_name"][1]
+        for name, value in config.items():
+            if not name.startswith("_") and isinstance(value, list) and value[0] == SHIM:
+                config[name] = [getattr(importlib.import_module("hfseg"), value[1]).__module__, value[1]]
         return loaded
 
     @classmethod

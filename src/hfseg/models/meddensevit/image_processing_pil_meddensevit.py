@@ -39,9 +39,9 @@ class MedDenseViTImageProcessorPil(MedicalIntensityProcessing, SemanticImageProc
         if not np.issubdtype(image.dtype, np.floating):
             return super().resize(image, size, resample=resample, **kwargs)
         method = Image.Resampling.BILINEAR if resample is None else Image.Resampling(int(resample))
+        target = (int(size["width"]), int(size["height"]))
         planes = [
-            Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize((size.width, size.height), method)
-            for plane in image
+            Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize(target, method) for plane in image
         ]
         return np.stack([np.asarray(plane) for plane in planes])
 

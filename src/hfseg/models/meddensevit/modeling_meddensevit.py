@@ -165,7 +165,7 @@ class MedDenseViTAggregation(nn.Module):
         joined = torch.cat(projected, dim=1)  # (B, 4D, h, w)
         maps = []
         for scale, (values, resample, output) in enumerate(zip(self.values, self.resamples, self.outputs)):
-            contributions = [value(features) for value, features in zip(values, projected)]  # type: ignore[arg-type]
+            contributions = [value(features) for value, features in zip(values, projected)]  # type: ignore[call-overload]
             if self.gates:
                 gate = self.gates[scale](joined).float().softmax(1).to(joined.dtype)  # (B, 4, h, w)
                 mixed = sum(gate[:, tap : tap + 1] * value for tap, value in enumerate(contributions))
@@ -426,7 +426,7 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
         return self._counts(batch["labels"], batch.get("annotated_classes"))
 
     def _counts(self, labels: torch.Tensor, annotated: torch.Tensor | None) -> torch.Tensor:
-        ignore, num_labels = self.config.semantic_loss_ignore_index, self.config.num_labels
+        ignore, num_labels = self.config.semantic_loss_ignore_index, int(self.config.num_labels or 0)
         pixels = count_classes(visible_labels(labels, annotated, ignore), num_labels, ignore)
         images = torch.full_like(pixels, float(len(labels))) if annotated is None else annotated.sum(0).to(pixels)
         return torch.cat((pixels + 1, images + 1, torch.ones_like(pixels[:1])))

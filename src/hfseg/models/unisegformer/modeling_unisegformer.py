@@ -22,6 +22,10 @@ Differences from transformers' Swin V2, none in the numbers: attention can run i
 (`layers.cosine_attention`), with window masks as groups of tokens instead of tensors. As there, windows at the edge are
 padded with zeros that are not masked; the exchange does mask them.
 
+A program exported with dynamic sizes serves any picture with more than 32 pixels per side (two rows and columns of the
+coarsest map; tracing takes a single one for a constant). Smaller ones are refused by the program's own guard: export
+with fixed sizes for them, or call the model.
+
 Shape legend: B images, H x W input, F1..F4 encoder maps and U1..U4 decoder maps at strides 4, 8, 16, 32, C channels of
 F1, Q queries, K classes, M channels of the pixel embedding, T tokens of a window, L text tokens.
 """
@@ -66,7 +70,7 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
-from ...layers.shifted_windows import gather_tokens, quad_tokens, window_places, window_tokens
+from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
@@ -262,7 +266,7 @@ class UniSegFormerLayer(Swinv2Layer):
         batch_size, device, groups = hidden_states.shape[0], hidden_states.device, None
         if gathers():
             table = (batch_size, height, width, size, shift, device)
-            index, region = window_tokens(*table)
+            index, region = window_tokens(*table, spare_windows())
             if shift > 0:
                 groups = 2 * (region // 3 == 2).long() + (region % 3 == 2)
             attended, _ = self.attention.self(gather_tokens(hidden_states, index), groups)

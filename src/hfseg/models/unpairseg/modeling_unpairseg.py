@@ -1100,6 +1100,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """Embeds texts, not normalised. Shape: input_ids `(N, L)`; output `(N, D)`."""
         return self.text_model(input_ids=input_ids, attention_mask=attention_mask).text_embeds
 
+    def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Embeds whole images as CLIP does, not normalised. Shape: pixel_values `(B, 3, H, W)`; output `(B, D)`."""
+        return self.project_regions(self.model.extract_features(pixel_values)[-1].mean((-2, -1)))
+
     def project_regions(self, pooled: torch.Tensor) -> torch.Tensor:
         """Brings pooled features of CLIP's last map into the common space (F_v). Shape: `(..., C4)` to `(..., D)`."""
         return self.visual_projection(self.model.backbone.layernorm(pooled))

@@ -57,7 +57,7 @@ class MedicalVolumeTask(SemanticTask):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures whole volumes, and the loss if asked for."""
-        options = {"measures": ["dice"], "batch_size": 16, "loss": self.arguments.run.metric == "loss"}
+        options: dict[str, Any] = {"measures": ["dice"], "batch_size": 16, "loss": self.arguments.run.metric == "loss"}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
             raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")

@@ -1,20 +1,33 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired."""
+"""Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired.
+
+And what both start from: a CLIP, learned from pictures with captions where none can be had.
+"""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
+from transformers import PROCESSOR_MAPPING, AutoConfig
+from transformers.utils import ModelOutput
 
 from accelerate import Accelerator
 
+from ...auto import find_auto_class
 from ...data.promptable import boxes_of_masks, draw_mask
+from ...data.shapes_captions import entity_tokenizer
+from ...evaluation import evaluate_open_vocabulary
+from ...losses.contrastive import softmax_contrastive_loss
 from ...metrics.oracle_iou import OracleIoU
-from .base import Task, load_processor
+from .base import Task, build_image_processor, load_processor
 from .other import MaskGenerationTask
+from .text import ImageTextTask
 
+SHAPES_TOKENIZER = "shapes"
 READERS = {
     "segment-anything": "hfseg.data.promptable:SegmentAnythingData",
     "coco-masks": "hfseg.data.promptable:CocoMasks",
@@ -89,15 +102,107 @@ def gathered(metric: OracleIoU, device: torch.device) -> float:
     return float(sums[0] / sums[1].clamp(min=1))
 
 
+class ContrastiveTowers(nn.Module):
+    """CLIP's two towers of an open-vocabulary model, with the loss that learns them from pictures with captions.
+
+    Args:
+        model: Its visual trunk, visual projection, text tower and logit scale learn; the rest is neither used nor
+            changed.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+        model.requires_grad_(False)
+        learned = (model.model.backbone, model.visual_projection, model.text_model)
+        for parameter in [*(p for part in learned for p in part.parameters()), model.logit_scale]:
+            parameter.requires_grad_(True)
+
+    def forward(
+        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> ModelOutput:
+        """Computes the loss and the share of pictures whose own text is nearest.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; input_ids, attention_mask: `(B, L)`.
+        """
+        images = F.normalize(self.model.get_image_features(pixel_values), dim=-1)
+        texts = F.normalize(self.model.get_text_features(input_ids, attention_mask), dim=-1)
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        loss = softmax_contrastive_loss(images, texts, scale, input_ids)
+        return ModelOutput(loss=loss, loss_dict={"loss_contrastive": loss}, image_embeds=images, text_embeds=texts)
+
+
+class ContrastiveTask(ImageTextTask):
+    """CLIP itself, for data where no pretrained one fits: pictures with captions, as in Radford et al. (2021).
+
+    `model.tokenizer` is a folder or Hub id, or `shapes` for the words of the embedded scenes. The output folder is what
+    stage 1 starts from (`model.pretrained`). Measures the loss on held-out pairs.
+    """
+
+    auto_class = "AutoModelForOpenVocabularySegmentation"
+    datasets = {
+        **Task.datasets,
+        "entities": "hfseg.data.entities:EntityDataset",
+        "shapes-captions": "hfseg.data.entities:ShapesCaptions",
+        "shards": "hfseg.data.image_text:ImageTextShards",
+    }
+
+    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
+        """Builds an open-vocabulary model and takes its towers; the trunk learns whatever `freeze_backbone` says."""
+        self.arguments.model.config["freeze_backbone"] = False
+        return ContrastiveTowers(super().build_model(dataset, load_backbone))
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Joins image processor and tokenizer."""
+        arguments = self.arguments.model
+        if arguments.tokenizer != SHAPES_TOKENIZER:
+            return super().build_processor(model)
+        return PROCESSOR_MAPPING[type(model.config)](build_image_processor(arguments, model), entity_tokenizer())
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the open-vocabulary model; its trunk is frozen from now on, as both stages want it."""
+        inner: Any = model.model
+        inner.config.freeze_backbone = True
+        weights = {name.removeprefix("model."): value for name, value in state_dict.items()}
+        inner.save_pretrained(folder, state_dict=weights)
+
+
+def holds_text_tower(folder: str | None) -> bool:
+    """Says whether a folder was saved as an open-vocabulary model, whose text tower stage 1 must hand on."""
+    if folder is None:
+        return False
+    names = AutoConfig.from_pretrained(folder).architectures or ()
+    return any(name.endswith("ForOpenVocabularySegmentation") for name in names)
+
+
 class PromptableTask(MaskGenerationTask):
     """Stage 1: points and boxes become masks. Measures 1-point and 1-box oracle IoU.
 
-    `run.evaluation` takes `points_per_side` (the model's).
+    Started from a CLIP (`model.pretrained`), it saves its text tower and tokenizer too, as the authors do:
+    the folder is a mask generator, and what stage 2 starts from. `run.evaluation` takes `points_per_side`.
     """
 
     datasets = {**Task.datasets, **READERS}
     collators = {**Task.collators, "promptable": "hfseg.data.promptable:PromptableCollator"}
     default_collator = "promptable"
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Builds the image processor; from a CLIP's folder, with its tokenizer."""
+        arguments = self.arguments.model
+        return load_processor(arguments) if holds_text_tower(arguments.pretrained) else super().build_processor(model)
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the mask generator, or the whole open-vocabulary model that it came from."""
+        source = self.arguments.model.pretrained
+        if not holds_text_tower(source):
+            return super().save(model, folder, state_dict)
+        auto: Any = find_auto_class("AutoModelForOpenVocabularySegmentation")
+        whole = auto.from_pretrained(source, config=model.config)
+        unknown = whole.load_state_dict(dict(state_dict), strict=False).unexpected_keys
+        if unknown:
+            raise ValueError(f"{source} has no place for {len(unknown)} trained tensors, such as {unknown[0]}.")
+        whole.save_pretrained(folder)
 
     def build_collator(
         self, dataset: Any, model: nn.Module, processor: Any, training: bool = True
@@ -144,7 +249,9 @@ class PromptableTask(MaskGenerationTask):
 class AlignmentTask(Task):
     """Stage 2: the adapter learns to describe masks by the entities of captions. It starts from stage 1's folder.
 
-    Entities of the data set are embedded once by the model's text tower before training starts.
+    Entities of the data set are embedded once by the model's text tower before training starts. Held-out data with
+    labels give mean IoU and PQ with the names of their classes, others the loss. `run.evaluation` takes `tasks`
+    (panoptic and semantic) and `threshold` (the processor's).
     """
 
     auto_class = "AutoModelForOpenVocabularySegmentation"
@@ -157,8 +264,10 @@ class AlignmentTask(Task):
     default_collator = "entities"
 
     def build_processor(self, model: nn.Module) -> Any:
-        """Loads image processor and tokenizer from a folder."""
-        return load_processor(self.arguments.model)
+        """Loads image processor and tokenizer; at inference they select masks by the score that training selects by."""
+        processor = load_processor(self.arguments.model)
+        processor.image_processor.score_threshold = model.config.score_threshold
+        return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
         """Adds the embedding of every entity of the data set."""
@@ -167,3 +276,30 @@ class AlignmentTask(Task):
         _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
         table = dict(zip(names, embeddings[:, 0].cpu()))
         return {**super().offered(dataset, model, processor), "embeddings": table}
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures open-vocabulary segmentation, or the loss where nothing is labelled."""
+        if "segmentation" not in dataset[0] and "segmentation_map" not in dataset[0]:
+            return super().evaluate(model, processor, dataset, collate, accelerator)
+        training = model.training
+        model.eval()
+        options = dict(self.arguments.run.evaluation)
+        numbers = evaluate_open_vocabulary(
+            accelerator.unwrap_model(model),
+            processor,
+            dataset,
+            options.get("tasks", ("panoptic", "semantic")),
+            self.arguments.data.collator.get("templates", "vild"),
+            {name: options[name] for name in ("threshold",) if name in options},
+            rank=accelerator.process_index,
+            ranks=accelerator.num_processes,
+        )
+        model.train(training)
+        return numbers

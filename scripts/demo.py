@@ -1,0 +1,13 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Serves models in the browser: python scripts/demo.py --model DIR; see --help."""
+
+import os
+import sys
+
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
+sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+from hfseg.commands.demo import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

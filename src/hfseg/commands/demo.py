@@ -1,0 +1,70 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`hfseg demo`: tries models in the browser, on this machine and without the network.
+
+hfseg demo --model DIR [DIR2 ...]                       serves http://127.0.0.1:7860
+hfseg demo --model DIR --space FOLDER                   writes a Space for the Hub instead
+
+Each task has its tab: upload a picture, click points, drag a box, type expressions or names, show examples, scroll
+through a volume. Addresses are refused, uploads have a limit, and nothing is reported to anybody.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .predict import DTYPES, find_device
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    about, _, examples = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="hfseg demo",
+        description=about.partition(": ")[2],
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model", nargs="+", action="extend", required=True, metavar="DIR", help="model folders, or names on the Hub"
+    )
+    parser.add_argument("--space", metavar="FOLDER", help="write a Space there and stop")
+    parser.add_argument("--title", default="hfseg", help="of the Space")
+    parser.add_argument("--host", help="address to listen at; default: this machine only")
+    parser.add_argument("--port", type=int, help="default: the first that is free from 7860 on")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, ...; default: a GPU if there is one")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--max_megabytes", type=int, default=64, help="of an upload")
+    parser.add_argument("--max_megapixels", type=float, default=24, help="of a picture")
+    options = parser.parse_args(argv)
+    for name in ("max_megabytes", "max_megapixels"):
+        if getattr(options, name) <= 0:
+            parser.error(f"--{name} is {getattr(options, name)}; give more than 0")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry of `hfseg demo` and `scripts/demo.py`."""
+    options = parse(argv)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        try:
+            import gradio  # noqa: F401
+        except ImportError as error:
+            raise ImportError("The demo needs Gradio: pip install 'hfseg[demo]'.") from error
+        if options.space:
+            from ..demo.space import write_space
+
+            folder = write_space(options.space, options.model, options.title)
+            print(f"{folder} is ready: try `cd {folder} && python app.py`, then upload it as a Space.")
+            return 0
+        from ..demo.app import Limits, launch
+
+        limits = Limits(megabytes=options.max_megabytes, pixels=int(options.max_megapixels * 1e6))
+        launch(options.model, find_device(options.device), DTYPES[options.dtype], limits, options.host, options.port)
+    except (ValueError, FileNotFoundError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,145 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Publishes a model folder on the Hub, or writes what would be published (--dry_run DIR).
+
+The folder is checked first: safe files, complete settings and card, and it must load in a new process that has not
+imported this package.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..hub.checks import folder_problems, loading_problems
+from ..hub.publishing import (
+    MAX_SHARD_SIZE,
+    PublishingError,
+    check_repo_id,
+    check_tag,
+    find_token,
+    make_plan,
+    stage,
+    upload,
+)
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def read_size(text: str) -> int:
+    """Reads a size such as `500MB`."""
+    number, unit = text[:-2], text[-2:].upper()
+    if unit not in UNITS or not number.isdigit() or int(number) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give for example 500MB or 5GB")
+    return int(number) * UNITS[unit]
+
+
+def read_dataset(text: str) -> tuple[str, str]:
+    """Reads `NAME=OWNER/DATASET[#TASK]`."""
+    name, separator, dataset_id = text.partition("=")
+    if not separator or not name or "/" not in dataset_id:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair; give NAME=owner/dataset or NAME=owner/dataset#task")
+    return name, dataset_id
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Builds the parser of `hfseg push`."""
+    parser = argparse.ArgumentParser(prog="hfseg push", description=__doc__)
+    parser.add_argument("folder", metavar="DIR", help="folder of a trained or converted model with README.md")
+    parser.add_argument("repo_id", metavar="REPO_ID", help="owner/name on the Hub")
+    parser.add_argument("--dry_run", metavar="NEW_DIR", help="write what would be uploaded here and upload nothing")
+    parser.add_argument("--tag", help="also name this revision, e.g. v1.0")
+    parser.add_argument("--private", action="store_true", help="a new repository is hidden from others")
+    parser.add_argument("--commit_message", metavar="TEXT", default="Upload model with hfseg")
+    parser.add_argument("--license", metavar="NAME", help="licence for a card that names none, e.g. apache-2.0")
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME=ID",
+        type=read_dataset,
+        action="append",
+        default=[],
+        help="Hub id of a data set in the card's results, for result files; owner/name, or owner/name#task",
+    )
+    parser.add_argument(
+        "--evaluation", metavar="DIR", type=Path, help="folder of hfseg evaluate: its results go into the card"
+    )
+    parser.add_argument(
+        "--include", metavar="PATTERN", action="append", default=[], help="also files like this, e.g. onnx/*.onnx"
+    )
+    parser.add_argument(
+        "--max_shard_size", type=read_size, default=MAX_SHARD_SIZE, metavar="SIZE", help="of weights (5GB)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the plan, and problems, as JSON")
+    return parser
+
+
+def check(target: Path, max_shard_size: int) -> list[str]:
+    """Lists what is wrong with a repository; loads it only if its files are in order."""
+    return folder_problems(target, max_shard_size) or loading_problems(target)
+
+
+def push(options: argparse.Namespace) -> dict[str, Any]:
+    """Carries the command out and returns what it prints as JSON.
+
+    Raises:
+        PublishingError: Nothing was, or could be, published.
+    """
+    check_repo_id(options.repo_id)
+    check_tag(options.tag)
+    token = None if options.dry_run is not None else find_token()
+    folder = Path(options.folder)
+    if options.dry_run is not None:
+        target, temporary = Path(options.dry_run), None
+        if target.resolve() == folder.resolve() or target.resolve().is_relative_to(folder.resolve()):
+            raise PublishingError(f"--dry_run {target} lies in the model's folder: give another place.")
+    else:
+        temporary = Path(tempfile.mkdtemp(prefix="hfseg-push-"))
+        target = temporary / folder.resolve().name
+    try:
+        left_out = stage(
+            folder,
+            target,
+            max_shard_size=options.max_shard_size,
+            license_name=options.license,
+            dataset_ids=dict(options.dataset),
+            evaluation=options.evaluation,
+            include=options.include,
+            link=temporary is not None,
+        )
+        print("Checking the folder, and that it loads in a new process ...", file=sys.stderr)
+        problems = check(target, options.max_shard_size)
+        plan = make_plan(target, options.repo_id, options.commit_message, options.tag, options.private, left_out)
+        found: dict[str, Any] = {**plan.to_dict(), "problems": problems, "url": None}
+        if not options.json:
+            print(plan.to_text())
+        if not problems and token is not None:
+            found["url"] = upload(target, plan, token)
+        return found
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `hfseg push`; returns 1 if nothing could be published."""
+    options = build_parser().parse_args(arguments)
+    try:
+        found = push(options)
+    except (PublishingError, ValueError) as error:
+        if options.json:
+            print(json.dumps({"problems": [str(error)], "url": None}))
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(found, indent=1))
+    for problem in found["problems"]:
+        print(f"error: {problem}", file=sys.stderr)
+    if found["problems"]:
+        print(f"{len(found['problems'])} problem(s): nothing was uploaded.", file=sys.stderr)
+        return 1
+    done = f"Published {found['url']}" if found["url"] else f"Dry run: wrote {options.dry_run}; nothing was uploaded."
+    print(done, file=sys.stderr if options.json else sys.stdout)
+    return 0

@@ -1,0 +1,636 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The Gradio app: a tab per task that the given models have between them.
+
+Every tab ends in `_Tab.answer`: read the upload, ask the model, draw. What is wrong with an input is shown to the user
+and stops there; the server goes on. Models are asked one at a time.
+"""
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from ..images import load_image
+from ..inference import predict_volume
+from ..prediction.files import Source, write_json, write_prediction
+from ..prediction.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
+from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
+from ..visual_formats import FORMATS
+from ..visualization import instance_colour
+from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
+from .guard import RequestGuard
+
+__all__ = ["Limits", "build_app", "launch"]
+
+LARGEST_COUNT = 40  # segments that are drawn; the files have all
+KEPT_SECONDS = 900  # of results on the server
+INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
+# Fonts of the reader's own machine: nothing is loaded from elsewhere.
+FONT = ["system-ui", "sans-serif"]
+MONO = ["ui-monospace", "monospace"]
+CSS = """
+.hfseg-band { position: fixed; border: 2px dashed #0072B2; background: rgba(86, 180, 233, 0.25); z-index: 1000;
+              pointer-events: none; }
+#hfseg-drag { display: none; }
+#hfseg-places img { cursor: crosshair; }
+"""
+# A box is dragged on the picture itself: Gradio's picture only knows clicks.
+DRAG = """
+() => {
+  if (window.hfsegDrag) return;
+  window.hfsegDrag = true;
+  let start = null, band = null, dragged = false;
+  const place = (image, event) => {
+    const box = image.getBoundingClientRect();
+    let scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+    if (getComputedStyle(image).objectFit === 'scale-down') scale = Math.min(scale, 1);
+    const left = box.left + (box.width - image.naturalWidth * scale) / 2;
+    const top = box.top + (box.height - image.naturalHeight * scale) / 2;
+    const clamp = (value, most) => Math.min(Math.max(Math.round(value), 0), most);
+    return [clamp((event.clientX - left) / scale, image.naturalWidth),
+            clamp((event.clientY - top) / scale, image.naturalHeight)];
+  };
+  document.addEventListener('pointerdown', (event) => {
+    const part = event.target.closest && event.target.closest('#hfseg-places');
+    const image = part && part.querySelector('img');
+    dragged = false;
+    const box = image && image.getBoundingClientRect();
+    const inside = box && event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top
+      && event.clientY <= box.bottom;
+    if (inside) start = { image, x: event.clientX, y: event.clientY, at: place(image, event) };
+  }, true);
+  document.addEventListener('dragstart', (event) => {
+    if (event.target.closest && event.target.closest('#hfseg-places')) event.preventDefault();
+  }, true);
+  document.addEventListener('pointermove', (event) => {
+    if (!start || Math.hypot(event.clientX - start.x, event.clientY - start.y) < 6) return;
+    if (!band) { band = document.createElement('div'); band.className = 'hfseg-band'; document.body.append(band); }
+    band.style.left = Math.min(start.x, event.clientX) + 'px';
+    band.style.top = Math.min(start.y, event.clientY) + 'px';
+    band.style.width = Math.abs(event.clientX - start.x) + 'px';
+    band.style.height = Math.abs(event.clientY - start.y) + 'px';
+  }, true);
+  document.addEventListener('pointerup', (event) => {
+    if (!start) return;
+    const { image, at } = start;
+    start = null;
+    if (!band) return;
+    band.remove(); band = null; dragged = true;
+    const end = place(image, event);
+    const box = [Math.min(at[0], end[0]), Math.min(at[1], end[1]), Math.max(at[0], end[0]), Math.max(at[1], end[1])];
+    const field = document.querySelector('#hfseg-drag textarea, #hfseg-drag input');
+    field.value = box.join(',');
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+  }, true);
+  document.addEventListener('click', (event) => {
+    if (dragged) { dragged = false; event.stopPropagation(); event.preventDefault(); }
+  }, true);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes.
+
+    Attributes:
+        megabytes: Of an upload.
+        pixels: Of a picture.
+        voxels: Of a volume.
+        prompts: Points, boxes, expressions or names at once.
+    """
+
+    megabytes: int = 64
+    pixels: int = 24_000_000
+    voxels: int = 100_000_000
+    prompts: int = 32
+
+
+def picture_field(**settings: Any) -> gr.Image:
+    """A picture that gives the path of the uploaded file, which Gradio has checked to be one.
+
+    It is opened by us: Gradio would decode it before our checks, and say less about damage.
+    """
+    field = gr.Image(sources=["upload", "clipboard"], **settings)
+    field.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    return field
+
+
+@dataclass
+class Loaded:
+    """A model with the name it has in the menus."""
+
+    name: str
+    predictor: Predictor
+    lock: Any
+
+
+def _say(error: Exception) -> gr.Error:
+    """The message of an input error, which stays until it is closed."""
+    message = str(error).strip() or type(error).__name__
+    return gr.Error(message[:600], duration=None, print_exception=False)
+
+
+def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]]]:
+    """Position, text and colour of the segments that are drawn: the largest, each with a text of its own."""
+    result = prediction.result
+    if result is None:
+        return []
+    areas = [entry["area"] for entry in result.to_coco(1)]
+    chosen = sorted(sorted(range(len(areas)), key=lambda index: -areas[index])[:LARGEST_COUNT])
+    seen: dict[int, int] = {}
+    texts: set[str] = set()
+    shown = []
+    for index in chosen:
+        segment = result.segments_info[index]
+        label = int(segment["label_id"])
+        number = seen[label] = seen.get(label, -1) + 1
+        score = segment.get("score")
+        text = prediction.names.get(label, str(label)) + ("" if score is None else f" {score:.2f}")
+        while text in texts:
+            text = f"{text} #{number + 1}" if "#" not in text else text + "'"
+        texts.add(text)
+        if areas[index]:
+            shown.append((index, text, instance_colour(label, number)))
+    return shown
+
+
+def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None = None) -> Any:
+    """What the picture with hover labels shows: the picture with prompts, and masks of the given opacity."""
+    if prediction is None:
+        return None
+    base = (prediction.picture if prediction.result is not None else prediction.answer or prediction.picture).copy()
+    if prompts is not None and (prompts.points or prompts.boxes):
+        pen, size = ImageDraw.Draw(base), max(round(max(base.size) / 120), 3)
+        for x, y in prompts.points:
+            pen.ellipse(
+                (x - size, y - size, x + size, y + size), fill="white", outline="black", width=max(size // 3, 1)
+            )
+        for box in prompts.boxes:
+            pen.rectangle(tuple(box), outline="black", width=size)
+            pen.rectangle(tuple(box), outline="white", width=max(size // 2, 1))
+    result = prediction.result
+    shown = _labels(prediction)
+    masks: list[Any] = (
+        [(result.mask(index) * float(opacity), text) for index, text, _ in shown] if result is not None else []
+    )
+    colours = {text: "#{:02x}{:02x}{:02x}".format(*colour) for _, text, colour in shown}
+    return gr.AnnotatedImage(value=(base, masks), color_map=colours)
+
+
+class _Tab:
+    """What the tabs share: a menu of models, the result with its opacity, files and time."""
+
+    def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path) -> None:
+        self.models, self.limits, self.folder = {model.name: model for model in models}, limits, folder
+
+    def menu(self) -> Any:
+        """The models of the tab."""
+        names = list(self.models)
+        return gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1, interactive=True)
+
+    def outputs(self) -> None:
+        """The right-hand side."""
+        self.shown = gr.AnnotatedImage(label="Result", height=520, elem_classes="hfseg-result")
+        self.status = gr.Markdown(elem_classes="hfseg-status")
+        self.opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
+        self.files = gr.Files(label="Download", interactive=False)
+        self.state = gr.State(time_to_live=KEPT_SECONDS)
+        self.opacity.release(
+            lambda kept, opacity: draw(kept[0], opacity, kept[1]) if kept else None,
+            [self.state, self.opacity], self.shown, show_progress="hidden",
+        )  # fmt: skip
+
+    @property
+    def results(self) -> list[Any]:
+        """Components that an answer fills."""
+        return [self.shown, self.status, self.files, self.state]
+
+    def read(self, file: str | None, model: Loaded) -> Any:
+        """Opens an upload.
+
+        Raises:
+            ValueError: Nothing was uploaded; as the reader.
+        """
+        if not file:
+            raise ValueError("Upload a picture first.")
+        try:
+            own = getattr(model.predictor.image_processor, "load_image", None)
+            if own is None:
+                return load_image(file, self.limits.pixels)
+            load_image(file, self.limits.pixels) if Image.open(file).mode not in ("F", "I", "I;16") else None
+            return own(file)
+        except INPUT_ERRORS as error:  # the server's own paths are nobody's business
+            raise ValueError(str(error).replace(str(Path(file).parent) + os.sep, "")) from error
+
+    def room(self) -> Path:
+        """A new folder for downloads; those of a while ago are removed."""
+        for old in self.folder.iterdir():
+            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    def answer(
+        self, name: str, file: str | None, opacity: float, prompts: Prompts, options: Options | None = None
+    ) -> tuple[Any, ...]:
+        """Asks a model and fills `results`."""
+        try:
+            if name not in self.models:
+                raise ValueError(f"There is no model {name!r} here.")
+            for given in (prompts.text, prompts.labels, prompts.points, prompts.boxes):
+                if len(given) > self.limits.prompts:
+                    raise ValueError(f"{len(given)} prompts at once; the limit is {self.limits.prompts}.")
+            model = self.models[name]
+            image = self.read(file, model)
+            with model.lock:
+                prediction = model.predictor(image, prompts, options or Options())
+            about = {"model": model.name, "class": model.predictor.class_name, "task": model.predictor.task}
+            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(file)).stem)[:40] or "picture"
+            written = write_prediction(
+                prediction, Source(Path(str(file)), "picture", stem), self.room(), about, opacity
+            )
+        except INPUT_ERRORS as error:
+            raise _say(error) from error
+        return (
+            draw(prediction, opacity, prompts), _status(prediction), [str(path) for path in written],
+            (prediction, prompts),
+        )  # fmt: skip
+
+
+def _status(prediction: Prediction) -> str:
+    """Time and number of segments."""
+    width, height = prediction.picture.size
+    count = len(prediction.result.segments_info) if prediction.result is not None else None
+    found = "" if count is None else f"{count} segment{'' if count == 1 else 's'}, "
+    more = f" (the {LARGEST_COUNT} largest are drawn)" if count is not None and count > LARGEST_COUNT else ""
+    return f"**{found}{prediction.seconds:.2f} s** for {width} x {height} pixels{more}"
+
+
+# ---------------------------------------------------------------------------------------------------------------- tabs
+
+
+class _Segments(_Tab):
+    """Closed vocabulary: upload and press."""
+
+    title = "Segments"
+
+    def build(self) -> None:
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                picture = picture_field(label="Picture", height=360, elem_id="hfseg-segments")
+                subtask = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
+                threshold = gr.Slider(0, 1, 0, step=0.05, label="Smallest score (0: the model's own)")
+                button = gr.Button("Segment", variant="primary", elem_id="hfseg-segments-run")
+            with gr.Column():
+                self.outputs()
+
+        def run(name: str, file: str | None, kind: str, smallest: float, opacity: float) -> tuple[Any, ...]:
+            task = self.models[name].predictor.task if name in self.models else ""
+            chosen = kind if kind in SUBTASKS else None
+            least = smallest if smallest > 0 and task == "universal" else None
+            return self.answer(name, file, opacity, Prompts(), Options(subtask=chosen, threshold=least))
+
+        given = [model, picture, subtask, threshold, self.opacity]
+        gr.on([button.click, picture.upload], run, given, self.results, api_name="segments")
+
+
+class _Words(_Tab):
+    """Referring expressions or names of classes."""
+
+    def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path, names: bool) -> None:
+        super().__init__(models, limits, folder)
+        self.names = names
+        self.title = "Names of classes" if names else "Expressions"
+
+    def build(self) -> None:
+        what = "Names, one class per line; synonyms with commas" if self.names else "Expressions, one per line"
+        example = "dog, puppy\nsofa" if self.names else "the man in the yellow vest"
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                picture = picture_field(label="Picture", height=360)
+                text = gr.Textbox(label=what, placeholder=example, lines=3, max_length=2000)
+                kind = gr.Radio(list(SUBTASKS), value="panoptic", label="Kind of segments", visible=self.names)
+                button = gr.Button("Segment", variant="primary")
+            with gr.Column():
+                self.outputs()
+
+        def run(name: str, file: str | None, words: str, subtask: str, opacity: float) -> tuple[Any, ...]:
+            lines = [line.strip() for line in (words or "").splitlines() if line.strip()]
+            prompts = Prompts(labels=lines) if self.names else Prompts(text=lines)
+            return self.answer(name, file, opacity, prompts, Options(subtask=subtask if self.names else None))
+
+        given = [model, picture, text, kind, self.opacity]
+        gr.on([button.click], run, given, self.results, api_name="names" if self.names else "expressions")
+
+
+def read_places(text: str) -> Prompts:
+    """Reads points and boxes as the field has them: `x,y; x,y; x0,y0,x1,y1`.
+
+    Raises:
+        ValueError: Something else, or both kinds.
+    """
+    points: list[list[float]] = []
+    boxes: list[list[float]] = []
+    for part in filter(None, (part.strip() for part in (text or "").replace("\n", ";").split(";"))):
+        try:
+            values = [float(value) for value in part.split(",")]
+        except ValueError:
+            values = []
+        if len(values) not in (2, 4) or not np.isfinite(values).all():
+            raise ValueError(f"{part!r} is neither a point x,y nor a box x0,y0,x1,y1.")
+        (points if len(values) == 2 else boxes).append(values)
+    return Prompts(points=points, boxes=boxes)
+
+
+class _Places(_Tab):
+    """Points and boxes: click and drag on the picture."""
+
+    title = "Points and boxes"
+
+    def build(self) -> None:
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                gr.Markdown("Click on a thing, or drag a box around it. Without either, everything is segmented.")
+                picture = picture_field(
+                    label="Picture", height=420, elem_id="hfseg-places",
+                    buttons=[],
+                )  # fmt: skip
+                places = gr.Textbox(label="Points x,y and boxes x0,y0,x1,y1 (with ; between)", max_length=2000)
+                drag = gr.Textbox(elem_id="hfseg-drag", show_label=False)
+                with gr.Row():
+                    button = gr.Button("Segment", variant="primary", elem_id="hfseg-places-run")
+                    clear = gr.Button("Clear")
+            with gr.Column():
+                self.outputs()
+
+        def add(text: str, place: str) -> str:
+            """Points replace boxes and boxes points: a model is asked for one kind at a time."""
+            old = [part.strip() for part in (text or "").split(";") if part.strip()]
+            kept = [part for part in old if part.count(",") == place.count(",")]
+            return "; ".join([*kept, place])
+
+        def click(text: str, event: gr.SelectData) -> str:
+            x, y = event.index[:2]
+            return add(text, f"{round(x)},{round(y)}")
+
+        def run(name: str, file: str | None, text: str, opacity: float) -> tuple[Any, ...]:
+            try:
+                prompts = read_places(text)
+            except ValueError as error:
+                raise _say(error) from error
+            return self.answer(name, file, opacity, prompts)
+
+        given = [model, picture, places, self.opacity]
+        picture.select(click, places, places, show_progress="hidden", api_visibility="private").then(
+            run, given, self.results, api_visibility="private"
+        )
+        drag.change(add, [places, drag], places, show_progress="hidden", api_visibility="private").then(
+            run, given, self.results, api_visibility="private"
+        )
+        button.click(run, given, self.results, api_name="places")
+        gr.on([clear.click, picture.clear, picture.upload], lambda: "", None, places, api_visibility="private")
+
+
+class _Examples(_Tab):
+    """In-context: pairs of pictures show the task."""
+
+    title = "Examples"
+
+    def build(self) -> None:
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                fields = []
+                for number in (1, 2, 3):
+                    with gr.Row():
+                        for kind in ("input", "target"):
+                            fields.append(picture_field(label=f"Example {number}, {kind}", height=150))
+                picture = picture_field(label="Picture", height=260)
+                task = gr.Dropdown(["a picture", *FORMATS], value="a picture", label="The answer is")
+                steps = gr.Slider(2, 40, 20, step=1, label="Steps")
+                button = gr.Button("Answer", variant="primary")
+            with gr.Column():
+                self.outputs()
+
+        def run(name: str, file: str | None, kind: str, count: float, opacity: float, *files: str | None) -> Any:
+            try:
+                pairs = []
+                for number, (given, target) in enumerate(zip(files[::2], files[1::2]), start=1):
+                    if bool(given) != bool(target):
+                        raise ValueError(f"Example {number} has an input or a target only; give both.")
+                    if given:
+                        pairs.append(tuple(load_image(path, self.limits.pixels) for path in (given, str(target))))
+                if not pairs:
+                    raise ValueError(
+                        "Give at least one example, an input with its target: the model has no other task."
+                    )
+            except INPUT_ERRORS as error:
+                raise _say(error) from error
+            prompts = Prompts(examples=pairs, task=kind if kind in FORMATS else None)
+            return self.answer(name, file, opacity, prompts, Options(steps=int(count)))
+
+        button.click(run, [model, picture, task, steps, self.opacity, *fields], self.results, api_name="examples")
+
+
+class _Volumes(_Tab):
+    """NIfTI volumes with a slider through the slices."""
+
+    title = "Volumes"
+
+    def build(self) -> None:
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                gr.Markdown(f"*{NOT_A_MEDICAL_DEVICE}.*")
+                file = gr.File(label="Volume (.nii, .nii.gz, .mha)", type="filepath")
+                modality = gr.Radio(["file's own", *MODALITIES], value="file's own", label="Modality")
+                button = gr.Button("Segment", variant="primary")
+                place = gr.Slider(0, 1, 0, step=1, label="Slice")
+            with gr.Column():
+                self.outputs()
+
+        def show(kept: Any, index: float, opacity: float) -> Any:
+            if not kept:
+                return None
+            volume, labels, axis, names = kept
+            chosen = min(max(int(index), 0), labels.shape[axis] - 1)
+            return draw(slice_prediction(volume, labels, axis, chosen, names), opacity)
+
+        def run(name: str, path: str | None, kind: str, opacity: float) -> tuple[Any, ...]:
+            try:
+                kept, written, seconds, found = self.segment(name, path, kind)
+            except INPUT_ERRORS as error:
+                raise _say(error) from error
+            _, labels, axis, _ = kept
+            index = fullest_slice(labels, axis)
+            amounts = ", ".join(f"{label} {ml:.2f} ml" for label, ml in list(found.milliliters_per_class.items())[1:])
+            size = " x ".join(map(str, labels.shape))
+            status = f"**{seconds:.2f} s** for {size} voxels. {amounts}. *{found.notice}.*"
+            slider = gr.Slider(0, labels.shape[axis] - 1, index, step=1)
+            return show(kept, index, opacity), status, written, kept, slider
+
+        button.click(run, [model, file, modality, self.opacity], [*self.results, place], api_name="volumes")
+        gr.on(
+            [place.change, self.opacity.change], show, [self.state, place, self.opacity], self.shown,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+
+    def outputs(self) -> None:
+        """As everywhere, but the opacity redraws a slice."""
+        self.shown = gr.AnnotatedImage(label="Result", height=520, elem_classes="hfseg-result")
+        self.status = gr.Markdown(elem_classes="hfseg-status")
+        self.opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
+        self.files = gr.Files(label="Download", interactive=False)
+        self.state = gr.State(time_to_live=KEPT_SECONDS)
+
+    def segment(self, name: str, path: str | None, kind: str) -> tuple[Any, list[str], float, Any]:
+        """Segments a volume file."""
+        if not path:
+            raise ValueError("Upload a volume first.")
+        if name not in self.models:
+            raise ValueError(f"There is no model {name!r} here.")
+        model = self.models[name]
+        modality = kind if kind in MODALITIES else None
+        try:
+            volume: Volume = read_volume(path, modality)
+        except INPUT_ERRORS as error:
+            raise ValueError(str(error).replace(str(Path(path).parent) + os.sep, "")) from error
+        if volume.voxels.size > self.limits.voxels:
+            raise ValueError(f"The volume has {volume.voxels.size} voxels; the limit is {self.limits.voxels}.")
+        room = self.room()
+        start = time.perf_counter()
+        with model.lock:
+            found = predict_volume(
+                model.predictor.pipe.model, model.predictor.image_processor, volume, room / "segmentation.nii.gz",
+                modality=modality, progress=False,
+            )  # fmt: skip
+        seconds = time.perf_counter() - start
+        amounts = {"milliliters_per_class": found.milliliters_per_class, "notice": found.notice}
+        record = write_json(room / "segmentation.json", {"model": model.name, **amounts})
+        kept = (volume, labels_in_ras(found), found.record["axis"], model.predictor.labels)
+        return kept, [str(room / "segmentation.nii.gz"), str(record)], seconds, found
+
+
+# ----------------------------------------------------------------------------------------------------------------- app
+
+
+def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, folder: Path | None = None) -> gr.Blocks:
+    """Builds the app of some models: one tab per task that they have between them.
+
+    Args:
+        predictors: Loaded models.
+        limits: Of uploads.
+        folder: For downloads; a temporary one by default.
+
+    Raises:
+        ValueError: No model.
+    """
+    if not predictors:
+        raise ValueError("There is no model to show; give one or more.")
+    limits = limits or Limits()
+    folder = folder or Path(tempfile.mkdtemp(prefix="hfseg-demo-"))
+    models: list[Loaded] = []
+    for predictor in predictors:
+        # One folder may serve two tabs; within a tab names differ.
+        name, number = predictor.folder.resolve().name, 2
+        while any(model.name == name and model.predictor.task == predictor.task for model in models):
+            name, number = f"{predictor.folder.resolve().name} ({number})", number + 1
+        models.append(Loaded(name, predictor, threading.Lock()))
+    tabs: list[_Tab] = []
+    for build, tasks in _TABS:
+        chosen = [model for model in models if tasks(model.predictor)]
+        if chosen:
+            tabs.append(build(chosen, limits, folder))
+    with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
+        gr.Markdown(
+            "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
+            + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:g} megapixels stay on this server."
+        )  # fmt: skip
+        with gr.Tabs():
+            for tab in tabs:
+                with gr.Tab(tab.title):  # type: ignore[attr-defined]
+                    tab.build()  # type: ignore[attr-defined]
+        app.load(None, js=DRAG)
+    return app
+
+
+_TABS: tuple[tuple[Callable[..., Any], Callable[[Predictor], bool]], ...] = (
+    (_Segments, lambda predictor: predictor.task in ("universal", "semantic")),
+    (lambda *given: _Words(*given, names=False), lambda predictor: predictor.task == "referring"),
+    (lambda *given: _Words(*given, names=True), lambda predictor: predictor.task == "open-vocabulary"),
+    (_Places, lambda predictor: predictor.task == "mask-generation"),
+    (_Examples, lambda predictor: predictor.task == "in-context"),
+    (_Volumes, lambda predictor: predictor.reads_volumes),
+)
+
+
+def load(
+    folders: Sequence[str], device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> list[Predictor]:
+    """Loads models; an open-vocabulary folder that can also be asked by points gets both tabs."""
+    predictors = []
+    for folder in folders:
+        predictor = Predictor(folder, device, dtype)
+        predictors.append(predictor)
+        if predictor.task == "open-vocabulary":
+            other = Predictor(folder, device, dtype, promptable=True)
+            if other.task != predictor.task:
+                predictors.append(other)
+    return predictors
+
+
+def launch(
+    folders: Sequence[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    limits: Limits | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    wait: bool = True,
+) -> gr.Blocks:
+    """Loads models and serves the app.
+
+    Args:
+        folders: Model folders.
+        device: Where models run.
+        dtype: Of their weights.
+        limits: Of uploads.
+        host: Address to listen at; default: GRADIO_SERVER_NAME (as on a Space) or this machine only.
+        port: Default: GRADIO_SERVER_PORT, or the first that is free from 7860 on.
+        wait: Serve until interrupted.
+    """
+    limits = limits or Limits()
+    app = build_app(load(folders, device, dtype), limits)
+    app.queue(max_size=32, default_concurrency_limit=1)
+    from starlette.middleware import Middleware
+
+    app.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        show_error=True,
+        max_file_size=f"{limits.megabytes}mb",
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        prevent_thread_lock=not wait,
+        quiet=False,
+        footer_links=[],
+        theme=gr.themes.Default(font=FONT, font_mono=MONO, primary_hue="blue"),
+        css=CSS,
+        app_kwargs={"middleware": [Middleware(RequestGuard)]},
+    )
+    return app

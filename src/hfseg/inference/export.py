@@ -1,0 +1,343 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Export of image models to ONNX and to `torch.export` programs, with a check of the file against the model.
+
+The exported program is the model alone: normalised pixels (and prompts) in, logits out. Resizing, thresholds and
+merging stay with the image processor. With `dynamic` one file serves all batch sizes and picture sizes.
+
+Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
+
+FORMATS = ("onnx", "torch_export")
+OPSET = 20  # the first with `GridSample` as PyTorch has it, for every number of dimensions
+LARGEST_FILE = 1_500_000_000  # bytes of weights; protocol buffers end at 2 GB, beyond this weights go beside the file
+
+
+class _Pictures(nn.Module):
+    """A model of pictures alone."""
+
+    def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.outputs = model, tuple(outputs)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        """Shape: `(B, 3, H, W)`."""
+        outputs = self.model(pixel_values=pixel_values)
+        return tuple(outputs[name] for name in self.outputs)
+
+
+class _Expressions(_Pictures):
+    """A referring model: one expression per picture."""
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Shape: `(B, 3, H, W)`, `(B, L)`."""
+        outputs = self.model(pixel_values=pixel_values, input_ids=input_ids)
+        return tuple(outputs[name] for name in self.outputs)
+
+
+class _Points(_Pictures):
+    """A promptable model: one point per mask."""
+
+    def forward(self, pixel_values: Tensor, input_points: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`."""
+        outputs = self.model(pixel_values=pixel_values, input_points=input_points)
+        return tuple(outputs[name] for name in self.outputs)
+
+
+class _Names(_Pictures):
+    """An open-vocabulary model: embedded names of classes, and points where to look."""
+
+    def forward(  # type: ignore[override]
+        self, pixel_values: Tensor, input_points: Tensor, text_embeds: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`, `(K, D)`."""
+        outputs = self.model(pixel_values=pixel_values, input_points=input_points, text_embeds=text_embeds)
+        return tuple(outputs[name] for name in self.outputs)
+
+
+@dataclass
+class Exportable:
+    """What is exported of a model.
+
+    Attributes:
+        module: The model with tensors as arguments and as results.
+        inputs: Function from batch size, height and width to example inputs by name.
+        dynamic: Name of an input to its axes of free length.
+        outputs: Names of the results.
+        decide: Function from the results to what a user sees: masks and classes, as integers or booleans.
+        divisor: Both sides of a picture must be multiples of it.
+        smallest: Least length of a side.
+    """
+
+    module: nn.Module
+    inputs: Callable[[int, int, int], dict[str, Tensor]]
+    dynamic: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    decide: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
+    divisor: int = 32
+    smallest: int = 64
+
+
+def _pixels(batch: int, height: int, width: int) -> Tensor:
+    """Smooth pictures; noise pixel by pixel would make every decision a close one."""
+    generator = torch.Generator().manual_seed(height * 10_007 + width)
+    coarse = torch.randn(batch, 3, max(height // 16, 2), max(width // 16, 2), generator=generator)
+    return nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
+
+
+def _points(batch: int, height: int, width: int, count: int = 4) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, count, 1, 2, generator=generator) * torch.tensor([width, height], dtype=torch.float32)
+
+
+def exportable(model: nn.Module) -> Exportable:
+    """Chooses inputs and results of a model, by what its `forward` takes and returns.
+
+    Raises:
+        ValueError: The model is of a kind that has no single forward pass to export.
+    """
+    name = type(model).__name__
+    config: Any = model.config
+    pixels = {"pixel_values": (0, 2, 3)}
+    if name.endswith("ForUniversalSegmentation"):
+        results = ("class_queries_logits", "masks_queries_logits")
+        return Exportable(
+            _Pictures(model, results),
+            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
+            pixels,
+            results,
+            lambda values: (values[0].argmax(-1), values[1] > 0),
+        )
+    if name.endswith("ForSemanticSegmentation"):
+        return Exportable(
+            _Pictures(model, ("logits",)),
+            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
+            pixels,
+            ("logits",),
+            lambda values: (values[0].argmax(1),),
+        )
+    if name.endswith("ForReferringImageSegmentation"):
+        text = config.text_config
+        length = int(getattr(config, "max_text_length", None) or text.max_position_embeddings)
+
+        def expressions(batch: int, height: int, width: int) -> dict[str, Tensor]:
+            ids = torch.zeros(batch, length, dtype=torch.int64)
+            for row in range(batch):
+                words = min(2 + row % 4, length - 2)
+                ids[row, 0] = text.bos_token_id
+                ids[row, 1 : 1 + words] = torch.arange(1, 1 + words) + row
+                ids[row, 1 + words] = text.eos_token_id
+            return {"pixel_values": _pixels(batch, height, width), "input_ids": ids}
+
+        return Exportable(
+            _Expressions(model, ("logits",)),
+            expressions,
+            {**pixels, "input_ids": (0,)},
+            ("logits",),
+            lambda values: (values[0] > 0,),
+        )
+    if name.endswith("ForMaskGeneration"):
+        return Exportable(
+            _Points(model, ("pred_masks", "iou_scores")),
+            lambda batch, height, width: {
+                "pixel_values": _pixels(batch, height, width),
+                "input_points": _points(batch, height, width),
+            },
+            {**pixels, "input_points": (0, 1)},
+            ("pred_masks", "iou_scores"),
+            lambda values: (values[0] > 0, values[1].argmax(-1)),
+        )
+    if name.endswith("ForOpenVocabularySegmentation"):
+        size = int(config.text_config.projection_dim)
+
+        def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
+            embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
+            return {
+                "pixel_values": _pixels(batch, height, width),
+                "input_points": _points(batch, height, width),
+                "text_embeds": nn.functional.normalize(embeds, dim=-1),
+            }
+
+        results = ("class_queries_logits", "masks_queries_logits")
+        return Exportable(
+            _Names(model, results),
+            names,
+            {**pixels, "input_points": (0, 1), "text_embeds": (0,)},
+            results,
+            lambda values: (values[0].argmax(-1), values[1] > 0),
+        )
+    raise ValueError(
+        f"{name} cannot be exported: only models with one forward pass from pictures to masks can "
+        "(...ForUniversalSegmentation, ...ForSemanticSegmentation, ...ForReferringImageSegmentation, "
+        "...ForMaskGeneration, ...ForOpenVocabularySegmentation)."
+    )
+
+
+@torch.no_grad()
+def export_model(
+    target: Exportable,
+    file: str | os.PathLike[str],
+    format: str,
+    size: tuple[int, int],
+    batch_size: int = 2,
+    dynamic: bool = True,
+) -> Path:
+    """Traces a model and writes it to a file, which appears when it is complete.
+
+    Args:
+        target: See `exportable`.
+        file: `.onnx` or `.pt2`. An ONNX model beyond 1.5 GB has its weights in `<file>.data` beside it.
+        format: "onnx" or "torch_export".
+        size: Height and width of the traced pictures; without `dynamic` the only ones.
+        batch_size: Of the traced pictures; likewise.
+        dynamic: Whether batch, height, width (and numbers of prompts) are free.
+
+    Raises:
+        ValueError: The format or size is not legal, or the model cannot be traced.
+        ImportError: ONNX packages are missing.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r}; legal are {', '.join(FORMATS)}.")
+    for side in size:
+        if side < target.smallest or side % target.divisor:
+            raise ValueError(
+                f"size is {size}; both sides must be multiples of {target.divisor}, {target.smallest} or more."
+            )
+    # A batch of one is a special case for tracing and would be fixed.
+    inputs = target.inputs(max(batch_size, 2) if dynamic else batch_size, *size)
+    if format == "onnx":
+        _need_onnx()
+    shapes: Any = None
+    if dynamic:
+        shapes = tuple(dict.fromkeys(target.dynamic.get(name, ()), torch.export.Dim.DYNAMIC) or None for name in inputs)
+    target.module.eval()
+    try:
+        program = torch.export.export(target.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # tracing ends in errors of many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"The model cannot be traced: {reason}") from error
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        temporary = Path(folder) / path.name
+        if format == "torch_export":
+            torch.export.save(program, temporary)
+        else:
+            weights = sum(value.numel() * value.element_size() for value in program.state_dict.values())
+            with warnings.catch_warnings(), _quiet("onnxscript", "onnx_ir", "torch.onnx"):
+                warnings.simplefilter("ignore")
+                converted = torch.onnx.export(
+                    program,
+                    dynamo=True,
+                    opset_version=OPSET,
+                    input_names=list(inputs),
+                    output_names=list(target.outputs),
+                    verbose=False,
+                )
+            assert converted is not None
+            converted.save(temporary, external_data=weights > LARGEST_FILE)
+        for part in sorted(Path(folder).iterdir(), reverse=True):  # the weights first
+            shutil.move(part, path.parent / part.name)
+    return path
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keeps the exporters' remarks about every folded constant to themselves."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _need_onnx() -> Any:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"ONNX needs {error.name}: pip install 'hfseg[export]'.") from error
+    return onnxruntime
+
+
+def load_program(file: str | os.PathLike[str], format: str) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]:
+    """Loads an exported file as a function from inputs by name to results."""
+    if format == "onnx":
+        session = _need_onnx().InferenceSession(os.fspath(file), providers=["CPUExecutionProvider"])
+        names = [value.name for value in session.get_inputs()]
+
+        def run_onnx(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            values = session.run(None, {name: inputs[name].cpu().numpy() for name in names})
+            return tuple(torch.from_numpy(value) for value in values)
+
+        return run_onnx
+    module = torch.export.load(os.fspath(file)).module()
+
+    @torch.no_grad()
+    def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        return tuple(module(*inputs.values()))
+
+    return run
+
+
+@torch.no_grad()
+def parity_report(
+    target: Exportable,
+    file: str | os.PathLike[str],
+    format: str,
+    sizes: Sequence[tuple[int, int, int]],
+) -> list[dict[str, Any]]:
+    """Compares a file with the model it came from.
+
+    Args:
+        target: See `exportable`.
+        file: The exported file.
+        format: Its format.
+        sizes: Batch size, height and width of each comparison.
+
+    Returns:
+        For each size: `batch_size`, `height`, `width`, `max_difference` and `largest_value` of every result, and
+        `decisions` (pixels and classes) with the number that are `different`.
+    """
+    program = load_program(file, format)
+    report = []
+    for batch, height, width in sizes:
+        inputs = target.inputs(batch, height, width)
+        expected, actual = target.module(*inputs.values()), program(inputs)
+        wrong = [(tuple(a.shape), tuple(b.shape)) for a, b in zip(actual, expected) if a.shape != b.shape]
+        if wrong:
+            raise ValueError(f"The file gives the shape {wrong[0][0]} where the model gives {wrong[0][1]}.")
+        decided = list(zip(target.decide(expected), target.decide(actual)))
+        report.append(
+            {
+                "batch_size": batch,
+                "height": height,
+                "width": width,
+                "max_difference": {
+                    name: float((a - b).abs().max()) for name, a, b in zip(target.outputs, actual, expected)
+                },
+                "largest_value": {name: float(b.abs().max()) for name, b in zip(target.outputs, expected)},
+                "decisions": sum(one.numel() for one, _ in decided),
+                "different": sum(int((one != other).sum()) for one, other in decided),
+            }
+        )
+    return report

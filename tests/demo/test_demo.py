@@ -1,0 +1,209 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The demo without a browser: what its tabs answer, what its server refuses, and the Space made of it."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfseg.commands.main import main
+from hfseg.demo.guard import LARGEST_REQUEST, RequestGuard, find_address
+from hfseg.demo.space import write_space
+from hfseg.prediction.predictor import Predictor, Prompts
+from tiny_zoo import model_folder, picture, volume_file
+
+gradio = pytest.importorskip("gradio", reason="extra `demo`")
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    return tmp_path_factory.mktemp("zoo")
+
+
+# The guard.
+
+
+def request(body, host="127.0.0.1:7860", parts=1):
+    """Sends a json body through the guard; returns status, answer and what the app behind it got."""
+    seen, sent = [], []
+
+    async def app(scope, receive, send):
+        seen.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    step = -(-len(body) // parts) or 1
+    chunks = [body[start : start + step] for start in range(0, len(body), step)] or [b""]
+
+    async def receive():
+        chunk = chunks.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/json"), (b"host", host.encode())]
+    asyncio.run(RequestGuard(app)({"type": "http", "method": "POST", "headers": headers}, receive, send))
+    return sent[0]["status"], sent[1]["body"].decode(), seen
+
+
+def test_guard_lets_uploads_pass_unchanged():
+    body = json.dumps({"data": [{"path": "/tmp/gradio/a.png", "url": "http://127.0.0.1:7860/gradio_api/file=/a"}, "x"]})
+    for parts in (1, 3):
+        status, _, seen = request(body.encode(), parts=parts)
+        assert status == 200 and seen == [body.encode()]
+
+
+@pytest.mark.parametrize("key", ["path", "url"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://example.org/a.png",
+        "HTTPS://example.org/a",
+        " ftp://x/y",
+        "file:///etc/passwd",
+        "data:image/png;base64,AA",
+    ],
+)
+def test_guard_refuses_addresses(key, address):
+    status, answer, seen = request(json.dumps({"data": [{"nested": [{key: address}]}]}).encode())
+    assert status == 400 and "not the address" in answer and not seen
+
+
+def test_guard_refuses_own_host_as_path_and_large_bodies():
+    # The server would fetch it from itself.
+    assert find_address({"path": "http://127.0.0.1:7860/x"}, "127.0.0.1:7860")
+    assert find_address({"url": "http://127.0.0.1:7860.evil.org/x"}, "127.0.0.1:7860")
+    assert request(b"[" + b"1," * LARGEST_REQUEST + b"1]")[0] == 413
+    assert request(b"{broken")[0] == 400
+    assert request(b"[" * 100_000)[0] == 400
+
+
+# The tabs.
+
+
+def test_answer_of_a_tab(zoo, tmp_path):
+    from hfseg.demo.app import Limits, _Segments, build_app, draw, load
+
+    predictors = load([str(model_folder(name, zoo)) for name in ("proscale", "vpnext", "unpairseg")])
+    assert [p.task for p in predictors] == ["universal", "semantic", "open-vocabulary", "mask-generation"]
+    app = build_app(predictors, folder=tmp_path)
+    names = {block.label for block in app.blocks.values() if type(block).__name__ == "Tab"}
+    assert names == {"Segments", "Names of classes", "Points and boxes"}
+    menus = [block for block in app.blocks.values() if type(block).__name__ == "Dropdown"]
+    assert [choice[1] for choice in menus[0].choices] == ["proscale", "vpnext"]
+
+    from hfseg.demo.app import Loaded
+
+    tab = _Segments([Loaded("proscale", predictors[0], _Lock())], Limits(pixels=10_000), tmp_path)
+    picture().save(tmp_path / "a.png")
+    shown, status, files, kept = tab.answer("proscale", str(tmp_path / "a.png"), 0.25, Prompts())
+    count = len(kept[0].result.segments_info)
+    assert f"{count} segments" in status and " s**" in status and "90 x 60" in status
+    assert {Path(file).name for file in files} == {"a_overlay.png", "a_ids.png", "a.json"}
+    base, masks = shown.value["image"], shown.value["annotations"]
+    assert base and 0 < len(masks) <= count and len({mask["label"] for mask in masks}) == len(masks)
+    with Image.open(masks[0]["image"]["path"]) as mask:  # the opacity is in the masks
+        assert set(np.unique(np.array(mask)[..., 3])) <= {0, 63}
+    assert draw(None, 0.5) is None
+
+    for file, name, words in (
+        (None, "proscale", "Upload a picture"),
+        (str(tmp_path / "a.png"), "other", "no model 'other'"),
+        (str(tmp_path / "no.png"), "proscale", "no.png"),
+    ):
+        with pytest.raises(gradio.Error, match=words):
+            tab.answer(name, file, 0.5, Prompts())
+    picture(200, 300).save(tmp_path / "large.png")
+    with pytest.raises(gradio.Error, match="larger than the limit of 10000") as error:
+        tab.answer("proscale", str(tmp_path / "large.png"), 0.5, Prompts())
+    assert str(tmp_path) not in str(error.value)  # no paths of the server
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(gradio.Error, match="not a picture"):
+        tab.answer("proscale", str(tmp_path / "bad.png"), 0.5, Prompts())
+
+
+class _Lock:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_volume_tab(zoo, tmp_path):
+    pytest.importorskip("nibabel")
+    from hfseg.demo.app import Limits, Loaded, _Volumes, draw
+    from hfseg.prediction.volume_pictures import slice_prediction
+
+    predictor = Predictor(model_folder("meddensevit", zoo))
+    tab = _Volumes([Loaded("med", predictor, _Lock())], Limits(), tmp_path)
+    kept, files, _, found = tab.segment("med", str(volume_file(tmp_path / "scan.nii.gz")), "MR")
+    volume, labels, axis, names = kept
+    assert labels.shape == volume.shape and found.notice and Path(files[0]).name == "segmentation.nii.gz"
+    prediction = slice_prediction(volume, labels, axis, 2, names)
+    assert draw(prediction, 0.5).value["image"]
+    # The patient's right (low x) is at the left, and the front (high y) up.
+    plane = np.take(labels, 2, axis)
+    found_ids = prediction.result.segmentation.numpy()
+    if axis == 2:
+        corner = int(plane[-1, -1])
+        assert found_ids[0, 0] == (corner + 1 if corner else 0)
+    with pytest.raises(ValueError, match="no slice 99"):
+        slice_prediction(volume, labels, axis, 99, names)
+    tab.limits = Limits(voxels=10)
+    with pytest.raises(ValueError, match="the limit is 10"):
+        tab.segment("med", str(tmp_path / "scan.nii.gz"), "MR")
+
+
+def test_places():
+    from hfseg.demo.app import read_places
+
+    assert read_places("1,2; 3,4").points == [[1, 2], [3, 4]] and read_places("1,2,3,4").boxes == [[1, 2, 3, 4]]
+    for text in ("1", "1,2,3", "a,b", "nan,1"):
+        with pytest.raises(ValueError, match="neither a point"):
+            read_places(text)
+
+
+# The Space.
+
+
+def test_space_is_complete(zoo, tmp_path):
+    folder = tmp_path / "space"
+    assert (
+        main(["demo", "--model", str(model_folder("vpnext", zoo)), "--space", str(folder), "--title", "Streets"]) == 0
+    )
+    text = (folder / "README.md").read_text()
+    assert text.startswith("---\ntitle: Streets\n") and f"sdk_version: {gradio.__version__}" in text
+    from huggingface_hub import RepoCard
+
+    data = RepoCard.load(folder / "README.md", ignore_metadata_errors=False).data.to_dict()
+    assert data["sdk"] == "gradio" and data["app_file"] == "app.py" and len(data["short_description"]) <= 60
+    needed = (folder / "requirements.txt").read_text().split()
+    assert any(line.startswith("transformers") for line in needed) and not any("pytest" in line for line in needed)
+    # It runs from its own copy of the package, and finds its model.
+    code = (
+        "import hfseg, app; from hfseg.prediction import Predictor; "
+        "print(hfseg.__file__, [Predictor(name).class_name for name in app.MODELS])"
+    )
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert str(folder) in done.stdout and "VPNeXtForSemanticSegmentation" in done.stdout
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file.txt").touch()
+    with pytest.raises(ValueError, match="holds no Space"):
+        write_space(tmp_path / "other", [str(zoo / "vpnext")])
+
+
+def test_wrong_command_lines(tmp_path, capsys):
+    assert main(["demo", "--model", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main(["demo", "--model", str(tmp_path / "none"), "--space", str(tmp_path / "space")]) == 2
+    assert "no model folder" in capsys.readouterr().err

@@ -1,0 +1,131 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Cards: what is built is what the Hub reads, and every gap is named."""
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from hfseg.commands import cards as command
+from hfseg.hub.cards import Measurement, build_card, card_problems, result_files, split_card, with_evaluation
+from hfseg.hub.zoo import CardSourceError, render_cards
+from hub_stand_in import CARD
+
+METADATA = {
+    "license": "apache-2.0",
+    "library_name": "transformers",
+    "pipeline_tag": "image-segmentation",
+    "tags": ["vision"],
+    "base_model": None,
+}
+SECTIONS = {"Training": "By hand.", "Limits": "Many."}
+ONE = Measurement("mean_iou", 49.25, "streets", "hfseg evaluate --model x", split="val", dataset_id="me/streets")
+
+
+def built(*measurements, **metadata):
+    parts = {"title": "tiny", "about": "A model.", "use": "print(1)", "sections": SECTIONS}
+    return build_card({**METADATA, **metadata}, **parts, measurements=measurements)
+
+
+def test_built_cards_are_complete(tmp_path):
+    built(ONE).save(tmp_path / "README.md")
+    card = ModelCard.load(tmp_path / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.dataset_split, result.metric_value) == ("me/streets", "val", 49.25)
+    assert result.metric_args == {"command": "hfseg evaluate --model x"}
+    assert card_problems(card.content) == []
+    assert "base_model" not in card.data.to_dict()
+    without = built(model_name="left out without results")
+    assert card_problems(without.content) == [] and "model-index" not in without.content
+
+
+def test_no_number_without_its_command():
+    with pytest.raises(ValueError, match="has no command"):
+        built(Measurement("pq", 1.0, "streets", " "))
+    text = built(ONE).content.replace("command: hfseg evaluate --model x", "note: none")
+    assert "says no command" in card_problems(text)[0]
+
+
+@pytest.mark.parametrize(
+    "old, new, problem",
+    [
+        ("license: apache-2.0\n", "", "no license"),
+        ("pipeline_tag: image-segmentation\n", "", "no pipeline_tag"),
+        ("pipeline_tag: image-segmentation", "pipeline_tag: segmentation", "pipeline_tag is 'segmentation'"),
+        ("library_name: transformers", "library_name: hfseg", "library_name is 'hfseg'"),
+        ("- vision\n", "- vision\n- vision\n", "twice"),
+        ("tags:\n- vision\n- proscale\n", "tags: vision\n", "list of strings"),
+        ("license: apache-2.0", "license: apache-2.0\nbase_model: ./my/folder", "dead link"),
+        ("license: apache-2.0", "license: apache-2.0\ndatasets:\n- /data/streets", "dead link"),
+        ("value: 49.25", "value: .nan", "finite number"),
+        ("      value: 49.25\n", "", "model-index cannot be read"),
+        ("## Limits", "## End", "no section on limits"),
+        ("## Training", "## Before", "no section on training"),
+        ("```python", "```text", "shows no Python"),
+        ('print("hello")', "print(", "does not parse"),
+        ("Streets only.", "[More Information Needed]", "fill it in"),
+    ],
+)
+def test_gaps_are_named(old, new, problem):
+    assert old in CARD
+    assert any(problem in found for found in card_problems(CARD.replace(old, new, 1)))
+
+
+def test_result_files_name_the_data_set_of_the_hub():
+    metadata, _ = split_card(built(ONE).content)
+    ((path, text),) = result_files(metadata).items()
+    assert path == ".eval_results/me--streets--mean_iou.yaml"
+    (entry,) = yaml.safe_load(text)
+    assert entry["dataset"] == {"id": "me/streets", "task_id": "default"} and entry["value"] == 49.25
+    assert entry["notes"] == "mean_iou, split val; hfseg evaluate --model x"
+
+
+def test_an_evaluation_replaces_its_own_earlier_result():
+    new = Measurement("mean_iou", 50.5, "streets", "hfseg evaluate --model y", split="val", dataset_id="me/streets")
+    other = Measurement("pq", 30.0, "streets", "hfseg evaluate --model y", split="val", dataset_id="me/streets")
+    metadata, _ = split_card(built(new, other).content)
+    text = with_evaluation(built(ONE).content, yaml.safe_dump({"model-index": metadata["model-index"]}))
+    results = ModelCard(text).data.eval_results
+    assert {result.metric_type: result.metric_value for result in results} == {"mean_iou": 50.5, "pq": 30.0}
+    assert "| mean_iou | 50.5 |" in text and "hfseg evaluate --model y" in text and card_problems(text) == []
+    for broken in ("a: [", "{}", "model-index: 3"):
+        with pytest.raises(ValueError, match=r"model_index\.yml"):
+            with_evaluation(CARD, broken)
+
+
+def write_source(folder, template, cards="- {name: one}"):
+    (folder / "sources").mkdir(exist_ok=True)
+    (folder / "results").mkdir(exist_ok=True)
+    (folder / "results" / "r.json").write_text(
+        '{"command": "c", "tables": {"T": [{"k": 1, "v": 2.5}, {"k": 2, "v": 3}]}}'
+    )
+    (folder / "sources" / "x.md").write_text(template)
+    (folder / "sources" / "x.yaml").write_text(f"cards:\n{cards}\n")
+
+
+@pytest.mark.parametrize(
+    "template, problem",
+    [
+        ("{{ card.missing }}", "no attribute 'missing'"),
+        ("{{ measured('none.json', 'T', 'v', k=1) }}", r"none\.json"),
+        ("{{ measured('r.json', 'U', 'v', k=1) }}", "no table 'U'"),
+        ("{{ measured('r.json', 'T', 'v') }}", "2 rows"),
+        ("{{ measured('r.json', 'T', 'w', k=1) }}", "one with 'w'"),
+        ("{% if %}", "x.yaml, card one"),
+    ],
+)
+def test_wrong_sources_are_refused(tmp_path, template, problem):
+    write_source(tmp_path, template)
+    with pytest.raises(CardSourceError, match=problem):
+        render_cards(tmp_path)
+
+
+def test_cards_command(tmp_path, capsys):
+    assert command.main(["--folder", str(tmp_path)]) == 1 and "no folder sources" in capsys.readouterr().err
+    write_source(tmp_path, "{{ card.name }}: {{ measured('r.json', 'T', 'v', k=1) }} by {{ command('r.json') }}\n")
+    assert command.main(["--folder", str(tmp_path), "--check"]) == 1 and "run hfseg cards" in capsys.readouterr().err
+    assert command.main(["--folder", str(tmp_path)]) == 0
+    assert (tmp_path / "one.md").read_text() == "one: 2.5 by c\n"
+    assert command.main(["--folder", str(tmp_path), "--check"]) == 0
+    write_source(tmp_path, "", "- {name: one}\n- {name: one}")
+    with pytest.raises(CardSourceError, match="Two cards"):
+        render_cards(tmp_path)

@@ -1,0 +1,112 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Exported files give what the models give: at two sizes from one file, masks and classes identical.
+
+That every model can be traced with free sizes is tested by `ModelContract`; here are files, and ONNX.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hfseg
+from contract import peaked
+from hfseg.commands.main import main
+from hfseg.inference.export import export_model, exportable, parity_report
+from models.cris.test_modeling_cris import tiny_config as cris_config
+from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
+from models.proscale.test_modeling_proscale import RESNET
+from models.proscale.test_modeling_proscale import tiny_config as proscale_config
+from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
+from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
+from tiny_zoo import model_folder
+
+needs_onnx = pytest.mark.usefixtures("onnx")
+MODELS = {
+    "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
+    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
+    "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
+    # A convolutional backbone: tracing shifted windows of free size takes minutes.
+    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1)
+    ),
+}
+# Batch size, height and width: that of the traced picture, and another.
+SIZES = [(2, 64, 96), (3, 96, 64)]
+
+
+@pytest.fixture
+def onnx():
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="extra `export`")
+
+
+def built(name):
+    torch.manual_seed(0)
+    return peaked(MODELS[name]()).eval()
+
+
+def check(report):
+    assert len(report) == len(SIZES)
+    for entry in report:
+        for name, difference in entry["max_difference"].items():
+            assert difference <= 1e-4 * max(1.0, entry["largest_value"][name]), (name, entry)
+            assert np.isfinite(entry["largest_value"][name]) and entry["largest_value"][name] > 0
+        assert entry["different"] == 0 and entry["decisions"] > 0
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["meddensevit", "vpnext", "cris", "proscale"])
+def test_one_onnx_file_serves_two_sizes(name, tmp_path):
+    target = exportable(built(name))
+    file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
+    check(parity_report(target, file, "onnx", SIZES))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]  # nothing half-made beside it
+
+
+def test_report_sees_a_difference(tmp_path):
+    model = built("meddensevit")
+    target = exportable(model)
+    file = export_model(target, tmp_path / "model.pt2", "torch_export", (64, 64), batch_size=1, dynamic=False)
+    assert parity_report(target, file, "torch_export", [(1, 64, 64)])[0]["different"] == 0
+    with torch.no_grad():
+        model.classifier.bias.add_(torch.tensor([0.0, 3.0, 0.0, 0.0]))
+    entry = parity_report(target, file, "torch_export", [(1, 64, 64)])[0]
+    assert entry["max_difference"]["logits"] == pytest.approx(3.0, abs=1e-3) and entry["different"] > 0
+
+
+def test_command(tmp_path, capsys):
+    folder = model_folder("meddensevit", tmp_path)
+    file = tmp_path / "out/model.pt2"
+    arguments = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(file)]
+    assert main([*arguments, "--dynamic", "--size", "64", "64", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads(Path(f"{file}.json").read_text())
+    assert report["passed"] and [entry["height"] for entry in report["sizes"]] == [64, 64]
+    assert [entry["width"] for entry in report["sizes"]] == [64, 96] and report["free_axes"]["pixel_values"] == [
+        0,
+        2,
+        3,
+    ]
+    assert report["command"].startswith("hfseg export --model")
+
+
+def test_bad_command_lines(tmp_path, capsys):
+    lavin = model_folder("lavin_dit", tmp_path)
+    common = ["export", "--format", "torch_export", "-o", str(tmp_path / "a.pt2"), "--model"]
+    assert main([*common, str(lavin)]) == 2
+    assert "LavinDiTPipeline, a loop of denoising steps" in capsys.readouterr().err
+    assert main([*common, str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main([*common, str(model_folder("meddensevit", tmp_path)), "--size", "50", "64"]) == 2
+    assert "(50, 64); both sides must be multiples of 32" in capsys.readouterr().err
+    for wrong in (["-o", "a.onnx"], ["--check_size", "64", "64"], ["--batch_size", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "--model", "x", "--format", "torch_export", "-o", "a.pt2", *wrong])
+        assert stop.value.code == 2
+    with pytest.raises(ValueError, match="UniSegFormerForPreTraining cannot be exported"):
+        exportable(hfseg.UniSegFormerForPreTraining(unisegformer_config()))
+    with pytest.raises(ValueError, match="format is 'tflite'; legal are onnx, torch_export"):
+        export_model(exportable(built("meddensevit")), tmp_path / "a", "tflite", (64, 64))
