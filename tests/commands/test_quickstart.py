@@ -31,7 +31,6 @@ SMALL = {
     "vpnext": [],
     "unisegformer": ["data.train.image_size=[64,64]"],
     "cris": ["data.validation.num_scenes=2", "data.train.num_scenes=4"],
-    "unpairseg": ["run.evaluation={points_per_side: 4}", "model.config.points_per_side=4"],
     "lavin_dit": ["data.validation.num_scenes=4", "data.train.num_scenes=8", "data.train.length=8"],
 }
 

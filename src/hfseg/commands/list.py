@@ -93,11 +93,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for task, classes in row["tasks"].items():
             print(f"    {task:<16} {', '.join(classes)}")
         if row["other_classes"]:
-            text = textwrap.wrap(", ".join(row["other_classes"]), WIDTH - 21)
+            text = textwrap.wrap(", ".join(row["other_classes"]), WIDTH - 21, break_on_hyphens=False)
             print(f"    {'also':<16} " + f"\n{' ' * 21}".join(text))
     if recipes:
         print(("\n" if rows else "") + f"recipes ({len(recipes)}), for `hfseg train --recipe NAME --output_dir DIR`:")
-        print(textwrap.fill(", ".join(recipes), WIDTH, initial_indent="  ", subsequent_indent="  "))
+        print(
+            textwrap.fill(
+                ", ".join(recipes), WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+            )
+        )
     if not rows and not recipes:
         print(f"Nothing has {options.word!r} in its name.")
         return 1

@@ -70,7 +70,9 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
     Raises:
         FileNotFoundError, ValueError: As `load_folder`; the architecture has no recipe for such data.
     """
-    stem, names = architecture.replace("_", "-"), recipe_names()
+    stem = architecture.replace("_", "-")
+    # Several stages are no quick start: they are for `train`.
+    names = [name for name in recipe_names() if "-tiny-" in name and not load_recipe(name).stages]
     name = f"{stem}-tiny-shapes"
     if folder is not None:
         name = f"{stem}-tiny-folder"
@@ -79,10 +81,10 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
     if name not in names:
         ending = name.removeprefix(stem)
         able = ", ".join(other.removesuffix(ending).replace("-", "_") for other in names if other.endswith(ending))
-        own = ", ".join(other for other in names if other.startswith(f"{stem}-tiny")) or "none"
+        own = ", ".join(other for other in recipe_names() if other.startswith(f"{stem}-tiny")) or "none"
         raise ValueError(
             f"--architecture {architecture} has no quickstart {'on shapes' if folder is None else 'with --data'} (no "
-            f"recipe {name}); {able} have. Small recipes of {architecture} for scripts/train.py: {own}."
+            f"recipe {name} of one stage); {able} have. Small recipes of {architecture} for scripts/train.py: {own}."
         )
     return name
 
