@@ -238,6 +238,6 @@ def test_a_run_of_the_autoencoder(tmp_path):
         with torch.no_grad():
             made = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
         expected.append(10 * math.log10(4 / float((made - pixels).square().mean())))
-    metrics = json.loads((tmp_path / "vae" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "vae" / "metrics.json").read_text())["metrics"]
     found = [value for name, value in metrics.items() if name.endswith("psnr")]
     assert found == [pytest.approx(sum(expected) / 4, abs=0.01)]
