@@ -203,11 +203,12 @@ def semantic_speed_table(
         "context, over the largest value; float32, random input of 8 x 8 patches.",
     ]
     title = "Speed of the forward pass"
-    return {
+    tables = {
         title: table,
         "Deformable convolution": shares,
         "Agreement of fast paths with their plain forms": agreement,
-    }, notes
+    }
+    return {name: rows for name, rows in tables.items() if rows}, notes
 
 
 def share_row(name: str, model: VPNeXtForSemanticSegmentation, settings: SpeedOptions) -> dict:
