@@ -51,7 +51,12 @@ def test_pretrained_backbone_starts_a_training(tmp_path):
     (tmp_path / "pictures" / "deep").mkdir(parents=True)
     for index in range(4):
         Image.fromarray(scenes[index]["image"]).save(tmp_path / "pictures" / "deep" / f"{index}.png")
-    data = ["data.name=pictures", f"data.train.path={tmp_path / 'pictures'}", "data.batch_size=2"]
+    data = [
+        "data.name=pictures",
+        f"data.train.path={tmp_path / 'pictures'}",
+        "data.batch_size=2",
+        "data.validation=null",
+    ]
     run = ["run.max_steps=2", "schedule.warmup_steps=1", "model.task=masked-image"]
     main(["--recipe", "vpnext-tiny-folder", "--output_dir", str(tmp_path / "out"), *TINY, *data, *run])
     trained = DINOv3ViTBackbone.from_pretrained(tmp_path / "out").state_dict()
@@ -60,6 +65,13 @@ def test_pretrained_backbone_starts_a_training(tmp_path):
     arguments = load_recipe("vpnext-tiny-folder", [*TINY, f"model.backbone={tmp_path / 'out'}"])
     started = build_task(arguments).build_model(scenes).model.backbone.state_dict()
     assert all(torch.equal(started[name], trained[name]) for name in started)
+
+
+def test_pictures_of_a_split(tmp_path):
+    for name in ("train/a.png", "train/deep/b.png", "val/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    assert [len(Pictures(tmp_path, split)) for split in ("train", "val", None, "other")] == [2, 1, 3, 3]
 
 
 def test_folder_without_pictures_is_named(tmp_path):

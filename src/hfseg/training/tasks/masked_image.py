@@ -24,6 +24,7 @@ class Pictures:
 
     Args:
         path: The folder.
+        split: If some pictures lie in a folder of this name, only those; pictures that are not divided are all taken.
         suffixes: What counts as a picture.
 
     Raises:
@@ -32,9 +33,15 @@ class Pictures:
 
     ignore_index = 255
 
-    def __init__(self, path: str | Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        split: str | None = None,
+        suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp"),
+    ) -> None:
         folder = Path(path).expanduser()
-        self.files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+        self.files = [file for file in files if split in file.relative_to(folder).parts[:-1]] or files
         if not self.files:
             raise FileNotFoundError(f"{folder} holds no picture ({', '.join(suffixes)}), at any depth.")
 
