@@ -447,6 +447,8 @@ class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
 class CrisVisionModel(CrisPreTrainedModel):
     """CLIP's ResNet with the attention pool."""
 
+    supports_gradient_checkpointing = False  # timm's stages are no layers that transformers could recompute
+
     def __init__(self, config: CrisConfig):
         super().__init__(config)
         self.backbone = build_clip_resnet(config)
