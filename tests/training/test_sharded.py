@@ -63,7 +63,8 @@ def test_a_recipe_becomes_a_model_folder(tmp_path, run_toy):
 @pytest.mark.parametrize("recipe", [name for name in recipe_names() if name.endswith("-tiny-shapes")])
 def test_the_units_of_sharding_are_found(recipe):
     """For every architecture accelerate finds what to wrap and what to leave, as it asks for it."""
-    arguments = load_recipe(recipe, ["data.train.num_scenes=2"])
+    (_, arguments), *_ = load_recipe(recipe).stage_arguments()
+    arguments.data.train["num_scenes"] = 2
     task = build_task(arguments)
     model = task.build_model(task.build_dataset(arguments.data.train), load_backbone=False)
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
