@@ -7,3 +7,14 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.register_assert_rewrite("contract", "golden", "oracle")
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Forgets accelerate's settings of the process (precision, ranks), which the next test may want otherwise."""
+    yield
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    if AcceleratorState._shared_state or PartialState._shared_state:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
