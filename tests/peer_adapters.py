@@ -511,6 +511,7 @@ ENTRIES = [
             f"{UNISEGFORMER_MODELING}:UniSegFormerForSemanticSegmentation": "semantic-segmentation",
             f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining": "head",
         },
+        facts={"num_masks": 64, "mask_length": 256},  # of 64 x 64 pixels in patches of 4
         inputs=pictures,
         labels=unisegformer_labels,
         seed_forward=True,

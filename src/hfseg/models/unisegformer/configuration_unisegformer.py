@@ -187,8 +187,9 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
         if self.clx_window is None:
             self.clx_window = max(1, self.encoder_config.window_size // 2)
         self.stage_names = ["stem"] + [f"stage{stage}" for stage in range(1, len(self.encoder_config.depths) + 1)]
+        named = "out_features" in kwargs or "out_indices" in kwargs  # None means the last, as in every AutoBackbone
         out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
-        if out_features is None and out_indices is None:
+        if not named:
             out_features = self.stage_names[1:]
         self.set_output_features_output_indices(out_indices=out_indices, out_features=out_features)
         super().__post_init__(**kwargs)
