@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from .writing import replacing
+
 __all__ = [
     "CT_WINDOWS",
     "INPUT_MODES",
@@ -574,12 +576,8 @@ def write_nifti(path: str | os.PathLike[str], array: np.ndarray, like: Volume, d
     image = nibabel.Nifti1Image(like.to_stored_order(array).astype(dtype), like.stored_affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = NOT_A_MEDICAL_DEVICE.encode()
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with replacing(path) as temporary:
         nibabel.save(image, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------------------------- intensities

@@ -9,7 +9,6 @@ appends to a file of its own, which are joined at the end. Without `--model`, ca
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..data.entities import EXTRACTORS, extract_entities
 from ..images import load_image
+from ..writing import replacing
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DESCRIBE = "Describe this picture in detail: every object, animal, person and region of the background that you see."
@@ -159,15 +159,14 @@ def join_parts(output: Path) -> int:
     for file in parts:
         rows |= {row["image"]: row for row in read_lines(file)}
     ordered = [rows[name] for name in sorted(rows)]
-    temporary = output.with_name(f".{output.name}.joining")
-    if output.suffix == ".parquet":
-        from datasets import Dataset
+    with replacing(output) as temporary:
+        if output.suffix == ".parquet":
+            from datasets import Dataset
 
-        Dataset.from_list(ordered).to_parquet(str(temporary))
-    else:
-        lines = (json.dumps(row, ensure_ascii=False) for row in ordered)
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(temporary, output)
+            Dataset.from_list(ordered).to_parquet(str(temporary))
+        else:
+            lines = (json.dumps(row, ensure_ascii=False) for row in ordered)
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     for file in parts:
         file.unlink()
     return len(ordered)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..hub.zoo import CardSourceError, render_cards
+from ..writing import write_text
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,6 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {path} differs from its source: run hfseg cards.", file=sys.stderr)
         return 1 if changed else 0
     for path in changed:
-        path.write_text(paths[path], encoding="utf-8")
+        write_text(path, paths[path])
     print(f"{len(cards)} cards, {len(changed)} written anew.")
     return 0

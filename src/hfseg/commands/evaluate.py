@@ -67,6 +67,7 @@ from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation
 from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
+from ..writing import write_json, write_text
 from . import evaluate_in_context
 
 MODES = ("single", "sliding", "multiscale")
@@ -486,9 +487,9 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
     image_scores = list(metrics.image_scores)
     numbers, rows = metrics.compute()
     report = describe(evaluator, numbers, state.num_processes, device, seconds)
-    (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", report)
     write_csv(folder / "per_class.csv", rows)
-    (folder / "model_index.yml").write_text(model_index(report), encoding="utf-8")
+    write_text(folder / "model_index.yml", model_index(report))
     if confusion.any():
         title = f"Pixels of each true class by predicted class, in % ({report['dataset']['name']})"
         confusion_plot(confusion, row_names, column_names, title).save(folder / "confusion.png")

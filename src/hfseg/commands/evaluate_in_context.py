@@ -21,7 +21,6 @@ Writes `metrics.json` (numbers, protocol, options, versions, command) and `pictu
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shlex
@@ -42,6 +41,7 @@ from ..data import degradations
 from ..data.in_context import NotInSampleError, PhotoSource, ShapesSource, find_task, make_pair
 from ..data.in_context_sources import SOURCES, open_source
 from ..metrics.in_context import TASK_METRICS, InContextMetric
+from ..writing import write_json
 
 HOLE = 128
 # Queries that are made worse are made so at the network's size; depth, normals and masks have truth of their own.
@@ -281,9 +281,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "versions": {name: metadata.version(name) for name in ("torch", "diffusers", "torchmetrics", "numpy")},
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    temporary = folder / f".metrics.json.{os.getpid()}"
-    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / "metrics.json")
+    write_json(folder / "metrics.json", report)
     return report
 
 

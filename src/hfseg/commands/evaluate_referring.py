@@ -8,7 +8,6 @@ and `overlays/`.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..data.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_
 from ..data.referring_shapes import ReferringShapesDataset
 from ..pipelines.auto_models import AutoModelForReferringImageSegmentation
 from ..referring_evaluation import PROTOCOLS, evaluate_referring, referring_overlays
+from ..writing import write_json
 
 LEGAL = (
     "legal are a .json, .jsonl or .lmdb file, NAME:ROOT or NAME/PARTITION:ROOT of REFER's layout (NAME one of "
@@ -132,7 +132,7 @@ def run_referring(options: argparse.Namespace, dtype: torch.dtype) -> dict[str, 
         "processes": state.num_processes,
         "seconds": round(time.perf_counter() - started, 2),
     }
-    (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", report)
     for position, picture in enumerate(referring_overlays(model, processor, dataset, options.overlays)):
         (folder / "overlays").mkdir(exist_ok=True)
         picture.save(folder / "overlays" / f"{position:02d}.png")

@@ -25,8 +25,8 @@ import hfseg
 
 from .. import auto
 from ..inference.export import FORMATS, export_model, exportable, parity_report
-from ..prediction.files import write_json
 from ..prediction.predictor import find_task
+from ..writing import write_json
 
 TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
 ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}

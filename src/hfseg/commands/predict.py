@@ -36,7 +36,6 @@ from ..prediction.files import (
     find_sources,
     id_map_image,
     write_image,
-    write_json,
     write_prediction,
 )
 from ..prediction.predictor import SUBTASKS, Options, Predictor, Prompts
@@ -44,6 +43,7 @@ from ..prediction.video import IdTracker, VideoReader, VideoWriter
 from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
 from ..visual_formats import FORMATS
 from ..volumes import MODALITIES, read_volume
+from ..writing import write_json
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What a damaged or unsuitable input can end in; anything else is a defect of ours and shows its trace.

@@ -30,6 +30,7 @@ from ..training.loop import create_accelerator
 from ..training.normalization import accepted_names
 from ..training.tasks import Task, build_task
 from ..visualization import image_grid, overlay, overlay_semantic
+from ..writing import write_json
 
 # Updates timed to turn --minutes into a number of updates; the first ones are slower and not counted.
 TIMED_UPDATES, WARM_UPDATES = 6, 2
@@ -287,7 +288,7 @@ def run(options: argparse.Namespace) -> dict[str, float]:
     file = folder / "overlay.png"
     pictures(folder, held_out).save(file)
     metrics = {**result.metrics, "seconds": time.perf_counter() - started}
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", metrics)
     print("Held out: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
     print(f"Model {folder}, pictures {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
     print("".join(f"  {line}\n" for line in task.example(str(folder)).splitlines() if line), end="")

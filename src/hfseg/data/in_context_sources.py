@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..images import load_image, open_image
+from ..writing import replacing
 from .folders import IMAGE_SUFFIXES, read_json
 from .images import read_map
 from .in_context import FrameFolderSource, NotInSampleError
@@ -385,10 +385,8 @@ def pseudo_label_model(kind: str, name: str) -> Callable[[np.ndarray], np.ndarra
 
 def write_array(path: Path, value: np.ndarray) -> None:
     """Writes a .npy file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, value)
-    os.replace(temporary, path)
 
 
 # For recipes: everything that `data.train.source` or `video_source` may name.

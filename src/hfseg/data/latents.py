@@ -18,6 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..writing import replacing, write_json
+
 __all__ = ["LatentDataset", "collate_latents", "write_latents"]
 
 PARTS = ("input_mean", "input_std", "target_mean", "target_std")
@@ -62,13 +64,9 @@ def write_latents(
             moments = [*encode(batch["input_pixels"]), *encode(batch["target_pixels"])]
             for part, tensor in zip(PARTS, moments):
                 tensors[f"{index}.{part}"] = tensor[0].to("cpu", dtype).contiguous()
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        save_file(tensors, temporary)
-        os.replace(temporary, file)
-    index_file = path / "index.json"
-    temporary = path / f".index.{os.getpid()}"
-    temporary.write_text(json.dumps({"samples": count, "samples_per_shard": samples_per_shard, "tasks": tasks}) + "\n")
-    os.replace(temporary, index_file)
+        with replacing(file) as temporary:
+            save_file(tensors, temporary)
+    write_json(path / "index.json", {"samples": count, "samples_per_shard": samples_per_shard, "tasks": tasks})
     return path
 
 

@@ -22,12 +22,13 @@ from PIL import Image, ImageDraw
 
 from ..images import load_image
 from ..inference import predict_volume
-from ..prediction.files import Source, write_json, write_prediction
+from ..prediction.files import Source, write_prediction
 from ..prediction.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
 from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
 from ..visual_formats import FORMATS
 from ..visualization import instance_colour
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
+from ..writing import write_json
 from .guard import RequestGuard
 
 __all__ = ["Limits", "build_app", "launch"]

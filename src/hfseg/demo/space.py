@@ -9,8 +9,8 @@ from pathlib import Path
 
 import hfseg
 
-from ..prediction.files import replacing
 from ..prediction.predictor import find_task
+from ..writing import write_text
 
 __all__ = ["write_space"]
 
@@ -106,6 +106,5 @@ def write_space(folder: str | Path, models: Sequence[str], title: str = "hfseg")
         ".gitattributes": "*.safetensors filter=lfs diff=lfs merge=lfs -text\n",
     }
     for name, content in files.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_text(folder / name, content)
     return folder

@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..writing import write_text
+
 SHIM = "modeling_hfseg"
 
 
@@ -45,9 +47,7 @@ def write_shim(folder: Path, file: str, auto_map: dict[str, str]) -> None:
                f"from hfseg import {', '.join(names)}\n"),
         (path, json.dumps(content, indent=2, sort_keys=True) + "\n"),
     ):  # fmt: skip
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        write_text(target, text)
 
 
 class RemoteCodeModel:

@@ -1,11 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Which inputs there are, and what is written of their predictions: every file complete or not at all."""
 
-import contextlib
-import json
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..writing import replacing, write_json
 from .predictor import Prediction
 
 __all__ = [
@@ -23,8 +20,7 @@ __all__ = [
     "find_sources",
     "id_map_image",
     "natural_order",
-    "replacing",
-    "write_json",
+    "write_image",
     "write_prediction",
 ]
 
@@ -120,24 +116,6 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
 def _stem(path: Path) -> str:
     name = path.resolve().name if path.is_dir() else path.name
     return name[: -len(_suffix(path))] if not path.is_dir() and _suffix(path) else name
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary name beside a file, which takes its place when all went well."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> Path:
-    """Writes a json file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def write_image(path: Path, image: Image.Image) -> Path:

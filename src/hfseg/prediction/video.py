@@ -18,7 +18,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ..images import DEFAULT_MAX_PIXELS, load_image
 from ..results import SegmentationResult
-from .files import PICTURES, natural_order, replacing
+from ..writing import replacing
+from .files import PICTURES, natural_order
 
 __all__ = ["IdTracker", "VideoReader", "VideoWriter"]
 

@@ -3,7 +3,6 @@
 
 import datetime
 import importlib.metadata
-import json
 import platform
 import shlex
 import subprocess
@@ -11,6 +10,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from ...writing import write_json
 
 
 def format_cell(value: object) -> str:
@@ -95,5 +96,5 @@ def report(tables: dict[str, list[dict]], notes: list[str], origin: dict, output
     if output is not None:
         path = Path(output)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**origin, "notes": notes, "tables": tables}, indent=1) + "\n", encoding="utf-8")
+        write_json(path, {**origin, "notes": notes, "tables": tables}, indent=1)
         print(f"Wrote {path}", file=sys.stderr)

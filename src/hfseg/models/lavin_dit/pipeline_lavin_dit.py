@@ -37,6 +37,7 @@ from torchvision.transforms.v2 import functional as transforms
 from ...images import check_finite, convert_to_rgb, load_image
 from ...losses.flow_matching import velocity_of_sample
 from ...visual_formats import find_format
+from ...writing import write_text
 from ..remote_code import SHIM
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
@@ -604,9 +605,7 @@ class LavinDiTPipeline(DiffusionPipeline):
             "import hfseg.models.lavin_dit.vae_lavin_dit\nfrom hfseg import LavinDiTPipeline\n"
         )
         for name, content in (("pipeline.py", text), ("model_index.json", json.dumps(index, indent=2) + "\n")):
-            temporary = folder / f".{name}.{os.getpid()}"
-            temporary.write_text(content, encoding="utf-8")
-            os.replace(temporary, folder / name)
+            write_text(folder / name, content)
         if push:
             from huggingface_hub import create_repo, upload_folder
 
