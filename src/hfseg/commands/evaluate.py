@@ -747,8 +747,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
     if report is not None:
-        show = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "mean_iou", "pixel_accuracy")
-        show += ("overall_iou", "first_mean_iou")
+        show = ["pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "mean_iou", "pixel_accuracy"]
+        show += ["overall_iou", "first_mean_iou"]
         found = [(name, report["metrics"].get(name)) for name in show]
         print(", ".join(f"{name} {value:.2f}" for name, value in found if value is not None) + " (percent)")
         print(f"{report['number_of_images']} pictures in {report['seconds']:.1f} s; results in {options.output_dir}.")

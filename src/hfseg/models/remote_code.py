@@ -72,7 +72,7 @@ class RemoteCodeModel:
         """Loads the model; see `PreTrainedModel.from_pretrained`."""
         loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        frozen = getattr(model, "_frozen_by_constructor", frozenset())
+        frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
             if name in frozen:
                 weight.requires_grad_(False)

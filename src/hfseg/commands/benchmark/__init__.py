@@ -227,8 +227,8 @@ def run(options: argparse.Namespace) -> tuple[dict[str, list[dict]], list[str], 
         from .unpairseg import speed_table as mask_speed_table
 
         torch.set_num_threads(options.threads or torch.get_num_threads())
-        settings = (options.size, options.points, options.rounds, options.against, options.authors_code)
-        return (*mask_speed_table(*settings, warmup=options.warmup), "cpu")
+        grid = (options.size, options.points, options.rounds)
+        return (*mask_speed_table(*grid, options.against, options.authors_code, warmup=options.warmup), "cpu")
     if options.what == "open-vocabulary":
         from .open_vocabulary import open_vocabulary_table
 

@@ -42,11 +42,11 @@ def peer_config(config: Any) -> Mask2FormerConfig:
     )
 
 
-def as_masks(collate: Callable[[list], dict[str, Any]]) -> Callable[[list], Mapping[str, Any]]:
+def as_masks(collate: Callable[[list], Mapping[str, Any]]) -> Callable[[list], Mapping[str, Any]]:
     """Wraps a collator: id maps become stacks of float masks, transformers' form of targets."""
 
     def collate_masks(examples: list) -> Mapping[str, Any]:
-        batch = collate(examples)
+        batch = dict(collate(examples))
         batch["mask_labels"] = [
             (ids == torch.arange(1, len(classes) + 1)[:, None, None]).float()
             for ids, classes in zip(batch["mask_labels"], batch["class_labels"])

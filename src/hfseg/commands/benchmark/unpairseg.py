@@ -59,7 +59,7 @@ def parameter_table() -> list[dict]:
         ("pixel decoder", count(model.model.pixel_decoder), 5_790_144),
         ("mask decoder with prompt encoder", count(model.model.mask_decoder), 16_188_421),
     ]
-    rows = [(name, own, published) for name, own, published in parts]
+    rows: list[tuple[str, int, int | None]] = [*parts]
     rows.append(("sum: the paper's 221M", sum(own for _, own, _ in parts), 221_749_381))
     rows.append(("CLIP text tower with logit scale", count(model.text_model) + 1, 152_001_793))
     trainable = count(model.model.pixel_decoder) + count(model.model.mask_decoder)
@@ -106,7 +106,7 @@ def baseline(dataset: Any, points_per_side: int) -> dict[str, float]:
         filled = np.zeros_like(masks)
         for mask, (x0, y0, x1, y1) in zip(filled, boxes):
             mask[y0:y1, x0:x1] = True
-        pool.add(prediction=squares(*masks.shape[1:], points_per_side), reference=masks)
+        pool.add(prediction=squares(masks.shape[1], masks.shape[2], points_per_side), reference=masks)
         paired.add(prediction=filled, reference=masks)
     return {"1-pt IoU": 100 * pool.compute()["oracle_iou"], "1-box IoU": 100 * paired.compute()["oracle_iou"]}
 

@@ -386,7 +386,8 @@ class CrisProjector(nn.Module):
         height, width = pixels.shape[1:3]
         taps, bias = self.kernels(sentence)
         merged = self.embed.weight.flatten(1).T @ taps  # (N, channels, 9)
-        of_bias = self.embed.bias @ taps  # (N, 9)  # type: ignore[operator]  # type: ignore[operator]
+        embed_bias: Any = self.embed.bias
+        of_bias = embed_bias @ taps  # (N, 9)
         products = pixels.flatten(1, 2) @ merged + of_bias[:, None]  # (N, 4 h 4 w, 9)
         # What tap k of the kernel sees at a pixel lies one step in direction k; beyond the border there is nothing.
         products = F.pad(products.transpose(1, 2).unflatten(2, (height, width)), (1, 1, 1, 1))
