@@ -219,8 +219,10 @@ class ShapesCaptions(ShapesDataset):
         colours: Whether entities name the main colour of things too.
         mention: Of which entities the text speaks: `"all"`, or `"some"`, one at least, as captions do.
         labelled: Whether items have segments too, to measure with.
-        closeups: Share of the pictures that frame one thing, by 1.2 to 3 times its larger side, enlarged to the same
-            size; what fills less than a fiftieth of such a frame is not named.
+        closeups: Share of the pictures that frame one thing, enlarged to the same size; what fills less than a
+            fiftieth of such a frame is not named.
+        zoom: Smallest and largest side of such a frame, relative to the thing's larger side.
+        in_memory: Whether items are kept once they are drawn, in every worker.
     """
 
     def __init__(
@@ -230,6 +232,8 @@ class ShapesCaptions(ShapesDataset):
         mention: str = "all",
         labelled: bool = False,
         closeups: float = 0.0,
+        zoom: Sequence[float] = (1.05, 1.8),
+        in_memory: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -237,7 +241,11 @@ class ShapesCaptions(ShapesDataset):
             raise ValueError(f"mention is {mention!r}; it must be 'all' or 'some'")
         if not 0 <= closeups <= 1:
             raise ValueError(f"closeups is {closeups}; it is a share between 0 and 1")
+        if len(zoom) != 2 or not 1 <= zoom[0] <= zoom[1]:
+            raise ValueError(f"zoom is {zoom}; it must be two factors of 1 or more, the smaller first")
         self.colours, self.mention, self.labelled, self.closeups = colours, mention, labelled, closeups
+        self.zoom, self.in_memory = (float(zoom[0]), float(zoom[1])), in_memory
+        self._drawn: dict[int, dict[str, Any]] = {}
 
     def all_entities(self) -> list[list[str]]:
         """Lists every entity that any scene may name, once."""
@@ -248,9 +256,16 @@ class ShapesCaptions(ShapesDataset):
         return [[*STUFF_NAMES, *(f"{colour} {name}" for colour in COLOURS for name in THING_NAMES)]]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        scene = render_scene(index % self.num_scenes, image_size=self.image_size, seed=self.seed, split=self.split)
+        if not self.in_memory:
+            return self._draw(index % self.num_scenes)
+        if index % self.num_scenes not in self._drawn:
+            self._drawn[index % self.num_scenes] = self._draw(index % self.num_scenes)
+        return dict(self._drawn[index % self.num_scenes])
+
+    def _draw(self, index: int) -> dict[str, Any]:
+        scene = render_scene(index, image_size=self.image_size, seed=self.seed, split=self.split)
         if hash_of(index, "frame") % 1000 < 1000 * self.closeups:
-            scene = closeup(scene, index)
+            scene = closeup(scene, index, self.zoom)
         names = {thing.segment_id: f"{thing.colour} {thing.shape}" for thing in scene.objects} if self.colours else {}
         listed = [names.get(s["id"], self.id2label[s["category_id"]]) for s in scene.segments_info]
         # Front to back would tell the order of depth.
@@ -261,7 +276,7 @@ class ShapesCaptions(ShapesDataset):
         return item | labels
 
 
-def closeup(scene: Scene, index: int) -> Scene:
+def closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> Scene:
     """Frames one thing of a scene, enlarged to the scene's size; the scene itself where it has no thing in sight."""
     sizes = np.bincount(scene.segmentation.ravel(), minlength=len(scene.segments_info) + 1)
     things = [thing for thing in scene.objects if sizes[thing.segment_id] > 0]
@@ -269,7 +284,7 @@ def closeup(scene: Scene, index: int) -> Scene:
         return scene
     height, width = scene.segmentation.shape
     rows, columns = np.nonzero(scene.segmentation == things[hash_of(index, "thing") % len(things)].segment_id)
-    enlarged = 1.2 + 1.8 * (hash_of(index, "zoom") % 1000) / 1000
+    enlarged = zoom[0] + (zoom[1] - zoom[0]) * (hash_of(index, "zoom") % 1000) / 1000
     side = min(enlarged * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / min(height, width), 1.0)
     frame_height, frame_width = max(1, round(side * height)), max(1, round(side * width))
 
