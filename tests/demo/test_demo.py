@@ -4,6 +4,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,17 @@ def test_space_is_complete(zoo, tmp_path):
     (tmp_path / "other/file.txt").touch()
     with pytest.raises(ValueError, match="holds no Space"):
         write_space(tmp_path / "other", [str(zoo / "vpnext")])
+
+
+def test_pickles_and_checkpoints_stay_at_home(zoo, tmp_path):
+    model = Path(shutil.copytree(model_folder("vpnext", zoo), tmp_path / "model"))
+    kept = {path.name for path in model.iterdir()}
+    for name in ("optimizer.bin", "state.pt", "checkpoint-5/weights.txt", "checkpoints/step_1/rng.pt", "logs/old.bin"):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(b"anything")
+    folder = write_space(tmp_path / "space", [str(model)])
+    copied = {str(path.relative_to(folder / "models/model")) for path in (folder / "models/model").rglob("*.*")}
+    assert copied == kept and not [path for path in folder.rglob("*") if path.suffix in (".pt", ".bin")]
 
 
 def test_wrong_command_lines(tmp_path, capsys):
