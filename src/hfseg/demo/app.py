@@ -676,7 +676,8 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         gr.Markdown(
             "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
-            + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:g} megapixels stay on this server."
+            + f". Uploads stay on this server; a file may have {limits.megabytes} MB, "
+            f"a picture {limits.pixels / 1e6:g} megapixels."
         )  # fmt: skip
         with gr.Tabs():
             for tab in tabs:
