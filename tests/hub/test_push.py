@@ -319,6 +319,8 @@ def test_result_files_carry_the_command(folder, tmp_path):
     (entry,) = parse_eval_result_entries(yaml.safe_load(file.read_text()))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("someone/streets", "semantic", 49.25)
     assert "scripts/evaluate.py --model tiny" in entry.notes and "split val" in entry.notes
+    with pytest.raises(PublishingError, match="--dataset: The card has no result of roads; it has streets:mean_iou"):
+        stage(folder, tmp_path / "other", dataset_ids={"roads": "someone/streets"})
 
 
 def test_licence_of_the_command_line(folder, tmp_path):
