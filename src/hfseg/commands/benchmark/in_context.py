@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ...data.in_context import InContextDataset, ShapesSource, find_task
 from ...metrics.in_context import TASK_METRICS, InContextMetric
 from ...models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
+from ...visualization import image_grid
 
 # What the recipe `lavin-dit-tiny-shapes` trains, and combinations that it never shows.
 LEARNT = (
@@ -78,7 +78,7 @@ def in_context_table(
         images = pipe(queries, shown, num_inference_steps=points, guidance_scale=guidance, latents=noise).images
         return [np.asarray(image) for image in images]
 
-    rows, grid = [], []
+    rows, grid, titles = [], [], []
     for name in names:
         targets = [item["target"] for item in items[name]]
         right, none = answer(name, examples[name], guidance), answer(name, examples[name], 0.0)
@@ -110,16 +110,23 @@ def in_context_table(
                 row |= {f"{number}, {column}": value for number, value in metric.compute().items()}
         rows.append(row)
         item = items[name][1]
-        cells = [*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]]
-        grid.append(np.concatenate(cells, axis=1))
+        grid += [*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]]
+        titles += [
+            row["task"].replace("_", " "),
+            "its target",
+            "query",
+            "answer",
+            f"shown: {best.replace('_', ' ')}",
+            "shown: none",
+            "target",
+        ]
     if picture is not None:
-        image = Image.fromarray(np.concatenate(grid))
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        image.save(picture)
+        image_grid(grid, 7, titles, minimum_side=160).save(picture)
     notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
     if picture is not None:
         notes.append(
             f"{picture}: a row per task; example's input and target, query, answers with the right example, with that "
-            "of the best other task and with none, target."
+            "of the best other task (named) and with none, target."
         )
     return {"error with examples": rows}, notes
