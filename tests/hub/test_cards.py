@@ -57,6 +57,7 @@ def test_no_number_without_its_command():
         ("license: apache-2.0", "license: apache-2.0\nbase_model: ./my/folder", "dead link"),
         ("license: apache-2.0", "license: apache-2.0\ndatasets:\n- /data/streets", "dead link"),
         ("value: 49.25", "value: .nan", "finite number"),
+        ("value: 49.25", "value: true", "finite number"),
         ("      value: 49.25\n", "", "model-index cannot be read"),
         ("## Limits", "## End", "no section on limits"),
         ("## Training", "## Before", "no section on training"),
@@ -121,6 +122,17 @@ def test_an_evaluation_replaces_its_own_earlier_result():
     results = ModelCard(text).data.eval_results
     assert {result.metric_type: result.metric_value for result in results} == {"mean_iou": 50.5, "pq": 30.0}
     assert "| mean_iou | 50.5 |" in text and "hfseg evaluate --model y" in text and card_problems(text) == []
+    # Another split, or another way to measure, is another number.
+    test = Measurement("mean_iou", 51.0, "streets", "hfseg evaluate", split="test", dataset_id="me/streets")
+    tiled = Measurement(
+        "mean_iou", 52.0, "streets", "hfseg evaluate", split="val", dataset_id="me/streets", config="tiled"
+    )
+    metadata, _ = split_card(built(test, tiled).content)
+    text = with_evaluation(built(ONE).content, yaml.safe_dump({"model-index": metadata["model-index"]}))
+    assert sorted(result.metric_value for result in ModelCard(text).data.eval_results) == [49.25, 51.0, 52.0]
+    silent = yaml.safe_dump({"model-index": metadata["model-index"]}).replace("command:", "note:")
+    with pytest.raises(ValueError, match="results without their command"):
+        with_evaluation(CARD, silent)
     for broken in ("a: [", "{}", "model-index: 3"):
         with pytest.raises(ValueError, match=r"model_index\.yml"):
             with_evaluation(CARD, broken)
@@ -143,6 +155,7 @@ def write_source(folder, template, cards="- {name: one}"):
         ("{{ measured('none.json', 'T', 'v', k=1) }}", r"none\.json"),
         ("{{ measured('r.json', 'U', 'v', k=1) }}", "no table 'U'"),
         ("{{ measured('r.json', 'T', 'v') }}", "2 rows"),
+        ("{{ measured('r.json', 'T', 'v', k=1, v=3) }}", "0 rows"),
         ("{{ measured('r.json', 'T', 'w', k=1) }}", "one with 'w'"),
         ("{% if %}", "x.yaml, card one"),
     ],

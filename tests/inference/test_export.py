@@ -13,8 +13,10 @@ import torch
 
 import hfseg
 from contract import peaked
+from hfseg.commands import export as command
 from hfseg.commands.main import main
-from hfseg.inference.export import export_model, exportable, parity_report
+from hfseg.inference import export
+from hfseg.inference.export import Exportable, export_model, exportable, parity_report
 from models.cris.test_modeling_cris import tiny_config as cris_config
 from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
 from models.proscale.test_modeling_proscale import RESNET
@@ -91,6 +93,82 @@ def test_command(tmp_path, capsys):
         3,
     ]
     assert report["command"].startswith("hfseg export --model")
+
+
+def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch):
+    """Differences count relative to the largest logit, above 1; and any other decision fails."""
+    folder = model_folder("meddensevit", tmp_path)
+
+    def write(target, file, *_):
+        Path(file).write_bytes(b"program")
+        return Path(file)
+
+    monkeypatch.setattr(command, "export_model", write)
+    words = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(tmp_path / "a.pt2")]
+    cases = [
+        ((5e-5, 0.5, 0), 0),
+        ((2e-4, 0.5, 0), 1),
+        ((5e-3, 100.0, 0), 0),
+        ((2e-2, 100.0, 0), 1),
+        ((5e-5, 0.5, 1), 1),
+    ]
+    for (difference, largest, different), status in cases:
+        entry = {
+            "batch_size": 1, "height": 64, "width": 64, "max_difference": {"logits": difference},
+            "largest_value": {"logits": largest}, "decisions": 9, "different": different,
+        }  # fmt: skip
+        monkeypatch.setattr(command, "parity_report", lambda *_, entry=entry: [entry])
+        assert main(words) == status, entry
+        assert ("NOT equal" in capsys.readouterr().out) == bool(status)
+        assert json.loads((tmp_path / "a.pt2.json").read_text())["passed"] is not bool(status)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "size"),
+    [
+        ("preprocessor_config.json", {"size": {"height": 50, "width": 70}}, (64, 96)),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 800, "longest_edge": 1333}}, (800, 800)),
+        ("processor_config.json", {"image_processor": {"size": {"longest_edge": 20}}}, (64, 64)),
+        ("other.json", {}, (512, 512)),
+    ],
+)
+def test_default_size_is_the_processors_on_the_models_grid(tmp_path, file, content, size):
+    (tmp_path / file).write_text(json.dumps(content))
+    assert command.default_size(str(tmp_path), 32, 64) == size
+
+
+class Doubled(torch.nn.Module):
+    """The least model that can be exported."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(12.0).reshape(4, 3))
+
+    def forward(self, pixel_values):
+        return (torch.einsum("kc,bchw->bkhw", self.weight, pixel_values),)
+
+
+def doubled():
+    pixels = lambda batch, height, width: {"pixel_values": torch.ones(batch, 3, height, width)}  # noqa: E731
+    return Exportable(
+        Doubled(), pixels, {"pixel_values": (0, 2, 3)}, ("logits",), lambda values: (values[0].argmax(1),)
+    )
+
+
+@needs_onnx
+def test_large_weights_go_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "LARGEST_FILE", 16)
+    target = doubled()
+    file = export_model(target, tmp_path / "a" / "model.onnx", "onnx", (64, 64))
+    assert {path.name for path in file.parent.iterdir()} == {"model.onnx", "model.onnx.data"}
+    (entry,) = parity_report(target, file, "onnx", [(3, 64, 128)])
+    assert entry["max_difference"]["logits"] == 0 and entry["largest_value"]["logits"] == 30
+
+
+def test_other_shapes_are_an_error(monkeypatch):
+    monkeypatch.setattr(export, "load_program", lambda *_: lambda inputs: (torch.zeros(1, 4, 64, 32),))
+    with pytest.raises(ValueError, match=r"gives the shape \(1, 4, 64, 32\) where the model gives \(1, 4, 64, 64\)"):
+        parity_report(doubled(), "a.onnx", "onnx", [(1, 64, 64)])
 
 
 def test_bad_command_lines(tmp_path, capsys):
