@@ -1,11 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Whether a LaVin-DiT reads its examples: the error with right ones, with those of another task, and with none."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ...data.in_context import InContextDataset, ShapesSource, find_task
 from ...metrics.in_context import TASK_METRICS, InContextMetric
@@ -48,6 +50,18 @@ def _error(answers: list[np.ndarray], targets: list[np.ndarray]) -> float:
     return 100 * float(np.mean([np.abs(a.astype(np.float64) - t).mean() / 255 for a, t in zip(answers, targets)]))
 
 
+def answer_grid(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Image.Image:
+    """Draws a row per task, twice as large: example's input and target, query, the three answers, target."""
+    columns = ["", "its target", "query", "right example", "another task", "no example", "truth"]
+    cells, titles = [], []
+    for name, row in zip(names, rows):
+        pictures = [Image.fromarray(np.asarray(cell)) for cell in row]
+        cells += [cell.resize((2 * cell.width, 2 * cell.height), Image.Resampling.NEAREST) for cell in pictures]
+        short = name.replace("_estimation", "").replace("_segmentation", "").replace("_detection", "")
+        titles += [short.replace("_", " "), *columns[1:]]
+    return image_grid(cells, len(columns), titles)
+
+
 def in_context_table(
     folder: str, scenes: int, points: int, guidance: float, picture: str | None
 ) -> tuple[dict[str, list[dict]], list[str]]:
@@ -78,7 +92,7 @@ def in_context_table(
         images = pipe(queries, shown, num_inference_steps=points, guidance_scale=guidance, latents=noise).images
         return [np.asarray(image) for image in images]
 
-    rows, grid, titles = [], [], []
+    rows, grid = [], []
     for name in names:
         targets = [item["target"] for item in items[name]]
         right, none = answer(name, examples[name], guidance), answer(name, examples[name], 0.0)
@@ -110,23 +124,14 @@ def in_context_table(
                 row |= {f"{number}, {column}": value for number, value in metric.compute().items()}
         rows.append(row)
         item = items[name][1]
-        grid += [*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]]
-        titles += [
-            row["task"].replace("_", " "),
-            "its target",
-            "query",
-            "answer",
-            f"shown: {best.replace('_', ' ')}",
-            "shown: none",
-            "target",
-        ]
+        grid.append([*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]])
     if picture is not None:
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        image_grid(grid, 7, titles, minimum_side=160).save(picture)
+        answer_grid(names, grid).save(picture)
     notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
     if picture is not None:
         notes.append(
             f"{picture}: a row per task; example's input and target, query, answers with the right example, with that "
-            "of the best other task (named) and with none, target."
+            "of the best other task and with none, target."
         )
     return {"error with examples": rows}, notes
