@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,10 @@ def test_space_is_complete(zoo, tmp_path):
     assert data["sdk"] == "gradio" and data["app_file"] == "app.py" and len(data["short_description"]) <= 60
     needed = (folder / "requirements.txt").read_text().split()
     assert any(line.startswith("transformers") for line in needed) and not any("pytest" in line for line in needed)
+    for requirement in metadata.requires("hfseg"):  # what the tabs of volumes and videos need is there, too
+        name, _, condition = requirement.partition(";")
+        wanted = not condition or "medical" in condition or "video" in condition
+        assert (name.strip() in needed) == wanted, requirement
     # It runs from its own copy of the package, and finds its model.
     code = (
         "import hfseg, app; from hfseg.prediction import Predictor; "
