@@ -165,6 +165,45 @@ def test_large_weights_go_beside_the_file(tmp_path, monkeypatch):
     assert entry["max_difference"]["logits"] == 0 and entry["largest_value"]["logits"] == 30
 
 
+class Blocks(torch.nn.Module):
+    """Rounds up and takes remainders by free lengths, as tables of shifted windows do."""
+
+    def forward(self, pixel_values):
+        height, width = pixel_values.shape[2:]
+        rows, columns = -(-height // 48), -(-width // 48)
+        number = torch.arange(height * width)
+        place = (number % width - 5) % columns + (number - 7) // width * rows
+        return (pixel_values.sum((1, 2, 3))[:, None] * 0 + place + (pixel_values.flatten(2)[:, 0] % width),)
+
+
+@needs_onnx
+def test_sizes_round_up_and_remainders_are_those_of_pytorch(tmp_path):
+    def pixels(batch, height, width):
+        return {"pixel_values": 90 * torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))}
+
+    target = Exportable(Blocks(), pixels, {"pixel_values": (0, 2, 3)}, ("places",), lambda values: (values[0] > 40,))
+    file = export_model(target, tmp_path / "model.onnx", "onnx", (64, 96))
+    for entry in parity_report(target, file, "onnx", [(2, 64, 96), (3, 96, 160)]):
+        assert entry["max_difference"]["places"] <= 1e-4 and entry["different"] == 0
+        assert entry["largest_value"]["places"] > 100
+
+
+class Spectrum(torch.nn.Module):
+    """What ONNX does not have."""
+
+    def forward(self, pixel_values):
+        return (torch.linalg.eigh(pixel_values[..., :64, :64])[0],)
+
+
+@needs_onnx
+def test_what_onnx_lacks_is_named(tmp_path):
+    pixels = lambda batch, height, width: {"pixel_values": torch.ones(batch, 3, height, width)}  # noqa: E731
+    target = Exportable(Spectrum(), pixels, {"pixel_values": (0,)}, ("values",), lambda values: (values[0] > 0,))
+    with pytest.raises(ValueError, match=r"no translation for the operation aten\._linalg_eigh.*torch_export"):
+        export_model(target, tmp_path / "model.onnx", "onnx", (64, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_shapes_are_an_error(monkeypatch):
     monkeypatch.setattr(export, "load_program", lambda *_: lambda inputs: (torch.zeros(1, 4, 64, 32),))
     with pytest.raises(ValueError, match=r"gives the shape \(1, 4, 64, 32\) where the model gives \(1, 4, 64, 64\)"):

@@ -9,6 +9,7 @@ Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 
 import contextlib
 import logging
+import operator
 import os
 import re
 import shutil
@@ -259,10 +260,11 @@ def export_model(
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
-    """Translations to ONNX that the exporter lacks.
+    """Translations to ONNX that the exporter lacks, or has for positive numbers only.
 
-    Tables of windows (`layers.shifted_windows`) take remainders of token numbers by lengths of axes. Where these are
-    free the exporter has a symbol in the place of its number, and its own translation wants the number.
+    Tables of windows (`layers.shifted_windows`) take remainders of token numbers by lengths of axes, where the
+    exporter's own translation wants a number and not a symbol; and they round sizes up by `-(-size // side)`, where its
+    own rounds toward zero.
     """
     from onnxscript import opset20 as op
 
@@ -271,7 +273,10 @@ def _translations() -> dict[Any, Callable[..., Any]]:
             return op.Mod(self, other)  # the sign is the divisor's, as in PyTorch
         return op.Sub(self, op.Mul(op.Floor(op.Div(self, other)), other))
 
-    return {torch.ops.aten.remainder.Scalar: remainder}
+    def floor_divide(self: Any, other: Any) -> Any:
+        return op.Div(op.Sub(self, op.Mod(self, other)), other)
+
+    return {torch.ops.aten.remainder.Scalar: remainder, operator.floordiv: floor_divide}
 
 
 @contextlib.contextmanager
