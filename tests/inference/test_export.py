@@ -5,6 +5,7 @@ That every model can be traced with free sizes is tested by `ModelContract`; her
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from models.meddensevit.test_modeling_meddensevit import tiny_config as meddense
 from models.proscale.test_modeling_proscale import RESNET
 from models.proscale.test_modeling_proscale import tiny_config as proscale_config
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
+from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
 from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
 from tiny_zoo import model_folder
 
@@ -30,10 +32,16 @@ MODELS = {
     "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
     "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
     "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
-    # A convolutional backbone: tracing shifted windows of free size takes minutes.
+    # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
     "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1)
     ),
+}
+# A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
+SLOW_MODELS = {
+    "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
+    "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
+    "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
 }
 # Batch size, height and width: that of the traced picture, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
@@ -47,7 +55,7 @@ def onnx():
 
 def built(name):
     torch.manual_seed(0)
-    return peaked(MODELS[name]()).eval()
+    return peaked({**MODELS, **SLOW_MODELS}[name]()).eval()
 
 
 def check(report):
@@ -66,6 +74,15 @@ def test_one_onnx_file_serves_two_sizes(name, tmp_path):
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
     check(parity_report(target, file, "onnx", SIZES))
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]  # nothing half-made beside it
+
+
+@needs_onnx
+@pytest.mark.skipif(not os.environ.get("HFSEG_SLOW_TESTS"), reason="minutes; set HFSEG_SLOW_TESTS")
+@pytest.mark.parametrize("name", SLOW_MODELS)
+def test_one_onnx_file_of_windows_serves_two_sizes(name, tmp_path):
+    target = exportable(built(name))
+    file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
+    check(parity_report(target, file, "onnx", SIZES))
 
 
 def test_report_sees_a_difference(tmp_path):
