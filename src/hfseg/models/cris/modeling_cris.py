@@ -387,7 +387,8 @@ class CrisProjector(nn.Module):
         taps, bias = self.kernels(sentence)
         merged = self.embed.weight.flatten(1).T @ taps  # (N, channels, 9)
         embed_bias: Any = self.embed.bias
-        of_bias = embed_bias @ taps  # (N, 9)
+        # A vector times a matrix rounds by where the bias lies in memory, which loading changes; this sum does not.
+        of_bias = (embed_bias[:, None] * taps).sum(1)  # (N, 9)
         products = pixels.flatten(1, 2) @ merged + of_bias[:, None]  # (N, 4 h 4 w, 9)
         # What tap k of the kernel sees at a pixel lies one step in direction k; beyond the border there is nothing.
         products = F.pad(products.transpose(1, 2).unflatten(2, (height, width)), (1, 1, 1, 1))
