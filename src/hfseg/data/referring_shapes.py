@@ -23,7 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .shapes import COLOURS, SHAPES_VERSION, THING_NAMES, TYPICAL_COLOUR_SHARE, Scene, SceneObject, _check_arguments, render_scene
+from .shapes import (
+    COLOURS,
+    SHAPES_VERSION,
+    THING_NAMES,
+    TYPICAL_COLOUR_SHARE,
+    Scene,
+    SceneObject,
+    _check_arguments,
+    render_scene,
+)
 
 __all__ = ["HELD_OUT", "KINDS", "ReferringShapesDataset", "expressions_of", "referring_words"]
 

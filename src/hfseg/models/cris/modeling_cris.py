@@ -465,6 +465,10 @@ class CrisVisionModel(CrisPreTrainedModel):
             `(B, E, H/32, W/32)`.
         """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        if not self.training:
+            # The faster layout in memory, and the one in which pixels become tokens. Not in training: there, batch
+            # normalisation would add up in another order than the authors', which small batches make visible (1e-3).
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         c3, c4, last = self.backbone(pixel_values)
         return c3, c4, self.attention_pool(last, attend)
 
