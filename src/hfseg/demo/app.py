@@ -604,8 +604,9 @@ class _Videos(_Tab):
         lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
         if len(lines) > self.limits.prompts:
             raise ValueError(f"{len(lines)} lines at once; the limit is {self.limits.prompts}.")
-        given = Prompts(**{WORDED[model.predictor.task]: lines}) if model.predictor.task in WORDED else Prompts()
         task = model.predictor.task
+        words: dict[str, Any] = {WORDED[task]: lines} if task in WORDED else {}
+        given = Prompts(**words)
         chosen = subtask if subtask in SUBTASKS and task in ("universal", "semantic", "open-vocabulary") else None
         options = Options(subtask=chosen)
         model.predictor.check(given, options)

@@ -184,7 +184,7 @@ def authors_model(code: str, config: UnpairSegConfig, side: int, points_per_side
     return model
 
 
-def centre_scores(theirs: nn.Module, ours: UnpairSegForMaskGeneration, values: torch.Tensor, points: int) -> None:
+def centre_scores(theirs: Any, ours: UnpairSegForMaskGeneration, values: torch.Tensor, points: int) -> None:
     """Shifts the score heads of both so that half of a picture's masks pass the threshold.
 
     Fresh scores all lie on one side of it, and their code fails when no mask passes. The threshold of theirs is fixed:
