@@ -70,6 +70,7 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
+from ...layers.positions import sine_positions
 from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
@@ -729,8 +730,20 @@ class UniSegFormerModel(UniSegFormerPreTrainedModel):
         )
 
 
+def with_positions(maps: torch.Tensor) -> torch.Tensor:
+    """Adds the sine position code to maps. Shape: `(B, C, h, w)`, C a multiple of 4."""
+    channels, height, width = maps.shape[1:]
+    code = sine_positions(height, width, channels, maps.device, maps.dtype)  # (1, h w, C)
+    return maps + code.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
 class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
-    """Mask classification on the decoder's maps: projections, masked-attention decoder, class predictor."""
+    """Mask classification on the decoder's maps: projections, masked-attention decoder, class predictor.
+
+    Encoder and decoder know relative positions only, so that two things which look alike have the same features; no
+    product with a query's embedding could tell their masks apart. Maps and pixel embedding therefore get the sine code
+    of absolute positions (in Mask2Former the pixel decoder adds it).
+    """
 
     _can_record_outputs = {
         "hidden_states": MaskedAttentionDecoderLayer,
@@ -775,9 +788,10 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
             all_levels: Whether predictions before every layer are returned too.
         """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        pixel_embedding = self.pixel_projection(decoder_maps[0])
+        pixel_embedding = with_positions(self.pixel_projection(decoder_maps[0]))
         pyramid = tuple(
-            project(features) for project, features in zip(self.input_projections, reversed(decoder_maps[1:]))
+            with_positions(project(features))
+            for project, features in zip(self.input_projections, reversed(decoder_maps[1:]))
         )
         outputs = self.decoder(pyramid, pixel_embedding, attend, **kwargs)
         levels = slice(None) if all_levels else slice(-1, None)
@@ -1096,6 +1110,16 @@ def universal_normalizer(
     return torch.cat((counts, pixels.to(counts.device)))
 
 
+def selected_states(
+    states: tuple[torch.Tensor, ...], wanted: bool | int | list[int] | None
+) -> tuple[torch.Tensor | None, ...] | None:
+    """Keeps the hidden states that the caller wants: all, none, or those of some indices, None in place of others."""
+    if not wanted or wanted is True:
+        return states if wanted else None
+    kept = {index % len(states) for index in ([wanted] if isinstance(wanted, int) else wanted)}
+    return tuple(state if index in kept else None for index, state in enumerate(states))
+
+
 class UniSegFormerAttentionPooling(nn.Module):
     """One learned query attends to the coarsest map; the result is projected to the text's space."""
 
@@ -1277,7 +1301,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         """
         config = self.config
         self.check(pixel_values, input_ids, segmentation_pixel_values, mask_labels, class_labels)
-        hidden_states_wanted = kwargs.get("output_hidden_states", config.output_hidden_states)
+        wanted = kwargs.get("output_hidden_states", config.output_hidden_states)
         if masked_units is None:
             masked_units = self.draw_mask(pixel_values)
         coarsest, image_embeds, encoded = self.image_features(pixel_values, masked_units, **kwargs)
@@ -1334,7 +1358,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             masked_units=masked_units.long(),
             image_embeds=image_embeds,
             text_embeds=text_embeds,
-            hidden_states=encoded.hidden_states if hidden_states_wanted else None,
+            hidden_states=selected_states(encoded.hidden_states, wanted),
             attentions=encoded.attentions,
         )
 
