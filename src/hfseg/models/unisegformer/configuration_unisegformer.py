@@ -66,7 +66,7 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
         feature_size (`int`, defaults to 256):
             Channels of the maps that the queries attend to; a multiple of 32.
         mask_feature_size (`int`, defaults to 256):
-            Channels of the pixel embedding, whose product with a query's mask embedding is a mask; a multiple of 4.
+            Channels of the pixel embedding, whose product with a query's mask embedding is a mask.
         hidden_size (`int`, defaults to 256):
             Channels of the queries.
         num_queries (`int`, defaults to 200):
@@ -246,11 +246,6 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError(
                 f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads} "
                 "and of 4 (the position code interleaves sine and cosine of two axes)."
-            )
-        if self.mask_feature_size % 4:
-            raise ValueError(
-                f"mask_feature_size={self.mask_feature_size} must be a multiple of 4 (the position code interleaves sine "
-                "and cosine of two axes)."
             )
         if self.feature_size % 32:
             raise ValueError(

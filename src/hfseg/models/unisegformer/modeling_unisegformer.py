@@ -70,7 +70,6 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
-from ...layers.positions import sine_positions
 from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
@@ -730,20 +729,8 @@ class UniSegFormerModel(UniSegFormerPreTrainedModel):
         )
 
 
-def with_positions(maps: torch.Tensor) -> torch.Tensor:
-    """Adds the sine position code to maps. Shape: `(B, C, h, w)`, C a multiple of 4."""
-    channels, height, width = maps.shape[1:]
-    code = sine_positions(height, width, channels, maps.device, maps.dtype)  # (1, h w, C)
-    return maps + code.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-
-
 class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
-    """Mask classification on the decoder's maps: projections, masked-attention decoder, class predictor.
-
-    Encoder and decoder know relative positions only, so that two things which look alike have the same features; no
-    product with a query's embedding could tell their masks apart. Maps and pixel embedding therefore get the sine code
-    of absolute positions (in Mask2Former the pixel decoder adds it).
-    """
+    """Mask classification on the decoder's maps: projections, masked-attention decoder, class predictor."""
 
     _can_record_outputs = {
         "hidden_states": MaskedAttentionDecoderLayer,
@@ -788,10 +775,9 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
             all_levels: Whether predictions before every layer are returned too.
         """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        pixel_embedding = with_positions(self.pixel_projection(decoder_maps[0]))
+        pixel_embedding = self.pixel_projection(decoder_maps[0])
         pyramid = tuple(
-            with_positions(project(features))
-            for project, features in zip(self.input_projections, reversed(decoder_maps[1:]))
+            project(features) for project, features in zip(self.input_projections, reversed(decoder_maps[1:]))
         )
         outputs = self.decoder(pyramid, pixel_embedding, attend, **kwargs)
         levels = slice(None) if all_levels else slice(-1, None)
