@@ -583,7 +583,7 @@ def test_hidden_area_is_the_ratio():
 
 
 def test_a_share_of_a_training_batch_is_masked():
-    """The others are seen whole: their embeddings are those of whole images, and reconstruction does not ask for them."""
+    """The others are seen whole: their embeddings are those of whole images, and nothing of them is reconstructed."""
     model = peaked(UniSegFormerForPreTraining(tiny_config(mim_image_share=0.5))).train()
     hidden = model.draw_batch_mask(torch.zeros(5, 3, 320, 320))
     assert hidden.sum(1).tolist() == [60, 60, 0, 0, 0]
@@ -600,7 +600,7 @@ def test_a_share_of_a_training_batch_is_masked():
 
 
 def test_offset_of_the_contrast_fits_the_batch():
-    """Where embeddings know nothing, b = -log(B - 1) makes pairs and others pull equally; SigLIP's is for 32 thousand."""
+    """Where embeddings know nothing, b = -log(B - 1) makes pairs and others pull equally."""
     pull = {}
     for bias in (-10.0, -math.log(7)):
         model = UniSegFormerForPreTraining(tiny_config(contrastive_bias_init=bias, contrastive_scale_init=5))

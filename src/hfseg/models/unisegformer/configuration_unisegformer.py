@@ -109,8 +109,8 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
         pooling_heads (`int`, defaults to 8):
             Heads of the attention pooling of the image embedding.
         contrastive_scale_init (`float`, defaults to 10.0), contrastive_bias_init (`float`, defaults to -10.0):
-            Fresh values of t and b of the sigmoid loss, SigLIP's. Its b is the logarithm of the odds that a text belongs
-            to an image in a batch of 32 thousand pairs; for B pairs that are contrasted with each other it is
+            Fresh values of t and b of the sigmoid loss, SigLIP's. Its b is the logarithm of the odds that a text
+            belongs to an image in a batch of 32 thousand pairs; for B pairs that are contrasted with each other it is
             `-log(B - 1)`. Far below that, small batches begin by drawing all embeddings together.
         mim_weight, contrastive_weight, segmentation_weight (`float`, default to 1):
             Weights of the terms of pre-training.
