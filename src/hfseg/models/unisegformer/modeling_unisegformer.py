@@ -23,8 +23,8 @@ Differences from transformers' Swin V2, none in the numbers: attention can run i
 padded with zeros that are not masked; the exchange does mask them.
 
 A program exported with dynamic sizes serves any picture with more than 32 pixels per side (two rows and columns of the
-coarsest map; tracing takes a single one for a constant). Smaller ones are refused by the program's own guard: export
-with fixed sizes for them, or call the model.
+coarsest map; tracing takes a single one for a constant, with torch's `backed_size_oblivious` too). Smaller ones are
+refused by the program's own guard: export one with that size fixed for them, or call the model.
 
 Shape legend: B images, H x W input, F1..F4 encoder maps and U1..U4 decoder maps at strides 4, 8, 16, 32, C channels of
 F1, Q queries, K classes, M channels of the pixel embedding, T tokens of a window, L text tokens.
