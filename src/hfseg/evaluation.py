@@ -10,6 +10,7 @@ fields.
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
+from transformers.utils import logging
 
 from .data.schema import semantic_map
 from .inference.scores import Predict, pad_to_divisor, prepare, resized_logits
@@ -45,6 +47,8 @@ __all__ = [
     "segmentation_overlays",
     "supported_tasks",
 ]
+
+logger = logging.get_logger(__name__)
 
 TASKS = ("panoptic", "instance", "semantic")
 # Instances below this score are not drawn and do not rank a picture.
@@ -491,12 +495,7 @@ def evaluate_open_vocabulary(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
     """
-    if len(dataset) == 0:
-        raise ValueError("The data set has no pictures to evaluate on.")
-    reasons = supported_tasks(dataset, dataset[0])
-    tasks = [task for task in tasks if not reasons[task]]
-    if not tasks:
-        raise ValueError(f"None of the tasks can be measured here: {'; '.join(filter(None, reasons.values()))}.")
+    tasks = _measurable(dataset, tasks, rank)
     text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = OpenVocabularySegmenter(
@@ -514,7 +513,10 @@ def evaluate_open_vocabulary(
 # Metrics
 # ---------------------------------------------------------------------------------------------------------------------
 def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
-    """What can be measured on a data set: an empty text for a task that can, else the reason why not."""
+    """What can be measured on a data set: an empty text for a task that can, else the reason why not.
+
+    Besides the labels, average precision needs pycocotools (extra `coco`).
+    """
     reasons = dict.fromkeys(TASKS, "")
     if "segmentation" not in example and "segmentation_map" not in example:
         return dict.fromkeys(TASKS, f"the data set has no segmentation, only {_some(example)}")
@@ -526,7 +528,23 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
         reasons["semantic"] = "background is not labelled as a class, so that mean IoU would not see false positives"
     if set(dataset.stuff_class_ids) >= set(dataset.id2label):
         reasons["instance"] = "all classes are stuff"
+    elif find_spec("pycocotools") is None:
+        reasons["instance"] = "AP needs pycocotools (pip install 'hfseg[coco]')"
     return reasons
+
+
+def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
+    if len(dataset) == 0:
+        raise ValueError("The data set has no pictures to evaluate on.")
+    reasons = supported_tasks(dataset, dataset[0])
+    if rank == 0 and "instance" in tasks and "pip install" in reasons["instance"]:
+        logger.warning_once(f"Average precision is left out: {reasons['instance']}.")
+    possible = [task for task in tasks if not reasons[task]]
+    if not possible:
+        raise ValueError(
+            f"None of the tasks can be measured on these labels: {'; '.join(filter(None, reasons.values()))}."
+        )
+    return possible
 
 
 class CocoInstances:
@@ -823,7 +841,7 @@ def evaluate_segmentation(
         image_processor: Its image processor, whose thresholds are used.
         dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
         batch_size: Pictures per forward pass.
-        tasks: What to measure, as far as the labels allow (`supported_tasks`).
+        tasks: What to measure, as far as labels and installed packages allow (`supported_tasks`).
         rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
 
     Returns:
@@ -832,14 +850,7 @@ def evaluate_segmentation(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
     """
-    if len(dataset) == 0:
-        raise ValueError("The data set has no pictures to evaluate on.")
-    reasons = supported_tasks(dataset, dataset[0])
-    tasks = [task for task in tasks if not reasons[task]]
-    if not tasks:
-        raise ValueError(
-            f"None of the tasks can be measured on these labels: {'; '.join(filter(None, reasons.values()))}."
-        )
+    tasks = _measurable(dataset, tasks, rank)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
     metrics = SegmentationMetrics(dataset, tasks)

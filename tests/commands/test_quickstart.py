@@ -2,6 +2,8 @@
 """The main job, shortened: it leaves a model that loads, metrics and a picture; wrong input is one clear line."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,3 +90,20 @@ def test_unknown_command(capsys):
     assert hfseg_command.main(["segment"]) == 2
     assert "quickstart" in capsys.readouterr().err
     assert hfseg_command.main(["--help"]) == 0
+
+
+def test_without_any_extra(tmp_path):
+    """What the README's first command installs is enough; average precision alone is left out."""
+    extras = "timm pycocotools peft tensorboard lmdb ftfy monai nibabel pydicom kornia torchmetrics h5py av gradio onnx"
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({extras.split()!r}))
+from hfseg.commands.quickstart import main
+sys.exit(main(sys.argv[1:]))
+"""
+    arguments = ["--output_dir", str(tmp_path / "out"), *SHORT, "data.validation.num_scenes=4"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {"pq", "mean_iou"} <= set(metrics) and "ap" not in metrics
+    assert "AP needs pycocotools (pip install 'hfseg[coco]')" in done.stderr

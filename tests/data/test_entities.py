@@ -141,6 +141,45 @@ def test_captions_of_shapes_name_some_or_all():
         ShapesCaptions(mention="none")
 
 
+def test_closeups_frame_one_thing_and_name_what_is_in_sight():
+    whole, near = (ShapesCaptions(num_scenes=60, labelled=True, closeups=share) for share in (0.0, 1.0))
+    larger, differences, framed = [], [], 0
+    for index in range(60):
+        scene, item = whole[index], near[index]
+        assert item["image"].shape == scene["image"].shape and item["segmentation"].shape == scene["segmentation"].shape
+        present = {info["id"]: info for info in item["segments_info"]}
+        assert set(np.unique(item["segmentation"])) - {0} == set(present)
+        for number, info in present.items():
+            mask = item["segmentation"] == number
+            assert info["area"] == mask.sum() >= 0.02 * mask.size
+        assert {ShapesCaptions.id2label[info["category_id"]] for info in present.values()} == set(item["entities"])
+        things = [number for number, info in present.items() if info["category_id"] < 6]
+        # Enlarged where the frame is smaller than the scene; a thing's colours are those it had.
+        before = {info["id"]: info["area"] for info in scene["segments_info"]}
+        growth = max(present[number]["area"] / before[number] for number in things) if things else 1.0
+        larger.append(growth)
+        framed += len(item["entities"]) < len(scene["entities"])
+        for number in things:
+            old, new = (x["image"][x["segmentation"] == number].mean(0) for x in (scene, item))
+            differences.append(np.abs(old - new).max())
+        # The text names one thing, in sight.
+        if things:
+            assert item["text"].removeprefix("A picture of ").removesuffix(".") in item["entities"]
+            assert "," not in item["text"]
+    assert np.median(differences) < 10
+    assert np.median(larger) > 2 and min(larger) >= 0.95 and framed > 20
+    kept = ShapesCaptions(num_scenes=60, closeups=0.5, in_memory=True)
+    assert kept[3]["image"] is kept[63]["image"] and kept[3] is not kept[3]
+    some = ShapesCaptions(num_scenes=60, closeups=0.5)
+    assert np.array_equal(kept[3]["image"], some[3]["image"]) and kept[3]["text"] == some[3]["text"]
+    same = sum(np.array_equal(some[index]["image"], whole[index]["image"]) for index in range(60))
+    assert 15 < same < 45
+    with pytest.raises(ValueError, match="share between 0 and 1"):
+        ShapesCaptions(closeups=2)
+    with pytest.raises(ValueError, match="the smaller first"):
+        ShapesCaptions(closeups=1, zoom=(2, 1))
+
+
 def test_tokenizer_of_entities():
     tokenizer = entity_tokenizer()
     texts = ["A picture of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]

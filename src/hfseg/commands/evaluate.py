@@ -251,11 +251,6 @@ def choose_tasks(asked: str, dataset: Any, example: Mapping[str, Any], model: An
             reasons[task] = "several views of a picture are averaged for semantic maps only"
         elif not reasons[task] and mode == "sliding" and task == "instance":
             reasons[task] = "tiles are joined for panoptic segments, which do not overlap"
-    if not reasons["instance"]:
-        try:
-            importlib.import_module("pycocotools.mask")
-        except ImportError:
-            reasons["instance"] = "AP needs pycocotools (pip install 'hfseg[coco]')"
     chosen = [task for task in TASKS if not reasons[task]] if asked == "all" else [asked]
     left_out = {task: reason for task, reason in reasons.items() if reason}
     if asked in left_out:

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from ..images import convert_to_rgb
 from .promptable import CLIP_MEAN, CLIP_STD, PromptableCollator
-from .shapes import ShapesDataset, render_scene
+from .schema import segments_from_map
+from .shapes import Scene, SceneObject, ShapesDataset, render_scene
 
 __all__ = ["EXTRACTORS", "EntityCollator", "EntityDataset", "ShapesCaptions", "extract_entities"]
 
@@ -217,15 +219,33 @@ class ShapesCaptions(ShapesDataset):
         colours: Whether entities name the main colour of things too.
         mention: Of which entities the text speaks: `"all"`, or `"some"`, one at least, as captions do.
         labelled: Whether items have segments too, to measure with.
+        closeups: Share of the pictures that frame one thing, enlarged to the same size; the text names that thing
+            alone, and what fills less than a fiftieth of the frame is no entity.
+        zoom: Smallest and largest side of such a frame, relative to the thing's larger side.
+        in_memory: Whether items are kept once they are drawn, in every worker.
     """
 
     def __init__(
-        self, *args: Any, colours: bool = False, mention: str = "all", labelled: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        colours: bool = False,
+        mention: str = "all",
+        labelled: bool = False,
+        closeups: float = 0.0,
+        zoom: Sequence[float] = (1.05, 1.8),
+        in_memory: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if mention not in ("all", "some"):
             raise ValueError(f"mention is {mention!r}; it must be 'all' or 'some'")
-        self.colours, self.mention, self.labelled = colours, mention, labelled
+        if not 0 <= closeups <= 1:
+            raise ValueError(f"closeups is {closeups}; it is a share between 0 and 1")
+        if len(zoom) != 2 or not 1 <= zoom[0] <= zoom[1]:
+            raise ValueError(f"zoom is {zoom}; it must be two factors of 1 or more, the smaller first")
+        self.colours, self.mention, self.labelled, self.closeups = colours, mention, labelled, closeups
+        self.zoom, self.in_memory = (float(zoom[0]), float(zoom[1])), in_memory
+        self._drawn: dict[int, dict[str, Any]] = {}
 
     def all_entities(self) -> list[list[str]]:
         """Lists every entity that any scene may name, once."""
@@ -236,15 +256,61 @@ class ShapesCaptions(ShapesDataset):
         return [[*STUFF_NAMES, *(f"{colour} {name}" for colour in COLOURS for name in THING_NAMES)]]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        scene = render_scene(index % self.num_scenes, image_size=self.image_size, seed=self.seed, split=self.split)
+        number = index % self.num_scenes
+        if not self.in_memory:
+            return self._draw(number)
+        if number not in self._drawn:
+            self._drawn[number] = self._draw(number)
+        return dict(self._drawn[number])
+
+    def _draw(self, index: int) -> dict[str, Any]:
+        main, scene = None, render_scene(index, image_size=self.image_size, seed=self.seed, split=self.split)
+        if hash_of(index, "frame") % 1000 < 1000 * self.closeups:
+            main, scene = closeup(scene, index, self.zoom)
         names = {thing.segment_id: f"{thing.colour} {thing.shape}" for thing in scene.objects} if self.colours else {}
         listed = [names.get(s["id"], self.id2label[s["category_id"]]) for s in scene.segments_info]
         # Front to back would tell the order of depth.
         entities = sorted(set(listed), key=lambda name: hash_of(index, name))
         count = len(entities) if self.mention == "all" else 1 + hash_of(index, "count") % len(entities)
-        item = {"image": scene.image, "text": f"A picture of {', '.join(entities[:count])}.", "entities": entities}
+        named = entities[:count]
+        if main is not None:
+            named = [names.get(main.segment_id, main.shape)]
+        item = {"image": scene.image, "text": f"A picture of {', '.join(named)}.", "entities": entities}
         labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labelled else {}
         return item | labels
+
+
+def closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> tuple[SceneObject | None, Scene]:
+    """Frames one thing of a scene, enlarged to the scene's size: that thing, and what is in sight.
+
+    No thing and the scene itself where it has none.
+    """
+    sizes = np.bincount(scene.segmentation.ravel(), minlength=len(scene.segments_info) + 1)
+    things = [thing for thing in scene.objects if sizes[thing.segment_id] > 0]
+    if not things:
+        return None, scene
+    height, width = scene.segmentation.shape
+    main = things[hash_of(index, "thing") % len(things)]
+    rows, columns = np.nonzero(scene.segmentation == main.segment_id)
+    enlarged = zoom[0] + (zoom[1] - zoom[0]) * (hash_of(index, "zoom") % 1000) / 1000
+    side = min(enlarged * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / min(height, width), 1.0)
+    frame_height, frame_width = max(1, round(side * height)), max(1, round(side * width))
+
+    def start(places: np.ndarray, frame: int, length: int, name: str) -> int:
+        # Anywhere such that the thing stays inside, as far as the scene reaches.
+        first, last = max(0, int(places.max()) + 1 - frame), min(int(places.min()), length - frame)
+        return min(max(first + hash_of(index, name) % (abs(last - first) + 1), 0), length - frame)
+
+    top, left = start(rows, frame_height, height, "top"), start(columns, frame_width, width, "left")
+    window = slice(top, top + frame_height), slice(left, left + frame_width)
+    image = Image.fromarray(scene.image[window]).resize((width, height), Image.Resampling.BICUBIC)
+    ids = Image.fromarray(scene.segmentation[window]).resize((width, height), Image.Resampling.NEAREST)
+    segmentation = np.asarray(ids, dtype=scene.segmentation.dtype)
+    shares = np.bincount(segmentation.ravel(), minlength=len(sizes)) / segmentation.size
+    category_of_id = {s["id"]: s["category_id"] for s in scene.segments_info if shares[s["id"]] >= 0.02}
+    segmentation = np.where(np.isin(segmentation, list(category_of_id)), segmentation, 0)
+    objects = tuple(thing for thing in scene.objects if thing.segment_id in category_of_id)  # at their old places
+    return main, Scene(np.asarray(image), segmentation, segments_from_map(segmentation, category_of_id), objects)
 
 
 def hash_of(index: int, name: str) -> int:

@@ -302,6 +302,7 @@ def promptable_loss(
                 if small is not None:
                     quality = box_quality(flat[level], pixel_embedding, pairs, small, iou_target)
                 predicted = scores[level, pairs.images, pairs.queries[0]]
+                assert quality is not None  # only boxes leave it to their level
                 sums.append(
                     torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum")))
                 )

@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Whether a LaVin-DiT reads its examples: the error with right ones, with those of another task, and with none."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from ...data.in_context import InContextDataset, ShapesSource, find_task
 from ...metrics.in_context import TASK_METRICS, InContextMetric
 from ...models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
+from ...visualization import image_grid
 
 # What the recipe `lavin-dit-tiny-shapes` trains, and combinations that it never shows.
 LEARNT = (
@@ -46,6 +48,18 @@ def other_tasks(name: str) -> list[str]:
 
 def _error(answers: list[np.ndarray], targets: list[np.ndarray]) -> float:
     return 100 * float(np.mean([np.abs(a.astype(np.float64) - t).mean() / 255 for a, t in zip(answers, targets)]))
+
+
+def answer_grid(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Image.Image:
+    """Draws a row per task, twice as large: example's input and target, query, the three answers, target."""
+    columns = ["", "its target", "query", "right example", "another task", "no example", "truth"]
+    cells, titles = [], []
+    for name, row in zip(names, rows):
+        pictures = [Image.fromarray(np.asarray(cell)) for cell in row]
+        cells += [cell.resize((2 * cell.width, 2 * cell.height), Image.Resampling.NEAREST) for cell in pictures]
+        short = name.replace("_estimation", "").replace("_segmentation", "").replace("_detection", "")
+        titles += [short.replace("_", " "), *columns[1:]]
+    return image_grid(cells, len(columns), titles)
 
 
 def in_context_table(
@@ -110,12 +124,10 @@ def in_context_table(
                 row |= {f"{number}, {column}": value for number, value in metric.compute().items()}
         rows.append(row)
         item = items[name][1]
-        cells = [*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]]
-        grid.append(np.concatenate(cells, axis=1))
+        grid.append([*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]])
     if picture is not None:
-        image = Image.fromarray(np.concatenate(grid))
         Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        image.save(picture)
+        answer_grid(names, grid).save(picture)
     notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
     if picture is not None:
         notes.append(

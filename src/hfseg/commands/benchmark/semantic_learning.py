@@ -37,8 +37,9 @@ MODES: dict[str, tuple[dict[str, Any], float | None]] = {
 PEERS = ("transformers:segformer", "transformers:eomt")
 DEFAULT_MODES = ("ds", "vcr", "vcr+hiclr1", "vcr+hiclr3")
 NOTES = [
-    "All runs: the same loop, data, order, augmentation, updates and learning rate per seed, from random weights; mean "
-    "IoU over classes from one confusion matrix of the held-out split, at the pictures' own size, single scale.",
+    "All runs: the same loop, data, order, augmentation, updates and learning rate per seed, from random weights "
+    "unless model.backbone names a folder; mean IoU over classes from one confusion matrix of the held-out split, at "
+    "the pictures' own size, single scale.",
     "ds: deep supervision of two blocks. vcr: context replay in its place. vcr+hiclrN: with ViTUp and N iterations. "
     "The first two classify at a 16th of the resolution, the others at a quarter.",
     "paper: ViT-L on Pascal Context, pre-trained. Its differences, not its values, can be compared.",

@@ -217,7 +217,8 @@ def speed_table(
         calls["authors' code"] = run_theirs
     if against == "transformers:sam":
         sam_config = SamConfig()
-        sam_config.vision_config.image_size = side
+        vision_config: Any = sam_config.vision_config
+        vision_config.image_size = side
         sam_processor = SamImageProcessor(size={"longest_edge": side}, pad_size={"height": side, "width": side})
         other = HfsegMaskGenerationPipeline(model=SamModel(sam_config).eval(), image_processor=sam_processor)
         calls["transformers SAM ViT-B"] = lambda: len(

@@ -251,7 +251,7 @@ def convert_config(state_dict: dict[str, torch.Tensor], original: dict[str, Any]
         ) from error
     grid = options.get("TEST", {}).get("PTS_PER_SIDE", [20, 20])
     return UnpairSegConfig(
-        **clip,
+        **clip,  # type: ignore[arg-type]
         feature_size=mask_features.shape[1],
         mask_feature_size=mask_features.shape[0],
         encoder_layers=count(state_dict, r"pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."),
@@ -390,13 +390,14 @@ def build_tokenizer(
     size = original.get("INPUT", {}).get("CROP_SIZE")
     if size:
         image_processor.size = SizeDict(longest_edge=int(size))
-    max_length = model.config.text_config.max_position_embeddings
+    text_config: Any = model.config.text_config
+    max_length = text_config.max_position_embeddings
     if "TOKENIZER" in original:
         folder = Path(original["TOKENIZER"])
         if config_file is not None and not folder.is_absolute():
             folder = Path(config_file).parent / folder
         return CLIPTokenizer.from_pretrained(folder)
-    if model.config.text_config.vocab_size != 49408:
+    if text_config.vocab_size != 49408:
         return None
     folders = [checkpoint.parent]
     installed = importlib.util.find_spec("open_clip")

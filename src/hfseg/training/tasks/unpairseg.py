@@ -158,7 +158,9 @@ class ContrastiveTask(ImageTextTask):
         arguments = self.arguments.model
         if arguments.tokenizer != SHAPES_TOKENIZER:
             return super().build_processor(model)
-        return PROCESSOR_MAPPING[type(model.config)](build_image_processor(arguments, model), entity_tokenizer())
+        config: Any = model.config
+        processor: Any = PROCESSOR_MAPPING[type(config)]
+        return processor(build_image_processor(arguments, model), entity_tokenizer())
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the open-vocabulary model; its trunk is frozen from now on, as both stages want it."""
@@ -266,7 +268,8 @@ class AlignmentTask(Task):
     def build_processor(self, model: nn.Module) -> Any:
         """Loads image processor and tokenizer; at inference they select masks by the score that training selects by."""
         processor = load_processor(self.arguments.model)
-        processor.image_processor.score_threshold = model.config.score_threshold
+        config: Any = model.config
+        processor.image_processor.score_threshold = config.score_threshold
         return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
