@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import random
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 
 from hfseg.data import ReferLmdbDataset, ReferringShapesDataset, load_refer, load_refer_json, render_scene
 from hfseg.data.refer import read_plain_pickle
+from hfseg.data.referring_collation import draw_expression
 from hfseg.data.referring_shapes import HELD_OUT, KINDS, expressions_of, is_held_out, referring_words
+from hfseg.data.shapes import TYPICAL_COLOURS
 
 SQUARE = [[2.0, 1.0, 8.0, 1.0, 8.0, 5.0, 2.0, 5.0]]
 
@@ -212,6 +215,41 @@ def test_training_never_sees_what_is_held_out():
         scene = next(scene for scene in scenes if np.array_equal(scene.image, item["image"]))
         marked = scene.segmentation[item["mask"] > 0]
         assert is_held_out(scene.objects[marked[0] - 1])
+
+
+def test_training_scenes_without_typical_colours():
+    def shares(**options):
+        """Share of things with their shape's typical colour."""
+        scenes = [render_scene(index, image_size=(48, 48), **options).objects for index in range(150)]
+        typical = [TYPICAL_COLOURS[thing.shape] == thing.colour for things in scenes for thing in things]
+        return sum(typical) / len(typical)
+
+    assert shares() == pytest.approx(0.6 + 0.4 / 9, abs=0.06)
+    assert shares(typical_colour_share=0.0) == pytest.approx(1 / 9, abs=0.05)
+    # Nothing but the colours differs.
+    pairs = [[render_scene(index, typical_colour_share=share) for share in (0.6, 0.0)] for index in range(8)]
+    assert all(np.array_equal(plain.segmentation, free.segmentation) for plain, free in pairs)
+    assert sum(not np.array_equal(plain.image, free.image) for plain, free in pairs) >= 4
+
+    dataset = ReferringShapesDataset("train", 8, (32, 32), typical_colour_share=0.0, minimum_things=4, none_share=0.0)
+    for item in dataset:
+        index = int(item["ref_id"].split("-")[-1])
+        later = (render_scene(index + 8 * n, image_size=(32, 32), typical_colour_share=0.0) for n in range(200))
+        scene = next(scene for scene in later if np.array_equal(scene.image, item["image"]))
+        assert len(scene.objects) >= 4 and not any(is_held_out(thing) for thing in scene.objects)
+    for wrong in ({"typical_colour_share": 1.5}, {"minimum_things": 6}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            ReferringShapesDataset(**wrong)
+
+
+def test_kinds_are_drawn_by_weight():
+    kinds = ["colour", "colour", "ordinal"]
+    texts = ["the red thing", "the ruddy thing", "the second thing from the left"]
+    random.seed(0)
+    drawn = [draw_expression(texts, kinds) for _ in range(600)]
+    assert drawn.count(texts[2]) / 600 == pytest.approx(1 / 2, abs=0.07)
+    drawn = [draw_expression(texts, kinds, {"ordinal": 3.0}) for _ in range(600)]
+    assert drawn.count(texts[2]) / 600 == pytest.approx(3 / 4, abs=0.07)
 
 
 def test_several_referents_share_a_scene():

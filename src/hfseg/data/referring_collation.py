@@ -25,9 +25,10 @@ class ReferringProcessorCollator:
         max_length: Tokens per expression; None: the tokenizer's own length.
         shuffle_expressions: Gives every picture the expressions of the next one in the batch: a control, from which
             nothing but the pictures' prior can be learned.
+        kind_weights: How often a kind is drawn, relative to 1 of the kinds not named, where examples name kinds.
 
     Raises:
-        ValueError: If a column is missing.
+        ValueError: If a column is missing or a weight is not positive.
     """
 
     def __init__(
@@ -36,12 +37,16 @@ class ReferringProcessorCollator:
         transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         max_length: int | None = None,
         shuffle_expressions: bool = False,
+        kind_weights: Mapping[str, float] | None = None,
     ) -> None:
         if processor is None or getattr(processor, "tokenizer", None) is None:
             raise ValueError("expressions need a processor with a tokenizer; set model.tokenizer in the recipe")
         if max_length is not None:
             processor.tokenizer.model_max_length = max_length  # type: ignore[attr-defined]  # saved with the model
+        if any(weight <= 0 for weight in (kind_weights or {}).values()):
+            raise ValueError(f"kind_weights is {kind_weights}; weights must be positive")
         self.processor, self.transforms, self.shuffle_expressions = processor, transforms, shuffle_expressions
+        self.kind_weights = kind_weights
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
@@ -62,18 +67,21 @@ class ReferringProcessorCollator:
             masks.append(example["mask"])
             kinds = example.get("kinds")
             if isinstance(example["expressions"][0], str):
-                texts.append(draw_expression(example["expressions"], kinds))
+                texts.append(draw_expression(example["expressions"], kinds, self.kind_weights))
             else:
                 lists = zip(example["expressions"], kinds or [None] * len(example["expressions"]))
-                texts.append([draw_expression(one, of_one) for one, of_one in lists])
+                texts.append([draw_expression(one, of_one, self.kind_weights) for one, of_one in lists])
         if self.shuffle_expressions:
             texts = texts[1:] + texts[:1]
         return dict(self.processor(images=images, text=texts, masks=masks, return_tensors="pt"))
 
 
-def draw_expression(expressions: Sequence[str], kinds: Sequence[str] | None = None) -> str:
-    """Draws one of the expressions, uniformly; with kinds, a kind first."""
+def draw_expression(
+    expressions: Sequence[str], kinds: Sequence[str] | None = None, kind_weights: Mapping[str, float] | None = None
+) -> str:
+    """Draws one of the expressions, uniformly; with kinds, a kind first, by weight."""
     if kinds is not None:
-        kind = random.choice(sorted(set(kinds)))
+        present = sorted(set(kinds))
+        kind = random.choices(present, [(kind_weights or {}).get(one, 1.0) for one in present])[0]
         expressions = [text for text, its_kind in zip(expressions, kinds) if its_kind == kind]
     return random.choice(list(expressions))

@@ -23,7 +23,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .shapes import COLOURS, SHAPES_VERSION, THING_NAMES, Scene, SceneObject, _check_arguments, render_scene
+from .shapes import (
+    COLOURS,
+    SHAPES_VERSION,
+    THING_NAMES,
+    TYPICAL_COLOUR_SHARE,
+    Scene,
+    SceneObject,
+    _check_arguments,
+    render_scene,
+)
 
 __all__ = ["HELD_OUT", "KINDS", "ReferringShapesDataset", "expressions_of", "referring_words"]
 
@@ -155,6 +164,9 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
             referents that have one; "all" makes no difference. None: "seen" in training, else "all".
         none_share: Share of items without a referent.
         referents: Referents per item.
+        typical_colour_share: See `render_scene`. At 0 nothing but its outline tells a thing's shape.
+        minimum_things: Scenes with fewer things are left out, 1 to 5; in crowded scenes expressions have more to tell
+            apart.
 
     Raises:
         ValueError: For values that are not legal.
@@ -169,6 +181,8 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
         combinations: str | None = None,
         none_share: float = 0.1,
         referents: int = 1,
+        typical_colour_share: float = TYPICAL_COLOUR_SHARE,
+        minimum_things: int = 1,
     ) -> None:
         _check_arguments(0, image_size, seed, split, SHAPES_VERSION)
         if num_scenes < 1:
@@ -180,7 +194,12 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
             raise ValueError(f"none_share is {none_share}; it must be from 0 to 1")
         if referents < 1:
             raise ValueError(f"referents is {referents}; it must be 1 or more")
+        if not 0 <= typical_colour_share <= 1:
+            raise ValueError(f"typical_colour_share is {typical_colour_share}; it must be from 0 to 1")
+        if not 1 <= minimum_things <= 5:
+            raise ValueError(f"minimum_things is {minimum_things}; scenes have 1 to 5 things")
         self.referents = referents
+        self.typical_colour_share, self.minimum_things = typical_colour_share, minimum_things
         self.split, self.num_scenes, self.seed = split, num_scenes, seed
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.combinations, self.none_share = combinations, none_share
@@ -202,9 +221,15 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
         while True:
             # Scenes of different items never coincide: every item has a range of its own.
             scene = render_scene(
-                index + attempt * self.num_scenes, image_size=self.image_size, seed=self.seed, split=self.split
+                index + attempt * self.num_scenes,
+                image_size=self.image_size,
+                seed=self.seed,
+                split=self.split,
+                typical_colour_share=self.typical_colour_share,
             )
             attempt += 1
+            if len(scene.objects) < self.minimum_things:
+                continue
             held_out = [is_held_out(thing) for thing in scene.objects]
             if self.combinations == "seen" and any(held_out):
                 continue

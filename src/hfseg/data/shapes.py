@@ -397,12 +397,19 @@ class _Placed:
 
 
 def _place_thing(
-    height: int, width: int, centre: tuple[float, float], radius: float, shape: str, unit: float, draw: _Draws
+    height: int,
+    width: int,
+    centre: tuple[float, float],
+    radius: float,
+    shape: str,
+    unit: float,
+    draw: _Draws,
+    typical_colour_share: float,
 ) -> _Placed:
     """Draw one thing into a window of the image."""
     rotation = draw(-25, 25)
     any_colour = draw.choice(list(COLOURS))
-    colour = TYPICAL_COLOURS[shape] if draw() < TYPICAL_COLOUR_SHARE else any_colour
+    colour = TYPICAL_COLOURS[shape] if draw() < typical_colour_share else any_colour
     texture = draw.choice(("plain", *TEXTURES))
     main = _colour(COLOURS[colour], draw, 12)
     luminance = float(main.mean())
@@ -439,7 +446,9 @@ def _place_thing(
     )
 
 
-def _place_things(height: int, width: int, unit: float, draw: _Draws) -> list[_Placed]:
+def _place_things(
+    height: int, width: int, unit: float, draw: _Draws, typical_colour_share: float = TYPICAL_COLOUR_SHARE
+) -> list[_Placed]:
     """One to five things, front-most first, each at least 40 % visible."""
     side = min(height, width)
     wanted = 1 + int(draw() * 5)
@@ -457,7 +466,7 @@ def _place_things(height: int, width: int, unit: float, draw: _Draws) -> list[_P
             if all(gap > 0.5 for gap in gaps):
                 centre = (x, y)
                 break
-        thing = _place_thing(height, width, centre, radius, shape, unit, draw)
+        thing = _place_thing(height, width, centre, radius, shape, unit, draw, typical_colour_share)
         whole = int(np.count_nonzero(thing.inside))
         visible = int(np.count_nonzero(thing.inside & ~taken[thing.window]))
         if placed and visible < _MINIMUM_VISIBLE_FRACTION * whole:
@@ -490,6 +499,7 @@ def render_scene(
     seed: int = 0,
     split: str = "train",
     version: str = SHAPES_VERSION,
+    typical_colour_share: float = TYPICAL_COLOUR_SHARE,
 ) -> Scene:
     """Scene number `index` with its exact segmentation; a pure function of its arguments.
 
@@ -499,11 +509,16 @@ def render_scene(
         seed: Seed of the whole data set.
         split: "train", "validation" or "test"; splits never share a random stream.
         version: Version of the generator that must be rendered.
+        typical_colour_share: Share of the things with their class's typical colour. Other values than the standard one
+            give other scenes, in which colours say less or more about classes.
 
     Raises:
-        ValueError: For an unknown split or version, a negative index or seed, or an image side below 32 pixels.
+        ValueError: For an unknown split or version, a negative index or seed, an image side below 32 pixels, or a
+            share outside 0 to 1.
     """
     _check_arguments(index, image_size, seed, split, version)
+    if not 0 <= typical_colour_share <= 1:
+        raise ValueError(f"typical_colour_share is {typical_colour_share}; it must be from 0 to 1")
     height, width = int(image_size[0]), int(image_size[1])
     unit = min(height, width) / 96  # lengths of the textures grow with the picture
     major, minor = (int(part) for part in version.split("."))
@@ -512,7 +527,7 @@ def render_scene(
     canvas = np.empty((3, height, width), dtype=np.float32)
     classes = np.empty((height, width), dtype=np.int32)
     _paint_background(canvas, classes, unit, draw)
-    things = _place_things(height, width, unit, draw)
+    things = _place_things(height, width, unit, draw, typical_colour_share)
 
     segmentation = np.zeros((height, width), dtype=np.int32)
     for position in range(len(things) - 1, -1, -1):  # back to front

@@ -387,7 +387,8 @@ class CrisProjector(nn.Module):
         taps, bias = self.kernels(sentence)
         merged = self.embed.weight.flatten(1).T @ taps  # (N, channels, 9)
         embed_bias: Any = self.embed.bias
-        of_bias = embed_bias @ taps  # (N, 9)
+        # A vector times a matrix rounds by where the bias lies in memory, which loading changes; this sum does not.
+        of_bias = (embed_bias[:, None] * taps).sum(1)  # (N, 9)
         products = pixels.flatten(1, 2) @ merged + of_bias[:, None]  # (N, 4 h 4 w, 9)
         # What tap k of the kernel sees at a pixel lies one step in direction k; beyond the border there is nothing.
         products = F.pad(products.transpose(1, 2).unflatten(2, (height, width)), (1, 1, 1, 1))
@@ -464,6 +465,10 @@ class CrisVisionModel(CrisPreTrainedModel):
             `(B, E, H/32, W/32)`.
         """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        if not self.training:
+            # The faster layout in memory, and the one in which pixels become tokens. Not in training: there, batch
+            # normalisation would add up in another order than the authors', which small batches make visible (1e-3).
+            pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         c3, c4, last = self.backbone(pixel_values)
         return c3, c4, self.attention_pool(last, attend)
 
