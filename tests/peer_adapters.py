@@ -17,6 +17,18 @@ def pictures(config, batch):
     return {"pixel_values": torch.randn(batch, 3, 64, 64)}
 
 
+def halved_pictures(config, batch):
+    """Draws normalised pictures, bright on the left and dark on the right as the labels say.
+
+    For networks without a code of absolute positions: in mere noise nothing tells them where the left half ends.
+    """
+    pixels = pictures(config, batch)["pixel_values"]
+    half = pixels.shape[-1] // 2
+    pixels[..., :half] += 1
+    pixels[..., half:] -= 1
+    return {"pixel_values": pixels}
+
+
 def universal_labels(config, inputs, class_name):
     """Two segments with a flat pattern in every image, for heads that predict sets of masks."""
     import torch
@@ -512,7 +524,7 @@ ENTRIES = [
             f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining": "head",
         },
         facts={"num_masks": 64, "mask_length": 256},  # of 64 x 64 pixels in patches of 4
-        inputs=pictures,
+        inputs=halved_pictures,
         labels=unisegformer_labels,
         seed_forward=True,
         auto={

@@ -17,7 +17,7 @@ from contract import peaked
 from hfseg.commands import export as command
 from hfseg.commands.main import main
 from hfseg.inference import export
-from hfseg.inference.export import Exportable, export_model, exportable, parity_report
+from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
 from models.cris.test_modeling_cris import tiny_config as cris_config
 from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
 from models.proscale.test_modeling_proscale import RESNET
@@ -94,6 +94,20 @@ def test_report_sees_a_difference(tmp_path):
         model.classifier.bias.add_(torch.tensor([0.0, 3.0, 0.0, 0.0]))
     entry = parity_report(target, file, "torch_export", [(1, 64, 64)])[0]
     assert entry["max_difference"]["logits"] == pytest.approx(3.0, abs=1e-3) and entry["different"] > 0
+
+
+def test_one_unit_alone_is_a_size_too(tmp_path):
+    """What a program for all sizes cannot serve, one for this size can; both say what they do not take."""
+    torch.manual_seed(0)
+    encoder = {"image_size": 64, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1], "window_size": 4}
+    config = unisegformer_config(encoder_config=encoder)
+    target = exportable(peaked(hfseg.UniSegFormerForSemanticSegmentation(config)).eval())
+    with pytest.raises(ValueError, match="multiples of 32, 64 or more"):
+        export_model(target, tmp_path / "a.pt2", "torch_export", (32, 32))
+    file = export_model(target, tmp_path / "a.pt2", "torch_export", (32, 32), batch_size=1, dynamic=False)
+    assert parity_report(target, file, "torch_export", [(1, 32, 32)])[0]["different"] == 0
+    with pytest.raises(ValueError, match=r"a.pt2 does not serve pixel_values \(1, 3, 64, 32\).*Export one for"):
+        load_program(file, "torch_export")(target.inputs(1, 64, 32))
 
 
 def test_command(tmp_path, capsys):

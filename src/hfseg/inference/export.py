@@ -83,7 +83,7 @@ class Exportable:
         outputs: Names of the results.
         decide: Function from the results to what a user sees: masks and classes, as integers or booleans.
         divisor: Both sides of a picture must be multiples of it.
-        smallest: Least length of a side.
+        smallest: Least length of a side of a program for all sizes.
     """
 
     module: nn.Module
@@ -215,11 +215,11 @@ def export_model(
     """
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}; legal are {', '.join(FORMATS)}.")
+    # A map of one row or column is a special case for tracing, and would be fixed.
+    smallest = target.smallest if dynamic else target.divisor
     for side in size:
-        if side < target.smallest or side % target.divisor:
-            raise ValueError(
-                f"size is {size}; both sides must be multiples of {target.divisor}, {target.smallest} or more."
-            )
+        if side < smallest or side % target.divisor:
+            raise ValueError(f"size is {size}; both sides must be multiples of {target.divisor}, {smallest} or more.")
     # A batch of one is a special case for tracing and would be fixed.
     inputs = target.inputs(max(batch_size, 2) if dynamic else batch_size, *size)
     if format == "onnx":
@@ -321,7 +321,10 @@ def _need_onnx() -> Any:
 
 
 def load_program(file: str | os.PathLike[str], format: str) -> Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]:
-    """Loads an exported file as a function from inputs by name to results."""
+    """Loads an exported file as a function from inputs by name to results.
+
+    The function of a `torch.export` program raises a ValueError for sizes that the program does not serve.
+    """
     if format == "onnx":
         session = _need_onnx().InferenceSession(os.fspath(file), providers=["CPUExecutionProvider"])
         names = [value.name for value in session.get_inputs()]
@@ -335,7 +338,14 @@ def load_program(file: str | os.PathLike[str], format: str) -> Callable[[Mapping
 
     @torch.no_grad()
     def run(inputs: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        return tuple(module(*inputs.values()))
+        try:
+            return tuple(module(*inputs.values()))
+        except AssertionError as error:  # torch's own words: "Guard failed: pixel_values.size()[2] >= 33"
+            shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
+            raise ValueError(
+                f"The program {os.fspath(file)} does not serve {shapes}: {str(error).splitlines()[0]}. Export one for "
+                "this size alone (without --dynamic), enlarge the picture, or call the model."
+            ) from error
 
     return run
 

@@ -582,6 +582,49 @@ def test_hidden_area_is_the_ratio():
     assert not torch.equal(hidden[0], hidden[1])
 
 
+def test_a_share_of_a_training_batch_is_masked():
+    """The others are seen whole: their embeddings are those of whole images, and nothing of them is reconstructed."""
+    model = peaked(UniSegFormerForPreTraining(tiny_config(mim_image_share=0.5))).train()
+    hidden = model.draw_batch_mask(torch.zeros(5, 3, 320, 320))
+    assert hidden.sum(1).tolist() == [60, 60, 0, 0, 0]
+    assert model.draw_batch_mask(torch.zeros(1, 3, 320, 320)).sum() == 60, "at least one"
+    batch = pairs(4)
+    outputs = model(batch["pixel_values"], batch["input_ids"])
+    assert outputs.masked_units.any(1).tolist() == [True, True, False, False]
+    whole = model.image_features(batch["pixel_values"])[1]
+    assert_same(outputs.image_embeds[2:], whole[2:], atol=1e-5)
+    assert (outputs.image_embeds[:2] - whole[:2]).abs().max() > 1e-3
+    masked = model(batch["pixel_values"][:2], masked_units=outputs.masked_units[:2].bool())
+    assert outputs.loss_dict["loss_mim"].item() == pytest.approx(masked.loss_dict["loss_mim"].item(), rel=1e-5)
+    assert model.eval()(batch["pixel_values"]).masked_units.any(1).all(), "measured on every image"
+
+
+def test_offset_of_the_contrast_fits_the_batch():
+    """Where embeddings know nothing, b = -log(B - 1) makes pairs and others pull equally."""
+    pull = {}
+    for bias in (-10.0, -math.log(7)):
+        model = UniSegFormerForPreTraining(tiny_config(contrastive_bias_init=bias, contrastive_scale_init=5))
+        assert model.contrastive_bias.item() == pytest.approx(bias)
+        assert model.contrastive_scale.exp().item() == pytest.approx(5)
+        logits = torch.full((8, 8), bias, requires_grad=True)
+        signs = 2 * torch.eye(8) - 1
+        torch.nn.functional.logsigmoid(signs * logits).sum().neg().backward()
+        pull[bias] = (logits.grad.sum() / logits.grad.abs().sum()).item()
+    assert pull[-10.0] < -0.99, "everything is drawn together"
+    assert abs(pull[-math.log(7)]) < 1e-5
+
+
+def test_hidden_states_of_chosen_levels():
+    model = UniSegFormerForPreTraining(tiny_config()).eval()
+    inputs = {"pixel_values": torch.randn(1, 3, 64, 64), "masked_units": torch.tensor([[True, False, False, True]])}
+    with torch.no_grad():
+        every = model(**inputs, output_hidden_states=True).hidden_states
+        chosen = model(**inputs, output_hidden_states=[0, -2, 9]).hidden_states
+        assert model(**inputs).hidden_states is None
+    assert [state is not None for state in chosen] == [True, False, False, True, False]
+    assert_same(chosen[0], every[0]), assert_same(chosen[3], every[3])
+
+
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
@@ -649,6 +692,8 @@ def test_pretraining_bad_input():
         ({"feature_size": 40}, "multiple of 32"),
         ({"hidden_size": 30}, "num_attention_heads=4"),
         ({"mim_mask_ratio": 1.5}, "between 0 and 1"),
+        ({"mim_image_share": 0}, "set mim_weight to 0"),
+        ({"contrastive_scale_init": -1}, "above 0"),
         ({"encoder_config": {**ENCODER, "depths": [1, 1, 1]}}, "needs four stages"),
         ({"clx_halo": -1}, "clx_halo=-1"),
         ({"stuff_class_ids": [9]}, "outside the 5 classes"),

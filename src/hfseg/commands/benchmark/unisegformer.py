@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from ...layers.mask_decoder import eager_attention
 from .published import BACKBONES, NUM_CLASSES
 from .speed import (
     PEER,
@@ -97,6 +99,9 @@ def speed_table(settings: SpeedOptions, size: str = "tiny") -> tuple[dict[str, l
         with torch.no_grad(), precision(settings):
             maps = ours.model.encoder(inputs).feature_maps
             decoded = ours.model.decoder(maps)
+            pyramid = [project(one) for project, one in zip(ours.mask_head.input_projections, reversed(decoded[1:]))]
+            embedding = ours.mask_head.pixel_projection(decoded[0])
+            attend = ALL_ATTENTION_FUNCTIONS.get_interface(ours.config._attn_implementation, eager_attention)
             pixels = theirs.model.pixel_decoder(maps)
 
         def measured(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
@@ -111,12 +116,14 @@ def speed_table(settings: SpeedOptions, size: str = "tiny") -> tuple[dict[str, l
             "pixel decoder": measured(theirs.model.pixel_decoder, maps),
             "mask head": measured(ours.mask_head, decoded),
             "mask decoder": measured(theirs.model.mask_decoder, pixels.multi_scale_features, pixels.pixel_embedding),
+            "queries": measured(ours.mask_head.decoder, pyramid, embedding, attend),
         }
         times = interleave(parts, settings)
         both = [
-            [sum(pair) for pair in zip(times[one], times[two])] for one, two in zip(list(parts)[:2], list(parts)[2:])
+            [sum(pair) for pair in zip(times[one], times[two])] for one, two in zip(list(parts)[:2], list(parts)[2:4])
         ]
         heads += [
+            {"batch": batch_size, **compare("queries / PRO-SCALE", times["queries"], times["mask decoder"])},
             {"batch": batch_size, **compare("mask head / PRO-SCALE", times["mask head"], times["mask decoder"])},
             {"batch": batch_size, **compare("decoder / PRO-SCALE", times["U-Net decoder"], times["pixel decoder"])},
             {"batch": batch_size, **compare("decoder and mask head / PRO-SCALE", *both)},
@@ -124,7 +131,9 @@ def speed_table(settings: SpeedOptions, size: str = "tiny") -> tuple[dict[str, l
     notes = [
         f"input {settings.size[0]}x{settings.size[1]}, {settings.dtype}, {settings.rounds} rounds; clock: "
         f"{settings.clock}. Peers with {settings.backbone} (window 7), UniSegFormer with Swin V2 (window 16).",
-        "Behind the encoder: both sides read the same maps, those of UniSegFormer's encoder; PRO-SCALE is (3,3,3).",
+        "Behind the encoder: both sides read the same maps, those of UniSegFormer's encoder; PRO-SCALE is (3,3,3). "
+        "queries: the refinement of the queries alone. mask head: with the projections of the maps and of the pixel "
+        "embedding, which belong to PRO-SCALE's pixel decoder; so the fair sum is decoder and mask head.",
         "ratio: median over rounds of ours / theirs; smaller is better. MiB: peak of tensor memory during a forward.",
     ]
     return {"Forward pass": whole, "Behind the encoder": heads}, notes

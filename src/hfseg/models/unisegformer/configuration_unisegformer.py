@@ -103,8 +103,15 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             Side of a masked unit of pre-training, in pixels: the encoder's last stride.
         mim_mask_ratio (`float`, defaults to 0.6):
             Share of units that are masked.
+        mim_image_share (`float`, defaults to 1.0):
+            Share of the images of a training batch that are masked. The others are seen whole and serve the contrast
+            alone: what is hidden cannot be told from a text.
         pooling_heads (`int`, defaults to 8):
             Heads of the attention pooling of the image embedding.
+        contrastive_scale_init (`float`, defaults to 10.0), contrastive_bias_init (`float`, defaults to -10.0):
+            Fresh values of t and b of the sigmoid loss, SigLIP's. Its b is the logarithm of the odds that a text
+            belongs to an image in a batch of 32 thousand pairs; for B pairs that are contrasted with each other it is
+            `-log(B - 1)`. Far below that, small batches begin by drawing all embeddings together.
         mim_weight, contrastive_weight, segmentation_weight (`float`, default to 1):
             Weights of the terms of pre-training.
         contrast_accumulated (`bool`, defaults to `False`):
@@ -168,7 +175,10 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
     output_auxiliary_logits: bool = False
     mim_patch: int = 32
     mim_mask_ratio: float | int = 0.6
+    mim_image_share: float | int = 1.0
     pooling_heads: int = 8
+    contrastive_scale_init: float | int = 10.0
+    contrastive_bias_init: float | int = -10.0
     mim_weight: float | int = 1.0
     contrastive_weight: float | int = 1.0
     segmentation_weight: float | int = 1.0
@@ -259,6 +269,13 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError(f"mim_patch={self.mim_patch}: one masked unit is one token of the last stage, 32 pixels.")
         if not 0 < self.mim_mask_ratio < 1:
             raise ValueError(f"mim_mask_ratio={self.mim_mask_ratio} must lie between 0 and 1, for example 0.6.")
+        if not 0 < self.mim_image_share <= 1:
+            raise ValueError(
+                f"mim_image_share={self.mim_image_share} must be above 0 and at most 1; for the contrast alone, set "
+                "mim_weight to 0."
+            )
+        if self.contrastive_scale_init <= 0:
+            raise ValueError(f"contrastive_scale_init={self.contrastive_scale_init} must be above 0, for example 10.")
         random_parts = (
             encoder.drop_path_rate,
             encoder.hidden_dropout_prob,

@@ -23,8 +23,8 @@ Differences from transformers' Swin V2, none in the numbers: attention can run i
 padded with zeros that are not masked; the exchange does mask them.
 
 A program exported with dynamic sizes serves any picture with more than 32 pixels per side (two rows and columns of the
-coarsest map; tracing takes a single one for a constant). Smaller ones are refused by the program's own guard: export
-with fixed sizes for them, or call the model.
+coarsest map; tracing takes a single one for a constant, with torch's `backed_size_oblivious` too). Smaller ones are
+refused by the program's own guard: export one with that size fixed for them, or call the model.
 
 Shape legend: B images, H x W input, F1..F4 encoder maps and U1..U4 decoder maps at strides 4, 8, 16, 32, C channels of
 F1, Q queries, K classes, M channels of the pixel embedding, T tokens of a window, L text tokens.
@@ -452,8 +452,8 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         elif isinstance(module, UniSegFormerAttentionPooling):
             init.normal_(module.query, std=self.config.initializer_range)
         elif isinstance(module, UniSegFormerForPreTraining):
-            init.constant_(module.contrastive_scale, math.log(10))
-            init.constant_(module.contrastive_bias, -10.0)
+            init.constant_(module.contrastive_scale, math.log(self.config.contrastive_scale_init))
+            init.constant_(module.contrastive_bias, self.config.contrastive_bias_init)
 
 
 class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
@@ -1096,6 +1096,17 @@ def universal_normalizer(
     return torch.cat((counts, pixels.to(counts.device)))
 
 
+def selected_states(
+    states: tuple[torch.Tensor, ...], wanted: bool | int | list[int] | None
+) -> tuple[torch.Tensor | None, ...] | None:
+    """Keeps the hidden states that the caller wants: all, none, or those of some indices, None in place of others."""
+    if not wanted or wanted is True:
+        return states if wanted else None
+    wanted = [wanted] if isinstance(wanted, int) else wanted
+    kept = {index % len(states) for index in wanted if -len(states) <= index < len(states)}
+    return tuple(state if index in kept else None for index, state in enumerate(states))
+
+
 class UniSegFormerAttentionPooling(nn.Module):
     """One learned query attends to the coarsest map; the result is projected to the text's space."""
 
@@ -1121,9 +1132,10 @@ class UniSegFormerTextModel(RemoteCodeModel, SiglipTextModel):
 class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
     """Masked reconstruction, image-text contrast, and segmentation of a share of images.
 
-    One masked view of an image serves reconstruction and contrast. Images with segments come beside them
-    (`segmentation_pixel_values`) and are not masked. Contrast sees the pairs of one micro-batch of all processes:
-    accumulation adds up separate contrasts, unlike a larger batch, unless `contrast_accumulated` is set.
+    One view of an image serves reconstruction and contrast: masked, or (`mim_image_share`) whole for the contrast
+    alone. Images with segments come beside them (`segmentation_pixel_values`) and are not masked. Contrast sees the
+    pairs of one micro-batch of all processes: accumulation adds up separate contrasts, unlike a larger batch, unless
+    `contrast_accumulated` is set.
     """
 
     accepts_loss_kwargs = False
@@ -1138,8 +1150,8 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         self.text_model = UniSegFormerTextModel(config.text_config)
         self.pooling = UniSegFormerAttentionPooling(config, config.text_config.projection_size)
         # One element instead of none: FSDP shards no scalars.
-        self.contrastive_scale = nn.Parameter(torch.full((1,), math.log(10.0)))
-        self.contrastive_bias = nn.Parameter(torch.full((1,), -10.0))
+        self.contrastive_scale = nn.Parameter(torch.full((1,), math.log(config.contrastive_scale_init)))
+        self.contrastive_bias = nn.Parameter(torch.full((1,), float(config.contrastive_bias_init)))
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -1156,6 +1168,16 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         return draw_masked_units(
             len(pixel_values), height * width, self.config.mim_mask_ratio, pixel_values.device, generator
         )
+
+    def draw_batch_mask(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Draws the units to hide in a batch of training: in the first `mim_image_share` of it, at least one image.
+
+        Shape: as `draw_mask`.
+        """
+        hidden = self.draw_mask(pixel_values)
+        if self.training:
+            hidden[max(1, round(self.config.mim_image_share * len(hidden))) :] = False
+        return hidden
 
     def image_features(
         self, pixel_values: torch.Tensor, masked_units: torch.Tensor | None = None, **kwargs: Any
@@ -1217,7 +1239,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
                 for name in ("pixel_values", "input_ids", "attention_mask", "masked_units")
                 if batch.get(name) is not None
             }
-            inputs.setdefault("masked_units", self.draw_mask(inputs["pixel_values"]))
+            inputs.setdefault("masked_units", self.draw_batch_mask(inputs["pixel_values"]))
             extras.append({"masked_units": inputs["masked_units"]})
             outputs = model(**inputs, embeddings_only=True)
             embeddings.append(torch.stack((outputs["image_embeds"], outputs["text_embeds"])))  # (2, B, D)
@@ -1277,9 +1299,9 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         """
         config = self.config
         self.check(pixel_values, input_ids, segmentation_pixel_values, mask_labels, class_labels)
-        hidden_states_wanted = kwargs.get("output_hidden_states", config.output_hidden_states)
+        wanted = kwargs.get("output_hidden_states", config.output_hidden_states)
         if masked_units is None:
-            masked_units = self.draw_mask(pixel_values)
+            masked_units = self.draw_batch_mask(pixel_values)
         coarsest, image_embeds, encoded = self.image_features(pixel_values, masked_units, **kwargs)
         if embeddings_only:
             text_embeds = None if input_ids is None else self.text_features(input_ids, attention_mask)
@@ -1334,7 +1356,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             masked_units=masked_units.long(),
             image_embeds=image_embeds,
             text_embeds=text_embeds,
-            hidden_states=encoded.hidden_states if hidden_states_wanted else None,
+            hidden_states=selected_states(encoded.hidden_states, wanted),
             attentions=encoded.attentions,
         )
 
