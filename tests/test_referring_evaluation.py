@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hfseg.commands.evaluate import main
-from hfseg.commands.evaluate_referring import open_referring_dataset
+from hfseg.commands.evaluate_referring import in_percent, open_referring_dataset
 from hfseg.data.referring_shapes import ReferringShapesDataset
 from hfseg.referring_evaluation import evaluate_referring, referring_overlays
 from hfseg.training import load_recipe
@@ -79,6 +79,20 @@ def test_processes_share_the_examples():
     assert counts == [3, 1]
 
 
+def test_shares_are_joined(monkeypatch):
+    """What two processes counted, gathered, is what one counts."""
+    gathered = []
+    monkeypatch.setattr("hfseg.referring_evaluation.gather_object", lambda states: gathered.extend(states) or gathered)
+    for rank in (1, 0):
+        numbers = evaluate_referring(Answers(), Reader(), EXAMPLES, rank=rank, ranks=2)
+    assert numbers == evaluate_referring(Answers(), Reader(), EXAMPLES)
+
+
+def test_fractions_become_percent_and_counts_stay():
+    given = {"mean_iou": 0.25, "num_samples": 7, "first_num_samples": 3, "first_mean_iou": 1.0}
+    assert in_percent(given) == {"mean_iou": 25.0, "num_samples": 7, "first_num_samples": 3, "first_mean_iou": 100.0}
+
+
 def test_controls_ask_other_expressions():
     numbers = evaluate_referring(
         Answers(), Reader(), EXAMPLES, expressions_of=lambda index, example: ["nothing"] * len(example["expressions"])
@@ -108,6 +122,18 @@ def test_the_command_reports_both_protocols(folder, tmp_path, capsys):
     assert report["metrics"]["num_samples"] == sum(len(expected[index]["expressions"]) for index in range(3))
     assert report["metrics"]["first_num_samples"] == 3 and report["threshold"] == 0.3
     assert 0 <= report["metrics"]["mean_iou"] <= 100 and (tmp_path / "overlays" / "00.png").is_file()
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img") == 1 and f"{report['metrics']['overall_iou']:.2f} %" in page
+    assert report["kinds"] and all(f"<td>{kind}</td>" in page for kind in report["kinds"])
+    counted = sum(of_kind["num_samples"] for of_kind in report["kinds"].values())
+    assert counted == report["metrics"]["num_samples"]
+    limited = [*arguments, "--dataset", dataset, "--limit", "1", "--overlays", "0"]
+    assert main(limited) == 0
+    report = json.loads((tmp_path / "metrics.json").read_text())
+    assert report["number_of_images"] == 1 and report["metrics"]["num_samples"] == len(expected[0]["expressions"])
+    for wrong in (["--mode", "multiscale", "--flip"], ["--protocol", "cityscapes"]):
+        assert main([*limited, *wrong]) == 1
+        assert "is not for --task referring" in capsys.readouterr().err
     assert main([*arguments, "--dataset", "refcocos:x"]) == 1
     assert "refcocog" in capsys.readouterr().err
 

@@ -127,6 +127,34 @@ def test_grids():
     assert row.size[0] == 2 * 60 and row.size[1] > 40
 
 
+def test_objects_of_a_video_keep_shade_and_number():
+    """The object numbered 3 looks the same whether it is listed first or last."""
+    image, segmentation, _ = two_cats_and_void()
+
+    def drawn(*numbers, **settings):
+        segments = [{"id": 5 if number == 3 else 9, "label_id": 2, "track": number} for number in numbers]
+        return np.asarray(overlay(image, segmentation, segments, {2: "cat"}, **settings))
+
+    plain = drawn(3, 4, alpha=1.0, draw_labels=False, minimum_side=0)
+    assert (plain == drawn(4, 3, alpha=1.0, draw_labels=False, minimum_side=0)).all()
+    assert tuple(plain[20, 10]) == instance_colour(2, 2) and tuple(plain[20, 30]) == instance_colour(2, 3)
+    assert (drawn(3, 4) != drawn(3, 5)).any()  # the number is written
+
+
+def test_titles_stay_over_their_pictures():
+    """Each cell's title alone leaves the same pixels as all together: none runs into its neighbour."""
+    pictures = [np.full((40, 64, 3), 128, np.uint8)] * 3
+    titles = ["the second largest thing at the left", "truth", "prediction of a model with a long name"]
+    together = np.asarray(image_grid(pictures, 3, titles))
+    for place in range(3):
+        alone = np.asarray(image_grid(pictures, 3, [title if i == place else "" for i, title in enumerate(titles)]))
+        cell = np.s_[:, 6 + 70 * place : 70 * (place + 1)]
+        assert (alone[cell] == together[cell]).all() and (alone[:15][cell] < 255).any()
+    large = image_grid(pictures, 3, minimum_side=128)
+    assert large.size == (3 * 134 + 6, 80 + 12)
+    assert side_by_side(pictures, minimum_side=128).size == large.size
+
+
 def test_errors():
     image, segmentation, segments = two_cats_and_void()
     with pytest.raises(ValueError, match=r"\(5, 5\).*\(40, 60\)"):

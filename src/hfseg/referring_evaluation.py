@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from PIL import Image
+from scipy import ndimage
 from torch import nn
 
 from .metrics.referring_segmentation import ReferringSegmentation
@@ -99,17 +100,18 @@ def referring_overlays(model: nn.Module, processor: Any, dataset: Any, count: in
         mask = predict_referring(model, processor, example, [text])[0].cpu().numpy()
         image = np.asarray(example["image"])
         pictures = [image, tinted(image, np.asarray(example["mask"]) != 0), tinted(image, mask)]
-        drawn.append(side_by_side(pictures, [text, "truth", "prediction"]))
+        drawn.append(side_by_side(pictures, [text, "truth", "prediction"], minimum_side=192))
     return drawn
 
 
 def tinted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Colours a mask and darkens what is outside.
+    """Tints a mask yellow, outlines it in white and darkens what is outside: seen by the colour-blind as well.
 
     Shape:
         image: (H, W, 3), uint8; mask: (H, W), bool; output: (H, W, 3), uint8.
     """
     shown = image.astype(np.float32)
-    shown[~mask] *= 0.45
-    shown[mask] = 0.6 * shown[mask] + 0.4 * np.array([255.0, 40.0, 40.0])
+    shown[~mask] *= 0.35
+    shown[mask] = 0.7 * shown[mask] + 0.3 * np.array([240.0, 228.0, 66.0])
+    shown[ndimage.binary_dilation(mask) & ~mask] = 255
     return shown.round().astype(np.uint8)

@@ -200,7 +200,8 @@ def overlay(
         image: PIL image, uint8 array (H, W, 3) or uint8 tensor (3, H, W).
         segmentation: Map of segment ids, array or tensor.
         segments_info: `{"id", "category_id" or "label_id", "score" (optional)}` of every segment: a ground truth or the
-            result of a post-processing method.
+            result of a post-processing method. With `"track"`, the number of an object in a video, shade and text are
+            those of the number, the same in every frame.
         id2label: Names of the classes; without it the class numbers are written.
         alpha: Opacity of the tint, 0 to 1.
         draw_labels: Write class and score on the segments, the largest `maximum_labels` of them.
@@ -225,7 +226,8 @@ def overlay(
     for segment in segments_info:
         class_id = int(segment["category_id"] if "category_id" in segment else segment["label_id"])
         if int(segment["id"]) > 0:
-            colours[int(segment["id"])] = instance_colour(class_id, seen.get(class_id, 0))
+            number = int(segment["track"]) - 1 if "track" in segment else seen.get(class_id, 0)
+            colours[int(segment["id"])] = instance_colour(class_id, number)
             classes[int(segment["id"])] = class_id
             seen[class_id] = seen.get(class_id, 0) + 1
 
@@ -244,7 +246,7 @@ def overlay(
     def name(class_id: int) -> str:
         return str(id2label.get(class_id, class_id)) if id2label is not None else str(class_id)
 
-    size = max(round(max(picture.size) / 45), 11)
+    size = max(round(max(picture.size) / 36), 13)
     if draw_labels:
         areas = np.bincount(index_map.ravel(), minlength=len(ids))
         boxes = ndimage.find_objects(index_map + 1)
@@ -258,7 +260,8 @@ def overlay(
             window = boxes[position_of[segment_id]]
             x, y = _inner_point(index_map[window] == position_of[segment_id])
             score = segment.get("score")
-            text = name(classes[segment_id]) + ("" if score is None else f" {float(score):.2f}")
+            track = f" #{segment['track']}" if "track" in segment else ""
+            text = name(classes[segment_id]) + track + ("" if score is None else f" {float(score):.2f}")
             labels.append((text, colours[segment_id], (x + window[1].start, y + window[0].start)))
         _draw_labels(picture, labels, size)
     if legend and classes:
@@ -291,8 +294,29 @@ def overlay_semantic(
     return overlay(image, segmentation, segments, id2label, alpha, draw_labels, legend, minimum_side)
 
 
-def image_grid(images: Sequence[Any], columns: int, titles: Sequence[str] | None = None, gap: int = 6) -> Image.Image:
+def _fitting(text: str, width: float, size: int, smallest: int = 10) -> tuple[str, Any]:
+    """Text and font with which it is at most `width` wide: smaller letters, then fewer of them."""
+    while size > smallest and _font(size).getlength(text) > width:
+        size -= 1
+    font = _font(size)
+    if font.getlength(text) > width:
+        while text and font.getlength(text + "...") > width:
+            text = text[:-1]
+        text = text.rstrip() + "..."
+    return text, font
+
+
+def image_grid(
+    images: Sequence[Any],
+    columns: int,
+    titles: Sequence[str] | None = None,
+    gap: int = 6,
+    minimum_side: int = 0,
+) -> Image.Image:
     """Pictures in rows of `columns`, each in a cell of the largest size, with optional titles above.
+
+    Titles are as wide as their cells at most. Pictures are enlarged by a whole factor until the largest has a side of
+    `minimum_side`.
 
     Raises:
         ValueError: Without pictures, without columns, or if the titles are not as many as the pictures.
@@ -302,6 +326,12 @@ def image_grid(images: Sequence[Any], columns: int, titles: Sequence[str] | None
     if titles is not None and len(titles) != len(images):
         raise ValueError(f"{len(titles)} titles for {len(images)} images; give one title per image")
     pictures = [_to_pil(image) for image in images]
+    factor = max(math.ceil(minimum_side / max(max(picture.size) for picture in pictures)), 1)
+    if factor > 1:
+        pictures = [
+            picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+            for picture in pictures
+        ]
     columns = min(columns, len(pictures))
     width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
     size = max(width // 28, 12)
@@ -313,12 +343,15 @@ def image_grid(images: Sequence[Any], columns: int, titles: Sequence[str] | None
         row, column = divmod(position, columns)
         x, y = gap + column * (width + gap), gap + row * (height + head + gap)
         if titles is not None:
-            draw.text((x + 2, y + head / 2), titles[position], font=_font(size), fill="black", anchor="lm")
+            text, font = _fitting(titles[position], width - 2, size)
+            draw.text((x + 2, y + head / 2), text, font=font, fill="black", anchor="lm")
         result.paste(picture, (x, y + head))
     return result
 
 
-def side_by_side(images: Sequence[Any], titles: Sequence[str] | None = None, gap: int = 6) -> Image.Image:
+def side_by_side(
+    images: Sequence[Any], titles: Sequence[str] | None = None, gap: int = 6, minimum_side: int = 0
+) -> Image.Image:
     """Pictures in one row, enlarged or reduced to the height of the tallest.
 
     Raises:
@@ -332,7 +365,7 @@ def side_by_side(images: Sequence[Any], titles: Sequence[str] | None = None, gap
         else picture.resize((max(round(picture.width * height / picture.height), 1), height), Image.Resampling.BICUBIC)
         for picture in pictures
     ]
-    return image_grid(pictures, max(len(pictures), 1), titles, gap)
+    return image_grid(pictures, max(len(pictures), 1), titles, gap, minimum_side)
 
 
 def confusion_plot(

@@ -12,7 +12,7 @@ from PIL import Image
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
 from hfseg.commands.evaluate_in_context import TaskPairs, measure, open_data, predictions, takes
-from hfseg.data.in_context import ShapesSource
+from hfseg.data.in_context import NotInSampleError, ShapesSource
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 from hfseg.visual_formats import FORMATS
@@ -128,6 +128,49 @@ def test_queries_are_not_their_own_examples(source):
     assert len(pairs.examples(0, 6, None)) == 6
 
 
+def test_every_query_has_noise_of_its_own(source):
+    seeds = []
+
+    class Noisy(Oracle):
+        def __call__(self, queries, examples, **settings):
+            seeds.extend(generator.initial_seed() for generator in settings["generator"])
+            return super().__call__(queries, examples, **settings)
+
+    options = SimpleNamespace(num_examples=1, examples=None, batch_size=4, limit=None, points=2, guidance=1.0, seed=3)
+    pairs = TaskPairs("colorization", source, SIZE, 0)
+    assert len(list(predictions(Noisy(lambda query: query), pairs, None, options))) == 6
+    assert seeds == [3 * 1_000_003 + index for index in range(6)]
+
+
+def test_examples_of_other_data_may_stand_at_the_querys_place(source):
+    """Two examples are wanted and two are there, at the places of the first two queries."""
+    others = ShapesSource(split="test", num_scenes=2, image_size=SIZE, in_memory=True)
+    options = SimpleNamespace(num_examples=2, examples="x", batch_size=4, limit=None, points=2, guidance=1.0, seed=0)
+    pairs, partners = TaskPairs("colorization", source, SIZE, 0), TaskPairs("colorization", others, SIZE, 1)
+    pipe = Oracle(lambda query: query)
+    assert len(list(predictions(pipe, pairs, partners, options))) == 6
+    assert all(len(shown) == 2 for shown in pipe.shown)
+
+
+def test_generated_pictures_are_compared_at_the_networks_size():
+    added = []
+    metric = SimpleNamespace(task="depth_to_image", add=lambda *given: added.append([part.shape for part in given]))
+    answer, target = np.zeros((64, 96, 3), np.uint8), np.zeros((32, 40, 3), np.uint8)
+    measure(metric, answer, target, {}, (64, 96))
+    assert added == [[(64, 96, 3), (64, 96, 3)]]
+
+
+def test_data_without_the_task_are_an_error(folder, tmp_path, capsys, monkeypatch):
+    def nothing(self, index):
+        raise NotInSampleError("no such thing")
+
+    monkeypatch.setattr(TaskPairs, "pair", nothing)
+    arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=4", "--output_dir", str(tmp_path)]
+    assert main([*arguments, "--task", "depth_estimation"]) == 1
+    assert "shows nothing of depth_estimation" in capsys.readouterr().err
+    assert not (tmp_path / "metrics.json").exists()
+
+
 def test_pascal_examples_are_of_the_querys_class():
     class Fold(ShapesSource):
         def partners(self, index):
@@ -148,6 +191,8 @@ def test_command(folder, tmp_path, capsys):
     assert set(report["metrics"]) == {"abs_rel", "delta1"} and report["number_of_images"] == 4
     assert report["sampling"]["size"] == [32, 32] and "depth_estimation" in report["command"]
     assert len(list((output / "pictures").glob("*.png"))) == 2
+    page = (output / "report.html").read_text()
+    assert page.count("<img") == 2 and f"{report['metrics']['abs_rel']:.4g}" in page and report["command"] in page
     assert "abs_rel" in capsys.readouterr().out
     again = tmp_path / "again"  # the batch size changes nothing
     main([*arguments, "--task", "depth_estimation", "--output_dir", str(again), "--batch_size", "3"])

@@ -4,18 +4,25 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
+from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hfseg.commands.main import main
 from hfseg.demo.guard import LARGEST_REQUEST, RequestGuard, find_address
 from hfseg.demo.space import write_space
-from hfseg.prediction.predictor import Predictor, Prompts
+from hfseg.prediction.predictor import Prediction, Predictor, Prompts
+from hfseg.prediction.video import VideoReader, VideoWriter
+from hfseg.results import SegmentationResult
 from tiny_zoo import model_folder, picture, volume_file
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
@@ -162,6 +169,94 @@ def test_volume_tab(zoo, tmp_path):
         tab.segment("med", str(tmp_path / "scan.nii.gz"), "MR")
 
 
+def moving_square(path, count=6, size=(64, 48)):
+    """Writes a video of a square that moves to the right."""
+    with VideoWriter(path, Fraction(10)) as writer:
+        for index in range(count):
+            frame = np.full((size[1], size[0], 3), 60, dtype=np.uint8)
+            frame[12:36, 4 + 3 * index : 28 + 3 * index] = (220, 40, 40)
+            writer.write(Image.fromarray(frame))
+    return path
+
+
+def test_video_tab(zoo, tmp_path):
+    pytest.importorskip("av", reason="extra `video`")
+    from hfseg.demo.app import Limits, Loaded, _Videos, build_app
+
+    (tmp_path / "app").mkdir()
+
+    predictor = Predictor(model_folder("proscale", zoo))
+    app = build_app([predictor, Predictor(model_folder("meddensevit", zoo))], folder=tmp_path / "app")
+    assert [block.label for block in app.blocks.values() if type(block).__name__ == "Tab"][-1] == "Videos"
+    menus = [block for block in app.blocks.values() if type(block).__name__ == "Dropdown"]
+    assert [choice[1] for choice in menus[-1].choices] == ["proscale"]  # volumes are no videos
+
+    class Square:
+        """Finds the square, and numbers it differently in every frame."""
+
+        task, class_name, calls = "universal", "Square", 0
+
+        def check(self, prompts, options):
+            predictor.check(prompts, options)
+
+        def __call__(self, frame, prompts, options):
+            self.calls += 1
+            ids = torch.from_numpy((np.asarray(frame)[..., 0] > 140).astype(np.int32) * self.calls)
+            segments = [{"id": self.calls, "label_id": 1, "score": 0.9}]
+            return Prediction(frame, SegmentationResult(ids, segments), {1: "square"})
+
+    clip = moving_square(tmp_path / "my clip.mp4")
+    tab = _Videos([Loaded("square", Square(), _Lock())], Limits(frames=20), tmp_path / "app")
+    seen = []
+    video, status, files = tab.segment(
+        "square", str(clip), "", "panoptic", 4, 0.5, lambda *given, **_: seen.append(given)
+    )
+    assert status.startswith("**4 frames, the first 4 of 6, 1 objects, ") and seen == [((n, 4),) for n in (1, 2, 3, 4)]
+    assert len(list(VideoReader(video))) == 4
+    assert [Path(file).name for file in files] == ["my_clip_overlay.mp4", "my_clip_ids.zip", "my_clip.json"]
+    record = json.loads(Path(files[2]).read_text())
+    assert [[s["id"] for s in frame["segments"]] for frame in record["frames"]] == [[1]] * 4  # one object, one id
+    with zipfile.ZipFile(files[1]) as archive:
+        assert sorted(archive.namelist())[-1] == "000003.png"
+    # Without ids that stay: of classes.
+    assert ", 4 classes, " in tab.segment("square", str(clip), "", "semantic", 4, 0.5)[1]
+    # A file that ends early gives what is there, and says so; so does one that is none.
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:600])
+    (tmp_path / "text.mp4").write_text("this is no video")
+    for file, most, words in (
+        (None, 4, "Upload a video"),
+        (tmp_path / "none.mp4", 4, "no video file"),
+        (tmp_path / "text.mp4", 4, "text.mp4' is no video"),
+        (tmp_path / "cut.mp4", 4, "cut.mp4' is no video"),
+        (clip, 21, "21 frames; the limit is 20"),
+        (clip, 0, "0 frames"),
+    ):
+        with pytest.raises(ValueError, match=words) as error:
+            tab.segment("square", file and str(file), "", "model's own", most, 0.5)
+        assert str(tmp_path) not in str(error.value)
+    tab.limits = Limits(frame_pixels=1000)
+    with pytest.raises(ValueError, match=r"have \d+ x \d+ pixels; the limit is 1000"):
+        tab.segment("square", str(clip), "", "model's own", 4, 0.5)
+    with pytest.raises(ValueError, match="no model 'other'"):
+        tab.segment("other", str(clip), "", "model's own", 4, 0.5)
+    assert len(list((tmp_path / "app").iterdir())) == 2  # failed ones leave nothing
+
+
+def test_videos_of_words(zoo, tmp_path):
+    pytest.importorskip("av", reason="extra `video`")
+    from hfseg.demo.app import Limits, Loaded, _Videos
+
+    tab = _Videos([Loaded("cris", Predictor(model_folder("cris", zoo)), _Lock())], Limits(prompts=2), tmp_path)
+    clip = moving_square(tmp_path / "clip.mp4", 2)
+    _, status, files = tab.segment("cris", str(clip), "red circle\n\n", "model's own", 9, 0.5)
+    assert status.startswith("**2 frames, ")
+    assert json.loads(Path(files[2]).read_text())["categories"] == [{"id": 0, "name": "red circle"}]
+    with pytest.raises(ValueError, match="needs text"):
+        tab.segment("cris", str(clip), " ", "model's own", 9, 0.5)
+    with pytest.raises(ValueError, match="3 lines at once"):
+        tab.segment("cris", str(clip), "a\nb\nc", "model's own", 9, 0.5)
+
+
 def test_places():
     from hfseg.demo.app import read_places
 
@@ -187,6 +282,10 @@ def test_space_is_complete(zoo, tmp_path):
     assert data["sdk"] == "gradio" and data["app_file"] == "app.py" and len(data["short_description"]) <= 60
     needed = (folder / "requirements.txt").read_text().split()
     assert any(line.startswith("transformers") for line in needed) and not any("pytest" in line for line in needed)
+    for requirement in metadata.requires("hfseg"):  # what the tabs of volumes and videos need is there, too
+        name, _, condition = requirement.partition(";")
+        wanted = not condition or "medical" in condition or "video" in condition
+        assert (name.strip() in needed) == wanted, requirement
     # It runs from its own copy of the package, and finds its model.
     code = (
         "import hfseg, app; from hfseg.prediction import Predictor; "
@@ -200,6 +299,17 @@ def test_space_is_complete(zoo, tmp_path):
     (tmp_path / "other/file.txt").touch()
     with pytest.raises(ValueError, match="holds no Space"):
         write_space(tmp_path / "other", [str(zoo / "vpnext")])
+
+
+def test_pickles_and_checkpoints_stay_at_home(zoo, tmp_path):
+    model = Path(shutil.copytree(model_folder("vpnext", zoo), tmp_path / "model"))
+    kept = {path.name for path in model.iterdir()}
+    for name in ("optimizer.bin", "state.pt", "checkpoint-5/weights.txt", "checkpoints/step_1/rng.pt", "logs/old.bin"):
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(b"anything")
+    folder = write_space(tmp_path / "space", [str(model)])
+    copied = {str(path.relative_to(folder / "models/model")) for path in (folder / "models/model").rglob("*.*")}
+    assert copied == kept and not [path for path in folder.rglob("*") if path.suffix in (".pt", ".bin")]
 
 
 def test_wrong_command_lines(tmp_path, capsys):

@@ -10,12 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
+from hfseg.prediction.video import VideoWriter
 from tiny_zoo import model_folder, picture, volume_file
 
 pytest.importorskip("gradio", reason="extra `demo`")
@@ -123,11 +125,41 @@ def test_a_click_and_a_dragged_box(page, tmp_path):
 
 def test_volume_with_slices(page, tmp_path):
     page.get_by_role("tab", name="Volumes").click()
-    page.set_input_files("input[type=file] >> visible=false >> nth=-1", volume_file(tmp_path / "scan.nii.gz"))
+    page.set_input_files("#hfseg-volume input[type=file]", volume_file(tmp_path / "scan.nii.gz"))
     page.get_by_text("scan.nii").first.wait_for()
     page.get_by_role("button", name="Segment").locator("visible=true").click()
     assert "12 x 14 x 6 voxels" in changed(page, "")
     shoot(page, "volume")
+
+
+def test_a_video_plays_with_its_segments(page, tmp_path):
+    pytest.importorskip("av", reason="extra `video`")
+    with VideoWriter(tmp_path / "clip.mp4", Fraction(10)) as writer:
+        for seed in range(6):
+            writer.write(Image.blend(picture(120, 180), picture(120, 180, 1), seed / 10))
+    page.get_by_role("tab", name="Videos").click()
+    page.set_input_files("#hfseg-video input[type=file]", tmp_path / "clip.mp4")
+    page.get_by_text("clip").first.wait_for()
+    page.locator("#hfseg-video-run").click()
+    status = changed(page, "")
+    assert status.startswith("6 frames, ") and "objects" in status
+    page.get_by_text("clip_ids").first.wait_for()
+    player = page.locator(".hfseg-video-result video")
+    player.wait_for()
+    page.wait_for_function(  # the browser decodes it
+        "() => [...document.querySelectorAll('.hfseg-video-result video')].some(v => v.readyState > 1 && v.videoWidth)"
+    )
+    assert player.evaluate("v => Math.round(v.duration * 10)") == 6
+    shoot(page, "video")
+    (tmp_path / "bad.mp4").write_text("this is no video")
+    page.locator("#hfseg-video").get_by_label("Clear").first.click()
+    page.set_input_files("#hfseg-video input[type=file]", tmp_path / "bad.mp4")
+    page.get_by_text("bad").first.wait_for()
+    page.locator("#hfseg-video-run").click()
+    toast = page.locator("[data-testid=toast-body]").filter(has_text="is no video that can be read").first
+    toast.wait_for()
+    shoot(page, "bad_video")
+    page.locator("[data-testid=toast-close]").first.click()
 
 
 def test_bad_input_is_explained_and_the_server_goes_on(page, server, tmp_path):

@@ -172,6 +172,8 @@ def test_dry_run_command(folder, tmp_path, capsys, monkeypatch):
         (["no-owner"], "owner/name"),
         (["me/a b"], "repository id is 'me/a b'"),
         (["me/tiny", "--tag", "v 1"], "tag is 'v 1'"),
+        (["me/tiny", "--tag", "v1..2"], "tag is 'v1..2'"),
+        (["me/tiny", "--tag", "v1.lock"], "tag is 'v1.lock'"),
         (["me/tiny", "--include", "*.onnx"], r"no file of .* has such a name"),
     ],
 )
@@ -217,6 +219,8 @@ def write_zip(path):
     [
         lambda folder: torch.save({}, folder / "pytorch_model.bin"),
         lambda folder: (folder / "model.safetensors").write_bytes(b"\x80\x04K\x01."),
+        lambda folder: (folder / "merges.txt").write_bytes(b"\x80\x02K\x01."),
+        lambda folder: (folder / "vocab.json").write_bytes(b"\x80\x05K\x01."),
         lambda folder: write_zip(folder / "tokenizer.extra"),
     ],
 )
@@ -242,6 +246,13 @@ def edit_json(path, **fields):
     [
         (lambda folder: (folder / "README.md").unlink(), "no model card"),
         (lambda folder: (folder / "model.safetensors").unlink(), "no weights"),
+        (lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {}}'), "names no file"),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text(
+                '{"weight_map": {"a": "b.safetensors"}}'
+            ),
+            "names b.safetensors, which is missing",
+        ),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "save the image processor"),
         (lambda folder: edit_json(folder / "config.json", architectures=None), "architectures"),
         (lambda folder: edit_json(folder / "config.json", architectures=["BertModel"]), "BertModel"),
@@ -263,8 +274,22 @@ def test_a_complete_folder_has_no_problem(folder, tmp_path):
     edit_json(folder / "config.json", auto_map=None)
     stage(folder, tmp_path / "dry")
     assert folder_problems(tmp_path / "dry", MAX_SHARD_SIZE) == []
-    (tmp_path / "dry" / "modeling_hfseg.py").write_text("import os\n")
-    assert "code of its own" in folder_problems(tmp_path / "dry", MAX_SHARD_SIZE)[0]
+    shim = tmp_path / "dry" / "modeling_hfseg.py"
+    for content, problem in (
+        ("import os\n", "code of its own"),
+        ("from hfseg import ProScaleConfig\n", "not import ProS"),
+    ):
+        shim.write_text(content)
+        assert problem in folder_problems(tmp_path / "dry", MAX_SHARD_SIZE)[0]
+
+
+def test_settings_are_those_of_the_package_and_no_machine(folder, tmp_path):
+    edit_json(folder / "config.json", _name_or_path="/home/me/secret")
+    stage(folder, tmp_path / "dry")
+    assert "secret" not in (tmp_path / "dry" / "config.json").read_text()
+    edit_json(tmp_path / "dry" / "config.json", auto_map={"AutoConfig": "elsewhere.Config"})
+    (problem,) = folder_problems(tmp_path / "dry", MAX_SHARD_SIZE)
+    assert "auto_map is not that of this package" in problem
 
 
 def test_unknown_architecture(folder, tmp_path):
@@ -319,6 +344,8 @@ def test_result_files_carry_the_command(folder, tmp_path):
     (entry,) = parse_eval_result_entries(yaml.safe_load(file.read_text()))
     assert (entry.dataset_id, entry.task_id, entry.value) == ("someone/streets", "semantic", 49.25)
     assert "scripts/evaluate.py --model tiny" in entry.notes and "split val" in entry.notes
+    with pytest.raises(PublishingError, match="--dataset: The card has no result of roads; it has streets:mean_iou"):
+        stage(folder, tmp_path / "other", dataset_ids={"roads": "someone/streets"})
 
 
 def test_licence_of_the_command_line(folder, tmp_path):
@@ -329,6 +356,9 @@ def test_licence_of_the_command_line(folder, tmp_path):
     stage(folder, tmp_path / "dry", license_name="mit")
     assert folder_problems(tmp_path / "dry", MAX_SHARD_SIZE) == []
     written = ModelCard.load(tmp_path / "dry" / "README.md")
+    card.write_text(CARD)
+    stage(folder, tmp_path / "own", license_name="mit")
+    assert ModelCard.load(tmp_path / "own" / "README.md").data.license == "apache-2.0"  # the card's own stays
     assert written.data.license == "mit" and written.data.eval_results[0].metric_value == 49.25
     assert written.text.strip() == ModelCard(CARD).text.strip()
 

@@ -13,6 +13,7 @@ from hfseg.hub.publishing import MAX_SHARD_SIZE, PublishingError, make_plan, sta
 from hub_stand_in import CARD, in_new_process
 from lavin_dit_models import TINY, drawn
 from test_model_cards import STAND_INS
+from tiny_zoo import model_folder
 
 
 @pytest.fixture
@@ -62,6 +63,28 @@ def test_incomplete_pipelines(lavin, tmp_path):
     torch.save({}, lavin / "vae" / "diffusion_pytorch_model.bin")
     with pytest.raises(PublishingError, match=r"vae/diffusion_pytorch_model\.bin"):
         stage(lavin, tmp_path / "other")
+
+
+def test_code_of_components_is_beside_them(lavin, tmp_path):
+    stage(lavin, tmp_path / "dry")
+    file = tmp_path / "dry" / "model_index.json"
+    index = json.loads(file.read_text())
+    index["vae"] = ["hfseg.models.lavin_dit.vae_lavin_dit", "PixelAutoencoder"]
+    file.write_text(json.dumps(index))
+    (problem,) = folder_problems(tmp_path / "dry", MAX_SHARD_SIZE)
+    assert "vae is in hfseg.models" in problem and "DiffusionPipeline cannot look" in problem
+
+
+def test_models_of_words_need_processor_and_tokenizer(tmp_path):
+    folder = model_folder("cris", tmp_path)
+    (folder / "README.md").write_text(CARD)
+    stage(folder, tmp_path / "dry")
+    assert folder_problems(tmp_path / "dry", MAX_SHARD_SIZE) == []
+    (tmp_path / "dry" / "tokenizer_config.json").unlink()
+    assert "tokenizer_config.json is missing" in " ".join(folder_problems(tmp_path / "dry", MAX_SHARD_SIZE))
+    (tmp_path / "dry" / "processor_config.json").unlink()
+    problems = " ".join(folder_problems(tmp_path / "dry", MAX_SHARD_SIZE))
+    assert "processor_config.json is missing: save the processor (image processor and tokenizer)" in problems
 
 
 def test_every_architecture_can_be_published(tmp_path):

@@ -5,6 +5,7 @@ That every model can be traced with free sizes is tested by `ModelContract`; her
 """
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,16 @@ import torch
 
 import hfseg
 from contract import peaked
+from hfseg.commands import export as command
 from hfseg.commands.main import main
-from hfseg.inference.export import export_model, exportable, parity_report
+from hfseg.inference import export
+from hfseg.inference.export import Exportable, export_model, exportable, parity_report
 from models.cris.test_modeling_cris import tiny_config as cris_config
 from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
 from models.proscale.test_modeling_proscale import RESNET
 from models.proscale.test_modeling_proscale import tiny_config as proscale_config
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
+from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
 from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
 from tiny_zoo import model_folder
 
@@ -28,10 +32,16 @@ MODELS = {
     "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
     "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
     "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
-    # A convolutional backbone: tracing shifted windows of free size takes minutes.
+    # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
     "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1)
     ),
+}
+# A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
+SLOW_MODELS = {
+    "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
+    "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
+    "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
 }
 # Batch size, height and width: that of the traced picture, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
@@ -45,7 +55,7 @@ def onnx():
 
 def built(name):
     torch.manual_seed(0)
-    return peaked(MODELS[name]()).eval()
+    return peaked({**MODELS, **SLOW_MODELS}[name]()).eval()
 
 
 def check(report):
@@ -64,6 +74,15 @@ def test_one_onnx_file_serves_two_sizes(name, tmp_path):
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
     check(parity_report(target, file, "onnx", SIZES))
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]  # nothing half-made beside it
+
+
+@needs_onnx
+@pytest.mark.skipif(not os.environ.get("HFSEG_SLOW_TESTS"), reason="minutes; set HFSEG_SLOW_TESTS")
+@pytest.mark.parametrize("name", SLOW_MODELS)
+def test_one_onnx_file_of_windows_serves_two_sizes(name, tmp_path):
+    target = exportable(built(name))
+    file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
+    check(parity_report(target, file, "onnx", SIZES))
 
 
 def test_report_sees_a_difference(tmp_path):
@@ -91,6 +110,121 @@ def test_command(tmp_path, capsys):
         3,
     ]
     assert report["command"].startswith("hfseg export --model")
+
+
+def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch):
+    """Differences count relative to the largest logit, above 1; and any other decision fails."""
+    folder = model_folder("meddensevit", tmp_path)
+
+    def write(target, file, *_):
+        Path(file).write_bytes(b"program")
+        return Path(file)
+
+    monkeypatch.setattr(command, "export_model", write)
+    words = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(tmp_path / "a.pt2")]
+    cases = [
+        ((5e-5, 0.5, 0), 0),
+        ((2e-4, 0.5, 0), 1),
+        ((5e-3, 100.0, 0), 0),
+        ((2e-2, 100.0, 0), 1),
+        ((5e-5, 0.5, 1), 1),
+    ]
+    for (difference, largest, different), status in cases:
+        entry = {
+            "batch_size": 1, "height": 64, "width": 64, "max_difference": {"logits": difference},
+            "largest_value": {"logits": largest}, "decisions": 9, "different": different,
+        }  # fmt: skip
+        monkeypatch.setattr(command, "parity_report", lambda *_, entry=entry: [entry])
+        assert main(words) == status, entry
+        assert ("NOT equal" in capsys.readouterr().out) == bool(status)
+        assert json.loads((tmp_path / "a.pt2.json").read_text())["passed"] is not bool(status)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "size"),
+    [
+        ("preprocessor_config.json", {"size": {"height": 50, "width": 70}}, (64, 96)),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 800, "longest_edge": 1333}}, (800, 800)),
+        ("processor_config.json", {"image_processor": {"size": {"longest_edge": 20}}}, (64, 64)),
+        ("other.json", {}, (512, 512)),
+    ],
+)
+def test_default_size_is_the_processors_on_the_models_grid(tmp_path, file, content, size):
+    (tmp_path / file).write_text(json.dumps(content))
+    assert command.default_size(str(tmp_path), 32, 64) == size
+
+
+class Doubled(torch.nn.Module):
+    """The least model that can be exported."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.arange(12.0).reshape(4, 3))
+
+    def forward(self, pixel_values):
+        return (torch.einsum("kc,bchw->bkhw", self.weight, pixel_values),)
+
+
+def doubled():
+    pixels = lambda batch, height, width: {"pixel_values": torch.ones(batch, 3, height, width)}  # noqa: E731
+    return Exportable(
+        Doubled(), pixels, {"pixel_values": (0, 2, 3)}, ("logits",), lambda values: (values[0].argmax(1),)
+    )
+
+
+@needs_onnx
+def test_large_weights_go_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "LARGEST_FILE", 16)
+    target = doubled()
+    file = export_model(target, tmp_path / "a" / "model.onnx", "onnx", (64, 64))
+    assert {path.name for path in file.parent.iterdir()} == {"model.onnx", "model.onnx.data"}
+    (entry,) = parity_report(target, file, "onnx", [(3, 64, 128)])
+    assert entry["max_difference"]["logits"] == 0 and entry["largest_value"]["logits"] == 30
+
+
+class Blocks(torch.nn.Module):
+    """Rounds up and takes remainders by free lengths, as tables of shifted windows do."""
+
+    def forward(self, pixel_values):
+        height, width = pixel_values.shape[2:]
+        rows, columns = -(-height // 48), -(-width // 48)
+        number = torch.arange(height * width)
+        place = (number % width - 5) % columns + (number - 7) // width * rows
+        return (pixel_values.sum((1, 2, 3))[:, None] * 0 + place + (pixel_values.flatten(2)[:, 0] % width),)
+
+
+@needs_onnx
+def test_sizes_round_up_and_remainders_are_those_of_pytorch(tmp_path):
+    def pixels(batch, height, width):
+        return {"pixel_values": 90 * torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))}
+
+    target = Exportable(Blocks(), pixels, {"pixel_values": (0, 2, 3)}, ("places",), lambda values: (values[0] > 40,))
+    file = export_model(target, tmp_path / "model.onnx", "onnx", (64, 96))
+    for entry in parity_report(target, file, "onnx", [(2, 64, 96), (3, 96, 160)]):
+        assert entry["max_difference"]["places"] <= 1e-4 and entry["different"] == 0
+        assert entry["largest_value"]["places"] > 100
+
+
+class Spectrum(torch.nn.Module):
+    """What ONNX does not have."""
+
+    def forward(self, pixel_values):
+        return (torch.linalg.eigh(pixel_values[..., :64, :64])[0],)
+
+
+@needs_onnx
+def test_what_onnx_lacks_is_named(tmp_path):
+    pixels = lambda batch, height, width: {"pixel_values": torch.ones(batch, 3, height, width)}  # noqa: E731
+    target = Exportable(Spectrum(), pixels, {"pixel_values": (0,)}, ("values",), lambda values: (values[0] > 0,))
+    with pytest.raises(ValueError, match=r"no translation for the operation aten\._linalg_eigh.*torch_export"):
+        export_model(target, tmp_path / "model.onnx", "onnx", (64, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_shapes_are_an_error(monkeypatch):
+    monkeypatch.setattr(export, "load_program", lambda *_: lambda inputs: (torch.zeros(1, 4, 64, 32),))
+    with pytest.raises(ValueError, match=r"gives the shape \(1, 4, 64, 32\) where the model gives \(1, 4, 64, 64\)"):
+        parity_report(doubled(), "a.onnx", "onnx", [(1, 64, 64)])
 
 
 def test_bad_command_lines(tmp_path, capsys):

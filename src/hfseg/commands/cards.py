@@ -1,12 +1,12 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Writes the cards in model_cards that have a source there, or compares them (--check)."""
+"""Writes the cards in model_cards that have a source there, and the results of others, or compares them (--check)."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..hub.zoo import CardSourceError, render_cards
+from ..hub.zoo import CardSourceError, measured_results, render_cards
 from ..writing import write_text
 
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {folder} has no folder sources; run this in a checkout, or give --folder.", file=sys.stderr)
         return 1
     try:
-        cards = render_cards(folder)
+        cards = {**render_cards(folder), **measured_results(folder)}
     except CardSourceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {path} differs from its source: run hfseg cards.", file=sys.stderr)
         return 1 if changed else 0
     for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, paths[path])
-    print(f"{len(cards)} cards, {len(changed)} written anew.")
+    print(f"{len(cards)} files, {len(changed)} written anew.")
     return 0

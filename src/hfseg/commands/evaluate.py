@@ -8,8 +8,8 @@ torchrun --nproc_per_node N scripts/evaluate.py ...
 A folder of a LaVin-DiT has tasks and data of its own; see `hfseg.commands.evaluate_in_context`.
 
 Writes `metrics.json` (numbers, what they average over, thresholds, versions, the command), `per_class.csv`,
-`confusion.png`, `overlays/` (worst and best pictures beside the truth) and `model_index.yml` (results in the form of
-the Hub's model cards). With `--task referring` see `evaluate_referring`.
+`confusion.png`, `overlays/` (worst and best pictures beside the truth), `report.html` (all of it on a page) and
+`model_index.yml` (results in the form of the Hub's model cards). With `--task referring` see `evaluate_referring`.
 """
 
 import argparse
@@ -69,6 +69,7 @@ from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation
 from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
 from ..writing import write_json, write_text
 from . import evaluate_in_context
+from .evaluation_report import EvaluationPage, Shown, write_report
 
 MODES = ("single", "sliding", "multiscale")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -485,11 +486,66 @@ def run(options: argparse.Namespace) -> dict[str, Any] | None:
     write_json(folder / "metrics.json", report)
     write_csv(folder / "per_class.csv", rows)
     write_text(folder / "model_index.yml", model_index(report))
+    plot = None
     if confusion.any():
         title = f"Pixels of each true class by predicted class, in % ({report['dataset']['name']})"
-        confusion_plot(confusion, row_names, column_names, title).save(folder / "confusion.png")
-    draw_overlays(evaluator, metrics, image_scores, folder / "overlays")
+        plot = confusion_plot(confusion, row_names, column_names, title)
+        plot.save(folder / "confusion.png")
+    drawn = draw_overlays(evaluator, metrics, image_scores, folder / "overlays")
+    # In maps of classes every picture has its legend.
+    legend = {} if evaluator.tasks == ["semantic"] else evaluator.dataset.id2label
+    write_report(folder / "report.html", describe_page(report, rows, plot, drawn, legend))
     return report
+
+
+def describe_page(
+    report: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    plot: Any,
+    drawn: Mapping[str, Sequence[Shown]],
+    legend: Mapping[int, str],
+) -> EvaluationPage:
+    """What the page says of an evaluation.
+
+    Args:
+        report: As `describe` made it.
+        rows: Numbers per class.
+        plot: Picture of the confusion of classes, or None.
+        drawn: Overlays by kind.
+        legend: Classes of the overlays' colours.
+    """
+    dataset, model, mode = report["dataset"], report["model"], report["mode"]
+    told = {name: value for name, value in report["metrics"].items() if value is not None}
+    values = {name: f"{value:.2f} %" for name, value in told.items()}
+    pictures: dict[str, Sequence[Shown]] = dict(drawn)
+    if plot is not None:
+        pictures["Confusion of classes"] = [Shown("Rows: true class. Columns: predicted class.", plot)]
+    facts = {
+        "protocol": f"{report['protocol']['name']}: {report['protocol']['about']}",
+        **({"notes": " ".join(report["protocol"]["notes"])} if report["protocol"]["notes"] else {}),
+        "mode": ", ".join(f"{name} {value}" if name != "name" else str(value) for name, value in mode.items()),
+        "thresholds": ", ".join(f"{name} {value}" for name, value in report["thresholds"].items()) or "none",
+        **{f"no {task}": reason for task, reason in report["tasks_left_out"].items()},
+        "device": f"{report['device']}, {report['dtype']}, {report['seconds']:.1f} s",
+        "versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+    }
+    return EvaluationPage(
+        title=f"{model['name']} on {dataset['name']}",
+        about=f"{model['class']} with {model['parameters'] / 1e6:.2f} million parameters; {report['number_of_images']} "
+        f"pictures of the split {dataset['split']}; " + ", ".join(report["tasks"]) + " segmentation.",
+        command=report["command"],
+        headline={name: values[name] for name in ("pq", "ap", "mean_iou", "pixel_accuracy") if name in values},
+        numbers=[(name, value, report["averages"].get(name, "")) for name, value in values.items()],
+        tables={
+            "Classes": [
+                {"class": row["name"], **{k: v for k, v in row.items() if k not in ("class_id", "name")}}
+                for row in rows
+            ]
+        },
+        pictures=pictures,
+        legend=legend,
+        facts=facts,
+    )
 
 
 def describe(
@@ -616,10 +672,15 @@ def model_index(report: Mapping[str, Any]) -> str:
 
 def draw_overlays(
     evaluator: Evaluator, metrics: SegmentationMetrics, image_scores: Sequence[float], folder: Path
-) -> None:
-    """Draws the worst and the best pictures by their own PQ (or mean IoU), which are segmented once more."""
+) -> dict[str, list[Shown]]:
+    """Draws the worst and the best pictures by their own PQ (or mean IoU), which are segmented once more.
+
+    Returns:
+        Heading to pictures, as the page has them.
+    """
+    drawn: dict[str, list[Shown]] = {"Worst pictures": [], "Best pictures": []}
     if not image_scores or evaluator.options.overlays < 1:
-        return
+        return drawn
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("worst_*.png"), *folder.glob("best_*.png")]:
         old.unlink()
@@ -628,11 +689,17 @@ def draw_overlays(
     best = [index for index in reversed(order) if index not in worst][: evaluator.options.overlays]
     chosen = {index: ("worst", rank) for rank, index in enumerate(worst, start=1)}
     chosen |= {index: ("best", rank) for rank, index in enumerate(best, start=1)}
+    measure = "mean IoU" if evaluator.tasks == ["semantic"] else "PQ"
+    shown: dict[tuple[str, int], Shown] = {}
     for index, example, results in evaluator.results([[index] for index in sorted(chosen)]):
         kind, rank = chosen[index]
         name = NO_FILE_SYSTEM_NAME.sub("-", str(example.get("image_id", index)))[-60:]
         file = folder / f"{kind}_{rank:02d}_{100 * image_scores[index]:.0f}_{name}.png"
         evaluator.picture(metrics, example, results).save(file)
+        shown[kind, rank] = Shown(f"{name}: {measure} {100 * image_scores[index]:.1f} %", file)
+    for kind, rank in sorted(shown):
+        drawn[f"{kind.capitalize()} pictures"].append(shown[kind, rank])
+    return drawn
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ query (of Pascal-5i the query's class), or from `--examples SPEC`, or are a fold
 `<id>_target.png` for all queries. Where the paper is silent: pictures are degraded at the size of the network; the hole
 of inpainting is 128 x 128 there (half a side where that is more); depth and normals are compared at the truth's size.
 
-Writes `metrics.json` (numbers, protocol, options, versions, command) and `pictures/` (query, answer, target).
+Writes `metrics.json` (numbers, protocol, options, versions, command), `pictures/` (query, answer, target) and
+`report.html`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ from ..data import degradations
 from ..data.in_context import NotInSampleError, PhotoSource, ShapesSource, find_task, make_pair
 from ..data.in_context_sources import SOURCES, open_source
 from ..metrics.in_context import TASK_METRICS, InContextMetric
+from ..visualization import side_by_side
 from ..writing import write_json
+from .evaluation_report import EvaluationPage, Shown, write_report
 
 HOLE = 128
 # Queries that are made worse are made so at the network's size; depth, normals and masks have truth of their own.
@@ -257,12 +260,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         partners = TaskPairs(options.task, source, size, options.seed + 1)
     folder = Path(options.output_dir)
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    number = 0
+    number, shown = 0, []
     for given, answer, target, record, name in predictions(pipe, queries, partners, options):
         measure(metric, answer, target, record, size)
         if number < options.pictures:
             cells = [resized(cell, size) for cell in (given, answer, target)]
-            Image.fromarray(np.concatenate(cells, axis=1)).save(folder / "pictures" / f"{number:03d}_{name[-60:]}.png")
+            row = Image.fromarray(np.concatenate(cells, axis=1))
+            row.save(folder / "pictures" / f"{number:03d}_{name[-60:]}.png")
+            shown.append(Shown(name, side_by_side(cells, ["query", "answer", "target"], minimum_side=192)))
         number += 1
     if not number:
         raise ValueError(f"--dataset {options.dataset!r} shows nothing of {options.task}.")
@@ -282,7 +287,28 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
     }
     write_json(folder / "metrics.json", report)
+    write_report(folder / "report.html", describe_page(report, shown))
     return report
+
+
+def describe_page(report: Mapping[str, Any], shown: Sequence[Shown]) -> EvaluationPage:
+    """What the page says of an evaluation."""
+    values = {name: f"{value:.4g}" for name, value in report["metrics"].items()}
+    sampling, examples = report["sampling"], report["examples"]
+    return EvaluationPage(
+        title=f"{Path(report['model']).resolve().name}: {report['task']} on {report['dataset']}",
+        about=f"{report['number_of_images']} pictures (the paper: {report['paper_number_of_images']}), "
+        f"{examples['number']} examples each from {examples['from']}.",
+        command=report["command"],
+        headline=values,
+        numbers=[(name, value, f"averages over {report['averages_over']}") for name, value in values.items()],
+        pictures={"Answers": shown},
+        facts={
+            "sampling": ", ".join(f"{name} {value}" for name, value in sampling.items()),
+            "versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+            "platform": f"{report['platform']}, {report['seconds']:.1f} s",
+        },
+    )
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

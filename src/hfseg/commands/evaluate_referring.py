@@ -4,7 +4,7 @@
 python scripts/evaluate.py --task referring --model DIR --dataset refcoco:ROOT --split testA --output_dir DIR
 
 Writes `metrics.json`, with both of the CRIS authors' protocols (every sentence of a referent, and its first sentence),
-and `overlays/`.
+`overlays/` and `report.html`.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from ..data.referring_shapes import ReferringShapesDataset
 from ..pipelines.auto_models import AutoModelForReferringImageSegmentation
 from ..referring_evaluation import PROTOCOLS, evaluate_referring, referring_overlays
 from ..writing import write_json
+from .evaluation_report import EvaluationPage, Shown, write_report
 
 LEGAL = (
     "legal are a .json, .jsonl or .lmdb file, NAME:ROOT or NAME/PARTITION:ROOT of REFER's layout (NAME one of "
@@ -133,10 +134,44 @@ def run_referring(options: argparse.Namespace, dtype: torch.dtype) -> dict[str, 
         "seconds": round(time.perf_counter() - started, 2),
     }
     write_json(folder / "metrics.json", report)
+    shown = []
     for position, picture in enumerate(referring_overlays(model, processor, dataset, options.overlays)):
         (folder / "overlays").mkdir(exist_ok=True)
         picture.save(folder / "overlays" / f"{position:02d}.png")
+        expression = dataset[position]["expressions"][0]
+        shown.append(Shown(f"{position}: {expression}", folder / "overlays" / f"{position:02d}.png"))
+    write_report(folder / "report.html", describe_page(report, shown))
     return report
+
+
+def describe_page(report: dict[str, Any], shown: list[Shown]) -> EvaluationPage:
+    """What the page says of an evaluation."""
+    metrics = report["metrics"]
+    values = {name: f"{value:.2f} %" if "num_" not in name else str(value) for name, value in metrics.items()}
+    names = ("num_samples", "mean_iou", "overall_iou", "precision_at_50")
+    kinds = [
+        {"kind": kind, "expressions": of_kind["num_samples"], "iou": of_kind["mean_iou"],
+         "precision at 50": of_kind["precision_at_50"]}
+        for kind, of_kind in sorted(report["kinds"].items())
+    ]  # fmt: skip
+    return EvaluationPage(
+        title=f"{Path(report['model']['folder']).resolve().name} on {report['dataset']['specification']}",
+        about=f"{report['model']['class']}; {metrics['num_samples']} expressions for {report['number_of_images']} "
+        f"referents of the split {report['dataset']['split'] or 'of the file'}.",
+        command=report["command"],
+        headline={name: values[name] for name in ("overall_iou", "mean_iou", "precision_at_50") if name in values},
+        numbers=[
+            (name, value, report["protocols"]["first_" if name.startswith("first_") else "(no prefix)"])
+            for name, value in values.items()
+            if name.removeprefix("first_") in names
+        ],
+        tables={"Kinds of expressions": kinds},
+        pictures={"The first expressions": shown},
+        facts={
+            "threshold": str(report["threshold"]),
+            "device": f"{report['device']}, {report['dtype']}, {report['seconds']:.1f} s",
+        },
+    )
 
 
 def in_percent(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,11 @@ hfseg export --model DIR --format torch_export -o model.pt2         one size, wi
 The program takes normalised pixels (of CRIS also token ids, of Unpair-Seg also points, and embeddings of names) and
 gives logits; the image processor does the rest, before and after. The report beside the file, FILE.json, says at two
 picture sizes (one without --dynamic) how far file and model are apart and whether all masks and classes are the same.
-The exit status is 1 if they are not. LaVin-DiT is a loop over a network with guidance, not one forward pass, and
-cannot be exported.
+The exit status is 1 if they are not.
+
+through ONNX Runtime, one file for two picture sizes: PRO-SCALE (ResNet and Swin backbones), VPNeXt, CRIS, MedDenseViT,
+Unpair-Seg by points. UniSegFormer and Unpair-Seg by names: torch_export; ONNX is not tested. Windows of free size take
+minutes to trace. LaVin-DiT is a loop over a network with guidance, not one forward pass, and cannot be exported.
 """
 
 import argparse

@@ -31,15 +31,15 @@ from tqdm import tqdm
 import hfseg
 
 from ..images import DEFAULT_MAX_PIXELS
+from ..prediction.clips import segment_video
 from ..prediction.files import (
     Source,
     find_sources,
-    id_map_image,
     write_image,
     write_prediction,
 )
 from ..prediction.predictor import SUBTASKS, Options, Predictor, Prompts
-from ..prediction.video import IdTracker, VideoReader, VideoWriter
+from ..prediction.video import VideoReader
 from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
 from ..visual_formats import FORMATS
 from ..volumes import MODALITIES, read_volume
@@ -182,49 +182,22 @@ class Job:
         """A video; a damaged end leaves the frames before it, and is an error."""
         reader = VideoReader(source.path, self.options.max_pixels)
         total = min(filter(None, (reader.count, self.options.max_frames)), default=None)
-        tracker = IdTracker()
-        frames: list[dict[str, Any]] = []
-        labels: dict[int, str] = {}
-        ids = self.folder / f"{source.stem}_ids"
-        ids.mkdir(exist_ok=True)
-        video = self.folder / f"{source.stem}_overlay.mp4"
-        record = self.folder / f"{source.stem}.json"
-        start = time.perf_counter()
-        broken: Exception | None = None
-        with VideoWriter(video, reader.rate) as writer, self.bar(total, source.stem, "frame") as bar:
-            pictures = iter(reader)
-            while self.options.max_frames is None or len(frames) < self.options.max_frames:
-                try:
-                    picture = next(pictures, None)
-                except ValueError as error:  # of reading; a failing prediction fails the whole video
-                    if not frames:
-                        raise
-                    broken = error
-                    break
-                if picture is None:
-                    break
-                prediction = self.predictor(picture, self.prompts, self.how)
-                if prediction.result is not None:
-                    if self.how.subtask != "semantic" and self.predictor.task != "semantic":
-                        prediction.result = tracker(prediction.result)
-                    file = ids / f"{len(frames):06d}.png"
-                    write_image(file, id_map_image(prediction.result.segmentation))
-                labels |= prediction.names
-                # A legend of changing width would change the frames' size.
-                writer.write(prediction.overlay(self.options.opacity, legend=False))
-                frames.append({"frame": len(frames), "segments": prediction.segments()})
-                bar.update()
-        seconds = time.perf_counter() - start
-        categories = [{"id": index, "name": name} for index, name in sorted(labels.items())]
-        rate = float(reader.rate)
-        about = {**self.about, "frames_per_second": rate, "seconds": round(seconds, 3)}
-        write_json(record, {"info": about, "categories": categories, "frames": frames})
-        if broken is not None:
-            raise ValueError(f"{broken} The {len(frames)} frame(s) before are in {video}.")
-        found = {(segment["id"], segment["label"]) for frame in frames for segment in frame["segments"]}
-        objects = [{"id": number, "label": label} for number, label in sorted(found)]
-        outputs = [str(video), str(ids), str(record)]
-        return {"outputs": outputs, "frames": len(frames), "segments": objects, "seconds": seconds}
+        with self.bar(total, source.stem, "frame") as bar:
+            done = segment_video(
+                reader,
+                lambda frame: self.predictor(frame, self.prompts, self.how),
+                self.folder,
+                source.stem,
+                self.about,
+                opacity=self.options.opacity,
+                track="semantic" not in (self.how.subtask, self.predictor.task),
+                max_frames=self.options.max_frames,
+                progress=bar.update,
+            )
+        if done.broken is not None:
+            raise ValueError(f"{done.broken} The {len(done.frames)} frame(s) before are in {done.video}.")
+        outputs = [str(path) for path in (done.video, done.ids, done.record)]
+        return {"outputs": outputs, "frames": len(done.frames), "segments": done.objects, "seconds": done.seconds}
 
     def volume(self, source: Source) -> dict[str, Any]:
         """A volume."""

@@ -38,7 +38,7 @@ def read_size(text: str) -> int:
 
 
 def read_dataset(text: str) -> tuple[str, str]:
-    """Reads `NAME=OWNER/DATASET[#TASK]`."""
+    """Reads `NAME[:METRIC]=OWNER/DATASET[#TASK]`."""
     name, separator, dataset_id = text.partition("=")
     if not separator or not name or "/" not in dataset_id:
         raise argparse.ArgumentTypeError(f"{text!r} is no pair; give NAME=owner/dataset or NAME=owner/dataset#task")
@@ -57,11 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--license", metavar="NAME", help="licence for a card that names none, e.g. apache-2.0")
     parser.add_argument(
         "--dataset",
-        metavar="NAME=ID",
+        metavar="NAME[:METRIC]=ID",
         type=read_dataset,
         action="append",
         default=[],
-        help="Hub id of a data set in the card's results, for result files; owner/name, or owner/name#task",
+        help="benchmark on the Hub, owner/name or owner/name#task, that a data set of the card's results is, for files "
+        "in .eval_results; a task has one number: name its METRIC, else it is the card's first",
     )
     parser.add_argument(
         "--evaluation", metavar="DIR", type=Path, help="folder of hfseg evaluate: its results go into the card"

@@ -22,8 +22,10 @@ from PIL import Image, ImageDraw
 
 from ..images import load_image
 from ..inference import predict_volume
-from ..prediction.files import Source, write_prediction
+from ..prediction.clips import segment_video
+from ..prediction.files import VIDEOS, Source, write_prediction
 from ..prediction.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
+from ..prediction.video import VideoReader
 from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
 from ..visual_formats import FORMATS
 from ..visualization import instance_colour
@@ -34,6 +36,8 @@ from .guard import RequestGuard
 __all__ = ["Limits", "build_app", "launch"]
 
 LARGEST_COUNT = 40  # segments that are drawn; the files have all
+# Task to the prompts that its words are.
+WORDED = {"referring": "text", "open-vocabulary": "labels"}
 KEPT_SECONDS = 900  # of results on the server
 INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 # Fonts of the reader's own machine: nothing is loaded from elsewhere.
@@ -108,12 +112,16 @@ class Limits:
         megabytes: Of an upload.
         pixels: Of a picture.
         voxels: Of a volume.
+        frames: Of a video; later ones are left out.
+        frame_pixels: Of a frame.
         prompts: Points, boxes, expressions or names at once.
     """
 
     megabytes: int = 64
     pixels: int = 24_000_000
     voxels: int = 100_000_000
+    frames: int = 300
+    frame_pixels: int = 2_500_000
     prompts: int = 32
 
 
@@ -456,7 +464,7 @@ class _Volumes(_Tab):
             with gr.Column():
                 model = self.menu()
                 gr.Markdown(f"*{NOT_A_MEDICAL_DEVICE}.*")
-                file = gr.File(label="Volume (.nii, .nii.gz, .mha)", type="filepath")
+                file = gr.File(label="Volume (.nii, .nii.gz, .mha)", type="filepath", elem_id="hfseg-volume")
                 modality = gr.Radio(["file's own", *MODALITIES], value="file's own", label="Modality")
                 button = gr.Button("Segment", variant="primary")
                 place = gr.Slider(0, 1, 0, step=1, label="Slice")
@@ -525,6 +533,116 @@ class _Volumes(_Tab):
         return kept, [str(room / "segmentation.nii.gz"), str(record)], seconds, found
 
 
+class _Videos(_Tab):
+    """Videos frame by frame, with ids that stay with their objects."""
+
+    title = "Videos"
+
+    def build(self) -> None:
+        worded = [model for model in self.models.values() if model.predictor.task in WORDED]
+        with gr.Row():
+            with gr.Column():
+                model = self.menu()
+                file = gr.File(
+                    label=f"Video ({', '.join(VIDEOS[:5])}, ...)", type="filepath", file_types=list(VIDEOS),
+                    elem_id="hfseg-video",
+                )  # fmt: skip
+                words = gr.Textbox(
+                    label="Expressions or names of classes, one per line", lines=2, max_length=2000,
+                    visible=bool(worded),
+                )  # fmt: skip
+                kind = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
+                most = gr.Slider(
+                    1, self.limits.frames, min(60, self.limits.frames), step=1, label="Frames from the beginning"
+                )
+                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
+                button = gr.Button("Segment", variant="primary", elem_id="hfseg-video-run")
+            with gr.Column():
+                shown = gr.Video(
+                    label="Result", height=420, interactive=False, autoplay=True, loop=True,
+                    elem_classes="hfseg-video-result",
+                )  # fmt: skip
+                status = gr.Markdown(elem_classes="hfseg-status")
+                files = gr.Files(label="Download", interactive=False)
+
+        def run(
+            name: str, path: str | None, text: str, subtask: str, count: float, strength: float,
+            progress: Any = gr.Progress(),  # noqa: B008
+        ) -> tuple[str, str, list[str]]:  # fmt: skip
+            try:
+                return self.segment(name, path, text, subtask, int(count), strength, progress)
+            except INPUT_ERRORS as error:
+                raise _say(error) from error
+
+        button.click(run, [model, file, words, kind, most, opacity], [shown, status, files], api_name="videos")
+
+    def segment(
+        self,
+        name: str,
+        path: str | None,
+        text: str,
+        subtask: str,
+        most: int,
+        opacity: float,
+        progress: Callable[..., Any] = lambda *_, **__: None,
+    ) -> tuple[str, str, list[str]]:
+        """Segments a video file.
+
+        Returns:
+            Video of the overlays, status, files.
+
+        Raises:
+            ValueError: Nothing that can be read; too large; what the model refuses.
+        """
+        if not path:
+            raise ValueError("Upload a video first.")
+        if name not in self.models:
+            raise ValueError(f"There is no model {name!r} here.")
+        if not 1 <= most <= self.limits.frames:
+            raise ValueError(f"{most} frames; the limit is {self.limits.frames}.")
+        model = self.models[name]
+        lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+        if len(lines) > self.limits.prompts:
+            raise ValueError(f"{len(lines)} lines at once; the limit is {self.limits.prompts}.")
+        given = Prompts(**{WORDED[model.predictor.task]: lines}) if model.predictor.task in WORDED else Prompts()
+        task = model.predictor.task
+        chosen = subtask if subtask in SUBTASKS and task in ("universal", "semantic", "open-vocabulary") else None
+        options = Options(subtask=chosen)
+        model.predictor.check(given, options)
+        where = str(Path(path).parent) + os.sep
+        room = self.room()
+        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(path).stem)[:40] or "video"
+        about = {"model": model.name, "class": model.predictor.class_name, "task": task}
+        seen = 0
+
+        def ask(frame: Image.Image) -> Prediction:
+            with model.lock:  # a frame at a time: others need not wait for the end of the video
+                return model.predictor(frame, given, options)
+
+        def count() -> None:
+            nonlocal seen
+            seen += 1
+            progress((seen, min(most, reader.count or most)), unit="frames")
+
+        try:
+            reader = VideoReader(path, min(self.limits.frame_pixels, self.limits.pixels))
+            done = segment_video(
+                reader, ask, room, stem, about, opacity=opacity, track="semantic" not in (chosen, task),
+                max_frames=most, progress=count,
+            )  # fmt: skip
+        except INPUT_ERRORS as error:  # the server's own paths are nobody's business
+            shutil.rmtree(room, ignore_errors=True)
+            raise ValueError(str(error).replace(where, "")) from error
+        ids = shutil.make_archive(str(done.ids), "zip", done.ids)
+        frames, objects = len(done.frames), len(done.objects)
+        what = "classes" if "semantic" in (chosen, task) else "objects"
+        rest = f", the first {frames}{f' of {reader.count}' if reader.count else ''}" if done.cut else ""
+        status = f"**{frames} frames{rest}, {objects} {what}, {done.seconds:.2f} s**"
+        if done.broken is not None:
+            status += f" {done.broken.replace(where, '')}"
+        return str(done.video), status, [str(done.video), ids, str(done.record)]
+
+
 # ----------------------------------------------------------------------------------------------------------------- app
 
 
@@ -558,7 +676,8 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         gr.Markdown(
             "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
-            + f". Pictures up to {limits.megabytes} MB and {limits.pixels / 1e6:g} megapixels stay on this server."
+            + f". Uploads stay on this server; a file may have {limits.megabytes} MB, "
+            f"a picture {limits.pixels / 1e6:g} megapixels."
         )  # fmt: skip
         with gr.Tabs():
             for tab in tabs:
@@ -575,6 +694,7 @@ _TABS: tuple[tuple[Callable[..., Any], Callable[[Predictor], bool]], ...] = (
     (_Places, lambda predictor: predictor.task == "mask-generation"),
     (_Examples, lambda predictor: predictor.task == "in-context"),
     (_Volumes, lambda predictor: predictor.reads_volumes),
+    (_Videos, lambda predictor: predictor.task in (*WORDED, "universal", "semantic") and not predictor.reads_volumes),
 )
 
 

@@ -14,6 +14,8 @@ from ..writing import write_text
 
 __all__ = ["write_space"]
 
+EXTRAS = ("medical", "video")  # of the package, for the tabs of volumes and videos
+
 APP = '''"""Serves the models of this Space."""
 
 import os
@@ -60,7 +62,7 @@ def requirements() -> list[str]:
     wanted = []
     for requirement in metadata.requires("hfseg") or ():
         name, _, condition = requirement.partition(";")
-        if not condition or 'extra == "medical"' in condition.replace("'", '"'):
+        if not condition or any(f'extra == "{extra}"' in condition.replace("'", '"') for extra in EXTRAS):
             wanted.append(name.strip())
     return wanted
 

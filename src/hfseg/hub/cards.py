@@ -258,28 +258,54 @@ def code_blocks(text: str, language: str) -> list[str]:
 
 
 def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Writes `model-index` in the Hub's newer form: `.eval_results/<data set>.yaml`, with the command as note.
+    """Writes `model-index` in the Hub's newer form: `.eval_results/<data set>--<metric>.yaml`, the command as note.
 
-    That form knows data sets of the Hub only, so results on others stay in `model-index` alone. The Hub shows them on
-    the model's page, and, if the data set is registered there as a benchmark, on its leaderboard.
+    What that form can hold, by the Hub's specification (huggingface.co/docs/hub/eval-results): one number per task of
+    a data set that is on the Hub and registered there as a benchmark, whose owner lists its tasks in `eval.yaml`.
+    Hence
+
+    - results on data that are not on the Hub stay in `model-index` alone. That is so for all results that this project
+      has measured itself: `shapes` is drawn by the package, and its portions of CamVid, of the Decathlon's hippocampus
+      and of the nuclei are no benchmarks of the Hub. Who has such a benchmark names it in `dataset_ids`;
+    - of several metrics on one task, the one that `dataset_ids` names is written, else the card's first. The others
+      stay in `model-index`, since a leaderboard that mixed metrics would compare nothing.
 
     Args:
         metadata: Metadata of a card.
-        dataset_ids: Data set in `model-index`, by name or type, to its id on the Hub, with `#task` if its benchmark has
-            several tasks.
+        dataset_ids: Data set in `model-index`, by name or type, or `<data set>:<metric type>`, to its id on the Hub,
+            with `#task` if the benchmark's task is not called `default`.
 
     Returns:
-        Path in the repository to text. Files are per data set and metric, since the Hub keeps one number per task.
+        Path in the repository to text.
+
+    Raises:
+        ValueError: `dataset_ids` has a data set or metric that the card has no result of, an id that is none, or two
+            metrics for one task.
     """
-    if "model-index" not in metadata:
-        return {}
     given = dict(dataset_ids or {})
+    results = (ModelCardData(**dict(metadata)).eval_results or []) if "model-index" in metadata else []
     files: dict[str, str] = {}
-    for result in ModelCardData(**dict(metadata)).eval_results or []:
-        named = given.get(result.dataset_name) or given.get(result.dataset_type) or result.dataset_type
+    taken: dict[str, tuple[str, bool]] = {}  # task to the path of its file, and whether its metric was asked for
+    used: set[str] = set()
+    for result in results:
+        keys = [f"{name}:{result.metric_type}" for name in (result.dataset_name, result.dataset_type)]
+        asked = next((key for key in keys if key in given), None)
+        key = asked or next((key for key in (result.dataset_name, result.dataset_type) if key in given), None)
+        used |= {key} if key else set()
+        named = given[key] if key else str(result.dataset_type)
         dataset_id, _, task = named.partition("#")
         if not HUB_ID.fullmatch(dataset_id):
+            if key:
+                raise ValueError(f"{key!r} is to be {named!r}, which is no id on the Hub; give owner/name#task.")
             continue
+        place = f"{dataset_id}#{task or 'default'}"
+        if place in taken:
+            path, chosen = taken[place]
+            if asked and chosen:
+                raise ValueError(f"Two metrics are to be the number of {place}; a task has one.")
+            if not asked:
+                continue
+            del files[path]  # the first was a guess
         entry = EvalResultEntry(
             dataset_id=dataset_id,
             task_id=task or "default",
@@ -289,8 +315,14 @@ def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | N
             + (f", split {result.dataset_split}" if result.dataset_split else "")
             + f"; {(result.metric_args or {}).get('command', '')}",
         )
-        path = f".eval_results/{slug(dataset_id.replace('/', '--'))}--{slug(result.metric_type)}.yaml"
+        path = f".eval_results/{slug(dataset_id.replace('/', '--'))}--{slug(result.metric_type)}"
+        path += f"--{slug(task)}.yaml" if task and task != "default" else ".yaml"
         files[path] = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
+        taken[place] = (path, asked is not None)
+    unused = sorted(set(given) - used)
+    if unused:
+        known = sorted({f"{result.dataset_name}:{result.metric_type}" for result in results})
+        raise ValueError(f"The card has no result of {', '.join(unused)}; it has {', '.join(known) or 'none'}.")
     return files
 
 

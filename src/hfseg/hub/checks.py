@@ -89,7 +89,9 @@ def _weights_problems(folder: Path, stem: str, where: str = "") -> list[str]:
     if index.is_file():
         shards = set(read_json(index).get("weight_map", {}).values())
         missing = sorted(name for name in shards if not (folder / name).is_file())
-        return [f"{where}{index.name} names {', '.join(missing)}, which is missing."] if missing or not shards else []
+        if not shards:
+            return [f"{where}{index.name} names no file; save the model again."]
+        return [f"{where}{index.name} names {', '.join(missing)}, which is missing."] if missing else []
     if not (folder / f"{stem}.safetensors").is_file():
         return [f"There are no weights: {where}{stem}.safetensors is missing (model.save_pretrained writes it)."]
     return []

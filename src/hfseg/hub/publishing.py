@@ -365,9 +365,15 @@ def _complete_card(
         metadata, _ = split_card(text)
         if license_name is not None and not metadata.get("license"):
             text = with_fields(text, {"license": license_name})
-        files = result_files(split_card(text)[0], dataset_ids)
+        metadata, _ = split_card(text)
+        files = result_files(metadata)
     except (ValueError, TypeError, KeyError):
         return  # the check of the card says what is wrong
+    if dataset_ids:
+        try:
+            files = result_files(metadata, dataset_ids)
+        except ValueError as error:
+            raise PublishingError(f"--dataset: {error}") from error
     card.write_text(text, encoding="utf-8")
     for name, content in files.items():
         path = target / name

@@ -9,6 +9,11 @@ beside them are plain files; `hfseg cards` writes them, and a test compares. A t
   other columns have these values; `command(file)`: the command line that made the file.
 
 A number that is measured has no other way into a card.
+
+Cards that are written by hand get their `model-index` in the same way: `sources/measured.yaml` says, per card, which
+numbers of which file are its results. Where a data set is a benchmark on the Hub, `hub: owner/name#task` there makes
+the newer `.eval_results` files too (see `cards.result_files`), in `eval_results/<card>/`; `hfseg push` makes them from
+the card in any case.
 """
 
 import json
@@ -18,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import ModelCardData
 
-SOURCES, RESULTS = "sources", "results"
+from .cards import Measurement, eval_results, result_files, split_card, with_fields
+
+SOURCES, RESULTS, MEASURED = "sources", "results", "measured.yaml"
 
 
 class CardSourceError(ValueError):
@@ -75,6 +83,8 @@ def render_cards(folder: Path) -> dict[str, str]:
     environment.globals.update(result_reader(folder / RESULTS))
     cards: dict[str, str] = {}
     for path in sorted((folder / SOURCES).glob("*.yaml")):
+        if path.name == MEASURED:
+            continue
         source = yaml.safe_load(path.read_text(encoding="utf-8"))
         for card in source["cards"]:
             name = f"{card['name']}.md"
@@ -86,3 +96,54 @@ def render_cards(folder: Path) -> dict[str, str]:
             except TemplateError as error:
                 raise CardSourceError(f"{path.name}, card {card['name']}: {error}") from error
     return cards
+
+
+def measured_results(folder: Path) -> dict[str, str]:
+    """Renders `model-index`, and result files, of the cards in `sources/measured.yaml`.
+
+    Args:
+        folder: `model_cards`.
+
+    Returns:
+        Path in the folder to text: the cards with their results, and files below `eval_results`.
+
+    Raises:
+        CardSourceError: A card, result or field is missing.
+    """
+    path = folder / SOURCES / MEASURED
+    if not path.is_file():
+        return {}
+    readers = result_reader(folder / RESULTS)
+    texts: dict[str, str] = {}
+    for name, card in yaml.safe_load(path.read_text(encoding="utf-8"))["cards"].items():
+        file = folder / f"{name}.md"
+        if not file.is_file():
+            raise CardSourceError(f"{MEASURED}: there is no card {file}.")
+        measurements, ids = [], {}
+        try:
+            for result in card["results"]:
+                for metric, about in result["metrics"].items():
+                    where = {**result.get("where", {}), **about.get("where", {})}
+                    value = readers["measured"](result["file"], result["table"], about["column"], **where)
+                    measurements.append(
+                        Measurement(
+                            metric=about.get("type", metric),
+                            value=round(float(value) * about.get("factor", 1), 2),
+                            title=about["title"],
+                            dataset=result["dataset"],
+                            split=result["split"],
+                            command=readers["command"](result["file"]),
+                        )
+                    )
+                if "hub" in result:
+                    ids[result["dataset"]] = result["hub"]
+        except KeyError as error:
+            raise CardSourceError(f"{MEASURED}, card {name}: {error} is missing.") from error
+        text = file.read_text(encoding="utf-8")
+        metadata, _ = split_card(text)
+        results = eval_results(measurements, metadata["pipeline_tag"])
+        index = ModelCardData(model_name=card["title"], eval_results=results).to_dict()["model-index"]
+        texts[file.name] = with_fields(text, {"model-index": index})
+        for place, content in result_files({**metadata, "model-index": index}, ids).items():
+            texts[f"eval_results/{name}/{Path(place).name}"] = content
+    return texts

@@ -9,7 +9,9 @@ Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 
 import contextlib
 import logging
+import operator
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -239,7 +241,7 @@ def export_model(
             torch.export.save(program, temporary)
         else:
             weights = sum(value.numel() * value.element_size() for value in program.state_dict.values())
-            with warnings.catch_warnings(), _quiet("onnxscript", "onnx_ir", "torch.onnx"):
+            with warnings.catch_warnings(), _quiet("onnxscript", "onnx_ir", "torch.onnx"), _plainly():
                 warnings.simplefilter("ignore")
                 converted = torch.onnx.export(
                     program,
@@ -247,6 +249,7 @@ def export_model(
                     opset_version=OPSET,
                     input_names=list(inputs),
                     output_names=list(target.outputs),
+                    custom_translation_table=_translations(),
                     verbose=False,
                 )
             assert converted is not None
@@ -254,6 +257,44 @@ def export_model(
         for part in sorted(Path(folder).iterdir(), reverse=True):  # the weights first
             shutil.move(part, path.parent / part.name)
     return path
+
+
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """Translations to ONNX that the exporter lacks, or has for positive numbers only.
+
+    Tables of windows (`layers.shifted_windows`) take remainders of token numbers by lengths of axes, where the
+    exporter's own translation wants a number and not a symbol; and they round sizes up by `-(-size // side)`, where its
+    own rounds toward zero.
+    """
+    from onnxscript import opset20 as op
+
+    def remainder(self: Any, other: Any) -> Any:
+        if self.dtype.is_integer():
+            return op.Mod(self, other)  # the sign is the divisor's, as in PyTorch
+        return op.Sub(self, op.Mul(op.Floor(op.Div(self, other)), other))
+
+    def floor_divide(self: Any, other: Any) -> Any:
+        return op.Div(op.Sub(self, op.Mod(self, other)), other)
+
+    return {torch.ops.aten.remainder.Scalar: remainder, operator.floordiv: floor_divide}
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Says in one line which operation the exporter could not translate."""
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        causes: list[BaseException] = [error]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        node = next((str(cause) for cause in causes if "translating node" in str(cause)), "")
+        found = re.search(r"target=(?:torch\.ops\.)?([\w.]+)", node)
+        what = f"the operation {found[1]}" if found else "the program"
+        reason = (str(causes[-1]).strip().split("\n")[0] or type(error).__name__)[:300]
+        raise ValueError(
+            f"ONNX has no translation for {what} ({reason}). --format torch_export writes the same program for PyTorch."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -78,7 +78,8 @@ class VideoReader:
         try:
             container = av.open(str(self.path))
         except (av.error.FFmpegError, ValueError) as error:
-            raise ValueError(f"{str(self.path)!r} is no video that can be read: {error}.") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ValueError(f"{str(self.path)!r} is no video that can be read: {reason}.") from error
         if not container.streams.video:
             container.close()
             raise ValueError(f"{str(self.path)!r} has no pictures in it, only other streams.")
@@ -196,7 +197,7 @@ class IdTracker:
         self._missing: dict[int, int] = {}
 
     def __call__(self, result: SegmentationResult) -> SegmentationResult:
-        """Renames the segments of the next frame."""
+        """Renames the segments of the next frame; `track` among their entries says that the id is an object's."""
         ids = result.segmentation.cpu().numpy()
         segments = result.segments_info
         if self._map is None or self._map.shape != ids.shape:
@@ -208,7 +209,7 @@ class IdTracker:
                 table[segment["id"]] = name
         renamed = table[np.maximum(ids, 0)]
         self._remember(renamed, segments, names)
-        info = [{**segment, "id": name} for segment, name in zip(segments, names)]
+        info = [{**segment, "id": name, "track": name} for segment, name in zip(segments, names)]
         return SegmentationResult(
             torch.from_numpy(renamed),
             info,

@@ -110,7 +110,7 @@ def one_run(
         if keep is not None:
             pictures(folder, job.held_out, job.training.id2label).save(folder / "overlay.png")
     gains = [
-        float(block.gamma.abs().mean())
+        float(block.gamma.detach().abs().mean())
         for block in (*job.model.model.encoder.clx_up, *job.model.model.encoder.clx_down)
     ]
     return {

@@ -188,12 +188,13 @@ def speed_table(
     if against == "authors":
         if authors_code is None:
             raise ValueError("--against authors needs --authors_code DIR, a checkout of Unpair-Seg.pytorch.")
-        from .unpairseg_authors import authors_model, same_weights
+        from .unpairseg_authors import authors_model, centre_scores, same_weights
 
         theirs = authors_model(authors_code, config, side, points_per_side)
         ours, threshold = same_weights(theirs, config), None
         # Their pictures come in resized and padded, with grey levels; ours are read from the picture as it is.
         values = processor(images=[image], return_tensors="pt")["pixel_values"][0]
+        centre_scores(theirs, ours, values[None], points_per_side)
         values = values * theirs.pixel_std + theirs.pixel_mean
         inputs = [{"image": values, "height": image.height, "width": image.width}]
 

@@ -8,6 +8,7 @@ Their compiled deformable attention needs a GPU; without it their code falls bac
 """
 
 import importlib
+import math
 import sys
 import types
 from collections import namedtuple
@@ -180,13 +181,25 @@ def authors_model(code: str, config: UnpairSegConfig, side: int, points_per_side
         input_size=(side, side),
         sem_seg_postprocess_before_inference=True,
     ).eval()
-    with torch.no_grad():
-        # Fresh scores all lie around one half, below their threshold, and their code fails when no mask passes: the
-        # scores are centred at the threshold and spread, so that a part of the masks passes at any size.
-        for head in mask_decoder.iou_embed:
-            head.layers[-1].bias.fill_(0.485)
-            head.layers[-1].weight.mul_(30)
     return model
+
+
+def centre_scores(theirs: nn.Module, ours: UnpairSegForMaskGeneration, values: torch.Tensor, points: int) -> None:
+    """Shifts the score heads of both so that half of a picture's masks pass the threshold.
+
+    Fresh scores all lie on one side of it, and their code fails when no mask passes. The threshold of theirs is fixed:
+    0.65 after a second sigmoid.
+
+    Shape:
+        values: `(1, 3, S, S)`, normalised.
+    """
+    heads = theirs.sem_seg_head["predictor"].iou_embed
+    with torch.no_grad():
+        scores = torch.logit(ours(pixel_values=values, points_per_side=points).iou_scores)  # (1, Q, M)
+        wanted = torch.logit(torch.tensor(math.log(0.65 / 0.35)))
+        for head, median in zip(heads[1:], scores.flatten(0, 1).median(0).values):  # the first is of boxes
+            head.layers[-1].bias += wanted - median
+    ours.load_state_dict(convert_state_dict(dict(theirs.state_dict())))
 
 
 def same_weights(theirs: nn.Module, config: UnpairSegConfig) -> UnpairSegForMaskGeneration:
