@@ -102,7 +102,7 @@ def test_answer_of_a_tab(zoo, tmp_path):
     assert [p.task for p in predictors] == ["universal", "semantic", "open-vocabulary", "mask-generation"]
     app = build_app(predictors, folder=tmp_path)
     names = {block.label for block in app.blocks.values() if type(block).__name__ == "Tab"}
-    assert names == {"Segments", "Names of classes", "Points and boxes"}
+    assert names == {"Segments", "Names of classes", "Points and boxes", "Videos"}
     menus = [block for block in app.blocks.values() if type(block).__name__ == "Dropdown"]
     assert [choice[1] for choice in menus[0].choices] == ["proscale", "vpnext"]
 

@@ -72,8 +72,7 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
         FileNotFoundError, ValueError: As `load_folder`; the architecture has no recipe for such data.
     """
     stem = architecture.replace("_", "-")
-    # Several stages are no quick start: they are for `train`.
-    names = [name for name in recipe_names() if "-tiny-" in name and not load_recipe(name).stages]
+    names = [name for name in recipe_names() if "-tiny-" in name and starts_alone(load_recipe(name))]
     name = f"{stem}-tiny-shapes"
     if folder is not None:
         name = f"{stem}-tiny-folder"
@@ -88,6 +87,11 @@ def tiny_recipe(architecture: str, folder: str | None) -> str:
             f"recipe {name} of one stage); {able} have. Small recipes of {architecture} for scripts/train.py: {own}."
         )
     return name
+
+
+def starts_alone(recipe: TrainingArguments) -> bool:
+    """Says whether a recipe is one run, or its first stage already does the whole task; the others are for `train`."""
+    return not recipe.stages or "base" not in recipe.stages[0]
 
 
 def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping[str, Any]]) -> int:
@@ -134,7 +138,7 @@ class Job:
 
 
 def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
-    """Builds data, model and collator of an architecture's tiny recipe.
+    """Builds data, model and collator of an architecture's tiny recipe; of its first stage, where it has several.
 
     Args:
         architecture: Its `model_type`.
@@ -145,7 +149,7 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
     Raises:
         FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
     """
-    arguments = load_recipe(tiny_recipe(architecture, data), overrides)
+    _, arguments = load_recipe(tiny_recipe(architecture, data), overrides).stage_arguments()[0]
     task = build_task(arguments)
     training, held_out = load_data(arguments, data)
     set_seed(arguments.run.seed)
