@@ -42,6 +42,7 @@ SLOW_MODELS = {
     "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
     "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
     "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
+    "unpairseg-names": lambda: hfseg.UnpairSegForOpenVocabularySegmentation(unpairseg_config()),
 }
 # Batch size, height and width: that of the traced picture, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
@@ -58,8 +59,8 @@ def built(name):
     return peaked({**MODELS, **SLOW_MODELS}[name]()).eval()
 
 
-def check(report):
-    assert len(report) == len(SIZES)
+def check(report, sizes=SIZES):
+    assert len(report) == len(sizes)
     for entry in report:
         for name, difference in entry["max_difference"].items():
             assert difference <= 1e-4 * max(1.0, entry["largest_value"][name]), (name, entry)
@@ -83,6 +84,12 @@ def test_one_onnx_file_of_windows_serves_two_sizes(name, tmp_path):
     target = exportable(built(name))
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
     check(parity_report(target, file, "onnx", SIZES))
+
+
+def test_a_program_names_masks(tmp_path):
+    target = exportable(built("unpairseg-names"))
+    file = export_model(target, tmp_path / "model.pt2", "torch_export", SIZES[0][1:])
+    check(parity_report(target, file, "torch_export", SIZES[1:]), SIZES[1:])
 
 
 def test_report_sees_a_difference(tmp_path):

@@ -10,8 +10,8 @@ picture sizes (one without --dynamic) how far file and model are apart and wheth
 The exit status is 1 if they are not.
 
 through ONNX Runtime, one file for two picture sizes: PRO-SCALE (ResNet and Swin backbones), VPNeXt, CRIS, MedDenseViT,
-UniSegFormer, Unpair-Seg by points. Unpair-Seg by names: torch_export; ONNX is not tested. Windows of free size take
-minutes to trace. LaVin-DiT is a loop over a network with guidance, not one forward pass, and cannot be exported.
+UniSegFormer, Unpair-Seg by points and by names. Windows of free size take minutes to trace. LaVin-DiT is a loop over a
+network with guidance, not one forward pass, and cannot be exported.
 """
 
 import argparse

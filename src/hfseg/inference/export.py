@@ -68,7 +68,7 @@ class _Names(_Pictures):
         self, pixel_values: Tensor, input_points: Tensor, text_embeds: Tensor
     ) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`, `(K, D)`."""
-        outputs = self.model(pixel_values=pixel_values, input_points=input_points, text_embeds=text_embeds)
+        outputs = self.model(pixel_values=pixel_values, input_points=input_points, text_embeds=text_embeds[:, None])
         return tuple(outputs[name] for name in self.outputs)
 
 
