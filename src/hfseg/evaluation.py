@@ -51,6 +51,7 @@ __all__ = [
 logger = logging.get_logger(__name__)
 
 TASKS = ("panoptic", "instance", "semantic")
+WITHOUT_PYCOCOTOOLS = "AP needs pycocotools (pip install 'hfseg[coco]')"
 # Instances below this score are not drawn and do not rank a picture.
 SHOWN_SCORE = 0.5
 
@@ -529,7 +530,7 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     if set(dataset.stuff_class_ids) >= set(dataset.id2label):
         reasons["instance"] = "all classes are stuff"
     elif find_spec("pycocotools") is None:
-        reasons["instance"] = "AP needs pycocotools (pip install 'hfseg[coco]')"
+        reasons["instance"] = WITHOUT_PYCOCOTOOLS
     return reasons
 
 
@@ -537,8 +538,8 @@ def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
     if len(dataset) == 0:
         raise ValueError("The data set has no pictures to evaluate on.")
     reasons = supported_tasks(dataset, dataset[0])
-    if rank == 0 and "instance" in tasks and "pip install" in reasons["instance"]:
-        logger.warning_once(f"Average precision is left out: {reasons['instance']}.")
+    if rank == 0 and "instance" in tasks and reasons["instance"] == WITHOUT_PYCOCOTOOLS:
+        logger.warning_once(f"Average precision is left out: {WITHOUT_PYCOCOTOOLS}.")
     possible = [task for task in tasks if not reasons[task]]
     if not possible:
         raise ValueError(

@@ -2,14 +2,19 @@
 """`hfseg benchmark` of Unpair-Seg: the paper's 221M, baselines by hand, and the rows of the open-vocabulary table."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from hfseg.commands.benchmark import main, open_vocabulary
+from hfseg import UnpairSegForMaskGeneration
+from hfseg.commands.benchmark import main, open_vocabulary, unpairseg_authors
 from hfseg.commands.benchmark.unpairseg import baseline, parameter_table, squares
-from hfseg.commands.benchmark.unpairseg_authors import authors_model
+from hfseg.commands.benchmark.unpairseg_authors import authors_model, centre_scores
 from hfseg.training import load_recipe
+from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 
 def test_the_papers_221_million():
@@ -32,6 +37,21 @@ def test_baselines_by_hand():
     best[2:19, 2:19] = True
     expected = (best & truth[0]).sum() / (best | truth[0]).sum()
     assert numbers["1-pt IoU"] == pytest.approx(100 * expected)
+
+
+def test_half_of_the_masks_pass_their_fixed_threshold(monkeypatch):
+    """In place of the authors' model: one whose score heads are ours, by their names."""
+    torch.manual_seed(0)
+    ours = UnpairSegForMaskGeneration(tiny_config()).eval()
+    heads = [SimpleNamespace(layers=head.layers) for head in ours.model.mask_decoder.iou_predictors]
+    theirs = SimpleNamespace(sem_seg_head={"predictor": SimpleNamespace(iou_embed=heads)}, state_dict=ours.state_dict)
+    monkeypatch.setattr(unpairseg_authors, "convert_state_dict", lambda state: state)
+    values = torch.randn(1, 3, 64, 64)
+    centre_scores(theirs, ours, values, 5)
+    with torch.no_grad():
+        scores = ours(pixel_values=values, points_per_side=5).iou_scores[0]  # (25, M)
+    passed = (scores.sigmoid() >= 0.65).float().mean(0)
+    assert ((passed >= 0.4) & (passed <= 0.6)).all() and math.isclose(scores.median(), 0.619, abs_tol=0.01)
 
 
 def test_rows_of_the_open_vocabulary_table(tmp_path, monkeypatch):

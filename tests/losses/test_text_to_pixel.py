@@ -16,6 +16,13 @@ def test_aligned_targets_are_means_where_logits_are_read(given, size):
     torch.testing.assert_close(resize_mask_labels(masks, size, "aligned"), expected)
 
 
+def test_mixed_precision_does_not_round_targets():
+    masks = torch.rand(1, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = resize_mask_labels(masks, (16, 16), "aligned")
+    assert torch.equal(rounded, resize_mask_labels(masks, (16, 16), "aligned"))
+
+
 def test_nearest_targets_are_the_upper_left_pixels():
     masks = torch.rand(2, 3, 32, 48)
     assert torch.equal(resize_mask_labels(masks, (8, 12)), masks[..., ::4, ::4])

@@ -20,8 +20,10 @@ def resize_mask_labels(mask_labels: torch.Tensor, size: tuple[int, int], resize:
     if resize == "nearest":
         return F.interpolate(mask_labels, size=size, mode="nearest")
     # Mean and interpolation act on rows and columns apart: two small products instead of a pass over all pixels.
-    rows, columns = (_aligned_rows(given, wanted, mask_labels) for given, wanted in zip(mask_labels.shape[-2:], size))
-    return rows @ mask_labels @ columns.T
+    with torch.autocast(mask_labels.device.type, enabled=False):  # which would round products of targets
+        sides = zip(mask_labels.shape[-2:], size)
+        rows, columns = (_aligned_rows(given, wanted, mask_labels) for given, wanted in sides)
+        return rows @ mask_labels @ columns.T
 
 
 def _aligned_rows(given: int, wanted: int, like: torch.Tensor) -> torch.Tensor:
