@@ -248,6 +248,30 @@ def test_a_transformers_model_becomes_a_from_pretrained_folder(tmp_path):
     assert json.loads((tmp_path / "training_args.json").read_text())["run"]["ema_decay"] == 0.9
 
 
+def test_channels_last_changes_the_layout_and_not_the_result(tmp_path):
+    layouts = {}
+
+    def model(name):
+        built = ToyModel()
+        built.register_forward_pre_hook(
+            lambda module, _: layouts.update(
+                {name: module.backbone.weight.is_contiguous(memory_format=torch.channels_last)}
+            )
+        )
+        return built
+
+    for name in (False, True):
+        run(tmp_path / str(name), model=lambda name=name: model(name), run={"channels_last": name, "save_every": 4})
+    assert layouts == {False: False, True: True}
+    usual, last = (load_file(tmp_path / name / "model.safetensors") for name in ("False", "True"))
+    for name, value in usual.items():
+        torch.testing.assert_close(last[name], value, rtol=1e-4, atol=1e-5)
+    resume = tmp_path / "True/checkpoint-8"
+    run(tmp_path / "resumed", resume=resume, run={"channels_last": True, "save_every": 4})
+    resumed = load_file(tmp_path / "resumed/model.safetensors")
+    assert all(torch.equal(value, last[name]) for name, value in resumed.items())
+
+
 def test_compiled_and_mixed_precision_runs_save_plain_names(tmp_path, monkeypatch):
     compiled = []
 

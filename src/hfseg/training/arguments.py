@@ -220,6 +220,8 @@ class RunArguments:
         gradient_accumulation_steps: Micro-batches per update; exactly equal to the big batch (see `normalization`).
         gradient_checkpointing: Recompute activations in backward.
         compile: `torch.compile` the model.
+        channels_last: Keep convolutions' weights and maps with channels last in memory; often faster for convolutional
+            models. Sums are added in another order.
         find_unused_parameters: DDP's flag, for models of which some weights get no gradient in a step.
         ema_decay: Decay of the weights' moving average, which is then evaluated and saved; None keeps none.
         log_every: Updates between log lines.
@@ -244,6 +246,7 @@ class RunArguments:
     gradient_accumulation_steps: int = 1
     gradient_checkpointing: bool = False
     compile: bool = False
+    channels_last: bool = False
     find_unused_parameters: bool = False
     ema_decay: float | None = None
     log_every: int = 10

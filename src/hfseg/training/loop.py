@@ -192,6 +192,8 @@ class _Run:
 
         if options.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        if options.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Read before `prepare`, which may wrap forward.
         self.scaling = LossScaling.of(model, loss_normalizer)
         self.accepted = accepted_names(model)
