@@ -1,11 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What LaVin-DiT's savings save, by closed forms; that none changes the answer; which tasks stand for `another`."""
 
+import numpy as np
 import pytest
 import torch
 
 from hfseg import LavinDiTTransformer3DModel
-from hfseg.commands.benchmark.in_context import HELD_OUT, LEARNT, other_tasks
+from hfseg.commands.benchmark import in_context
+from hfseg.commands.benchmark.in_context import HELD_OUT, LEARNT, answer_grid, other_tasks
 from hfseg.commands.benchmark.lavin_dit import sample, savings_rows
 from hfseg.data.in_context import TASKS
 from hfseg.training import load_recipe
@@ -54,3 +56,14 @@ def test_another_task_is_chosen_by_rule():
         formats = {TASKS[other].target_format for other in other_tasks(name)}
         trained = {TASKS[other].target_format for other in LEARNT}
         assert formats == trained - {TASKS[name].target_format}
+
+
+def test_grid_names_its_columns_in_the_order_of_the_row(monkeypatch):
+    """Example's input and target, query, the answers with the right example, another task's and none, target."""
+    drawn = {}
+    monkeypatch.setattr(in_context, "image_grid", lambda cells, columns, titles: drawn.update(zip(titles, cells)))
+    row = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(7)]
+    answer_grid(["depth_estimation"], [row])
+    shades = {title: cell.getpixel((5, 3))[0] for title, cell in drawn.items()}
+    names = ["depth", "its target", "query", "right example", "another task", "no example", "truth"]
+    assert shades == dict(zip(names, range(7)))

@@ -78,6 +78,8 @@ def test_own_pictures(tmp_path):
         (["run.max_step=3"], ["max_step", "max_steps"]),
         (["--minutes", "-1"], ["-1", "positive"]),
         (["--architecture", "meddensevit"], ["proscale, ", "vpnext", "meddensevit-tiny-hippocampus"]),
+        # A recipe of several stages of which none does the task alone.
+        (["--architecture", "unpairseg"], ["no quickstart on shapes", "unpairseg-tiny-stage1"]),
     ],
 )
 def test_wrong_input_is_one_line(arguments, words, tmp_path, capsys):
