@@ -1,10 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """CRIS's tables: operations against the authors' count, and what a trained model is asked."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+import torch
+
+from hfseg.commands.benchmark import cris
 from hfseg.commands.benchmark.cris import cost_tables
 from hfseg.commands.benchmark.referring import referring_tables
+from hfseg.commands.benchmark.speed import SpeedOptions
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 
@@ -20,6 +25,50 @@ def test_operations():
     assert parts["projector"]["ours, per expression"] < 0.4 * parts["projector"]["authors, per expression"]
     ratios = {row["expressions"]: row["times fewer"] for row in tables["GFLOPs of one picture"]}
     assert 1 < ratios[1] < ratios[10] < ratios[100]
+
+
+class Theirs(torch.nn.Module):
+    """In the authors' interface: one expression per picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.linspace(0.1, 1, 16).unflatten(0, (4, 4)))
+
+    def forward(self, pictures, ids):
+        assert pictures.dtype == self.weight.dtype == torch.float32
+        return pictures.mean(1, keepdim=True) @ self.weight * ids.sum(1)[:, None, None, None]
+
+
+class Ours(torch.nn.Module):
+    """All expressions at once."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.weight = torch.nn.Parameter(state["weight"])
+        self.types = set()
+
+    def forward(self, pictures, ids):
+        self.types |= {pictures.dtype, self.weight.dtype}
+        logits = pictures.mean(1, keepdim=True) @ self.weight
+        return SimpleNamespace(logits=logits * ids.sum(2)[..., None, None].to(logits.dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sides", "largest"), [("float32", ["each"], 1e-6), ("bfloat16", ["each", "each, autocast"], 0.1)]
+)
+def test_speed_in_a_half_type(monkeypatch, dtype, sides, largest):
+    """Ours runs wholly in the type; the authors' code in float32 and, for a half type, under autocast."""
+    built = []
+    monkeypatch.setattr(cris, "authors_model", lambda code: (Theirs(), {}))
+    monkeypatch.setattr(cris, "convert", lambda state, _: built.append(Ours(state)) or built[0])
+    settings = SpeedOptions(batch=[2], rounds=1, warmup=0, dtype=dtype)
+    tables, notes = cris.speed_table(settings, "nowhere", size=4)
+    rows = tables["Speed of the forward pass"]
+    assert [row["row"] for row in rows] == [
+        f"2 picture(s), {count} expression(s) {side}" for count in (1, 10) for side in sides
+    ]
+    assert built[0].types == {getattr(torch, dtype)} and dtype in notes[0]
+    assert all(0 <= row["difference / std"] < largest for row in rows)
 
 
 def test_questions_to_a_trained_model(tmp_path):
