@@ -15,6 +15,14 @@ def test_failure_keeps_the_old_file(tmp_path):
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_reader_keeps_the_file_it_has_opened(tmp_path):
+    """The new file takes the place in one step, instead of being written over the old one."""
+    path = write_text(tmp_path / "a.txt", "old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old" and path.read_text() == "new"
+
+
 def test_nothing_is_written_of_what_json_cannot_say(tmp_path):
     path = write_json(tmp_path / "a.json", {"old": 1})
     with pytest.raises(TypeError):
