@@ -1,11 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`hfseg benchmark` on UniSegFormer: counts that follow from the layers' sizes alone, and what a table of runs says."""
 
+import json
+
 import pytest
 import torch
 
+from hfseg import UniSegFormerForUniversalSegmentation
 from hfseg.commands.benchmark import unisegformer_cost
-from hfseg.commands.benchmark.universal_learning import summary
+from hfseg.commands.benchmark.universal_learning import summary, universal_learning_table
 
 
 def test_parts_add_up_to_the_specified_counts():
@@ -57,3 +60,20 @@ def test_summary_of_runs_compares_seed_by_seed():
     assert (ours["pq"], ours["seeds"], ours["pq vs exchange"]) == (12.0, 2, None)
     assert ours["pq deviation"] == pytest.approx(8**0.5)
     assert (without["pq vs exchange"], without["pq deviation"]) == (-1.0, None)
+
+
+def test_learning_keeps_its_models(tmp_path):
+    short = ["run.max_steps=1", "schedule.warmup_steps=0", "data.batch_size=1", "data.validation.num_scenes=1"]
+    seen = []
+    tables, _ = universal_learning_table(
+        None, short, seeds=[3], keep=str(tmp_path), done=lambda so_far, notes: seen.append(len(so_far["Runs"]))
+    )
+    assert seen == [1, 2]
+    for run, enabled in zip(tables["Runs"], (True, False)):
+        folder = tmp_path / f"{run['mode']}-3"
+        model = UniSegFormerForUniversalSegmentation.from_pretrained(folder)
+        assert model.config.clx_enabled is enabled and (folder / "overlay.png").is_file()
+        assert run["parameters (M)"] == pytest.approx(sum(p.numel() for p in model.parameters()) / 1e6)
+        saved = json.loads((folder / "metrics.json").read_text())
+        assert run["pq"] == pytest.approx(saved["metrics"]["pq"], abs=0.01)
+    assert [run["mean gain"] is None for run in tables["Runs"]] == [False, True]

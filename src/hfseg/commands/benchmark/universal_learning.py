@@ -108,7 +108,7 @@ def one_run(
             image_processor=job.image_processor,
         )
         if keep is not None:
-            pictures(folder, job.held_out, job.training.id2label).save(folder / "overlay.png")
+            pictures(folder, job.held_out).save(folder / "overlay.png")
     gains = [
         float(block.gamma.detach().abs().mean())
         for block in (*job.model.model.encoder.clx_up, *job.model.model.encoder.clx_down)
