@@ -25,7 +25,7 @@ def test_tiny_recipe_goes_through_its_stages(tmp_path):
 
     folders = [*sorted((tmp_path / "out").glob("stage-*")), tmp_path / "out"]
     models = [CrisForReferringImageSegmentation.from_pretrained(folder) for folder in folders]
-    assert [model.config.num_decoder_layers for model in models] == [2, 3, 3, 3]
+    assert [model.config.num_decoder_layers for model in models] == [2, 3, 3, 3, 3]
     sizes = [dict(AutoProcessor.from_pretrained(folder).image_processor.size) for folder in folders]
     assert sizes == [{"height": 64, "width": 64}, *frames]
     # The first update of every stage is one of warm-up, with a rate of zero: what was there stays as it was.
