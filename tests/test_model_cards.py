@@ -25,7 +25,7 @@ from hfseg import auto
 from hfseg.commands import evaluate_in_context
 from hfseg.commands.main import COMMANDS
 from hfseg.commands.quickstart import set_up
-from hfseg.data.official import official_names
+from hfseg.data.readers.official import official_names
 from hfseg.hub.cards import card_problems, code_blocks, split_card
 from hfseg.hub.zoo import measured_results, render_cards
 from hfseg.training import load_recipe

@@ -94,7 +94,7 @@ ARCHITECTURES = [
             "torchvision": "models.unisegformer.image_processing_unisegformer:UniSegFormerImageProcessor",
             "pil": "models.unisegformer.image_processing_pil_unisegformer:UniSegFormerImageProcessorPil",
         },
-        training={"pretraining": "training.tasks.unisegformer:UniSegFormerPreTrainingTask"},
+        training={"pretraining": "models.unisegformer.training_unisegformer:UniSegFormerPreTrainingTask"},
     ),
     Architecture(
         model_type="meddensevit",
@@ -151,9 +151,9 @@ ARCHITECTURES = [
         converter="models.unpairseg.convert_unpairseg:convert",
         tokenizer_builder="models.unpairseg.convert_unpairseg:build_tokenizer",
         training={
-            "mask-generation": "training.tasks.unpairseg:PromptableTask",
-            "open-vocabulary": "training.tasks.unpairseg:AlignmentTask",
-            "contrastive": "training.tasks.unpairseg:ContrastiveTask",
+            "mask-generation": "models.unpairseg.training_unpairseg:PromptableTask",
+            "open-vocabulary": "models.unpairseg.training_unpairseg:AlignmentTask",
+            "contrastive": "models.unpairseg.training_unpairseg:ContrastiveTask",
         },
     ),
     Architecture(

@@ -9,7 +9,7 @@ from hfseg import LavinDiTTransformer3DModel
 from hfseg.commands.benchmark import in_context
 from hfseg.commands.benchmark.in_context import HELD_OUT, LEARNT, answer_grid, other_tasks
 from hfseg.commands.benchmark.lavin_dit import sample, savings_rows
-from hfseg.data.in_context import TASKS
+from hfseg.data.readers.in_context import TASKS
 from hfseg.training import load_recipe
 from lavin_dit_models import TINY, drawn
 

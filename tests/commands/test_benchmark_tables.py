@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hfseg.commands.benchmark import in_context, medical, medical_cost, universal_learning, volumes
-from hfseg.data.in_context import InContextDataset, ShapesSource, find_task
+from hfseg.data.readers.in_context import InContextDataset, ShapesSource, find_task
 from hfseg.training import load_recipe
 
 # ------------------------------------------------------------------------------------------- parameters of MedDenseViT

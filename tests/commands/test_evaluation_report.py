@@ -15,7 +15,7 @@ from PIL import Image
 import oracle
 from hfseg.commands.evaluate import main
 from hfseg.commands.evaluation_report import WIDEST, EvaluationPage, Shown, render, write_report
-from hfseg.visualization import class_colour
+from hfseg.results.drawing import class_colour
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 VOID = {"meta", "img", "br"}

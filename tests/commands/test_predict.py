@@ -12,10 +12,10 @@ from transformers import pipeline
 
 import hfseg
 from hfseg.commands.main import main
-from hfseg.prediction.files import find_sources
-from hfseg.prediction.predictor import Prompts, _check_places, find_task, from_masks
-from hfseg.prediction.video import IdTracker, VideoReader, VideoWriter
-from hfseg.results import SegmentationResult, decode_run_lengths
+from hfseg.inference.files import find_sources
+from hfseg.inference.predictor import Prompts, _check_places, find_task, from_masks
+from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
+from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
 from tiny_zoo import example_pairs, model_folder, picture, volume_file
 
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files.writing import write_text
 from ..hub.zoo import CardSourceError, measured_results, render_cards
-from ..writing import write_text
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..visualization import class_colour
-from ..writing import write_text
+from ..files.writing import write_text
+from ..results.drawing import class_colour
 
 __all__ = ["EvaluationPage", "Shown", "write_report"]
 

@@ -30,20 +30,15 @@ from tqdm import tqdm
 
 import hfseg
 
-from ..images import DEFAULT_MAX_PIXELS
-from ..prediction.clips import segment_video
-from ..prediction.files import (
-    Source,
-    find_sources,
-    write_image,
-    write_prediction,
-)
-from ..prediction.predictor import SUBTASKS, Options, Predictor, Prompts
-from ..prediction.video import VideoReader
-from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
-from ..visual_formats import FORMATS
+from ..files.images import DEFAULT_MAX_PIXELS
+from ..files.writing import write_json
+from ..inference.clips import segment_video
+from ..inference.files import Source, find_sources, write_image, write_prediction
+from ..inference.predictor import SUBTASKS, Options, Predictor, Prompts
+from ..inference.video import VideoReader
+from ..inference.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
+from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, read_volume
-from ..writing import write_json
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What a damaged or unsuitable input can end in; anything else is a defect of ours and shows its trace.

@@ -7,7 +7,7 @@ What differs for a model whose image processor sets `owns_postprocessing_default
 - batches may hold images of different sizes, and give exactly what single images give: images of one padded size run
   together, others apart (padding them to a common size would change results, because these models see padding);
 - masks come from one id map, and instance masks may overlap;
-- files are read by `hfseg.images.load_image` (full verification, a limit on pixels, 16-bit pictures).
+- files are read by `hfseg.files.images.load_image` (full verification, a limit on pixels, 16-bit pictures).
 """
 
 import os
@@ -23,8 +23,8 @@ from transformers.pipelines.image_segmentation import ImageSegmentationPipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import ModelOutput
 
-from ..images import load_image
-from ..results import SegmentationResult
+from ..files.images import load_image
+from ..results.segmentation_result import SegmentationResult
 
 __all__ = ["HfsegImageSegmentationPipeline", "register"]
 

@@ -13,8 +13,8 @@ from typing import Any
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.mask_generation import MaskGenerationPipeline
 
-from ..images import load_image
-from ..results import encode_run_lengths
+from ..files.images import load_image
+from ..results.segmentation_result import encode_run_lengths
 
 __all__ = ["HfsegMaskGenerationPipeline", "register"]
 

@@ -12,7 +12,7 @@ from transformers.image_utils import load_image as load_any_image
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
-from ..images import load_image
+from ..files.images import load_image
 from .auto_models import AutoModelForOpenVocabularySegmentation
 
 __all__ = ["OpenVocabularySegmentationPipeline", "register"]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
-from hfseg.segmentation_processing import _resize_nearest, make_segment_targets, resized_size
+from hfseg.processing.segmentation_processing import _resize_nearest, make_segment_targets, resized_size
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "proscale"
 BACKENDS = [ProScaleImageProcessor, ProScaleImageProcessorPil]

@@ -21,9 +21,9 @@ from hfseg import (
     UniSegFormerImageProcessor,
     UniSegFormerModel,
 )
-from hfseg.data.collation import UniversalCollator
-from hfseg.data.shapes import ShapesDataset
-from hfseg.evaluation import evaluate_segmentation
+from hfseg.data.collators.collation import UniversalCollator
+from hfseg.data.synthetic.shapes import ShapesDataset
+from hfseg.evaluation.segmentation import evaluate_segmentation
 from hfseg.models.unisegformer.configuration_unisegformer import SIZES
 from hfseg.models.unisegformer.modeling_unisegformer import pixel_classes, pretraining_windows
 

@@ -83,7 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     oracle = add("oracle", "1-point and 1-box oracle IoU of a trained model, untrained, and of squares.")
     oracle.add_argument("--model", required=True, metavar="DIR")
-    oracle.add_argument("--reader", default="hfseg.data.shapes:ShapesDataset", help="package.module:attribute")
+    oracle.add_argument(
+        "--reader", default="hfseg.data.synthetic.shapes:ShapesDataset", help="package.module:attribute"
+    )
     oracle.add_argument("--points", type=int, default=10, help="points per side of the grid")
     oracle.add_argument("arguments", nargs="*", metavar="key=value", help="of the reader, as YAML")
 

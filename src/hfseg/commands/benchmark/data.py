@@ -29,10 +29,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ...data import folders, load_folder
-from ...data.collation import IMAGENET_MEAN, IMAGENET_STD, UniversalCollator
-from ...data.images import read_map, read_rgb_ids
-from ...data.schema import segments_from_map
+from ...data import load_folder
+from ...data.collators.collation import IMAGENET_MEAN, IMAGENET_STD, UniversalCollator
+from ...data.readers import folders
+from ...data.readers.images import read_map, read_rgb_ids
+from ...data.readers.schema import segments_from_map
 from ...data.transforms import instance_training_transforms, semantic_training_transforms
 
 SEED = 0

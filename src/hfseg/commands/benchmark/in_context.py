@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...data.in_context import InContextDataset, ShapesSource, find_task
+from ...data.readers.in_context import InContextDataset, ShapesSource, find_task
 from ...metrics.in_context import TASK_METRICS, InContextMetric
 from ...models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
-from ...visualization import image_grid
+from ...results.drawing import image_grid
 
 # What the recipe `lavin-dit-tiny-shapes` trains, and combinations that it never shows.
 LEARNT = (

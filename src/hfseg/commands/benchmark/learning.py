@@ -11,7 +11,7 @@ import torch
 from accelerate.utils import set_seed
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from ...evaluation import TASKS, evaluate_segmentation
+from ...evaluation.segmentation import TASKS, evaluate_segmentation
 from ...training import train
 from ..quickstart import set_up
 

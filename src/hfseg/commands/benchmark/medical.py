@@ -14,9 +14,9 @@ from safetensors.torch import save_model
 from torch import nn
 from transformers import AutoModelForSemanticSegmentation
 
-from ...data.medical import MedicalCollator, MedicalSlices, check_disjoint
-from ...data.medical_layouts import medical_cases
-from ...medical_evaluation import evaluate_volumes
+from ...data.readers.medical import MedicalCollator, MedicalSlices, check_disjoint
+from ...data.readers.medical_layouts import medical_cases
+from ...evaluation.medical import evaluate_volumes
 from ...training import load_recipe, train
 from ...training.tasks.base import build_model
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import AutoProcessor
 
-from ...data.entities import ShapesCaptions
-from ...evaluation import evaluate_open_vocabulary
+from ...data.readers.entities import ShapesCaptions
+from ...evaluation.segmentation import evaluate_open_vocabulary
 from ...pipelines.auto_models import AutoModelForOpenVocabularySegmentation
 from ...training import load_recipe
 from ..train import main as train

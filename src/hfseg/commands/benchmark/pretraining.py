@@ -11,11 +11,11 @@ from transformers import AutoTokenizer
 
 from accelerate import Accelerator
 
-from ...data.collation import IMAGENET_MEAN, IMAGENET_STD
+from ...data.collators.collation import IMAGENET_MEAN, IMAGENET_STD
 from ...losses.masked_image import masked_reconstruction_loss, unit_pixels
+from ...results.drawing import image_grid
 from ...training import load_recipe
 from ...training.tasks import build_task
-from ...visualization import image_grid
 
 NOTES = [
     "reconstruction: mean absolute error of hidden pixels, in standard deviations of ImageNet's colours, over held-out "

@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import AutoProcessor
 
-from ...data.referring_shapes import ReferringShapesDataset
+from ...data.synthetic.referring_shapes import ReferringShapesDataset
+from ...evaluation.referring import evaluate_referring, referring_overlays
 from ...pipelines.auto_models import AutoModelForReferringImageSegmentation
-from ...referring_evaluation import evaluate_referring, referring_overlays
 
 NOTES = [
     "mean IoU over expressions, in percent; scenes of the test split, none of which training saw.",

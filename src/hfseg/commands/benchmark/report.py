@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ...writing import write_json
+from ...files.writing import write_json
 
 
 def format_cell(value: object) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 from accelerate.utils import set_seed
 from torch import nn
 
-from ...data.collation import SemanticCollator, UniversalCollator
-from ...evaluation import evaluate_segmentation
+from ...data.collators.collation import SemanticCollator, UniversalCollator
+from ...evaluation.segmentation import evaluate_segmentation
 from ...training import load_recipe, train
 from ...training.normalization import count_labelled_pixels
 from ..quickstart import load_data

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...evaluation import TASKS, evaluate_segmentation
+from ...evaluation.segmentation import TASKS, evaluate_segmentation
 from ...training import train
 from ..quickstart import pictures, set_up
 

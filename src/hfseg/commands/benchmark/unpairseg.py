@@ -22,13 +22,13 @@ from transformers import (
     SamModel,
 )
 
-from ...data.promptable import boxes_of_masks
+from ...data.readers.promptable import boxes_of_masks
 from ...metrics.oracle_iou import OracleIoU
 from ...models.unpairseg.configuration_unpairseg import UnpairSegConfig
 from ...models.unpairseg.image_processing_unpairseg import UnpairSegImageProcessor
 from ...models.unpairseg.modeling_unpairseg import UnpairSegForMaskGeneration, UnpairSegForOpenVocabularySegmentation
+from ...models.unpairseg.training_unpairseg import oracle_iou, true_masks
 from ...pipelines.mask_generation import HfsegMaskGenerationPipeline
-from ...training.tasks.unpairseg import oracle_iou, true_masks
 
 PARAMETER_NOTES = [
     "published: counted on the authors' checkpoint; the paper's table 3.3 prints 221M for what both stages use at "

@@ -11,7 +11,7 @@ from transformers.image_transforms import group_images_by_shape, reorder_images
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..remote_code import RemoteCodeImageProcessor
+from ...files.remote_code import RemoteCodeImageProcessor
 from .referring_processing import ReferringSegmentationProcessing
 from .warp_cris import to_frame
 

@@ -9,7 +9,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..remote_code import RemoteCodeImageProcessor
+from ...files.remote_code import RemoteCodeImageProcessor
 from .referring_processing import ReferringSegmentationProcessing
 from .warp_cris import to_frame
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ChannelDimension, PILImageResampling
 
-from ...images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
+from ...files.images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
 from .warp_cris import from_frame, to_frame
 
 

@@ -3,7 +3,7 @@
 
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..semantic_image_processing import SemanticImageProcessor
+from ...processing.semantic_image_processing import SemanticImageProcessor
 from .intensity_processing_meddensevit import MedicalIntensityProcessing
 
 

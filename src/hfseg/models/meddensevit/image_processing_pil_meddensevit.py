@@ -8,7 +8,7 @@ from PIL import Image
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..semantic_image_processing_pil import SemanticImageProcessorPil
+from ...processing.semantic_image_processing_pil import SemanticImageProcessorPil
 from .intensity_processing_meddensevit import MedicalIntensityProcessing
 
 

@@ -15,8 +15,8 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import ChannelDimension
 from transformers.utils import TensorType
 
-from ...images import open_image
-from ...segmentation_processing import SemanticSegmentationPostProcessorOutput
+from ...files.images import open_image
+from ...processing.segmentation_processing import SemanticSegmentationPostProcessorOutput
 from ...volumes import (
     CT_WINDOWS,
     INPUT_MODES,

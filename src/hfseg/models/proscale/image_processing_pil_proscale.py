@@ -3,7 +3,7 @@
 
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..universal_image_processing_pil import UniversalImageProcessorPil
+from ...processing.universal_image_processing_pil import UniversalImageProcessorPil
 
 
 class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):

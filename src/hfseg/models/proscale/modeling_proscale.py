@@ -34,6 +34,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
 from ...layers.initialization import (
     init_convolution,
@@ -54,7 +55,6 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centres, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
-from ..remote_code import RemoteCodeModel
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)

@@ -3,7 +3,7 @@
 
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..universal_image_processing import UniversalImageProcessor
+from ...processing.universal_image_processing import UniversalImageProcessor
 from .processing import UniSegFormerProcessing
 
 

@@ -58,6 +58,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.cosine_attention import biased_attention, cosine_attention, group_codes
 from ...layers.cross_level_exchange import MAX_LOGIT_SCALE, CrossLevelExchange
@@ -77,7 +78,6 @@ from ...losses.mask_classification import LossWeights, count_targets, mask_class
 from ...losses.masked_image import draw_masked_units, masked_reconstruction_loss
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
-from ..remote_code import RemoteCodeModel
 from .configuration_unisegformer import UniSegFormerConfig
 
 logger = logging.get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from transformers.utils import logging
 
-from ...segmentation_processing import SemanticSegmentationProcessing, UniversalSegmentationProcessing
+from ...processing.segmentation_processing import SemanticSegmentationProcessing, UniversalSegmentationProcessing
 
 logger = logging.get_logger(__name__)
 

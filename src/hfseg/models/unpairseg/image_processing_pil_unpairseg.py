@@ -9,8 +9,8 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ...segmentation_processing import resized_size
-from ..remote_code import RemoteCodeImageProcessor
+from ...files.remote_code import RemoteCodeImageProcessor
+from ...processing.segmentation_processing import resized_size
 from .mask_generation_processing import MaskGenerationProcessing
 
 

@@ -17,12 +17,12 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.utils import TensorType
 
 from ... import postprocess
-from ...results import SegmentationResult
-from ...segmentation_processing import (
+from ...processing.segmentation_processing import (
     SemanticSegmentationPostProcessorOutput,
     UniversalSegmentationProcessing,
     resized_size,
 )
+from ...results.segmentation_result import SegmentationResult
 
 Sizes = Sequence[tuple[int, int]] | Tensor | np.ndarray
 # Masks doubled in size at once for non-maximum suppression: bounds memory, does not change results.

@@ -36,6 +36,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention
 from ...layers.initialization import (
     init_convolution,
@@ -55,7 +56,6 @@ from ...layers.positions import FourierPositions, level_sizes, pixel_centres
 from ...losses.promptable import PromptableLossWeights, promptable_loss
 from ...losses.region_text import alignment_loss, match_regions
 from ...postprocess import mask_nms
-from ..remote_code import RemoteCodeModel
 from .configuration_unpairseg import UnpairSegConfig
 
 

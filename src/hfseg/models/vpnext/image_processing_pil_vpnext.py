@@ -3,7 +3,7 @@
 
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from ..semantic_image_processing_pil import SemanticImageProcessorPil
+from ...processing.semantic_image_processing_pil import SemanticImageProcessorPil
 
 
 class VPNeXtImageProcessorKwargs(ImagesKwargs, total=False):

@@ -37,12 +37,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.deformable_convolution import ModulatedDeformableConv2d
 from ...layers.upsampled_convolution import convolve_upsampled
 from ...losses.semantic import check_labels, focal_dice_cross_entropy, resize_labels
 from ..backbone import build_backbone
-from ..remote_code import RemoteCodeModel
 from .configuration_vpnext import VPNeXtConfig, check_fine_grid
 
 # Of a 3x3 deformable convolution: a pair of offsets and a modulation per tap.
