@@ -251,4 +251,4 @@ def test_one_command(coco, tmp_path, capsys):
     assert ProScaleForUniversalSegmentation.from_pretrained(tmp_path).config.encoder == "full"
     arguments[4] = str(tmp_path / "nothing")
     assert main(arguments) != 0
-    assert "has no config.json" in capsys.readouterr().err
+    assert "gives no config.json" in capsys.readouterr().err
