@@ -35,7 +35,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
     image_std = OPENAI_CLIP_STD
     size = {"height": 416, "width": 416}
     default_to_square = True
-    do_pad = False
+    do_pad = None
     size_divisor = None
     threshold = 0.35
     targets_are_stacked = True
