@@ -83,8 +83,8 @@ ARCHITECTURES = [
         config="models.unisegformer.configuration_unisegformer:UniSegFormerConfig",
         models={
             "AutoModel": "models.unisegformer.modeling_unisegformer:UniSegFormerModel",
-            "AutoBackbone": "models.unisegformer.modeling_unisegformer:UniSegFormerBackbone",
-            "AutoModelForPreTraining": "models.unisegformer.modeling_unisegformer:UniSegFormerForPreTraining",
+            "AutoBackbone": "models.unisegformer.encoder_unisegformer:UniSegFormerBackbone",
+            "AutoModelForPreTraining": "models.unisegformer.pretraining_unisegformer:UniSegFormerForPreTraining",
             "AutoModelForUniversalSegmentation": (
                 "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation"
             ),
@@ -147,7 +147,7 @@ ARCHITECTURES = [
             "AutoModel": "models.unpairseg.modeling_unpairseg:UnpairSegModel",
             "AutoModelForMaskGeneration": "models.unpairseg.modeling_unpairseg:UnpairSegForMaskGeneration",
             "AutoModelForOpenVocabularySegmentation": (
-                "models.unpairseg.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
+                "models.unpairseg.open_vocabulary_unpairseg:UnpairSegForOpenVocabularySegmentation"
             ),
         },
         image_processors={

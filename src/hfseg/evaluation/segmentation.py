@@ -27,7 +27,7 @@ from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
 from ..processing.universal import UniversalSegmentationProcessing
 from ..results.drawing import overlay, overlay_semantic, side_by_side
-from ..results.segmentation_result import decode_run_lengths
+from ..results.run_lengths import decode_run_lengths
 
 __all__ = [
     "AVERAGES",
