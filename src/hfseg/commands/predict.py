@@ -214,7 +214,9 @@ class Job:
         seconds = time.perf_counter() - start
         labels, axis = labels_in_ras(found), found.record["axis"]
         prediction = slice_prediction(volume, labels, axis, fullest_slice(labels, axis), predictor.labels)
-        picture = write_image(self.folder / f"{source.stem}_overlay.png", prediction.overlay(self.options.opacity))
+        # A slice is small; its drawing is for the eye.
+        drawn = prediction.overlay(self.options.opacity, legend=True, minimum_side=512)
+        picture = write_image(self.folder / f"{source.stem}_overlay.png", drawn)
         about = {**self.about, "notice": found.notice, "seconds": round(seconds, 3)}
         content = {
             "info": about,

@@ -30,6 +30,13 @@ class LazyMask(Image.Image):
             self.im = draw().im
         return super().load()
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Image.Image):
+            return NotImplemented
+        return (self.mode, self.size, self.tobytes()) == (other.mode, other.size, other.tobytes())
+
+    __hash__ = None  # type: ignore[assignment]  # as Image
+
 
 class SegmentList(list):
     """List of `{"score", "label", "mask"}`, whose masks are drawn on access.
