@@ -195,7 +195,7 @@ LONG_FUNCTIONS = {
     "models/unpairseg/open_vocabulary_unpairseg.py: forward",
     "postprocess/instance.py: instance_segmentation",
     "postprocess/panoptic.py: panoptic_segmentation",
-    "results/drawing.py: confusion_plot",
+    "results/confusion.py: confusion_plot",
     "results/drawing.py: overlay",
     "training/model_card.py: model_card",
     "volumes/__init__.py: read_dicom_series",
@@ -229,7 +229,7 @@ ROOMS_OF_DATA = ("recipes",)
 
 
 def test_tests_mirror_the_source():
-    """`tests/ROOM/test_MODULE.py` or `test_MODULE_WHAT.py`; of a whole folder `test_FOLDER.py` or `test_FOLDER_WHAT.py`.
+    """`tests/ROOM/test_MODULE.py` or `test_MODULE_WHAT.py`; for a folder `test_FOLDER.py` or `test_FOLDER_WHAT.py`.
 
     Names of test files are unique, as pytest wants them.
     """
