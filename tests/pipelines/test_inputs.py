@@ -29,19 +29,23 @@ def zoo(tmp_path_factory):
     return tmp_path_factory.mktemp("zoo")
 
 
-def as_plain(found):
-    """Everything in a result, as lists that can be compared."""
+def entries(found):
+    """Label, score and mask of every segment."""
     if isinstance(found, dict):
-        return [mask.tolist() for mask in found["masks"]], np.round(found["scores"].numpy(), 4).tolist()
+        return [(None, float(score), mask) for score, mask in zip(found["scores"], found["masks"])]
     assert isinstance(found, SegmentList) and len(found.result) == len(found)
-    return [
-        (
-            entry["label"],
-            None if entry["score"] is None else round(entry["score"], 4),
-            np.asarray(entry["mask"]).tolist(),
-        )
-        for entry in found
-    ]
+    return [(entry["label"], entry["score"] or 0.0, np.asarray(entry["mask"]) > 0) for entry in found]
+
+
+def check_same(results, expected):
+    """Equal but for the rounding of a batch, by which a pixel between two classes may change sides."""
+    results = list(results)
+    assert len(results) == len(expected)
+    for one, other in zip(results, expected):
+        one, other = entries(one), entries(other)
+        assert [entry[0] for entry in one] == [entry[0] for entry in other]
+        assert np.allclose([entry[1] for entry in one], [entry[1] for entry in other], atol=1e-4)
+        assert all((a[2] != b[2]).mean() < 1e-3 for a, b in zip(one, other))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -49,19 +53,19 @@ def test_many_images_are_as_one_by_one(zoo, name, tmp_path):
     task, call = CALLS[name]
     pipe = pipeline(task, model=str(model_folder(name, zoo)))
     images = [picture(60, 90), picture(48, 50, seed=1), picture(60, 90, seed=2)]
-    expected = [as_plain(pipe(image, **call)) for image in images]
-    assert any(expected)
-    assert [as_plain(found) for found in pipe(images, **call)] == expected
-    assert [as_plain(found) for found in pipe(images, batch_size=2, **call)] == expected
-    assert [as_plain(found) for found in pipe((image for image in images), batch_size=2, **call)] == expected
-    assert [as_plain(found) for found in pipe(images, batch_size=2, num_workers=1, **call)] == expected
-    assert [as_plain(found) for found in pipe((image for image in images), num_workers=2, **call)] == expected
+    expected = [pipe(image, **call) for image in images]
+    assert any(entries(found) for found in expected)
+    check_same(pipe(images, **call), expected)
+    check_same(pipe(images, batch_size=2, **call), expected)
+    check_same(pipe((image for image in images), batch_size=2, **call), expected)
+    check_same(pipe(images, batch_size=2, num_workers=1, **call), expected)
+    check_same(pipe((image for image in images), num_workers=2, **call), expected)
     array = np.asarray(images[0])
     for form in (array, torch.from_numpy(array.copy()), array.transpose(2, 0, 1), torch.from_numpy(array / 255)):
-        assert as_plain(pipe(form, **call)) == expected[0]
-    assert [as_plain(found) for found in pipe([array, images[1]], batch_size=2, **call)] == expected[:2]
+        check_same([pipe(form, **call)], expected[:1])
+    check_same(pipe([array, images[1]], batch_size=2, **call), expected[:2])
     images[0].save(tmp_path / "a.png")
-    assert as_plain(pipe(str(tmp_path / "a.png"), **call)) == expected[0]
+    check_same([pipe(str(tmp_path / "a.png"), **call)], expected[:1])
 
 
 def test_no_model_of_ours_is_said_to_be_unsupported(zoo):
@@ -133,7 +137,7 @@ def test_deep_values_are_kept_where_the_processor_wants_them():
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros((2, 3, 4, 5)), np.zeros((4, 5, 2)), np.zeros((0, 5)), np.full((4, 5), 200.0), np.full((4, 5), -1)],
+    [np.zeros((2, 3, 4, 5)), np.zeros((7, 5, 2)), np.zeros((0, 5)), np.full((4, 5), 200.0), np.full((4, 5), -1)],
 )
 def test_other_arrays_are_refused(array):
     with pytest.raises(ValueError, match="image"):
