@@ -245,7 +245,7 @@ def test_tests_mirror_the_source():
 
 
 def module_imports() -> dict[str, set[str]]:
-    """Lists, per module of `data`, the modules of `data` that it imports, wherever in the file; types alone do not count."""
+    """Lists, per module of `data`, the modules of `data` that it imports, at any place; types alone do not count."""
     files = {
         ".".join(["hfseg", *file.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__"): file
         for file in SOURCE_FILES
