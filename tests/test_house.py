@@ -30,20 +30,22 @@ ROOMS = {
     "data": {"files", "results", "volumes"},
     "metrics": {"files", "results", "data"},
     # Models only through the Auto classes.
+    "tasks": {"auto"},
     "pipelines": {"files", "postprocess", "results"},
-    "inference": {"auto", "files", "postprocess", "results", "volumes"},
-    "evaluation": {"data", "files", "inference", "metrics", "processing", "results"},
+    "inference": {"auto", "files", "postprocess", "results", "tasks", "volumes"},
+    "evaluation": {"data", "files", "inference", "metrics", "processing", "results", "tasks", "volumes"},
     # Losses: for pre-training whose model has none of its own.
-    "training": {"auto", "data", "evaluation", "files", "hub", "losses", "metrics"},
+    "training": {"auto", "data", "evaluation", "files", "hub", "losses", "metrics", "tasks"},
     "hub": {"auto", "files", "models"},
     "recipes": set(),
-    "demo": {"files", "inference", "results", "volumes"},
+    "demo": {"files", "inference", "results", "tasks", "volumes"},
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
 # Shared by all models: on saving it asks the table which Auto classes to name; when used, not when imported.
 EXCEPTIONS = {
     # What an architecture trains on its own: tasks of the one loop.
+    "models/lavin_dit/training_lavin_dit.py": {"training", "data"},
     "models/unisegformer/training_unisegformer.py": {"training", "data", "metrics"},
     "models/unpairseg/training_unpairseg.py": {"auto", "training", "data", "metrics", "evaluation"},
     "files/remote_code.py": {"auto"},

@@ -120,7 +120,14 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
 
 def test_examples(zoo, tmp_path):
     picture().save(tmp_path / "a.png")
-    common = ["--model", model_folder("lavin_dit", zoo), "--examples", example_pairs(tmp_path / "pairs"), "--steps", 2]
+    common = [
+        "--model",
+        model_folder("lavin_dit", zoo),
+        "--examples",
+        example_pairs(tmp_path / "pairs"),
+        "--num_inference_steps",
+        2,
+    ]
     assert predict(tmp_path / "a.png", *common, "-o", tmp_path / "depth", "--task", "depth") == 0
     with Image.open(tmp_path / "depth/a_answer.png") as answer:
         assert answer.size == (32, 32)

@@ -449,7 +449,7 @@ class _Examples(_Tab):
             except INPUT_ERRORS as error:
                 raise _say(error) from error
             prompts = Prompts(examples=pairs, task=kind if kind in FORMATS else None)
-            return self.answer(name, file, opacity, prompts, Options(steps=int(count)))
+            return self.answer(name, file, opacity, prompts, Options(num_inference_steps=int(count)))
 
         button.click(run, [model, picture, task, steps, self.opacity, *fields], self.results, api_name="examples")
 

@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import tasks
+
 __all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
 
 FORMATS = ("onnx", "torch_export")
@@ -108,85 +110,106 @@ def _points(batch: int, height: int, width: int, count: int = 4) -> Tensor:
 
 
 def exportable(model: nn.Module) -> Exportable:
-    """Chooses inputs and results of a model, by what its `forward` takes and returns.
+    """Chooses inputs and results of a model by the task of its class (`hfseg.tasks`, field `export`).
 
     Raises:
         ValueError: The model is of a kind that has no single forward pass to export.
     """
     name = type(model).__name__
-    config: Any = model.config
-    pixels = {"pixel_values": (0, 2, 3)}
-    if name.endswith("ForUniversalSegmentation"):
-        results = ("class_queries_logits", "masks_queries_logits")
-        return Exportable(
-            _Pictures(model, results),
-            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
-            pixels,
-            results,
-            lambda values: (values[0].argmax(-1), values[1] > 0),
-        )
-    if name.endswith("ForSemanticSegmentation"):
-        return Exportable(
-            _Pictures(model, ("logits",)),
-            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
-            pixels,
-            ("logits",),
-            lambda values: (values[0].argmax(1),),
-        )
-    if name.endswith("ForReferringImageSegmentation"):
-        text = config.text_config
-        length = int(getattr(config, "max_text_length", None) or text.max_position_embeddings)
-
-        def expressions(batch: int, height: int, width: int) -> dict[str, Tensor]:
-            ids = torch.zeros(batch, length, dtype=torch.int64)
-            for row in range(batch):
-                words = min(2 + row % 4, length - 2)
-                ids[row, 0] = text.bos_token_id
-                ids[row, 1 : 1 + words] = torch.arange(1, 1 + words) + row
-                ids[row, 1 + words] = text.eos_token_id
-            return {"pixel_values": _pixels(batch, height, width), "input_ids": ids}
-
-        return Exportable(
-            _Expressions(model, ("logits",)),
-            expressions,
-            {**pixels, "input_ids": (0,)},
-            ("logits",),
-            lambda values: (values[0] > 0,),
-        )
-    if name.endswith("ForMaskGeneration"):
-        return Exportable(
-            _Points(model, ("pred_masks", "iou_scores")),
-            lambda batch, height, width: {
-                "pixel_values": _pixels(batch, height, width),
-                "input_points": _points(batch, height, width),
-            },
-            {**pixels, "input_points": (0, 1)},
-            ("pred_masks", "iou_scores"),
-            lambda values: (values[0] > 0, values[1].argmax(-1)),
-        )
-    if name.endswith("ForOpenVocabularySegmentation"):
-        size = int(config.text_config.projection_dim)
-
-        def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
-            embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
-            return {
-                "pixel_values": _pixels(batch, height, width),
-                "input_points": _points(batch, height, width),
-                "text_embeds": nn.functional.normalize(embeds, dim=-1),
-            }
-
-        results = ("class_queries_logits", "masks_queries_logits")
-        return Exportable(
-            _Names(model, results),
-            names,
-            {**pixels, "input_points": (0, 1), "text_embeds": (0,)},
-            results,
-            lambda values: (values[0].argmax(-1), values[1] > 0),
-        )
+    endings = {str(row.auto_class).removeprefix("AutoModel"): row.export for row in tasks.TASKS.values() if row.export}
+    for ending, place in endings.items():
+        if name.endswith(ending):
+            return tasks.load(place)(model)
     raise ValueError(
-        f"{name} cannot be exported: only models with one forward pass from pictures to masks can "
-        "(...ForUniversalSegmentation, ...ForSemanticSegmentation, ...ForReferringImageSegmentation, "
-        "...ForMaskGeneration, ...ForOpenVocabularySegmentation)."
+        f"{name} cannot be exported: only models with one forward pass from images to masks can "
+        f"({', '.join(f'...{ending}' for ending in endings)})."
+    )
+
+
+def _image_input(batch: int, height: int, width: int) -> dict[str, Tensor]:
+    return {"pixel_values": _pixels(batch, height, width)}
+
+
+PIXEL_AXES = {"pixel_values": (0, 2, 3)}
+
+
+def universal(model: nn.Module) -> Exportable:
+    """Images to classes and masks of queries."""
+    results = ("class_queries_logits", "masks_queries_logits")
+    return Exportable(
+        _Pictures(model, results),
+        _image_input,
+        PIXEL_AXES,
+        results,
+        lambda values: (values[0].argmax(-1), values[1] > 0),
+    )
+
+
+def semantic(model: nn.Module) -> Exportable:
+    """Images to scores per class and pixel."""
+    return Exportable(
+        _Pictures(model, ("logits",)), _image_input, PIXEL_AXES, ("logits",), lambda values: (values[0].argmax(1),)
+    )
+
+
+def referring(model: nn.Module) -> Exportable:
+    """Images and token ids to masks."""
+    config: Any = model.config
+    text = config.text_config
+    length = int(getattr(config, "max_text_length", None) or text.max_position_embeddings)
+
+    def expressions(batch: int, height: int, width: int) -> dict[str, Tensor]:
+        ids = torch.zeros(batch, length, dtype=torch.int64)
+        for row in range(batch):
+            words = min(2 + row % 4, length - 2)
+            ids[row, 0] = text.bos_token_id
+            ids[row, 1 : 1 + words] = torch.arange(1, 1 + words) + row
+            ids[row, 1 + words] = text.eos_token_id
+        return {"pixel_values": _pixels(batch, height, width), "input_ids": ids}
+
+    return Exportable(
+        _Expressions(model, ("logits",)),
+        expressions,
+        {**PIXEL_AXES, "input_ids": (0,)},
+        ("logits",),
+        lambda values: (values[0] > 0,),
+    )
+
+
+def mask_generation(model: nn.Module) -> Exportable:
+    """Images and points to masks with their scores."""
+    return Exportable(
+        _Points(model, ("pred_masks", "iou_scores")),
+        lambda batch, height, width: {
+            "pixel_values": _pixels(batch, height, width),
+            "input_points": _points(batch, height, width),
+        },
+        {**PIXEL_AXES, "input_points": (0, 1)},
+        ("pred_masks", "iou_scores"),
+        lambda values: (values[0] > 0, values[1].argmax(-1)),
+    )
+
+
+def open_vocabulary(model: nn.Module) -> Exportable:
+    """Images, points and embedded names to classes and masks."""
+    config: Any = model.config
+    size = int(config.text_config.projection_dim)
+
+    def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
+        embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
+        return {
+            "pixel_values": _pixels(batch, height, width),
+            "input_points": _points(batch, height, width),
+            "text_embeds": nn.functional.normalize(embeds, dim=-1),
+        }
+
+    results = ("class_queries_logits", "masks_queries_logits")
+    return Exportable(
+        _Names(model, results),
+        names,
+        {**PIXEL_AXES, "input_points": (0, 1), "text_embeds": (0,)},
+        results,
+        lambda values: (values[0].argmax(-1), values[1] > 0),
     )
 
 
