@@ -181,7 +181,7 @@ class PromptableEvaluator(TaskEvaluator):
                 ids = np.zeros(image.shape[:2], dtype=np.int32)
                 for number in sorted(names, key=lambda number: -int(side[number - 1].sum())):
                     ids[side[number - 1]] = number
-                drawn.append(np.asarray(overlay(image, ids, info, names, show_labels=False, show_legend=False)))
+                drawn.append(np.asarray(overlay(image, ids, info, names, draw_labels=False)))
             titles = ["image", "ground truth", "masks of the boxes"]
             shown.append(Shown(f"{index}: {len(masks)} masks", side_by_side(drawn, titles), f"{index:02d}"))
         return {"The first images": shown}

@@ -37,7 +37,7 @@ def load_encoder(model: Any, folder: str) -> None:
     Raises:
         ValueError: The folder holds an encoder of other sizes.
     """
-    from ...models.unisegformer.modeling_unisegformer import UniSegFormerForPreTraining
+    from ...models.unisegformer.pretraining_unisegformer import UniSegFormerForPreTraining
 
     state = UniSegFormerForPreTraining.from_pretrained(folder).model.encoder.state_dict()
     own = model.model.encoder.state_dict()

@@ -26,7 +26,8 @@ from ...data.readers.promptable import boxes_of_masks
 from ...metrics.oracle_iou import OracleIoU
 from ...models.unpairseg.configuration_unpairseg import UnpairSegConfig
 from ...models.unpairseg.image_processing_unpairseg import UnpairSegImageProcessor
-from ...models.unpairseg.modeling_unpairseg import UnpairSegForMaskGeneration, UnpairSegForOpenVocabularySegmentation
+from ...models.unpairseg.modeling_unpairseg import UnpairSegForMaskGeneration
+from ...models.unpairseg.open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
 from ...models.unpairseg.training_unpairseg import oracle_iou, true_masks
 from ...pipelines.mask_generation import HfsegMaskGenerationPipeline
 
