@@ -35,7 +35,7 @@ ROOMS = {
     "inference": {"auto", "files", "postprocess", "results", "tasks", "volumes"},
     "evaluation": {"data", "files", "inference", "metrics", "processing", "results", "tasks", "volumes"},
     # Losses: for pre-training whose model has none of its own.
-    "training": {"auto", "data", "evaluation", "files", "hub", "losses", "metrics", "tasks"},
+    "training": {"auto", "data", "evaluation", "files", "hub", "inference", "losses", "metrics", "results", "tasks"},
     "hub": {"auto", "files", "models"},
     "recipes": set(),
     "demo": {"files", "inference", "results", "tasks", "volumes"},

@@ -18,6 +18,8 @@ from . import auto
 __all__ = [
     "CHECKPOINTS",
     "DTYPES",
+    "FORMATS",
+    "MODALITIES",
     "SUBTASKS",
     "TASKS",
     "Task",
@@ -34,6 +36,9 @@ __all__ = [
 
 SUBTASKS = ("panoptic", "instance", "semantic")
 DTYPES = ("float32", "bfloat16", "float16")
+# Also in `results.visual_formats` and `volumes`, which need more than a command's help can wait for; a test compares.
+FORMATS = ("depth", "detection", "edge", "flow", "image", "mask", "normal", "pose", "segmentation")
+MODALITIES = ("CT", "MR", "XR")
 # Small trained models that come with the package, one folder each.
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 

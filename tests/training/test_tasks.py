@@ -66,7 +66,10 @@ def test_every_general_task_can_be_built():
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [("semantik", "must be one of universal, .*got 'semantik'.*Did you mean semantic"), ("hfseg.nowhere:Task", "cannot be imported")],
+    [
+        ("semantik", "must be one of universal, .*got 'semantik'.*Did you mean semantic"),
+        ("hfseg.nowhere:Task", "cannot be imported"),
+    ],
 )
 def test_unknown_tasks(task, message):
     with pytest.raises(ValueError, match=message):

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DatasetSpec", "is_medical", "load_dataset", "parse_spec"]
+__all__ = ["DatasetSpec", "dataset_names", "is_medical", "load_dataset", "parse_spec"]
 
 KINDS = ("segmentation", "referring", "medical", "in-context", "images")
 SPLIT_NAMES = {"val": "validation", "dev": "validation", "valid": "validation"}
@@ -153,8 +153,13 @@ def load_dataset(specification: str, split: str | None = None, *, kind: str = "s
     _unknown(spec)
 
 
+def dataset_names() -> list[str]:
+    """Names that a specification may begin with."""
+    return sorted({"shapes", *_named()})
+
+
 def _unknown(spec: DatasetSpec) -> None:
-    names = sorted({"shapes", *_named()})
+    names = dataset_names()
     near = difflib.get_close_matches(spec.name, names, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise FileNotFoundError(

@@ -8,6 +8,7 @@ Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 """
 
 import contextlib
+import json
 import logging
 import operator
 import os
@@ -24,6 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import tasks
+from ..files.writing import write_json
+from .loading import load
 
 __all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
 
@@ -415,3 +418,93 @@ def parity_report(
             }
         )
     return report
+
+
+TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
+
+
+def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
+    """The size to which the folder's image processor brings pictures, rounded up to what the model takes."""
+    size: dict[str, Any] = {}
+    file = next(
+        (f for n in ("preprocessor_config.json", "processor_config.json") if (f := Path(folder) / n).is_file()), None
+    )
+    if file is not None:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        size = content.get("size") or content.get("image_processor", {}).get("size") or {}
+    short = size.get("shortest_edge") or size.get("longest_edge") or 512
+    sides = (size.get("height") or short, size.get("width") or short)
+    height, width = (max(-(-int(side) // divisor) * divisor, smallest) for side in sides)
+    return height, width
+
+
+def export_folder(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    format: str,
+    *,
+    size: tuple[int, int] | None = None,
+    check_size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    dynamic: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Exports a model and compares the file with it; the report is written beside the file.
+
+    Args:
+        folder: Shipped name, model folder or Hub id.
+        output: File to write.
+        format: Of `FORMATS`.
+        size: Height and width of the traced image; default: the image processor's.
+        check_size: Second size to compare, of a file for all sizes.
+        batch_size: Of the traced batch.
+        dynamic: One file for all batch and image sizes.
+        command: Recorded in the report.
+
+    Returns:
+        The report; `passed` says whether file and model agree.
+
+    Raises:
+        FileNotFoundError, ValueError: The model is not right, or has no single forward pass.
+    """
+    import hfseg
+
+    found = tasks.model_folder(folder)
+    task, _, name = tasks.find_task(found)
+    if not tasks.find(task).export:
+        raise ValueError(
+            f"{found} holds {name}, a loop of denoising steps over a transformer and an autoencoder; there is no "
+            "single forward pass to export. Use it through diffusers."
+        )
+    model = load(found).model
+    target = exportable(model)
+    size = size or default_size(str(found), target.divisor, target.smallest)
+    file = export_model(target, output, format, size, batch_size, dynamic)
+    places = [(batch_size, *size)]
+    if dynamic:
+        unit = target.divisor
+        other = (max(size[0] // 2 // unit * unit, target.smallest), size[1] + unit)
+        places = [(max(batch_size, 2), *size), (1, *(check_size or other))]
+    report = parity_report(target, file, format, places)
+    difference = max(
+        value / max(1.0, entry["largest_value"][name])
+        for entry in report
+        for name, value in entry["max_difference"].items()
+    )
+    content = {
+        "command": command,
+        "hfseg": hfseg.__version__,
+        "torch": torch.__version__,
+        "file": str(file),
+        "class": type(model).__name__,
+        "format": format,
+        "dynamic": dynamic,
+        "inputs": {name: list(value.shape) for name, value in target.inputs(*places[0]).items()},
+        "free_axes": {name: list(axes) for name, axes in target.dynamic.items()} if dynamic else {},
+        "outputs": list(target.outputs),
+        "tolerance": TOLERANCE,
+        "passed": difference <= TOLERANCE and not any(entry["different"] for entry in report),
+        "sizes": report,
+    }
+    write_json(Path(f"{file}.json"), content)
+    return content

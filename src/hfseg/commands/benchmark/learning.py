@@ -13,7 +13,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from ...evaluation.segmentation import TASKS, evaluate_segmentation
 from ...training import train
-from ..quickstart import set_up
+from ...training.quickstart import set_up
 
 NOTES = [
     "Both sides are trained by the same loop from scratch: same backbone, sizes, number of encoder and decoder layers, "

@@ -19,7 +19,7 @@ from ...data.collators.collation import SemanticCollator, UniversalCollator
 from ...evaluation.segmentation import evaluate_segmentation
 from ...training import load_recipe, train
 from ...training.normalization import count_labelled_pixels
-from ..quickstart import load_data
+from ...training.quickstart import load_data
 from ..train import build_image_processor, build_model, build_transforms
 from .learning import as_masks
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...evaluation.segmentation import TASKS, evaluate_segmentation
 from ...training import train
-from ..quickstart import pictures, set_up
+from ...training.quickstart import pictures, set_up
 
 # Mode -> what it changes of the recipe's configuration, and whether the encoder comes from pre-training.
 MODES: dict[str, tuple[list[str], bool]] = {

@@ -23,12 +23,12 @@ from transformers import (
 )
 
 from ...data.readers.promptable import boxes_of_masks
+from ...evaluation.promptable import evaluate_promptable, true_masks
 from ...metrics.oracle_iou import OracleIoU
 from ...models.unpairseg.configuration_unpairseg import UnpairSegConfig
 from ...models.unpairseg.image_processing_unpairseg import UnpairSegImageProcessor
 from ...models.unpairseg.modeling_unpairseg import UnpairSegForMaskGeneration
 from ...models.unpairseg.open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
-from ...models.unpairseg.training_unpairseg import oracle_iou, true_masks
 from ...pipelines.mask_generation import HfsegMaskGenerationPipeline
 
 PARAMETER_NOTES = [
@@ -93,6 +93,12 @@ def squares(height: int, width: int, points_per_side: int) -> np.ndarray:
                 mask[max(0, int(y - half)) : int(y + half) + 1, max(0, int(x - half)) : int(x + half) + 1] = True
                 masks.append(mask)
     return np.stack(masks)
+
+
+def oracle_iou(model: Any, processor: Any, dataset: Any, points_per_side: int) -> dict[str, float]:
+    """The papers' two numbers."""
+    numbers = evaluate_promptable(model, processor, dataset, points_per_side)
+    return {"1-pt IoU": numbers["one_point_oracle_iou"], "1-box IoU": numbers["one_box_oracle_iou"]}
 
 
 def baseline(dataset: Any, points_per_side: int) -> dict[str, float]:
