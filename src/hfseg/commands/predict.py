@@ -65,7 +65,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ask.add_argument("--task", choices=FORMATS, help="in-context: what the colors of the generated image mean")
     how = parser.add_argument_group("how")
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
-    how.add_argument("--threshold", type=float, help="smallest score; default: the processor's")
+    how.add_argument("--threshold", type=float, help="smallest score; default: the processor's; 0: all")
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large images: overlapping windows of this side")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
     how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")
@@ -77,6 +77,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--max_frames", type=int, metavar="N", help="stop a video after N frames")
     out = parser.add_argument_group("output")
     out.add_argument("--opacity", type=float, default=0.5, help="of the overlay, 0 to 1")
+    out.add_argument("--legend", action="store_true", help="names and colors beside the overlay")
     out.add_argument("--json", action="store_true", help="print what was found as json; all else goes to stderr")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     refuse_old(parser, {"--steps": "--num_inference_steps"})
@@ -106,8 +107,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             for result in job.results:
                 print(f"{result['input']}: {in_one_line(result)}")
-        seconds = sum(result["seconds"] for result in job.results)
-        summary = f"{len(job.results)} of {len(job.sources)} segmented in {seconds:.1f} s; results in {job.folder}."
+        summary = f"{len(job.results)} of {len(job.sources)} segmented in {job.seconds:.1f} s; results in {job.folder}."
         print(summary, file=sys.stderr if options.json or job.errors else sys.stdout)
     return 1 if job.errors else 0
 

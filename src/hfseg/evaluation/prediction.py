@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..inference.scores import Predict, pad_to_divisor, prepare, resized_logits
-from ..processing.segmentation_processing import UniversalSegmentationProcessing
+from ..processing.universal import UniversalSegmentationProcessing
 from .labels import LabelMatch
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from ..files.writing import write_text
-from ..results.drawing import class_colour
+from ..results.drawing import class_color
 
 __all__ = ["EvaluationPage", "Shown", "file_name", "write_report"]
 
@@ -169,7 +169,7 @@ def _legend(names: Mapping[int, str]) -> str:
     if not names or len(names) > LONGEST_LEGEND:
         return ""
     entries = "".join(
-        '<li><span class="chip" style="background:rgb({},{},{})"></span>'.format(*class_colour(number))
+        '<li><span class="chip" style="background:rgb({},{},{})"></span>'.format(*class_color(number))
         + f"{_text(name)}</li>"
         for number, name in names.items()
     )

@@ -23,7 +23,7 @@ from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
 from ..results.drawing import overlay, overlay_semantic, side_by_side
-from ..results.segmentation_result import decode_run_lengths
+from ..results.run_lengths import decode_run_lengths
 from .labels import LabelMatch, embed_classes
 from .labels import some as _some
 from .prediction import OpenVocabularySegmenter, Segmenter, open_vocabulary_samples, predict_samples

@@ -151,6 +151,7 @@ class JobOptions:
         frames: Whether a folder of images is one video.
         max_frames: Frames of a video at most.
         opacity: Of overlays.
+        legend: Whether names and colors stand beside them.
         quiet: Whether no bar is shown.
     """
 
@@ -166,6 +167,7 @@ class JobOptions:
     frames: bool = False
     max_frames: int | None = None
     opacity: float = 0.5
+    legend: bool = False
     quiet: bool = False
 
 
@@ -175,6 +177,7 @@ class Job:
     Attributes:
         results: One entry per input that was segmented, in the order of the inputs.
         errors: One entry per input that failed, with its message.
+        seconds: Of all inputs, as the user waited.
     """
 
     def __init__(self, options: JobOptions) -> None:
@@ -206,6 +209,7 @@ class Job:
 
     def work(self) -> None:
         """Segments this process's share of the inputs; what failed is named and does not stop the rest."""
+        start = time.perf_counter()
         entries: list[tuple[int, str, dict[str, Any]]] = []
         own = list(enumerate(self.sources))[self.rank :: self.ranks]
         with pillow_limit(self.options.max_pixels), self.bar(len(own), "predict", "input") as bar:
@@ -226,6 +230,7 @@ class Job:
         entries.sort(key=lambda entry: entry[0])
         self.results = [entry for _, kind, entry in entries if kind == "result"]
         self.errors = [entry for _, kind, entry in entries if kind == "error"]
+        self.seconds = time.perf_counter() - start
 
     def run(self, source: Source) -> dict[str, Any]:
         """Segments one input and writes its results; returns its entry of the `--json` output."""
@@ -234,12 +239,14 @@ class Job:
 
     def picture(self, source: Source) -> dict[str, Any]:
         """A picture."""
+        start = time.perf_counter()
         image = self.predictor.read(source.path, self.options.max_pixels)
         prediction = self.predictor(image, self.prompts, self.how)
-        files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity)
+        legend = self.options.legend
+        files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity, legend)
         shown = ("id", "label", "score", "area", "bbox")
         segments = [{name: segment[name] for name in shown} for segment in prediction.segments()]
-        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": prediction.seconds}
+        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": time.perf_counter() - start}
 
     def video(self, source: Source) -> dict[str, Any]:
         """A video; a damaged end leaves the frames before it, and is an error."""
@@ -277,7 +284,9 @@ class Job:
         seconds = time.perf_counter() - start
         labels, axis = labels_in_ras(found), found.record["axis"]
         prediction = slice_prediction(volume, labels, axis, fullest_slice(labels, axis), predictor.labels)
-        picture = write_image(self.folder / f"{source.stem}_overlay.png", prediction.overlay(self.options.opacity))
+        # A slice is small; its drawing is for the eye.
+        drawn = prediction.overlay(self.options.opacity, legend=True, minimum_side=512)
+        picture = write_image(self.folder / f"{source.stem}_overlay.png", drawn)
         about = {**self.about, "notice": found.notice, "seconds": round(seconds, 3)}
         content = {
             "info": about,
