@@ -16,7 +16,8 @@ from .running import describe, run_command
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="hfseg quickstart", **describe(__doc__))  # type: ignore[arg-type]
-    parser.add_argument("--architecture", default="proscale", choices=[row.model_type for row in auto.ARCHITECTURES])
+    names = [row.model_type for row in auto.ARCHITECTURES]
+    parser.add_argument("--architecture", default=names[0], choices=names)
     parser.add_argument("--data", metavar="FOLDER", help="images and labels (or a COCO json) instead of `shapes`")
     parser.add_argument("--output_dir", default="outputs/quickstart", metavar="DIR")
     parser.add_argument("--minutes", type=float, help="training time; the updates that fit are timed first")

@@ -60,7 +60,7 @@ _AUTHORS_THRESHOLDS = {
 PROTOCOLS = {
     "default": Protocol("the model folder's own image processor and thresholds", TASKS, {}),
     "coco-panoptic": Protocol(
-        "PRO-SCALE and Mask2Former on COCO panoptic val2017: shorter side 800, longer at most 1333; PQ, AP of things "
+        "Mask2Former and others on COCO panoptic val2017: shorter side 800, longer at most 1333; PQ, AP of things "
         "and mIoU, all from the panoptic-trained model",
         TASKS,
         {"size": {"shortest_edge": 800, "longest_edge": 1333}, **_AUTHORS_THRESHOLDS},
@@ -71,7 +71,7 @@ PROTOCOLS = {
         ),
     ),
     "cityscapes": Protocol(
-        "PRO-SCALE and Mask2Former on Cityscapes val: shorter side 1024, longer at most 2048; PQ, AP of things, mIoU",
+        "Mask2Former and others on Cityscapes val: shorter side 1024, longer at most 2048; PQ, AP of things, mIoU",
         TASKS,
         {"size": {"shortest_edge": 1024, "longest_edge": 2048}, **_AUTHORS_THRESHOLDS},
         (

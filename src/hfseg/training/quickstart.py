@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import set_seed
 from PIL import Image
 
+from .. import auto
 from ..data.readers.folders import list_splits, load_folder
 from ..evaluation.referring import tinted
 from ..files.writing import write_json
@@ -240,7 +241,7 @@ def pictures(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
 
 
 def quickstart(
-    architecture: str = "proscale",
+    architecture: str = auto.ARCHITECTURES[0].model_type,
     *overrides: str,
     data: str | None = None,
     output_dir: str | Path = "outputs/quickstart",
