@@ -193,7 +193,7 @@ def _saved_keys(folder: Path) -> set[str]:
 def _check_keys(folder: Path, class_name: str, verb: str, keys: Iterable[str]) -> None:
     found = sorted(str(key) for key in keys)
     if found:
-        more = ", ..." if len(found) > SHOWN_KEYS else ""
+        more = " and others" if len(found) > SHOWN_KEYS else ""
         raise ValueError(
             f"{folder} {verb} {len(found)} weights of {class_name}: {', '.join(found[:SHOWN_KEYS])}{more}. "
             "Save the trained model again with save_pretrained, or load the class that it was saved as."
