@@ -405,9 +405,10 @@ def test_it_is_a_command_of_hfseg(capsys):
 def test_scripts_do_not_hide_the_package_of_the_same_name():
     """Python puts the folder of a script first on its path, and scripts/evaluate.py is named like a package."""
     scripts = HERE.parent.parent / "scripts"
+    names = sorted({path.name for path in scripts.glob("*.py")} - {"write_cards.py"})  # which uses no metric
     code = (
         "import runpy, sys\n"
-        f"for name in {sorted(path.name for path in scripts.glob('*.py'))!r}:\n"
+        f"for name in {names!r}:\n"
         f"    sys.path.insert(0, {str(scripts)!r})\n"
         f"    runpy.run_path({str(scripts)!r} + '/' + name, run_name='started')\n"
         "import evaluate\n"

@@ -99,10 +99,10 @@ def test_a_legend_stands_beside_the_overlay(zoo, tmp_path):
 def test_the_time_is_that_of_reading_model_and_files(zoo, tmp_path, capsys, monkeypatch):
     import time
 
-    from hfseg.commands import predict as command
+    from hfseg.inference import predict as room
 
-    plain = command.write_prediction
-    monkeypatch.setattr(command, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
+    plain = room.write_prediction
+    monkeypatch.setattr(room, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
     picture().save(tmp_path / "a.png")
     assert predict(tmp_path / "a.png", "--model", model_folder("vpnext", zoo), "-o", tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] >= 0.3
