@@ -84,5 +84,3 @@ def test_what_is_not_right_is_named(specification, kind, message):
 def test_the_names_are_of_all_families():
     families = {"shapes", "coco_panoptic", "refcoco", "decathlon", "nyuv2", "table", "segment-anything"}
     assert families <= set(dataset_names())
-        dataset_names()
-    )
