@@ -46,7 +46,7 @@ def load(model: str) -> Any:
     """Loads a model: a shipped name, a folder or a Hub id."""
     from ..inference.loading import load as load_folder
 
-    loaded = load_folder(model)
+    loaded = load_folder(model, with_processor=False)
     if not tasks.find(loaded.task).export:
         raise ValueError(f"{loaded.folder} holds {loaded.class_name}, which has no single forward pass to measure.")
     return loaded.model

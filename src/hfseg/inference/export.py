@@ -476,7 +476,7 @@ def export_folder(
             f"{found} holds {name}, a loop of denoising steps over a transformer and an autoencoder; there is no "
             "single forward pass to export. Use it through diffusers."
         )
-    model = load(found).model
+    model = load(found, with_processor=False).model
     target = exportable(model)
     size = size or default_size(str(found), target.divisor, target.smallest)
     file = export_model(target, output, format, size, batch_size, dynamic)

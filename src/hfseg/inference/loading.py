@@ -81,6 +81,7 @@ def load(
     task: str | None = None,
     device: Any = "cpu",
     dtype: torch.dtype | str = torch.float32,
+    with_processor: bool = True,
 ) -> LoadedModel:
     """Loads a model with its processor.
 
@@ -90,6 +91,7 @@ def load(
             "mask-generation".
         device: Where it runs.
         dtype: Of its weights, as `torch.dtype` or its name.
+        with_processor: False loads the model alone, of a folder that may hold no processor.
 
     Raises:
         FileNotFoundError: There is no such model.
@@ -117,7 +119,7 @@ def load(
     auto_class = auto.find_auto_class(auto_class_name)
     try:
         model, report = auto_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
-        processor = _load_processor(folder, chosen)
+        processor = _load_processor(folder, chosen) if with_processor else None
     except (OSError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{folder} cannot be loaded: {one_line(error)}") from error
     _check_keys(folder, type(model).__name__, "lacks", report["missing_keys"])
