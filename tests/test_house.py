@@ -233,15 +233,12 @@ def test_examples_run(name):
 MODULE_LINES, FUNCTION_LINES = 700, 80
 # Longer than that, still; the list may only shrink. Functions are `module: function`.
 LONG_MODULES = {
-    "commands/evaluate.py",
     "demo/app.py",
-    "evaluation/segmentation.py",
     "volumes/__init__.py",
 }
 LONG_FUNCTIONS = {
     "data/readers/coco.py: load_coco_file",
     "data/readers/official/open_images.py: load_instance",
-    "inference/export.py: exportable",
     "inference/tiled_panoptic.py: tiled_panoptic_segmentation",
     "inference/volumes.py: segment_volume",
     "losses/mask_classification.py: mask_classification_loss",

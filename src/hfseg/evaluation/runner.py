@@ -25,7 +25,6 @@ from .result import EvaluationResult
 __all__ = ["evaluate"]
 
 VERSIONS = ("torch", "torchvision", "transformers", "diffusers", "numpy", "pycocotools", "torchmetrics")
-COMMON = {"split", "limit", "batch_size", "num_workers", "overlays"}
 
 
 def evaluate(
@@ -89,6 +88,21 @@ def evaluate(
     for name, (value, smallest) in {**least, "overlays": (overlays, 0)}.items():
         if value is not None and value < smallest:
             raise ValueError(f"{name} must be {smallest} or more; got {value}.")
+    common = {"split": split, "limit": limit, "num_workers": num_workers, "overlays": overlays}
+    return _run(model, dataset, task, {**common, "batch_size": batch_size}, options, device, dtype, command)
+
+
+def _run(
+    model: Any,
+    dataset: Any,
+    task: str | None,
+    common: dict[str, Any],
+    options: dict[str, Any],
+    device: Any,
+    dtype: Any,
+    command: str | None,
+) -> EvaluationResult:
+    """Loads, measures this process's share, gathers, and draws."""
     on_cpu = str(device) == "cpu" or (device is None and not torch.cuda.is_available())
     state = PartialState(cpu=True) if on_cpu else PartialState()
     started = time.perf_counter()
@@ -96,19 +110,12 @@ def evaluate(
     loaded.to(state.device if device is None else device)
     name, asked = _choose(loaded, dataset, task)
     evaluator_class: type[TaskEvaluator] = tasks.load(tasks.find(name).evaluator)
-    given = SimpleNamespace(
-        split=split,
-        limit=limit,
-        batch_size=batch_size or evaluator_class.batch_size,
-        num_workers=num_workers,
-        overlays=overlays,
-        **_own_options(evaluator_class, name, asked, options),
-    )
+    own = _own_options(evaluator_class, name, asked, options)
+    given = SimpleNamespace(**{**common, "batch_size": common["batch_size"] or evaluator_class.batch_size}, **own)
     evaluator = evaluator_class(loaded, os.fspath(dataset) if isinstance(dataset, os.PathLike) else dataset, given)
     outcome = evaluator.measure(state.process_index, state.num_processes)
     seconds = time.perf_counter() - started
     main = state.is_main_process
-    images = evaluator.draw(overlays) if main and overlays else {}
     if command is None:
         command = f"hfseg.evaluate({str(loaded.folder)!r}, {evaluator.specification!r}, task={task!r})"
     record = {
@@ -119,13 +126,8 @@ def evaluate(
         "task": name,
         "tasks": [asked or name],
         **outcome.record,
-        "dataset": _about_dataset(evaluator, split),
-        "model": {
-            "folder": str(loaded.folder),
-            "name": loaded.name,
-            "class": type(loaded.model).__name__,
-            "parameters": loaded.num_parameters,
-        },
+        "dataset": _about_dataset(evaluator, given.split),
+        "model": _about_model(loaded),
         "command": command,
         "versions": _versions(),
         "device": _device_name(next(iter(loaded.modules.values()))),
@@ -141,7 +143,7 @@ def evaluate(
         per_class=outcome.per_class,
         record=record,
         tables=outcome.tables,
-        images=images,
+        images=evaluator.draw(given.overlays) if main and given.overlays else {},
         headline=outcome.headline,
         facts=outcome.facts,
         legend=outcome.legend,
@@ -185,6 +187,15 @@ def _own_options(evaluator_class: type[TaskEvaluator], name: str, asked: str | N
         legal = ", ".join(key for key in own if key != "task") or "nothing besides the common options"
         raise ValueError(f"Evaluation of {name} models takes no {', '.join(foreign)}; it takes {legal}.")
     return {**own, **options, **({"task": asked} if "task" in own else {})}
+
+
+def _about_model(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "folder": str(loaded.folder),
+        "name": loaded.name,
+        "class": type(loaded.model).__name__,
+        "parameters": loaded.num_parameters,
+    }
 
 
 def _about_dataset(evaluator: TaskEvaluator, split: str | None) -> dict[str, Any]:
