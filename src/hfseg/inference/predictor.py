@@ -368,6 +368,8 @@ class Predictor:
         prediction.seconds = time.perf_counter() - start
         if prediction.result is not None:
             prediction.result.image = picture
+            for info in prediction.result.segments_info:
+                info.setdefault("label", prediction.names.get(int(info["label_id"]), str(info["label_id"])))
         return prediction
 
     # ------------------------------------------------------------------------------------------------------ by task

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..files.images import load_image
 from ..files.writing import replacing, write_json
 from .run_lengths import compress_counts, counts_of_runs, decode_run_lengths, encode_run_lengths
 from .runs import Runs, box_of_runs, runs_of_bits, runs_of_ids
@@ -279,7 +280,7 @@ class SegmentationResult(dict):
         """Draws the segments over their image, at its size; each object has its own color.
 
         Args:
-            image: PIL image, array or tensor; default: the result's own, else white.
+            image: PIL image, array, tensor or path of a local file; default: the result's own, else white.
             id2label: names of the classes; default: those in `segments_info`.
             **options: see `hfseg.results.drawing.overlay`; `legend=True` adds names and colors beside the image.
         """
@@ -287,6 +288,8 @@ class SegmentationResult(dict):
 
         if image is None:
             image = self.image if self.image is not None else Image.new("RGB", self.size[::-1], "white")
+        if isinstance(image, (str, os.PathLike)):
+            image = load_image(image)
         options = {"minimum_side": 0, "color_by": "instance", **options}
         return overlay(image, self["segmentation"], self["segments_info"], id2label, **options)
 
