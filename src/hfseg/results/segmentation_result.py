@@ -108,7 +108,7 @@ class SegmentationResult(dict):
 
         Shape: class_map (H, W) integer.
         """
-        classes = torch.as_tensor(class_map).to(torch.int64)
+        classes = torch.as_tensor(class_map).cpu().to(torch.int64)
         low = int(classes.min()) if classes.numel() else 0
         present = (torch.bincount((classes - min(low, 0)).flatten()).nonzero().flatten() + min(low, 0)).tolist()
         present = [label for label in present if label >= 0 and (id2label is None or label in id2label)]
@@ -118,6 +118,12 @@ class SegmentationResult(dict):
         segmentation = table[(classes + 1).clamp_(min=0)]
         segments = [{"id": label + 1, "label_id": label, "score": None} for label in present]
         return cls(segmentation, segments, id2label=id2label)
+
+    def cpu(self) -> "SegmentationResult":
+        """Brings id map and bits to main memory, once; returns the result itself."""
+        self["segmentation"] = self["segmentation"].cpu()
+        self.packed_masks = None if self.packed_masks is None else self.packed_masks.cpu()
+        return self
 
     def __len__(self) -> int:
         """Number of segments."""
