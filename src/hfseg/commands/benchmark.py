@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 # Earlier first words, which `scripts/benchmark.py` serves.
-MOVED = ("params", "flops", "speed", "masks", "oracle", "open-vocabulary", "in-context", "data", "referring", "learn")
-MOVED += ("pretraining", "medical", "volume")
+MOVED = {"params", "flops", "speed", "masks", "oracle", "open-vocabulary", "in-context", "data", "referring", "learn"}
+MOVED |= {"pretraining", "medical", "volume"}
 
 
 def build_parser() -> argparse.ArgumentParser:
