@@ -242,10 +242,7 @@ LONG_FUNCTIONS = {
     "inference/tiled_panoptic.py: tiled_panoptic_segmentation",
     "inference/volumes.py: segment_volume",
     "models/lavin_dit/pipeline_lavin_dit.py: __call__",
-    "postprocess/instance.py: instance_segmentation",
     "postprocess/panoptic.py: panoptic_segmentation",
-    "results/confusion.py: confusion_plot",
-    "results/drawing.py: overlay",
     "training/model_card.py: model_card",
     "volumes/__init__.py: read_dicom_series",
 }

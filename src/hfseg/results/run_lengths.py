@@ -100,7 +100,9 @@ def _checked_size(encoded: Any, size: Sequence[int] | None) -> tuple[int, int]:
 def _is_count(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, (int, np.integer)) or (isinstance(value, (float, np.floating)) and value == int_or(value))
+    return isinstance(value, (int, np.integer)) or (
+        isinstance(value, (float, np.floating)) and float(value) == int_or(float(value))
+    )
 
 
 def int_or(value: float) -> float:
