@@ -51,7 +51,16 @@ def image_files(folder: Path, endings: Sequence[str] = ENDINGS, folders: bool = 
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if folders:
         return {path.name: path for path in found if path.is_dir()}
-    return {stem(path): path for path in found if path.is_file() and path.name.lower().endswith(tuple(endings))}
+    named: dict[str, Path] = {}
+    for path in found:
+        if not path.name.lower().endswith(tuple(endings)) or path.is_dir():
+            continue
+        if not path.is_file():
+            raise ValueError(f"{path} is no regular file but a pipe, socket or device; move it elsewhere.")
+        other = named.setdefault(stem(path), path)
+        if other != path:
+            raise ValueError(f"{other} and {path} are both called {stem(path)!r}; keep one of them.")
+    return named
 
 
 def _pairs(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
