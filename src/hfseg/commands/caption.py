@@ -16,6 +16,7 @@ from typing import Any
 
 from ..data.readers.entities import EXTRACTORS, extract_entities
 from ..files.images import load_image
+from ..files.listing import list_files
 from ..files.writing import replacing
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -29,7 +30,7 @@ def pictures_of(folder: Path) -> list[Path]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    found = list_files(folder, PICTURES)
     if not found:
         raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
     return found
