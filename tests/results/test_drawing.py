@@ -10,10 +10,10 @@ from PIL import Image
 
 from hfseg.data.synthetic.shapes import id2label, render_scene
 from hfseg.results.drawing import (
-    class_colour,
+    class_color,
     confusion_plot,
     image_grid,
-    instance_colour,
+    instance_color,
     overlay,
     overlay_semantic,
     side_by_side,
@@ -28,15 +28,15 @@ def two_cats_and_void():
     return image, segmentation, segments
 
 
-def test_tint_is_the_blend_of_picture_and_class_colour_and_void_stays():
+def test_tint_is_the_blend_of_picture_and_class_color_and_void_stays():
     image, segmentation, segments = two_cats_and_void()
     result = np.asarray(overlay(image, segmentation, segments, alpha=0.25, draw_labels=False, minimum_side=0))
     assert result.shape == image.shape
-    for column, colour in ((10, instance_colour(2, 0)), (30, instance_colour(2, 1))):
+    for column, colour in ((10, instance_color(2, 0)), (30, instance_color(2, 1))):
         np.testing.assert_allclose(result[20, column], 75 + 0.25 * np.array(colour), atol=0.5)
     assert (result[:, 41:] == 100).all()
     assert result[20, 19].min() > 200 and result[20, 39].min() > 200  # white contour between segments
-    assert instance_colour(2, 0) == class_colour(2) != instance_colour(2, 1)
+    assert instance_color(2, 0) == class_color(2) != instance_color(2, 1)
 
 
 def test_segments_that_are_not_listed_are_void():
@@ -101,18 +101,18 @@ def test_semantic_overlay():
     classes = np.full((40, 60), 255)
     classes[:, :20], classes[:, 20:40] = 0, 3
     plain = np.asarray(overlay_semantic(image, classes, legend=False, minimum_side=0))
-    np.testing.assert_allclose(plain[20, 10], 50 + 0.5 * np.array(class_colour(0)), atol=0.5)
-    np.testing.assert_allclose(plain[20, 30], 50 + 0.5 * np.array(class_colour(3)), atol=0.5)
+    np.testing.assert_allclose(plain[20, 10], 50 + 0.5 * np.array(class_color(0)), atol=0.5)
+    np.testing.assert_allclose(plain[20, 30], 50 + 0.5 * np.array(class_color(3)), atol=0.5)
     assert (plain[:, 41:] == 100).all()
     with_legend = np.asarray(overlay_semantic(image, classes, {0: "road", 3: "sky"}, minimum_side=0))
     assert with_legend.shape[1] > 60 and (with_legend[:, :60] == plain).all()
     for class_id in (0, 3):
-        assert (with_legend[:, 60:] == class_colour(class_id)).all(axis=2).sum() > 50
+        assert (with_legend[:, 60:] == class_color(class_id)).all(axis=2).sum() > 50
 
 
-def test_class_colours_are_distinct_and_stable():
-    colours = [class_colour(k) for k in range(40)]
-    assert class_colour(0) == (230, 159, 0) and len(set(colours)) == 40
+def test_class_colors_are_distinct_and_stable():
+    colours = [class_color(k) for k in range(40)]
+    assert class_color(0) == (230, 159, 0) and len(set(colours)) == 40
     assert all(0 <= value <= 255 for colour in colours for value in colour)
     for first, second in itertools.combinations(colours[:13], 2):
         assert np.abs(np.subtract(first, second)).sum() > 40
@@ -137,7 +137,7 @@ def test_objects_of_a_video_keep_shade_and_number():
 
     plain = drawn(3, 4, alpha=1.0, draw_labels=False, minimum_side=0)
     assert (plain == drawn(4, 3, alpha=1.0, draw_labels=False, minimum_side=0)).all()
-    assert tuple(plain[20, 10]) == instance_colour(2, 2) and tuple(plain[20, 30]) == instance_colour(2, 3)
+    assert tuple(plain[20, 10]) == instance_color(2, 2) and tuple(plain[20, 30]) == instance_color(2, 3)
     assert (drawn(3, 4) != drawn(3, 5)).any()  # the number is written
 
 
@@ -188,3 +188,55 @@ def test_confusion_plot_errors():
         confusion_plot(np.ones((2, 2)), ["a", "b"], ["a", "b", "c"])
     with pytest.raises(ValueError, match="nothing to draw"):
         confusion_plot(np.zeros((1, 1)), ["a"], ["a"])
+
+
+def test_objects_have_colors_of_their_own_and_stuff_that_of_its_class():
+    image = Image.new("RGB", (300, 60), (100, 100, 100))
+    ids = np.repeat(np.arange(1, 6), 60)[None].repeat(60, axis=0)
+    info = [{"id": index, "label_id": 2, "score": 0.5, "was_fused": index == 5} for index in range(1, 6)]
+    drawn = overlay(image, ids, info, alpha=1.0, draw_labels=False, minimum_side=0, color_by="instance")
+    assert drawn.size == image.size
+    colors = [drawn.getpixel((60 * index + 30, 30)) for index in range(5)]
+    assert len(set(colors)) == 5
+    assert max(np.abs(np.array(colors[4]) - instance_color(2, 4))) <= 1
+    with pytest.raises(ValueError, match="color_by must be one of class, instance"):
+        overlay(image, ids, info, color_by="score")
+
+
+def test_a_legend_is_beside_the_image_and_not_on_it():
+    image = Image.new("RGB", (300, 200), (100, 100, 100))
+    ids = np.zeros((200, 300), dtype=np.int64)
+    ids[20:90, 20:90], ids[20:90, 120:190] = 1, 2
+    info = [{"id": 1, "label_id": 4, "score": 0.5}, {"id": 2, "label_id": 4, "score": 0.7}]
+    plain = overlay(image, ids, info, {4: "car"}, minimum_side=0, color_by="instance")
+    wide = overlay(image, ids, info, {4: "car"}, minimum_side=0, color_by="instance", legend=True)
+    assert plain.size == (300, 200) and wide.height == 200 and wide.width > 300
+    assert np.array_equal(np.asarray(wide)[:, :300], np.asarray(plain))
+
+
+@pytest.mark.parametrize("offset", [0, 70_000, 3_000_000, 2_000_000_000_000])
+def test_ids_of_any_size_are_drawn_alike(offset):
+    image = Image.new("RGB", (64, 40), (50, 60, 70))
+    small = np.random.default_rng(0).integers(0, 4, (40, 64))
+    info = [{"id": index, "label_id": index, "score": 0.5} for index in (1, 2, 3)]
+    expected = overlay(image, small, info, draw_labels=False)
+    large = np.where(small > 0, small + offset, 0)
+    found = overlay(image, large, [{**s, "id": s["id"] + offset} for s in info], draw_labels=False)
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+def test_tinting_in_bands_is_tinting(monkeypatch):
+    from hfseg.results import drawing
+
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (50, 40, 3), dtype=np.uint8))
+    ids = np.zeros((50, 40), dtype=np.int64)
+    ids[5:30, 5:30], ids[35:, 10:] = 7, 300
+    info = [{"id": 7, "label_id": 0}, {"id": 300, "label_id": 1}]
+    whole = np.asarray(overlay(image, ids, info, alpha=0.3, draw_labels=False, minimum_side=0)).astype(float)
+    monkeypatch.setattr(drawing, "BAND_ROWS", 7)
+    bands = np.asarray(overlay(image, ids, info, alpha=0.3, draw_labels=False, minimum_side=0)).astype(float)
+    assert np.array_equal(whole, bands)
+    expected = np.asarray(image)[10:20, 10:20] * 0.7 + 0.3 * np.array(class_color(0))
+    assert np.abs(whole[10:20, 10:20] - expected).max() <= 0.5 + 1e-4
+    assert np.array_equal(whole[0:3, 0:3], np.asarray(image)[0:3, 0:3])

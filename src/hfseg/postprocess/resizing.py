@@ -6,9 +6,12 @@ columns separately, so together they are one sparse matrix per axis (at most fou
 all queries at output size ever exists.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +26,8 @@ MAX_EXACT_COUNT = 1 << 24
 BANDS_PER_GROUP = 4
 # Output columns per matrix product on CPU; a block touches only the input columns it needs.
 COLUMN_BLOCK = 64
+# Output rows of one query at a time, where only a part of the output is made.
+REGION_ROWS = 64
 
 
 def bilinear_taps(source: int, target: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,16 +126,64 @@ class BandResizer:
             wide = _gather_axis(self.mask_logits[:, start:stop], 2, column_indices, column_weights)
             yield rows, _gather_axis(wide, 1, row_indices[rows] - start, row_weights[rows])
 
-    def _bands_by_matrix_product(self) -> Iterator[tuple[slice, Tensor]]:
-        # On CPU small dense blocks of the two operators are several times faster than gathers.
-        num_queries, _, width = self.mask_logits.shape
-        out_width = self.output_size[1]
-        rows_matrix, columns_matrix = self.rows_axis.dense(), self.columns_axis.dense().t().contiguous()
+    @cached_property
+    def _dense(self) -> tuple[Tensor, list[tuple[slice, slice, Tensor]]]:
+        """Operator of the rows, and of the columns in blocks: outputs, the inputs they read, matrix.
+
+        On CPU small dense blocks are several times faster than gathers.
+        """
+        columns_matrix = self.columns_axis.dense().t().contiguous()
         blocks = []
-        for start in range(0, out_width, COLUMN_BLOCK):
-            stop = min(start + COLUMN_BLOCK, out_width)
+        for start in range(0, self.output_size[1], COLUMN_BLOCK):
+            stop = min(start + COLUMN_BLOCK, self.output_size[1])
             first, last = self.columns_axis.span(start, stop)
             blocks.append((slice(start, stop), slice(first, last), columns_matrix[first:last, start:stop].contiguous()))
+        return self.rows_axis.dense(), blocks
+
+    def regions(self, level: float) -> list[tuple[int, int, int, int] | None]:
+        """Per query the part of the output outside of which no logit exceeds `level`, or None if there is none.
+
+        Every output is a weighted mean of at most 16 inputs, so it exceeds a level only where an input does. Columns
+        are widened to whole blocks.
+
+        Returns:
+            Half-open (top, bottom, left, right) in output pixels.
+        """
+        # Rounding may lift a mean above its largest input.
+        level = level - 1e-5 * abs(level) if math.isfinite(level) else level
+        passes = self.mask_logits > level
+        found: list[tuple[int, int, int, int] | None] = []
+        rows = passes.any(2)[:, self.rows_axis.indices].any(2).numpy()  # (Q, H)
+        columns = passes.any(1)[:, self.columns_axis.indices].any(2).numpy()  # (Q, W)
+        for row, column in zip(rows, columns):
+            y, x = np.flatnonzero(row), np.flatnonzero(column)
+            if not (len(y) and len(x)):
+                found.append(None)
+                continue
+            left, right = x[0] // COLUMN_BLOCK * COLUMN_BLOCK, -(-(x[-1] + 1) // COLUMN_BLOCK) * COLUMN_BLOCK
+            found.append((int(y[0]), int(y[-1]) + 1, int(left), min(int(right), self.output_size[1])))
+        return found
+
+    def bands_of(self, query: int, region: tuple[int, int, int, int]) -> Iterator[tuple[slice, Tensor]]:
+        """Yields (rows, logits (rows, columns of the region)) of one query, on CPU; as `bands` up to rounding."""
+        top, bottom, left, right = region
+        rows_matrix, blocks = self._dense
+        first, last = self.rows_axis.span(top, bottom)
+        narrow = self.mask_logits[query, first:last]
+        wide = torch.empty(last - first, right - left)
+        for out_columns, in_columns, block in blocks[left // COLUMN_BLOCK : -(-right // COLUMN_BLOCK)]:
+            columns = slice(out_columns.start - left, out_columns.stop - left)
+            torch.mm(narrow[:, in_columns], block, out=wide[:, columns])
+        step = max(1, min(REGION_ROWS, BAND_ELEMENTS_CPU // (right - left)))
+        for row in range(top, bottom, step):
+            rows = slice(row, min(row + step, bottom))
+            start, stop = self.rows_axis.span(rows.start, rows.stop)
+            yield rows, rows_matrix[rows, start:stop] @ wide[start - first : stop - first]
+
+    def _bands_by_matrix_product(self) -> Iterator[tuple[slice, Tensor]]:
+        num_queries, _, width = self.mask_logits.shape
+        out_width = self.output_size[1]
+        rows_matrix, blocks = self._dense
         slices = self._row_slices()
         spans = [self.rows_axis.span(rows.start, rows.stop) for rows in slices]
         # Neighbouring bands share input rows, so columns are resized for several bands at once.

@@ -56,13 +56,13 @@ class UnpairSegMemory(ModelOutput):
     """The image as the mask decoder reads it, the same for all prompts.
 
     Attributes:
-        keys, values: Tokens of the levels with and without position code, each `(B, T, C)`.
+        level_keys, level_values: Tokens of the levels with and without position code, each `(B, T, C)`.
         resized: Pixel embedding at the size of each level, each `(B, C, T)`.
         pixel_embedding: `(B, C, H/4, W/4)`.
     """
 
-    keys: tuple[torch.Tensor, ...] | None = None
-    values: tuple[torch.Tensor, ...] | None = None
+    level_keys: tuple[torch.Tensor, ...] | None = None
+    level_values: tuple[torch.Tensor, ...] | None = None
     resized: tuple[torch.Tensor, ...] | None = None
     pixel_embedding: torch.Tensor | None = None
 
@@ -302,7 +302,9 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
         for index, layer in enumerate(self.layers):
             level = index % 3
             visible = self.visible_pixels(embedding, memory.resized[level], tokens.shape[2])
-            states = layer(states, tokens, memory.keys[level], memory.values[level], visible, attend, **kwargs)
+            states = layer(
+                states, tokens, memory.level_keys[level], memory.level_values[level], visible, attend, **kwargs
+            )
             readout, embedding = read(states)
             readouts.append(readout)
             embeddings.append(embedding)
