@@ -27,6 +27,12 @@ _COMPANIONS = frozenset(
     ".yaml .yml .mhd .mha .raw .zraw .nrrd .py .sh .bvec .bval".split()
 )
 _MARK_AT = 128
+# Attributes that are looked at.
+_USED = (
+    "SeriesInstanceUID", "SeriesDescription", "Modality", "SamplesPerPixel", "Rows", "Columns", "PixelSpacing",
+    "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "SpacingBetweenSlices", "SliceThickness",
+    "RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "BitsStored",
+)  # fmt: skip
 # Two headers of one series agree to this: direction cosines, and millimeters.
 _DIRECTION_TOLERANCE = 1e-4
 _SPACING_TOLERANCE = 1e-3
@@ -71,6 +77,8 @@ def _read_header(path: Path) -> Any:
         storage = header.get("SOPClassUID", getattr(header.file_meta, "MediaStorageSOPClassUID", None))
         kind = pydicom.uid.UID(str(storage)).name if storage else ""
         if "Rows" in header and "Columns" in header:
+            for name in _USED:  # values are decoded when they are looked at
+                header.get(name)
             return header
     except Exception as error:  # a damaged file raises almost anything
         raise ValueError(
@@ -201,10 +209,10 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
         if pixels.ndim != 2:
             raise ValueError(f"{header.filename.name} holds {pixels.shape} pixels; multi-frame files are not read.")
         values = pixels.astype(np.float32)
-        slope, intercept = (_scale(dataset, header.filename, *one) for one in (("Slope", 1.0), ("Intercept", 0.0)))
+        slope, intercept = (_scale(header, header.filename, *one) for one in (("Slope", 1.0), ("Intercept", 0.0)))
         values = values * slope + intercept
-        if dataset.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
-            bits = int(dataset.get("BitsStored", 16))
+        if header.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
+            bits = int(_numbers([header], "BitsStored", 1)[0, 0]) if "BitsStored" in header else 16
             values = (2**bits - 1) - values
         slices.append(values.T)  # (columns, rows)
     keep = {name: str(first.get(name)) for name in ("SeriesInstanceUID", "SeriesDescription") if name in first}

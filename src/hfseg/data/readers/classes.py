@@ -21,6 +21,8 @@ __all__ = ["SemanticReader", "read_classes", "read_semantic_map", "say_what_is_e
 
 logger = logging.getLogger(__name__)
 
+# Of a 16-bit label map.
+_LARGEST_VALUE = 65535
 # Labels that are looked at when a dataset is opened, evenly spread, for classes without a pixel.
 _LOOKED_AT = 200
 
@@ -48,6 +50,10 @@ def read_classes(path: Path) -> Classes | None:
         raise ValueError(f"{file} is not understood; give {wanted}")
     if ignore is None:
         ignore = DEFAULT_IGNORE_INDEX
+    if isinstance(ignore, bool) or (isinstance(ignore, int) and ignore > _LARGEST_VALUE):
+        raise ValueError(f"{file}: ignore_index is {ignore}; label maps hold 0 to {_LARGEST_VALUE}")
+    if max(by_value, default=0) > _LARGEST_VALUE:
+        raise ValueError(f"{file} names the value {max(by_value)}; label maps hold 0 to {_LARGEST_VALUE}")
     if not isinstance(ignore, int) or not all(isinstance(name, str) for name in by_value.values()):
         raise ValueError(f"{file}: names must be text and ignore_index a whole number; give {wanted}")
     kept = [value for value in by_value if value != ignore]
