@@ -179,7 +179,6 @@ LONG_MODULES = {
     "commands/evaluate.py",
     "demo/app.py",
     "evaluation/segmentation.py",
-    "volumes/__init__.py",
 }
 LONG_FUNCTIONS = {
     "data/readers/coco.py: load_coco_file",
@@ -198,7 +197,6 @@ LONG_FUNCTIONS = {
     "results/confusion.py: confusion_plot",
     "results/drawing.py: overlay",
     "training/model_card.py: model_card",
-    "volumes/__init__.py: read_dicom_series",
 }
 
 

@@ -143,7 +143,7 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
         ValueError: No or mixed series, slices missing, doubled, of different size or direction, no spacing, a
             compressed transfer syntax without decoder, another modality, color images.
     """
-    pydicom = need("pydicom")
+    need("pydicom")
     folder = Path(folder)
     if not folder.exists():
         raise FileNotFoundError(f"There is no folder or file {str(folder)!r}.")
@@ -191,32 +191,40 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
     affine[:3, 3] = places[0]
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's patient axes point left and back
 
-    slices = []
-    for header in headers:
-        dataset = None
-        try:
-            dataset = _read(header.filename)
-            if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: DICOM's default
-                dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-            pixels = dataset.pixel_array
-        except Exception as error:
-            syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-            raise ValueError(
-                f"{header.filename.name} cannot be decoded (transfer syntax {getattr(syntax, 'name', syntax)}): "
-                f"{' '.join(str(error).split())[:300]} "
-                "Compressed files need a decoder, e.g. pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg."
-            ) from error
-        if pixels.ndim != 2:
-            raise ValueError(f"{header.filename.name} holds {pixels.shape} pixels; multi-frame files are not read.")
-        values = pixels.astype(np.float32)
-        slope, intercept = (_scale(header, header.filename, *one) for one in (("Slope", 1.0), ("Intercept", 0.0)))
-        values = values * slope + intercept
-        if header.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
-            bits = int(_numbers([header], "BitsStored", 1)[0, 0]) if "BitsStored" in header else 16
-            values = (2**bits - 1) - values
-        slices.append(values.T)  # (columns, rows)
+    slices = [_slice(header) for header in headers]
     keep = {name: str(first.get(name)) for name in ("SeriesInstanceUID", "SeriesDescription") if name in first}
     return volume_from_array(np.stack(slices, axis=-1), affine, modality=modality, name=str(folder), header=keep)
+
+
+def _slice(header: Any) -> np.ndarray:
+    """Values of one file, rescaled.
+
+    Shape:
+        Output: (columns, rows), float32.
+    """
+    pydicom = need("pydicom")
+    dataset = None
+    try:
+        dataset = _read(header.filename)
+        if "TransferSyntaxUID" not in dataset.file_meta:  # a file without preamble: DICOM's default
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+        pixels = dataset.pixel_array
+    except Exception as error:
+        syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+        raise ValueError(
+            f"{header.filename.name} cannot be decoded (transfer syntax {getattr(syntax, 'name', syntax)}): "
+            f"{' '.join(str(error).split())[:300]} "
+            "Compressed files need a decoder, e.g. pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg."
+        ) from error
+    if pixels.ndim != 2:
+        raise ValueError(f"{header.filename.name} holds {pixels.shape} pixels; multi-frame files are not read.")
+    values = pixels.astype(np.float32)
+    slope, intercept = (_scale(header, header.filename, *one) for one in (("Slope", 1.0), ("Intercept", 0.0)))
+    values = values * slope + intercept
+    if header.get("PhotometricInterpretation") == "MONOCHROME1":  # small values are bright
+        bits = int(_numbers([header], "BitsStored", 1)[0, 0]) if "BitsStored" in header else 16
+        values = (2**bits - 1) - values
+    return values.T  # (columns, rows)
 
 
 def _numbers(headers: list[Any], name: str, count: int) -> np.ndarray:

@@ -27,9 +27,17 @@ from ...files.images import convert_to_rgb
 from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
-from .images import to_rgb
+from .images import to_id_map, to_rgb
 
-__all__ = ["CocoMasks", "PromptableCollator", "SegmentAnythingData", "boxes_of_masks", "draw_mask", "stream_shards"]
+__all__ = [
+    "CocoMasks",
+    "PromptableCollator",
+    "SegmentAnythingData",
+    "boxes_of_masks",
+    "draw_mask",
+    "masks_of",
+    "stream_shards",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +69,47 @@ def draw_mask(mask: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(f"a mask has the shape {array.shape}; it must be (H, W)")
     return array != 0
+
+
+def masks_of(example: Mapping[str, Any]) -> np.ndarray:
+    """Draws the masks of an example of the promptable, the universal or the semantic schema; crowds are left out.
+
+    Instances with masks of their own keep their overlaps; of an id map what is visible is taken.
+
+    Shape:
+        Output: (N, H, W), bool.
+
+    Raises:
+        ValueError: A mask is damaged, or of another size than the others.
+    """
+    if example.get("masks") is not None:
+        drawn = [draw_mask(mask) for mask in example["masks"]]
+    elif example.get("instances") is not None:
+        own = example["instances"]
+        size = (own["height"], own["width"])
+        drawn = [
+            draw_mask(entry["segmentation"])
+            if isinstance(entry["segmentation"], np.ndarray)
+            else decode_segmentation(entry["segmentation"], size)
+            for entry in own["annotations"]
+            if not entry.get("iscrowd", 0)
+        ]
+        if not drawn:
+            return np.zeros((0, *size), dtype=bool)
+    elif example.get("segmentation") is not None:
+        ids = to_id_map(example["segmentation"])
+        crowds = [segment["id"] for segment in example.get("segments_info", ()) if segment.get("iscrowd", 0)]
+        present = np.array(
+            [value for value in np.unique(ids).tolist() if value != 0 and value not in crowds], dtype=int
+        )
+        return ids[None] == present[:, None, None]
+    else:
+        raise ValueError(f"an example has the columns {sorted(example)}; it needs masks, instances or segmentation")
+    if len({mask.shape for mask in drawn}) > 1:
+        raise ValueError(f"masks have different sizes, {sorted({mask.shape for mask in drawn})}")
+    if not drawn:
+        return np.zeros((0, *to_rgb(example["image"]).shape[:2]), dtype=bool)
+    return np.stack(drawn)
 
 
 def boxes_of_masks(masks: torch.Tensor) -> torch.Tensor:
@@ -367,7 +416,8 @@ class PromptableCollator(UniversalCollator):
 
     def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Picture (3, H, W) uint8 and masks (N, H, W) bool of one example."""
-        if example.get("masks") is None:
+        own = example.get("instances") is not None and self.transforms is None
+        if example.get("masks") is None and not own:
             pixels, ids, _ = self._transformed(example, position)
             present = np.unique(ids)
             masks = ids[None] == present[present != 0][:, None, None]
@@ -375,7 +425,7 @@ class PromptableCollator(UniversalCollator):
         if example.get("image") is None:
             raise ValueError(f"example {position} has no 'image', only the columns {sorted(example)}")
         image = np.ascontiguousarray(to_rgb(example["image"]))
-        drawn = [draw_mask(mask) for mask in example["masks"]]
+        drawn = list(masks_of(example)) if own else [draw_mask(mask) for mask in example["masks"]]
         wrong = [mask.shape for mask in drawn if mask.shape != image.shape[:2]]
         if wrong:
             raise ValueError(

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 from accelerate import Accelerator
 
 from ...auto import find_auto_class
-from ...data.readers.promptable import boxes_of_masks, draw_mask
+from ...data.readers.promptable import boxes_of_masks, masks_of
 from ...data.synthetic.shapes_captions import entity_tokenizer
 from ...evaluation.segmentation import evaluate_open_vocabulary
 from ...losses.contrastive import softmax_contrastive_loss
@@ -36,12 +36,8 @@ READERS = {
 
 def true_masks(example: Mapping[str, Any]) -> np.ndarray:
     """Draws the true masks of an example of the promptable, universal or semantic schema. Shape: (N, H, W) bool."""
-    if example.get("masks") is not None:
-        drawn = [draw_mask(mask) for mask in example["masks"]]
-        return np.stack(drawn) if drawn else np.zeros((0, 1, 1), dtype=bool)
-    if example.get("segmentation") is not None and "segments_info" in example:
-        ids = [segment["id"] for segment in example["segments_info"] if not segment.get("iscrowd", 0)]
-        return np.asarray(example["segmentation"])[None] == np.asarray(ids)[:, None, None]
+    if any(example.get(name) is not None for name in ("masks", "instances", "segmentation")):
+        return masks_of(example)
     label_map = np.asarray(example["segmentation_map"])
     ids = [value for value in np.unique(label_map).tolist() if value != 255]
     return label_map[None] == np.asarray(ids)[:, None, None]
