@@ -28,6 +28,7 @@ from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
 from .images import to_id_map, to_rgb
+from .reading import check_on_error
 
 __all__ = [
     "CocoMasks",
@@ -150,8 +151,7 @@ def stream_shards(
         FileNotFoundError: If there is neither a tar file nor a picture with its json.
         ValueError: If `on_error` is another word, or with "stop" for damage.
     """
-    if on_error not in ("skip", "stop"):
-        raise ValueError(f"on_error is {on_error!r}; legal are 'skip' and 'stop'")
+    check_on_error(on_error)
     root = Path(root)
     shards = [root] if root.is_file() else list_files(root, (".tar",))
     loose = [] if root.is_file() else [path for path in list_files(root, (".json",)) if _picture_of(path) is not None]
