@@ -6,6 +6,7 @@ import doctest
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import hfseg
+from hfseg import auto
 
 SOURCE = Path(hfseg.__file__).parent
 FIRST_LINE = "# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0."
@@ -30,20 +32,22 @@ ROOMS = {
     "data": {"files", "results", "volumes"},
     "metrics": {"files", "results", "data"},
     # Models only through the Auto classes.
+    "tasks": {"auto"},
     "pipelines": {"files", "postprocess", "results"},
-    "inference": {"auto", "files", "postprocess", "results", "volumes"},
-    "evaluation": {"data", "files", "inference", "metrics", "processing", "results"},
+    "inference": {"auto", "files", "postprocess", "results", "tasks", "volumes"},
+    "evaluation": {"data", "files", "inference", "metrics", "processing", "results", "tasks", "volumes"},
     # Losses: for pre-training whose model has none of its own.
-    "training": {"auto", "data", "evaluation", "files", "hub", "losses", "metrics"},
+    "training": {"auto", "data", "evaluation", "files", "hub", "inference", "losses", "metrics", "results", "tasks"},
     "hub": {"auto", "files", "models"},
     "recipes": set(),
-    "demo": {"files", "inference", "results", "volumes"},
+    "demo": {"files", "inference", "results", "tasks", "volumes"},
     "auto": {"pipelines", "models"},
 }
 FORBIDDEN_EVERYWHERE = "commands"
 # Shared by all models: on saving it asks the table which Auto classes to name; when used, not when imported.
 EXCEPTIONS = {
     # What an architecture trains on its own: tasks of the one loop.
+    "models/lavin_dit/training_lavin_dit.py": {"training", "data"},
     "models/unisegformer/training_unisegformer.py": {"training", "data", "metrics"},
     "models/unpairseg/training_unpairseg.py": {"auto", "training", "data", "metrics", "evaluation"},
     "files/remote_code.py": {"auto"},
@@ -124,6 +128,59 @@ def test_models_do_not_import_each_other():
                 assert not (node.level == 2 and node.module.split(".")[0] in others), (file, node.module)
 
 
+# Where a name means the origin of data or of a formula, not a model.
+NAMED_ORIGINS = {"metrics/referring_segmentation.py", "data/readers/refer.py"}
+
+
+def names_of_architectures(file: Path) -> list[str]:
+    """Lists identifiers and strings of a source file that name an architecture; docstrings and comments may."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    found = []
+    for node in ast.walk(tree):
+        text = ""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            text = node.value
+        elif isinstance(node, (ast.Name, ast.alias, ast.ImportFrom)):
+            text = getattr(node, "id", None) or getattr(node, "name", None) or getattr(node, "module", None) or ""
+        elif isinstance(node, ast.Attribute):
+            text = node.attr
+        names = [row.model_type for row in auto.ARCHITECTURES]
+        plain = text.lower().replace("-", "").replace("_", "")
+        found += [text for name in names if re.search(rf"(?<![a-z]){name.replace('_', '')}", plain)]
+    return found
+
+
+def test_no_architecture_is_named_outside_its_folder_and_row():
+    """Adding a model touches its folder, one row, recipes, tests and a card: no list of names hides elsewhere."""
+    for file in SOURCE_FILES:
+        path = file.relative_to(SOURCE)
+        # `if TYPE_CHECKING` in the package's own file tells editors the public names.
+        if path.parts[0] in ("models", "auto.py", "__init__.py", "recipes", "checkpoints"):
+            continue
+        if path.as_posix() not in NAMED_ORIGINS:
+            assert not names_of_architectures(file), path
+
+
+def test_names_of_architectures_are_seen(tmp_path):
+    file = tmp_path / "x.py"
+    text = '"""proscale."""\nfrom ..models.cris import y\n\n\ndef f():\n    """vpnext"""\n    return "lavin-dit"\n'
+    file.write_text(text)
+    assert len(names_of_architectures(file)) == 2
+    file.write_text("x = hfseg.UnpairSegModel\ndescribed = scripts  # cris\n")
+    assert names_of_architectures(file) == ["UnpairSegModel"]
+
+
+def test_commands_are_parsers():
+    for file in (SOURCE / "commands").glob("*.py"):
+        assert len(file.read_text(encoding="utf-8").splitlines()) <= 150, file.name
+
+
 @pytest.mark.parametrize("file", SOURCE_FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_files_name_their_licence(file):
     text = file.read_text(encoding="utf-8")
@@ -170,3 +227,100 @@ def test_examples_run(name):
         pytest.skip(f"{name} needs {error.name}")
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
+
+
+# ------------------------------------------------------------------------------------------------------ sizes and tests
+MODULE_LINES, FUNCTION_LINES = 700, 80
+# Longer than that, still; the list may only shrink. Functions are `module: function`.
+LONG_MODULES = {
+    "demo/app.py",
+}
+LONG_FUNCTIONS = {
+    "data/readers/coco.py: load_coco_file",
+    "data/readers/official/open_images.py: load_instance",
+    "inference/tiled_panoptic.py: tiled_panoptic_segmentation",
+    "inference/volumes.py: segment_volume",
+    "models/lavin_dit/pipeline_lavin_dit.py: __call__",
+    "postprocess/panoptic.py: panoptic_segmentation",
+    "training/model_card.py: model_card",
+}
+
+
+@pytest.mark.parametrize("file", SOURCE_FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_modules_and_functions_are_short(file):
+    """A module fits a sitting, a function two screens; signature and docstring count."""
+    text, name = file.read_text(encoding="utf-8"), file.relative_to(SOURCE).as_posix()
+    assert text.count("\n") <= MODULE_LINES or name in LONG_MODULES, (
+        f"{name} has more than {MODULE_LINES} lines: split it"
+    )
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= FUNCTION_LINES or f"{name}: {node.name}" in LONG_FUNCTIONS, (
+                f"{name}: {node.name} has {lines} lines, more than {FUNCTION_LINES}: split it"
+            )
+
+
+TESTS = Path(__file__).parent
+# Tests that belong to no single module, with what they are of.
+TESTS_OF_MORE = {
+    "demo/test_demo_browser.py": "the demo as a browser shows it",
+    "hub/test_push.py": "`commands.push` with `hub.checks` and `hub.publishing`",
+    "hub/test_push_other_kinds.py": "likewise, of the other kinds of folders",
+}
+# Rooms of files that are no modules.
+ROOMS_OF_DATA = ("recipes",)
+
+
+def test_tests_mirror_the_source():
+    """`tests/ROOM/test_MODULE.py` or `test_MODULE_WHAT.py`; for a folder `test_FOLDER.py` or `test_FOLDER_WHAT.py`.
+
+    Names of test files are unique, as pytest wants them.
+    """
+    rooms = {path.name for path in SOURCE.iterdir() if path.is_dir()}
+    for file in sorted(TESTS.rglob("test_*.py")):
+        place = file.relative_to(TESTS)
+        if place.parts[0] not in rooms - set(ROOMS_OF_DATA) or place.as_posix() in TESTS_OF_MORE:
+            continue
+        folder = SOURCE / place.parent
+        assert folder.is_dir(), f"{place}: there is no {folder.relative_to(SOURCE.parent)}"
+        names = [folder.name, *(path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir())]
+        what = place.stem.removeprefix("test_")
+        assert any(what == name or what.startswith(f"{name}_") for name in names), (
+            f"{place} is named after no module of {folder.relative_to(SOURCE.parent)}"
+        )
+    names = [file.name for file in TESTS.rglob("test_*.py") if not (file.parent / "__init__.py").exists()]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
+
+
+def module_imports() -> dict[str, set[str]]:
+    """Lists, per module of `data`, the modules of `data` that it imports, at any place; types alone do not count."""
+    files = {
+        ".".join(["hfseg", *file.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__"): file
+        for file in SOURCE_FILES
+        if room_of(file) == "data"
+    }
+    imports: dict[str, set[str]] = {}
+    for name, file in files.items():
+        tree, package = ast.parse(file.read_text(encoding="utf-8")), ["hfseg", *file.relative_to(SOURCE).parts[:-1]]
+        for_types = {
+            id(node)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+            for node in ast.walk(block)
+        }
+        imports[name] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+                base = package[: len(package) - node.level + 1] if node.level else []
+                module = ".".join([*base, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    imports[name] |= {full for full in (f"{module}.{alias.name}", module) if full in files} - {name}
+    return imports
+
+
+def test_modules_of_data_import_each_other_in_one_direction():
+    imports = module_imports()
+    while leaves := {name for name, needed in imports.items() if not needed & set(imports)}:
+        imports = {name: needed for name, needed in imports.items() if name not in leaves}
+    assert not imports, f"these modules, or what they import, import each other in a circle: {sorted(imports)}"

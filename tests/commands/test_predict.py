@@ -13,7 +13,7 @@ from transformers import AutoImageProcessor, pipeline
 import hfseg
 from hfseg.commands.main import main
 from hfseg.inference.files import find_sources
-from hfseg.inference.predictor import Prompts, _check_places, find_task
+from hfseg.inference.predictor import Options, Prediction, Predictor, Prompts, _check_places, find_task
 from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
 from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
 from tiny_zoo import example_pairs, model_folder, picture, volume_file
@@ -99,10 +99,10 @@ def test_a_legend_stands_beside_the_overlay(zoo, tmp_path):
 def test_the_time_is_that_of_reading_model_and_files(zoo, tmp_path, capsys, monkeypatch):
     import time
 
-    from hfseg.commands import predict as command
+    from hfseg.inference import predict as room
 
-    plain = command.write_prediction
-    monkeypatch.setattr(command, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
+    plain = room.write_prediction
+    monkeypatch.setattr(room, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
     picture().save(tmp_path / "a.png")
     assert predict(tmp_path / "a.png", "--model", model_folder("vpnext", zoo), "-o", tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] >= 0.3
@@ -154,7 +154,14 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
 
 def test_examples(zoo, tmp_path):
     picture().save(tmp_path / "a.png")
-    common = ["--model", model_folder("lavin_dit", zoo), "--examples", example_pairs(tmp_path / "pairs"), "--steps", 2]
+    common = [
+        "--model",
+        model_folder("lavin_dit", zoo),
+        "--examples",
+        example_pairs(tmp_path / "pairs"),
+        "--num_inference_steps",
+        2,
+    ]
     assert predict(tmp_path / "a.png", *common, "-o", tmp_path / "depth", "--task", "depth") == 0
     with Image.open(tmp_path / "depth/a_answer.png") as answer:
         assert answer.size == (32, 32)
@@ -370,6 +377,34 @@ def test_overlapping_masks_show_the_best():
 
 
 # The command itself.
+
+
+def test_a_prediction_does_what_its_result_does(zoo, tmp_path):
+    predictor = Predictor(model_folder("proscale", zoo), progress=False)
+    prediction = predictor(picture(), options=Options(subtask="instance", threshold=0.0))
+    assert len(prediction) == len(prediction.result) == len(prediction.result.segments) > 0
+    assert prediction.plot().size == picture().size
+    with Image.open(prediction.save(tmp_path / "x.png")) as saved:
+        assert np.array_equal(np.asarray(saved), np.asarray(prediction.overlay()))
+    assert prediction.to_coco(1) == prediction.result.to_coco(1)
+    assert {segment.label for segment in prediction.result.segments} <= set(predictor.labels.values())
+    assert all("label" in info for info in prediction.result.segments_info)
+    with pytest.raises(AttributeError, match="no attribute 'plott'"):
+        prediction.plott()
+    with pytest.raises(AttributeError, match=r"use \.answer"):
+        Prediction(picture(), None).plot()
+
+
+def test_segments_are_listed_once(zoo, monkeypatch):
+    prediction = Predictor(model_folder("proscale", zoo), progress=False)(picture())
+    calls = []
+    plain = SegmentationResult.to_coco
+    monkeypatch.setattr(
+        SegmentationResult, "to_coco", lambda *args, **kwargs: calls.append(1) or plain(*args, **kwargs)
+    )
+    assert prediction.segments() == prediction.segments() and calls == [1]
+    prediction.result = SegmentationResult(prediction.result.segmentation, [])
+    assert prediction.segments() == []
 
 
 def test_list_and_version(capsys):
