@@ -67,6 +67,7 @@ from ...layers.mask_decoder import (
     MaskedAttentionDecoderLayer,
     MaskEmbedder,
     MultiHeadAttention,
+    close_invalid_queries,
     eager_attention,
     mask_logits,
 )
@@ -77,6 +78,7 @@ from ...losses.mask_classification import LossWeights, count_targets, mask_class
 from ...losses.masked_image import draw_masked_units, masked_reconstruction_loss
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
+from ..mask_decoding import build_mask_decoder, heat_terms, init_mask_decoder_option, num_queries_in_use
 from ..remote_code import RemoteCodeModel
 from .configuration_unisegformer import UniSegFormerConfig
 
@@ -112,14 +114,18 @@ class UniSegFormerMaskHeadOutput(ModelOutput):
 
     Attributes:
         class_logits: Of every prediction level, `(levels, B, Q, K + 1)`; the last level counts.
-        mask_embeddings: Of every prediction level, `(levels, B, Q, M)`.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        mask_embeddings: Of every prediction level, `(levels, B, Q, M)`; `(levels, B, Q, M + 4)` with mask positions.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
+        valid_queries: With queries from pixels: which queries stand for something, boolean `(B, Q)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
     """
 
     class_logits: torch.Tensor | None = None
     mask_embeddings: torch.Tensor | None = None
     pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
+    valid_queries: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -150,12 +156,13 @@ class UniSegFormerForUniversalSegmentationOutput(ModelOutput):
     Attributes:
         loss: Weighted sum of all terms, scalar. Only with labels.
         loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, the same
-            with `_0`, `_1`, ... of the auxiliary ones, and `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense
-            logits.
+            with `_0`, `_1`, ... of the auxiliary ones, `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense logits,
+            and `loss_heat` with queries from pixels.
         class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
         masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
         auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
         encoder_hidden_states, encoder_attentions: Of the encoder, on request.
     """
@@ -166,6 +173,7 @@ class UniSegFormerForUniversalSegmentationOutput(ModelOutput):
     masks_queries_logits: torch.Tensor | None = None
     auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
     pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -454,6 +462,7 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         elif isinstance(module, UniSegFormerForPreTraining):
             init.constant_(module.contrastive_scale, math.log(self.config.contrastive_scale_init))
             init.constant_(module.contrastive_bias, self.config.contrastive_bias_init)
+        init_mask_decoder_option(module)
 
 
 class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
@@ -749,17 +758,7 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
             ]
         )
         self.pixel_projection = nn.Conv2d(widths[0], config.mask_feature_size, 3, padding=1)
-        self.decoder = MaskedAttentionDecoder(
-            hidden_size=config.hidden_size,
-            mask_feature_size=config.mask_feature_size,
-            num_queries=config.num_queries,
-            num_layers=config.decoder_layers,
-            num_heads=config.num_attention_heads,
-            feedforward_size=config.dim_feedforward,
-            feature_size=config.feature_size,
-            num_levels=levels,
-            dropout=config.dropout,
-        )
+        self.decoder = build_mask_decoder(config, levels)
         self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
         self.post_init()
 
@@ -784,7 +783,9 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
         return UniSegFormerMaskHeadOutput(
             class_logits=self.class_predictor(torch.stack(outputs.queries[levels])),
             mask_embeddings=torch.stack(outputs.mask_embeddings[levels]),
-            pixel_embedding=pixel_embedding,
+            pixel_embedding=outputs.pixel_embedding,
+            heat_logits=outputs.heat_logits,
+            valid_queries=outputs.valid_queries,
         )
 
 
@@ -860,6 +861,7 @@ def universal_losses(
         normalizer=None if normalizer is None else normalizer[:2],
         void_masks=void_masks,
     )
+    terms |= heat_terms(config, outputs.heat_logits, mask_labels, class_labels, normalizer, void_masks)
     device = outputs.pixel_embedding.device
     labels = pixel_classes(
         [masks.to(device) for masks in mask_labels],
@@ -998,7 +1000,9 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         Shape:
             Output: `(6,)`: targets, class weights of the queries, labelled pixels at strides 4, 8, 16, 32.
         """
-        return universal_normalizer(self.config, batch["pixel_values"], batch["mask_labels"], batch["class_labels"])
+        return universal_normalizer(
+            self.config, batch["pixel_values"], batch["mask_labels"], batch["class_labels"], self.training
+        )
 
     @can_return_tuple
     def forward(
@@ -1046,7 +1050,10 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         auxiliary_logits = None
         if auxiliary:
             auxiliary_logits = [
-                {"class_queries_logits": logits, "masks_queries_logits": mask_logits(embeddings, pixel_embedding)}
+                {
+                    "class_queries_logits": close_invalid_queries(logits, predictions.valid_queries),
+                    "masks_queries_logits": mask_logits(embeddings, pixel_embedding, precise=config.mask_positions),
+                }
                 for logits, embeddings in zip(predictions.class_logits[:-1], predictions.mask_embeddings[:-1])
             ]
         loss = loss_dict = None
@@ -1055,7 +1062,10 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
             loss_dict = universal_losses(
                 config,
                 UniSegFormerMaskHeadOutput(
-                    predictions.class_logits[levels], predictions.mask_embeddings[levels], pixel_embedding
+                    predictions.class_logits[levels],
+                    predictions.mask_embeddings[levels],
+                    pixel_embedding,
+                    predictions.heat_logits,
                 ),
                 self.dense_head(outputs.decoder_maps),
                 mask_labels,
@@ -1069,10 +1079,13 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         return UniSegFormerForUniversalSegmentationOutput(
             loss=loss,
             loss_dict=loss_dict,
-            class_queries_logits=predictions.class_logits[-1],
-            masks_queries_logits=mask_logits(predictions.mask_embeddings[-1], pixel_embedding),
+            class_queries_logits=close_invalid_queries(predictions.class_logits[-1], predictions.valid_queries),
+            masks_queries_logits=mask_logits(
+                predictions.mask_embeddings[-1], pixel_embedding, precise=config.mask_positions
+            ),
             auxiliary_logits=auxiliary_logits,
             pixel_embedding=pixel_embedding,
+            heat_logits=predictions.heat_logits,
             hidden_states=predictions.hidden_states,
             attentions=predictions.attentions,
             cross_attentions=predictions.cross_attentions,
@@ -1086,10 +1099,11 @@ def universal_normalizer(
     pixel_values: torch.Tensor,
     mask_labels: list[torch.Tensor],
     class_labels: list[torch.Tensor],
+    training: bool = True,
 ) -> torch.Tensor:
     """Counts targets, class weights of the queries, and labelled pixels at strides 4, 8, 16, 32. Shape: `(6,)`."""
     ignore = config.semantic_loss_ignore_index
-    counts = count_targets(class_labels, config.num_queries, config.no_object_weight)
+    counts = count_targets(class_labels, num_queries_in_use(config, training), config.no_object_weight)
     size = (pixel_values.shape[-2], pixel_values.shape[-1])
     labels = pixel_classes(mask_labels, class_labels, size, ignore)
     pixels = torch.stack([(thin_out(labels, stride) != ignore).sum() for stride in STRIDES]).float()
