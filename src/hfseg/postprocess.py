@@ -27,6 +27,7 @@ __all__ = [
     "InstanceMasks",
     "binary_segmentation",
     "clean_small_regions",
+    "distinct_queries",
     "instance_segmentation",
     "mask_nms",
     "mask_stability",
@@ -387,6 +388,8 @@ def panoptic_segmentation(
     overlap_mask_area_threshold: float = 0.8,
     label_ids_to_fuse: Sequence[int] | set[int] = (),
     query_scores: Tensor | None = None,
+    suppress_duplicates: bool = False,
+    min_segment_area: int = 0,
 ) -> list[tuple[Tensor, list[dict[str, Any]]]]:
     """Non-overlapping segments per image, as an id map and a table.
 
@@ -411,6 +414,9 @@ def panoptic_segmentation(
         overlap_mask_area_threshold: smallest visible part of a mask, inclusive.
         label_ids_to_fuse: classes that form one segment per image.
         query_scores: quality of each mask `(B, Q)`, a factor of the scores (not of what `threshold` is compared with).
+        suppress_duplicates: whether a query of a class that is not fused gives way to a better one that covers half of
+            its mask, see `distinct_queries`, before pixels are given away.
+        min_segment_area: a segment of a class that is not fused is dropped if fewer pixels than this are painted.
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w); id maps (H, W) int32.
@@ -448,6 +454,17 @@ def panoptic_segmentation(
                 maps.append(torch.zeros(outputs[index], dtype=torch.int32, device=mask_logits.device))
                 continue
             query_labels = labels[index, queries]
+            if suppress_duplicates:
+                distinct = distinct_queries(
+                    mask_logits[index].index_select(0, queries.to(mask_logits.device)),
+                    scores[index, queries].to(mask_logits.device),
+                    torch.isin(query_labels, fused).to(mask_logits.device),
+                    padded_size=padded,
+                    image_size=images[index],
+                    mask_threshold=mask_threshold,
+                )
+                queries = queries[distinct.cpu()]
+                kept[-1], query_labels = queries, labels[index, queries]
             id_map, table = _panoptic_of_image(
                 _BandResizer(
                     mask_logits[index].index_select(0, queries.to(mask_logits.device)),
@@ -461,6 +478,7 @@ def panoptic_segmentation(
                 torch.isin(query_labels, fused).to(mask_logits.device),
                 logit_threshold,
                 overlap_mask_area_threshold,
+                min_segment_area,
             )
             maps.append(id_map)
             tables.append(table)
@@ -498,6 +516,7 @@ def _panoptic_of_image(
     is_fused: Tensor,
     logit_threshold: float,
     overlap_threshold: float,
+    min_area: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Id map (H, W) int32 of one image and the table (N, 2) int64 of segment id (0 = dropped) and painted area."""
     num_queries, device = len(scores), scores.device
@@ -521,6 +540,7 @@ def _panoptic_of_image(
 
     visible = _precise(won_area) / _precise(own_area.clamp(min=1))
     is_valid = (painted_area > 0) & (visible >= overlap_threshold)  # painted > 0 implies won > 0 and own > 0
+    is_valid &= is_fused | (painted_area >= min_area)
     # A fused query founds a segment only when no earlier valid query has its class.
     same_fused = (labels[:, None] == labels[None, :]) & is_fused[:, None]  # (N, N)
     earlier = torch.ones_like(same_fused).tril(-1)
@@ -570,6 +590,8 @@ def instance_segmentation(
     num_instances: int = 100,
     stuff_label_ids: Sequence[int] | set[int] = (),
     query_scores: Tensor | None = None,
+    suppress_duplicates: bool = False,
+    min_segment_area: int = 0,
 ) -> list[InstanceMasks]:
     """Scored, possibly overlapping instance masks per image.
 
@@ -590,6 +612,9 @@ def instance_segmentation(
         num_instances: number of pairs looked at, before stuff classes are dropped.
         stuff_label_ids: classes that are no things.
         query_scores: quality of each mask `(B, Q)`, a factor of the scores.
+        suppress_duplicates: whether a query gives way to a better one that covers half of its mask, see
+            `distinct_queries`. All classes of a query stay or go together.
+        min_segment_area: smallest mask, in pixels of the output.
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w).
@@ -614,6 +639,17 @@ def instance_segmentation(
         for index in range(len(mask_logits)):
             queries, labels = pairs[index] // num_labels, pairs[index] % num_labels
             is_thing = ~torch.isin(labels, stuff)
+            if suppress_duplicates:
+                is_thing &= _distinct_pairs(
+                    mask_logits[index],
+                    queries,
+                    class_scores[index],
+                    is_thing,
+                    None if query_scores is None else query_scores[index],
+                    padded,
+                    images[index],
+                    mask_threshold,
+                )
             # Several pairs may share a query: its mask is resized once.
             unique_queries, mask_indices = queries[is_thing].unique(return_inverse=True)
             logits = mask_logits[index].index_select(0, unique_queries.to(mask_logits.device))
@@ -624,7 +660,7 @@ def instance_segmentation(
             if query_scores is not None:
                 scores = scores * query_scores[index].float().cpu()[queries[is_thing]]
             order = scores.argsort(descending=True, stable=True)
-            order = order[scores[order] >= threshold]
+            order = order[(scores[order] >= threshold) & (area[mask_indices[order]] >= min_segment_area)]
             mask_indices = mask_indices[order]
             used, mask_indices = mask_indices.unique(return_inverse=True)
             packed = packed.index_select(0, used.to(packed.device))
@@ -726,6 +762,81 @@ def binary_segmentation(
                     masks[:, rows] = band.sigmoid_() if return_probabilities else band > logit_threshold
             results.append(masks if mask_logits.ndim == 4 else masks[0])
     return results
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Duplicates
+# --------------------------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def distinct_queries(
+    mask_logits: Tensor,
+    scores: Tensor,
+    exempt: Tensor | None = None,
+    *,
+    padded_size: Size | None = None,
+    image_size: Size | None = None,
+    mask_threshold: float = 0.5,
+    cover_threshold: float = 0.5,
+) -> Tensor:
+    """Tells which queries of an image remain when duplicates give way, greedily by score.
+
+    From the best down, a query that remains removes every worse one of whose mask it covers a share of
+    `cover_threshold`. Masks are compared as the model gives them, before any resize. A query's score is its class
+    probability times the mean probability inside its mask. Empty masks are removed by any other.
+
+    Args:
+        mask_logits: of the queries of one image.
+        scores: class probabilities.
+        exempt: queries that neither remove nor are removed, such as those of stuff; default: none.
+        padded_size: size of the network input; default: that of the mask logits.
+        image_size: size of the image inside it (top left); default: no padding.
+        mask_threshold: smallest mask probability of a pixel, inclusive.
+        cover_threshold: smallest share that removes.
+
+    Shape:
+        mask_logits (N, h, w); scores, exempt (N,); result (N,) bool.
+    """
+    height, width = mask_logits.shape[-2:]
+    if padded_size is not None and image_size is not None:  # what lies in the padding counts for nothing
+        height = math.ceil(height * image_size[0] / padded_size[0])
+        width = math.ceil(width * image_size[1] / padded_size[1])
+    logits = mask_logits[:, :height, :width].float()
+    masks = logits >= _logit(mask_threshold, "mask_threshold")
+    inside = (logits.sigmoid() * masks).flatten(1).sum(1) / (masks.flatten(1).sum(1) + 1e-6)
+    keep = torch.zeros(len(masks), dtype=torch.bool, device=masks.device) if exempt is None else exempt.clone()
+    candidates = (~keep).nonzero()[:, 0]
+    chosen = mask_nms(masks[candidates], (scores * inside)[candidates], 1.1, cover_threshold)
+    keep[candidates[chosen]] = True
+    return keep
+
+
+def _distinct_pairs(
+    mask_logits: Tensor,
+    queries: Tensor,
+    class_scores: Tensor,
+    is_thing: Tensor,
+    query_scores: Tensor | None,
+    padded_size: Size,
+    image_size: Size,
+    mask_threshold: float,
+) -> Tensor:
+    """Tells which (query, class) pairs, best first, belong to queries that remain. Shape: all (N,), on the CPU."""
+    things = queries[is_thing]
+    used, inverse = things.unique(return_inverse=True)
+    best = torch.zeros(len(used)).scatter_reduce_(0, inverse, class_scores[is_thing], reduce="amax")
+    if query_scores is not None:
+        best = best * query_scores.float().cpu()[used]
+    device = mask_logits.device
+    distinct = distinct_queries(
+        mask_logits.index_select(0, used.to(device)),
+        best.to(device),
+        padded_size=padded_size,
+        image_size=image_size,
+        mask_threshold=mask_threshold,
+    ).cpu()
+    keep = torch.zeros_like(is_thing)
+    keep[is_thing] = distinct[inverse]
+    return keep
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -262,6 +262,9 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
             `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
         num_instances: (query, class) pairs looked at for instance results.
+        suppress_duplicates: in panoptic and instance results, a thing gives way to a better one that covers half of its
+            mask, see `hfseg.postprocess.distinct_queries`.
+        min_segment_area: things of fewer pixels (of the result) are dropped from panoptic and instance results.
         mask_stride: padded input size divided by the size of the mask logits.
     """
 
@@ -271,6 +274,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
     mask_threshold = 0.5
     overlap_mask_area_threshold = 0.8
     num_instances = 100
+    suppress_duplicates = False
+    min_segment_area = 0
     mask_stride = 4
 
     # ---------------------------------------------------------------------------------------------- inputs
@@ -456,6 +461,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
                 self.overlap_mask_area_threshold if overlap_mask_area_threshold is None else overlap_mask_area_threshold
             ),
             label_ids_to_fuse=self._stuff(label_ids_to_fuse),
+            suppress_duplicates=self.suppress_duplicates,
+            min_segment_area=self.min_segment_area,
         )
         return [SegmentationResult(segmentation, segments) for segmentation, segments in results]
 
@@ -500,6 +507,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             mask_threshold=self.mask_threshold if mask_threshold is None else mask_threshold,
             num_instances=self.num_instances,
             stuff_label_ids=self._stuff(label_ids_to_fuse),
+            suppress_duplicates=self.suppress_duplicates,
+            min_segment_area=self.min_segment_area,
         ):
             columns = (instances.label_ids.tolist(), instances.scores.tolist(), instances.areas.tolist())
             segments = [

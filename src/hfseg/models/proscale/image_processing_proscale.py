@@ -18,6 +18,8 @@ class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
     mask_threshold: float | None
     overlap_mask_area_threshold: float | None
     num_instances: int | None
+    suppress_duplicates: bool | None
+    min_segment_area: int | None
 
 
 class ProScaleImageProcessor(UniversalImageProcessor):
