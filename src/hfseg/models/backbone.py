@@ -20,6 +20,7 @@ from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, Swin
 
 from ..layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ..layers.windows import gathers
+from .pretrained_backbones import cut_stages
 
 
 class AnySizePatchEmbeddings(SwinPatchEmbeddings):
@@ -92,7 +93,8 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
 
     Args:
-        config: Of any backbone that `AutoBackbone` knows.
+        config: Of any backbone that `AutoBackbone` knows. A `timm_backbone` may have `stage_blocks`, the number of
+            blocks kept of each stage, see `pretrained_backbones.cut_stages`.
         timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
     `SwinBackbone` and `BeitBackbone` normalise their last tokens for a classifier that dense models do not have, and
@@ -100,6 +102,8 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     parameter and, never receiving a gradient, stop distributed training.
     """
     backbone = AutoBackbone.from_config(config, **timm_kwargs)
+    if config.model_type == "timm_backbone" and getattr(config, "stage_blocks", None) is not None:
+        cut_stages(backbone, config.stage_blocks)
     if isinstance(backbone, SwinBackbone):
         backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
         for module in backbone.modules():

@@ -466,8 +466,11 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Merges mappings recursively; `top` wins."""
     merged = dict(base)
     for key, value in top.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, dict)
+        # Fields of one architecture mean nothing to another: a section of another model_type is replaced.
+        other = both and "model_type" in value and value["model_type"] != below.get("model_type", value["model_type"])
+        merged[key] = _merge(below, value) if both and not other else value
     return merged
 
 
