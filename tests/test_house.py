@@ -55,10 +55,12 @@ ROOMS = {
         "evaluation",
         "hub",
         "losses",
+        "backbone_weights",
         "medical_evaluation",
         "metrics",
         "referring_evaluation",
     },
+    "backbone_weights": {"models"},
     "hub": {"auto", "models"},
     "recipes": set(),
     # What `predict` and `demo` share: models only through the table, the Auto classes and pipelines.

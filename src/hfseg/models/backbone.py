@@ -20,7 +20,6 @@ from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, Swin
 
 from ..layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ..layers.windows import gathers
-from .pretrained_backbones import cut_stages
 
 
 class AnySizePatchEmbeddings(SwinPatchEmbeddings):
@@ -94,7 +93,7 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
 
     Args:
         config: Of any backbone that `AutoBackbone` knows. A `timm_backbone` may have `stage_blocks`, the number of
-            blocks kept of each stage, see `pretrained_backbones.cut_stages`.
+            blocks kept of each stage, see `cut_stages`.
         timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
     `SwinBackbone` and `BeitBackbone` normalise their last tokens for a classifier that dense models do not have, and
@@ -114,3 +113,34 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     elif isinstance(backbone, Dinov2Backbone) and not config.apply_layernorm:
         backbone.layernorm = nn.Identity()  # type: ignore[assignment]
     return backbone
+
+
+def cut_stages(backbone: Any, stage_blocks: list[int]) -> None:
+    """Keeps the first blocks of each stage of a timm network with `blocks`, such as an EfficientNet.
+
+    The last stages of a classifier hold most of its parameters, and little that small objects need. A stage may be left
+    out if it does not change the resolution.
+
+    Raises:
+        ValueError: The network has other stages, or a stage left out would change the resolution.
+    """
+    network = backbone._backbone
+    stages = getattr(network, "blocks", None)
+    lengths = [len(stage) for stage in stages] if stages is not None else []
+    if len(stage_blocks) != len(lengths) or any(not 0 <= few <= all_ for few, all_ in zip(stage_blocks, lengths)):
+        raise ValueError(
+            f"backbone_config.stage_blocks={list(stage_blocks)} must have a number of blocks for each stage of "
+            f"{backbone.config.backbone!r}, at most {lengths}."
+        )
+    channels = None
+    by_stage = {feature["stage"]: place for place, feature in enumerate(network.feature_info.info)}
+    for stage, few in enumerate(stage_blocks):
+        removed = stages[stage][few:]
+        if few == 0 and any(m.stride != (1, 1) for m in removed.modules() if isinstance(m, nn.Conv2d)):
+            raise ValueError(f"backbone_config.stage_blocks={list(stage_blocks)}: stage {stage} halves the resolution.")
+        stages[stage] = stages[stage][:few]
+        if few:
+            channels = [m for m in stages[stage].modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+        if stage + 1 in by_stage:
+            network.feature_info.info[by_stage[stage + 1]]["num_chs"] = channels
+            backbone.num_features[by_stage[stage + 1]] = channels

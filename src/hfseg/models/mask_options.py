@@ -21,11 +21,6 @@ def validate_mask_decoder(config: Any) -> None:
             raise ValueError(f"{name}={getattr(config, name)!r} is not known: it must be one of {', '.join(choices)}.")
     if config.query_selection == "learned":
         return
-    if config.decoder_layers < 3:
-        raise ValueError(
-            f'query_selection="pixels" reads the finest of three levels, but decoder_layers={config.decoder_layers} '
-            "does not reach it: give at least 3 layers."
-        )
     if not 1 <= config.num_learned_queries < config.num_queries:
         raise ValueError(
             f"num_learned_queries={config.num_learned_queries} must be at least 1 and below num_queries="

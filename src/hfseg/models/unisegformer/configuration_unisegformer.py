@@ -266,6 +266,11 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
         """Checks what types cannot express."""
         super().validate_architecture()
         validate_mask_decoder(self)
+        if self.query_selection == "pixels" and self.decoder_layers < 3:
+            raise ValueError(
+                f'query_selection="pixels" reads the third level, which decoder_layers={self.decoder_layers} does not '
+                "reach (the layers take turns): give at least 3."
+            )
         encoder = self.encoder_config
         if len(encoder.depths) != 4 or len(encoder.num_heads) != 4:
             raise ValueError(

@@ -16,9 +16,8 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoPro
 from accelerate import Accelerator
 
 from ...auto import find_auto_class
+from ...backbone_weights import backbone_tensors, input_normalization, load_timm_backbone, read_state_dict
 from ...data.reading import TolerantDataset
-from ...models.checkpoints import read_state_dict
-from ...models.pretrained_backbones import backbone_tensors, input_normalization, load_timm_backbone
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .checkpoints import read_state_dict
+from .models.checkpoints import read_state_dict
 
 
 class PackagedWeights(NamedTuple):
@@ -205,34 +205,3 @@ def input_normalization(source: str, config: Any) -> dict[str, list[float]]:
     if settings is None:
         return {}
     return {"image_mean": list(settings.mean), "image_std": list(settings.std)}
-
-
-def cut_stages(backbone: Any, stage_blocks: list[int]) -> None:
-    """Keeps the first blocks of each stage of a timm network with `blocks`, such as an EfficientNet.
-
-    The last stages of a classifier hold most of its parameters, and little that small objects need. A stage may be left
-    out if it does not change the resolution.
-
-    Raises:
-        ValueError: The network has other stages, or a stage left out would change the resolution.
-    """
-    network = backbone._backbone
-    stages = getattr(network, "blocks", None)
-    lengths = [len(stage) for stage in stages] if stages is not None else []
-    if len(stage_blocks) != len(lengths) or any(not 0 <= few <= all_ for few, all_ in zip(stage_blocks, lengths)):
-        raise ValueError(
-            f"backbone_config.stage_blocks={list(stage_blocks)} must have a number of blocks for each stage of "
-            f"{backbone.config.backbone!r}, at most {lengths}."
-        )
-    channels = None
-    by_stage = {feature["stage"]: place for place, feature in enumerate(network.feature_info.info)}
-    for stage, few in enumerate(stage_blocks):
-        removed = stages[stage][few:]
-        if few == 0 and any(m.stride != (1, 1) for m in removed.modules() if isinstance(m, nn.Conv2d)):
-            raise ValueError(f"backbone_config.stage_blocks={list(stage_blocks)}: stage {stage} halves the resolution.")
-        stages[stage] = stages[stage][:few]
-        if few:
-            channels = [m for m in stages[stage].modules() if isinstance(m, nn.Conv2d)][-1].out_channels
-        if stage + 1 in by_stage:
-            network.feature_info.info[by_stage[stage + 1]]["num_chs"] = channels
-            backbone.num_features[by_stage[stage + 1]] = channels
