@@ -3,10 +3,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hfseg import ProScaleImageProcessor, ProScaleImageProcessorPil, UniSegFormerImageProcessor, postprocess
+from hfseg.images import stretch_contrast
 
 
 def logits_of(masks: list[tuple[int, int, int, int]], size: tuple[int, int] = (24, 32)) -> torch.Tensor:
@@ -144,3 +147,19 @@ def test_it_is_a_setting_of_the_processor(processor_class, tmp_path):
     assert [segment["label_id"] for segment in result["segments_info"]] == [0]
     (result,) = processor.post_process_panoptic_segmentation(outputs, threshold=0.5, label_ids_to_fuse=[])
     assert 1 not in [segment["label_id"] for segment in result["segments_info"]]
+
+
+@pytest.mark.parametrize("processor_class", [ProScaleImageProcessor, ProScaleImageProcessorPil])
+def test_contrast_is_stretched_before_all_else(processor_class, tmp_path):
+    """As the reader of training data does it."""
+    generator = np.random.default_rng(0)
+    dark = generator.integers(3, 40, (32, 64, 3), dtype=np.uint8)
+    size = {"height": 32, "width": 64}
+    processor_class(stretch_contrast=True, size=size).save_pretrained(tmp_path)
+    processor = processor_class.from_pretrained(tmp_path)
+    expected = processor(stretch_contrast(dark), stretch_contrast=False, return_tensors="pt")["pixel_values"]
+    actual = processor(Image.fromarray(dark), return_tensors="pt")["pixel_values"]
+    assert torch.equal(actual, expected) and actual.max() > 2
+    assert processor(dark, stretch_contrast=False, return_tensors="pt")["pixel_values"].max() < -1
+    with pytest.raises(ValueError, match="stretch_contrast needs 8-bit images, but image 0 has the type"):
+        processor(dark.astype(np.float32), return_tensors="pt")

@@ -26,7 +26,7 @@ from transformers.image_utils import (
 from transformers.utils import TensorType, logging
 
 from . import postprocess
-from .images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
+from .images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight, stretch_contrast
 from .results import SegmentationResult
 
 try:
@@ -264,6 +264,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         num_instances: (query, class) pairs looked at for instance results.
         suppress_duplicates: in panoptic and instance results, a thing gives way to a better one that covers half of its
             mask, see `hfseg.postprocess.distinct_queries`.
+        stretch_contrast: every image is brought to the full range of intensities first, as very dark microscopy needs;
+            see `hfseg.images.stretch_contrast`. For 8-bit images.
         min_segment_area: things of fewer pixels (of the result) are dropped from panoptic and instance results.
         mask_stride: padded input size divided by the size of the mask logits.
     """
@@ -276,6 +278,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
     num_instances = 100
     suppress_duplicates = False
     min_segment_area = 0
+    stretch_contrast = False
     mask_stride = 4
 
     # ---------------------------------------------------------------------------------------------- inputs
@@ -309,6 +312,25 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         if segmentation_maps is None and instance_id_to_semantic_id is not None:
             raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
         return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)  # type: ignore[misc]
+
+    def stretched(self, images: list[Any]) -> list[Any]:
+        """Stretches the contrast of channel-first images, tensors or arrays.
+
+        Raises:
+            ValueError: for images that are not 8-bit.
+        """
+        results = []
+        for index, image in enumerate(images):
+            if image.dtype not in (torch.uint8, np.uint8):
+                raise ValueError(
+                    f"stretch_contrast needs 8-bit images, but image {index} has the type {image.dtype}: give uint8, or "
+                    "set stretch_contrast=False."
+                )
+            if isinstance(image, Tensor):
+                results.append(torch.from_numpy(stretch_contrast(image.cpu().numpy())).to(image.device))
+            else:
+                results.append(stretch_contrast(image))
+        return results
 
     def segment_targets(
         self,

@@ -34,6 +34,8 @@ class UniversalImageProcessor(RemoteCodeImageProcessor, UniversalSegmentationPro
         tensors = self._prepare_image_like_inputs(
             images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
         )
+        if kwargs.get("stretch_contrast"):
+            tensors = self.stretched(tensors)
         return self._preprocess(tensors, segmentation_maps, instance_id_to_semantic_id, **kwargs)
 
     def _preprocess(

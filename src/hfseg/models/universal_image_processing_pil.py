@@ -28,6 +28,8 @@ class UniversalImageProcessorPil(RemoteCodeImageProcessor, UniversalSegmentation
         arrays = self._prepare_image_like_inputs(
             images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format
         )
+        if kwargs.get("stretch_contrast"):
+            arrays = self.stretched(arrays)
         return self._preprocess(arrays, segmentation_maps, instance_id_to_semantic_id, **kwargs)
 
     def _preprocess(

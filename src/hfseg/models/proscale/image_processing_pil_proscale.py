@@ -20,6 +20,7 @@ class ProScaleImageProcessorKwargs(ImagesKwargs, total=False):
     num_instances: int | None
     suppress_duplicates: bool | None
     min_segment_area: int | None
+    stretch_contrast: bool | None
 
 
 class ProScaleImageProcessorPil(UniversalImageProcessorPil):

@@ -21,6 +21,7 @@ class UniSegFormerImageProcessorKwargs(ImagesKwargs, total=False):
     num_instances: int | None
     suppress_duplicates: bool | None
     min_segment_area: int | None
+    stretch_contrast: bool | None
 
 
 class UniSegFormerImageProcessor(UniSegFormerProcessing, UniversalImageProcessor):
