@@ -101,8 +101,16 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     parameter and, never receiving a gradient, stop distributed training.
     """
     backbone = AutoBackbone.from_config(config, **timm_kwargs)
-    if config.model_type == "timm_backbone" and getattr(config, "stage_blocks", None) is not None:
-        cut_stages(backbone, config.stage_blocks)
+    if config.model_type == "timm_backbone":
+        from timm.layers import Conv2dSame
+
+        from .timm_convolution import AnySizeConv2dSame
+
+        for module in backbone.modules():
+            if type(module) is Conv2dSame:
+                module.__class__ = AnySizeConv2dSame
+        if getattr(config, "stage_blocks", None) is not None:
+            cut_stages(backbone, config.stage_blocks)
     if isinstance(backbone, SwinBackbone):
         backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
         for module in backbone.modules():
