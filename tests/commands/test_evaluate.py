@@ -19,9 +19,9 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 import oracle
 from hfseg.commands import main as hfseg_command
 from hfseg.commands.evaluate import PROTOCOLS, check_options, main, open_dataset, parse
-from hfseg.data.folders import load_folder
+from hfseg.data.readers.folders import load_folder
 from hfseg.metrics import MaskAP, MeanIoU, PanopticQuality
-from hfseg.results import encode_run_lengths
+from hfseg.results.segmentation_result import encode_run_lengths
 
 HERE = Path(__file__).parent
 SIZES = [(64, 96), (96, 64), (64, 96), (80, 124), (64, 80)]
@@ -377,10 +377,10 @@ def test_specifications_and_protocols():
 
 def test_official_layouts_by_name(monkeypatch):
     opened = []
-    official = types.ModuleType("hfseg.data.official")
+    official = types.ModuleType("hfseg.data.readers.official")
     official.official_names = lambda: ["city_panoptic"]
     official.load_official = lambda *arguments: opened.append(arguments)
-    monkeypatch.setitem(sys.modules, "hfseg.data.official", official)
+    monkeypatch.setitem(sys.modules, "hfseg.data.readers.official", official)
     open_dataset("city_panoptic:some/where", "val")
     open_dataset("city_panoptic", None)
     assert opened == [("city_panoptic", "some/where", "val"), ("city_panoptic", None, "validation")]

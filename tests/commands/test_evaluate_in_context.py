@@ -12,10 +12,10 @@ from PIL import Image
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
 from hfseg.commands.evaluate_in_context import TaskPairs, measure, open_data, predictions, takes
-from hfseg.data.in_context import NotInSampleError, ShapesSource
+from hfseg.data.readers.in_context import NotInSampleError, ShapesSource
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
-from hfseg.visual_formats import FORMATS
+from hfseg.results.visual_formats import FORMATS
 from lavin_dit_models import TINY
 
 SIZE = (32, 32)

@@ -10,8 +10,8 @@ import torch
 
 from hfseg import UnpairSegForOpenVocabularySegmentation, UnpairSegImageProcessor, UnpairSegProcessor
 from hfseg.commands.evaluate import main
-from hfseg.data.shapes_captions import entity_tokenizer
-from hfseg.evaluation import embed_classes, evaluate_open_vocabulary
+from hfseg.data.synthetic.shapes_captions import entity_tokenizer
+from hfseg.evaluation.segmentation import embed_classes, evaluate_open_vocabulary
 from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 

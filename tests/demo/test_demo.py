@@ -20,9 +20,9 @@ from PIL import Image
 from hfseg.commands.main import main
 from hfseg.demo.guard import LARGEST_REQUEST, RequestGuard, find_address
 from hfseg.demo.space import write_space
-from hfseg.prediction.predictor import Prediction, Predictor, Prompts
-from hfseg.prediction.video import VideoReader, VideoWriter
-from hfseg.results import SegmentationResult
+from hfseg.inference.predictor import Prediction, Predictor, Prompts
+from hfseg.inference.video import VideoReader, VideoWriter
+from hfseg.results.segmentation_result import SegmentationResult
 from tiny_zoo import model_folder, picture, volume_file
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
@@ -147,7 +147,7 @@ class _Lock:
 def test_volume_tab(zoo, tmp_path):
     pytest.importorskip("nibabel")
     from hfseg.demo.app import Limits, Loaded, _Volumes, draw
-    from hfseg.prediction.volume_pictures import slice_prediction
+    from hfseg.inference.volume_pictures import slice_prediction
 
     predictor = Predictor(model_folder("meddensevit", zoo))
     tab = _Volumes([Loaded("med", predictor, _Lock())], Limits(), tmp_path)
@@ -288,7 +288,7 @@ def test_space_is_complete(zoo, tmp_path):
         assert (name.strip() in needed) == wanted, requirement
     # It runs from its own copy of the package, and finds its model.
     code = (
-        "import hfseg, app; from hfseg.prediction import Predictor; "
+        "import hfseg, app; from hfseg.inference.predictor import Predictor; "
         "print(hfseg.__file__, [Predictor(name).class_name for name in app.MODELS])"
     )
     environment = {**os.environ, "PYTHONPATH": ""}

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from hfseg.prediction.video import VideoWriter
+from hfseg.inference.video import VideoWriter
 from tiny_zoo import model_folder, picture, volume_file
 
 pytest.importorskip("gradio", reason="extra `demo`")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hfseg.images import load_image
+from hfseg.files.images import load_image
 from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 

@@ -86,6 +86,9 @@ def test_codes_in_pixels_do_not_depend_on_the_size_of_the_map():
         y, x = (row + 0.5) * 8, (column + 0.5) * 8
         waves = [32 * 64 ** (step / 5) for step in range(6)]
         expected = [
-            function(2 * math.pi * value / wave) for value in (y, x) for function in (math.sin, math.cos) for wave in waves
+            function(2 * math.pi * value / wave)
+            for value in (y, x)
+            for function in (math.sin, math.cos)
+            for wave in waves
         ]
         torch.testing.assert_close(small[row, column], torch.tensor(expected), rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfseg.data.in_context import PAPER_TASKS, TASKS
+from hfseg.data.readers.in_context import PAPER_TASKS, TASKS
 from hfseg.metrics.in_context import (
     TASK_METRICS,
     InContextMetric,
@@ -15,7 +15,7 @@ from hfseg.metrics.in_context import (
     mask_iou,
     normal_errors,
 )
-from hfseg.visual_formats import FORMATS
+from hfseg.results.visual_formats import FORMATS
 
 
 def test_ten_tasks():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hfseg.metrics import OracleIoU
-from hfseg.results import SegmentationResult, encode_run_lengths
+from hfseg.results.segmentation_result import SegmentationResult, encode_run_lengths
 
 
 def row(*pixels, length=8):

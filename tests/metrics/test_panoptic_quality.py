@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hfseg.data.shapes import id2label, render_scene, stuff_class_ids
+from hfseg.data.synthetic.shapes import id2label, render_scene, stuff_class_ids
 from hfseg.metrics.panoptic_quality import PanopticQuality
 
 LABELS = {1: "cat", 2: "dog", 7: "sky", 9: "road"}

@@ -13,7 +13,7 @@ from transformers import ResNetConfig, ResNetModel, SwinConfig, SwinModel
 
 from hfseg.commands.train import build_model, build_transforms, main
 from hfseg.data import load_official
-from hfseg.label_names import CITYSCAPES_LABEL_IDS, COCO_PANOPTIC, COCO_PANOPTIC_THINGS
+from hfseg.files.label_names import CITYSCAPES_LABEL_IDS, COCO_PANOPTIC, COCO_PANOPTIC_THINGS
 from hfseg.training import load_recipe
 from hfseg.training.arguments import ModelArguments, recipe_names
 from hfseg.training.optimization import parameter_groups, schedule_multiplier

@@ -7,7 +7,7 @@ from PIL import Image
 from transformers import DINOv3ViTBackbone
 
 from hfseg.commands.train import main
-from hfseg.data.shapes import ShapesDataset
+from hfseg.data.synthetic.shapes import ShapesDataset
 from hfseg.models.masked_image import MaskedImageModel
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task

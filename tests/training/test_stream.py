@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from test_resume import assert_same_run
 from toy import ToyModel, ToyStream, collate, toy_arguments
 
-from hfseg.data.tables import TableDataset, TableStream, load_table
+from hfseg.data.readers.tables import TableDataset, TableStream, load_table
 from hfseg.training import checkpointing, train
 from hfseg.training.dry_run import dry_run
 from hfseg.training.sampler import SampleError

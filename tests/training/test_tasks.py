@@ -38,7 +38,7 @@ def test_metrics_during_training_best_weights_and_processor(tmp_path):
 
 
 def test_the_numbers_are_those_of_the_public_evaluation(tmp_path):
-    from hfseg.evaluation import evaluate_segmentation
+    from hfseg.evaluation.segmentation import evaluate_segmentation
 
     main(["--recipe", "proscale-tiny-shapes", "--output_dir", str(tmp_path), *SMALL, "run.max_steps=1"])
     model = AutoModelForUniversalSegmentation.from_pretrained(tmp_path).eval()
@@ -125,7 +125,7 @@ def test_a_text_task_without_vocabulary_is_refused():
 
 def test_ranks_share_the_evaluation(monkeypatch):
     """What two ranks count is gathered to the numbers of one."""
-    from hfseg import evaluation
+    from hfseg.evaluation.segmentation import segmentation as evaluation
     from hfseg.training import load_recipe
     from hfseg.training.tasks.base import build_image_processor, build_model
 

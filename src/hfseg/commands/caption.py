@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.entities import EXTRACTORS, extract_entities
-from ..images import load_image
-from ..writing import replacing
+from ..data.readers.entities import EXTRACTORS, extract_entities
+from ..files.images import load_image
+from ..files.writing import replacing
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DESCRIBE = "Describe this picture in detail: every object, animal, person and region of the background that you see."

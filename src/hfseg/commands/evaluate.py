@@ -44,9 +44,9 @@ from transformers import (
 import hfseg
 from accelerate import PartialState
 
-from ..data.folders import load_folder
-from ..data.shapes import ShapesDataset
-from ..evaluation import (
+from ..data.readers.folders import load_folder
+from ..data.synthetic.shapes import ShapesDataset
+from ..evaluation.segmentation import (
     AVERAGES,
     TASKS,
     CocoInstances,
@@ -61,13 +61,13 @@ from ..evaluation import (
     predict_samples,
     supported_tasks,
 )
+from ..files.writing import write_json, write_text
 from ..hub.cards import Measurement, eval_results
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation
-from ..visualization import confusion_plot, overlay, overlay_semantic, side_by_side
-from ..writing import write_json, write_text
+from ..results.drawing import confusion_plot, overlay, overlay_semantic, side_by_side
 from . import evaluate_in_context
 from .evaluation_report import EvaluationPage, Shown, write_report
 
@@ -75,7 +75,7 @@ MODES = ("single", "sliding", "multiscale")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 THRESHOLDS = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
 # Has `official_names()` and `load_official(name, path, split)`, for specifications `NAME[:PATH]`.
-OFFICIAL = "hfseg.data.official"
+OFFICIAL = "hfseg.data.readers.official"
 NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -135,7 +135,7 @@ def open_dataset(specification: str, split: str | None) -> Any:
 
     Args:
         specification: `shapes` or `shapes:num_scenes=64,image_size=96x96,seed=0`; a folder or COCO json, as
-            `hfseg.data.folders.load_folder` takes them; or `NAME[:PATH]` for an official layout.
+            `hfseg.data.readers.folders.load_folder` takes them; or `NAME[:PATH]` for an official layout.
         split: Name of the split; None for "validation", or all of a single annotation file.
 
     Raises:

@@ -38,12 +38,12 @@ import yaml
 from PIL import Image
 from tqdm import tqdm
 
-from ..data import degradations
-from ..data.in_context import NotInSampleError, PhotoSource, ShapesSource, find_task, make_pair
-from ..data.in_context_sources import SOURCES, open_source
+from ..data.readers.in_context import NotInSampleError, PhotoSource, ShapesSource, find_task, make_pair
+from ..data.readers.in_context_sources import SOURCES, open_source
+from ..data.synthetic import degradations
+from ..files.writing import write_json
 from ..metrics.in_context import TASK_METRICS, InContextMetric
-from ..visualization import side_by_side
-from ..writing import write_json
+from ..results.drawing import side_by_side
 from .evaluation_report import EvaluationPage, Shown, write_report
 
 HOLE = 128

@@ -18,11 +18,11 @@ from transformers import AutoProcessor
 
 from accelerate import PartialState
 
-from ..data.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_json
-from ..data.referring_shapes import ReferringShapesDataset
+from ..data.readers.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_json
+from ..data.synthetic.referring_shapes import ReferringShapesDataset
+from ..evaluation.referring import PROTOCOLS, evaluate_referring, referring_overlays
+from ..files.writing import write_json
 from ..pipelines.auto_models import AutoModelForReferringImageSegmentation
-from ..referring_evaluation import PROTOCOLS, evaluate_referring, referring_overlays
-from ..writing import write_json
 from .evaluation_report import EvaluationPage, Shown, write_report
 
 LEGAL = (

@@ -27,9 +27,9 @@ import torch
 import hfseg
 
 from .. import auto
+from ..files.writing import write_json
 from ..inference.export import FORMATS, export_model, exportable, parity_report
-from ..prediction.predictor import find_task
-from ..writing import write_json
+from ..inference.predictor import find_task
 
 TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
 ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}

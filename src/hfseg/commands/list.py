@@ -15,7 +15,7 @@ from typing import Any
 import hfseg
 
 from .. import auto
-from ..prediction.predictor import NEEDS, TASK_OF_AUTO_CLASS
+from ..inference.predictor import NEEDS, TASK_OF_AUTO_CLASS
 from ..training.arguments import recipe_names
 
 KINDS = ("architectures", "recipes")

@@ -22,15 +22,15 @@ from accelerate.utils import set_seed
 from PIL import Image
 
 from .. import auto
-from ..data.folders import list_splits, load_folder
-from ..referring_evaluation import tinted
+from ..data.readers.folders import list_splits, load_folder
+from ..evaluation.referring import tinted
+from ..files.writing import write_json
+from ..results.drawing import image_grid, overlay, overlay_semantic
 from ..training import TrainingArguments, load_recipe, train
 from ..training.arguments import recipe_names
 from ..training.loop import create_accelerator
 from ..training.normalization import accepted_names
 from ..training.tasks import Task, build_task
-from ..visualization import image_grid, overlay, overlay_semantic
-from ..writing import write_json
 
 # Updates timed to turn --minutes into a number of updates; the first ones are slower and not counted.
 TIMED_UPDATES, WARM_UPDATES = 6, 2

@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from ..images import load_image
+from ..files.images import load_image
+from ..files.writing import write_json
 from ..inference import predict_volume
-from ..prediction.clips import segment_video
-from ..prediction.files import VIDEOS, Source, write_prediction
-from ..prediction.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
-from ..prediction.video import VideoReader
-from ..prediction.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
-from ..visual_formats import FORMATS
-from ..visualization import instance_colour
+from ..inference.clips import segment_video
+from ..inference.files import VIDEOS, Source, write_prediction
+from ..inference.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
+from ..inference.video import VideoReader
+from ..inference.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
+from ..results.drawing import instance_color
+from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
-from ..writing import write_json
 from .guard import RequestGuard
 
 __all__ = ["Limits", "build_app", "launch"]
@@ -170,7 +170,7 @@ def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]
             text = f"{text} #{number + 1}" if "#" not in text else text + "'"
         texts.add(text)
         if areas[index]:
-            shown.append((index, text, instance_colour(label, number)))
+            shown.append((index, text, instance_color(label, number)))
     return shown
 
 

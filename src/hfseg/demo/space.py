@@ -9,8 +9,8 @@ from pathlib import Path
 
 import hfseg
 
-from ..prediction.predictor import find_task
-from ..writing import write_text
+from ..files.writing import write_text
+from ..inference.predictor import find_task
 
 __all__ = ["write_space"]
 

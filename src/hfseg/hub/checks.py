@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import auto
-from ..models.remote_code import SHIM, auto_classes
+from ..files.remote_code import SHIM, auto_classes
 from .cards import card_problems
 
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")

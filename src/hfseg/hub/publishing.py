@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id
 
 from .. import auto
-from ..models.remote_code import SHIM, auto_classes, write_shim
+from ..files.remote_code import SHIM, auto_classes, write_shim
 from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
 from .checks import components, is_pickle, read_json
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..results import SegmentationResult
+from ..results.segmentation_result import SegmentationResult
 from .scores import Predict, check_size, image_size, pad_to_divisor, prepare
 from .sliding_window import window_starts
 

@@ -174,9 +174,7 @@ class MaskEmbedder(nn.Module):
         return self.layers[-1](queries)
 
 
-def mask_logits(
-    mask_embeddings: torch.Tensor, pixel_embedding: torch.Tensor, precise: bool = False
-) -> torch.Tensor:
+def mask_logits(mask_embeddings: torch.Tensor, pixel_embedding: torch.Tensor, precise: bool = False) -> torch.Tensor:
     """Computes the mask of every query: the channel product of its embedding with each pixel's.
 
     Args:
@@ -235,7 +233,7 @@ class MaskDecoderOutput:
 class MaskedAttentionDecoder(nn.Module):
     """Queries refined by masked attention over a pyramid of maps, visited coarse to fine, in turns.
 
-    The queries are learned, as in Mask2Former, or come from pixels (`layers.query_selection`) beside a few learned ones.
+    Queries are learned, as in Mask2Former, or come from pixels (`layers.query_selection`) beside a few learned ones.
 
     Args:
         hidden_size: Channels C of the queries and of the maps.

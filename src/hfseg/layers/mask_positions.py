@@ -26,8 +26,8 @@ UNIT = 16.0
 NUM_POSITION_CHANNELS = 4
 # Furthest that a query from a pixel moves its center, in units.
 LARGEST_OFFSET = 0.5
-# Added before the softplus of sharpness and radius: queries from pixels begin as a sharp disc of 11 pixels, learned ones,
-# which may stand for stuff, as a faint one of 21.
+# Added before the softplus of sharpness and radius: queries from pixels begin as a sharp disc of 11 pixels, learned
+# ones, which may stand for stuff, as a faint one of 21.
 PIXEL_BIAS = (2.0, 0.0)
 LEARNED_BIAS = (-2.0, 1.0)
 

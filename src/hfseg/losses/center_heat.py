@@ -15,7 +15,7 @@ from transformers.utils.generic import maybe_autocast
 
 from .mask_classification import mean_targets
 
-# Standard deviation of a Gaussian as a share of the object's radius (that of a disc of its area), and the least, in cells.
+# Standard deviation of a Gaussian as a share of the object's radius (of a disc of its area), and the least, in cells.
 RADIUS_SHARE, SMALLEST_DEVIATION = 0.4, 0.6
 # Exponents of the loss: of what is certain already, and of what is near a center.
 ALPHA, BETA = 2, 4
@@ -81,8 +81,8 @@ def heat_targets(
     column = (centers[:, 0] / stride).long().clamp(0, width - 1)
     row = (centers[:, 1] / stride).long().clamp(0, height - 1)
     deviation = (RADIUS_SHARE / stride * (areas / torch.pi).sqrt()).clamp(min=SMALLEST_DEVIATION)
-    down = torch.exp(-((torch.arange(height, device=masks.device) - row[:, None]) / deviation[:, None]) ** 2 / 2)
-    across = torch.exp(-((torch.arange(width, device=masks.device) - column[:, None]) / deviation[:, None]) ** 2 / 2)
+    down = torch.exp(-(((torch.arange(height, device=masks.device) - row[:, None]) / deviation[:, None]) ** 2) / 2)
+    across = torch.exp(-(((torch.arange(width, device=masks.device) - column[:, None]) / deviation[:, None]) ** 2) / 2)
     # A Gaussian is the product of its two axes.
     heat = (down[:, :, None] * across[:, None, :] * counted[:, None, None]).amax(0)  # (h, w)
     hits = torch.zeros(height * width, dtype=torch.int64, device=masks.device)
@@ -111,8 +111,8 @@ def center_heat_loss(
         stride: Pixels per cell.
 
     Shape:
-        heat_logits: `(B, h, w)`; mask_labels: each `(H, W)` or `(T, H, W)`; class_labels: each `(T,)`; normalizer: `()`;
-        void_masks: each boolean `(H, W)`; output: `()`, float32.
+        heat_logits: `(B, h, w)`; mask_labels: each `(H, W)` or `(T, H, W)`; class_labels: each `(T,)`;
+        normalizer: `()`; void_masks: each boolean `(H, W)`; output: `()`, float32.
     """
     device, map_size = heat_logits.device, (heat_logits.shape[-2], heat_logits.shape[-1])
     with maybe_autocast(device.type, enabled=False):

@@ -83,7 +83,7 @@ def check_targets(
     if len(mask_labels) != batch_size or len(class_labels) != batch_size:
         raise ValueError(
             f"Got {len(mask_labels)} mask_labels and {len(class_labels)} class_labels for a batch of {batch_size} "
-            "images: give one entry of each per image."
+            "files.images: give one entry of each per image."
         )
     for index, (masks, classes) in enumerate(zip(mask_labels, class_labels)):
         if masks.dim() not in (2, 3):

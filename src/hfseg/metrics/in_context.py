@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..visual_formats import FORMATS
+from ..results.visual_formats import FORMATS
 
 __all__ = ["TASK_METRICS", "InContextMetric", "align_depth", "box_mask", "depth_errors", "mask_iou", "normal_errors"]
 

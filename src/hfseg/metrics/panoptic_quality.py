@@ -10,7 +10,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from ..data.schema import compact_ids
+from ..data.readers.schema import compact_ids
 from .streaming import StreamingMetric, to_numpy
 
 __all__ = ["PanopticQuality"]

@@ -1,17 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The mask decoder of PRO-SCALE and UniSegFormer as their configurations describe it: building, drawing, heat loss."""
+"""The mask decoder of PRO-SCALE and UniSegFormer as their configurations describe it: building it, its heat loss."""
 
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import initialization as init
 
-from ..layers.initialization import init_convolution, init_linear
 from ..layers.mask_decoder import MaskedAttentionDecoder
-from ..layers.mask_positions import MaskPositions
-from ..layers.query_selection import HEAT_BIAS, PixelQuerySelection
+from ..layers.query_selection import PixelQuerySelection
 from ..losses.center_heat import center_heat_loss
+
 
 def build_mask_decoder(config: Any, num_levels: int = 3) -> MaskedAttentionDecoder:
     """Builds the mask decoder of a configuration."""
@@ -38,19 +35,6 @@ def build_mask_decoder(config: Any, num_levels: int = 3) -> MaskedAttentionDecod
         pixel_positions=config.position_code == "pixels",
         query_selection=selection,
     )
-
-
-def init_mask_decoder_option(module: nn.Module) -> None:
-    """Draws the parts that only options have; leaves other modules alone."""
-    if isinstance(module, MaskPositions):
-        init.normal_(module.shape.weight, std=0.02)
-        init.zeros_(module.shape.bias)
-        init.normal_(module.anchors.weight)
-    elif isinstance(module, PixelQuerySelection):
-        init_convolution(module.convolution)
-        init.normal_(module.heat.weight, std=0.01)
-        init.constant_(module.heat.bias, HEAT_BIAS)
-        init_linear(module.content)
 
 
 def num_queries_in_use(config: Any, training: bool) -> int:

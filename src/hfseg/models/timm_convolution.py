@@ -11,9 +11,9 @@ from ..layers.windows import gathers
 class AnySizeConv2dSame(Conv2dSame):
     """timm's convolution with TensorFlow's padding, which does not ask how large the map is.
 
-    A map of n cells gets `(-n mod s) + K - s` zeros for stride s and a kernel that spans K cells, the odd one at the end.
-    timm rounds and compares sizes instead; each of these questions, asked at each layer, becomes a condition on the size
-    of the image.
+    A map of n cells gets `(-n mod s) + K - s` zeros for stride s and a kernel that spans K cells, the odd one at the
+    end. timm rounds and compares sizes instead; each of these questions, asked at each layer, becomes a condition on
+    the size of the image.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

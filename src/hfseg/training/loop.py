@@ -135,7 +135,7 @@ def train(
 
     Args:
         model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
-        train_dataset: Map-style data set, or a stream (`hfseg.data.tables.TableStream`); randomness inside
+        train_dataset: Map-style data set, or a stream (`hfseg.data.readers.tables.TableStream`); randomness inside
             `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name
             samples by it.
         collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are

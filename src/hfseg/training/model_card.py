@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 from torch import nn
 
-from ..evaluation import AVERAGES
+from ..evaluation.segmentation import AVERAGES
 from ..hub.cards import Measurement, build_card
 from .arguments import TrainingArguments
 from .loop import TrainingResult

@@ -47,7 +47,7 @@ class StreamReader:
     """Reads one reader's samples for ever.
 
     Args:
-        stream: See `hfseg.data.tables.TableStream`.
+        stream: See `hfseg.data.readers.tables.TableStream`.
         reader: Its number among all `readers`.
         readers: Processes times workers.
         seed: The run's seed.
@@ -203,7 +203,7 @@ class StreamLoader:
     """One rank's endless batches from a stream, with a state.
 
     Args:
-        stream: See `hfseg.data.tables.TableStream`.
+        stream: See `hfseg.data.readers.tables.TableStream`.
         collate: Collator.
         batch_size: Samples per batch.
         seed: The run's seed.

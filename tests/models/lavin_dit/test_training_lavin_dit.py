@@ -16,8 +16,8 @@ from hfseg import (
     PixelAutoencoder,
 )
 from hfseg.commands.train import main as train
-from hfseg.data.in_context import FramesCollator, FramesDataset, InContextCollator, InContextDataset
-from hfseg.data.latents import LatentDataset, collate_latents, write_latents
+from hfseg.data.readers.in_context import FramesCollator, FramesDataset, InContextCollator, InContextDataset
+from hfseg.data.readers.latents import LatentDataset, collate_latents, write_latents
 from hfseg.models.lavin_dit.training_lavin_dit import LavinDiTAutoencoderForTraining, LavinDiTForTraining
 
 TASKS = ["depth_estimation", "colorization"]

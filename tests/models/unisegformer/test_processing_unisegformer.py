@@ -16,7 +16,7 @@ from hfseg import (
     UniSegFormerForUniversalSegmentation,
     UniSegFormerImageProcessor,
 )
-from hfseg.data.collation import UniversalCollator
+from hfseg.data.collators.collation import UniversalCollator
 from hfseg.inference import sliding_window_segmentation, tiled_panoptic_segmentation
 from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model

@@ -20,7 +20,8 @@ from hfseg import (
 )
 from hfseg.models.unpairseg.processing_unpairseg import Vocabulary, clean_text, templates_of
 from hfseg.models.unpairseg.prompt_templates import TEMPLATES
-from hfseg.postprocess import _BandResizer, clean_small_regions, mask_nms, mask_stability
+from hfseg.postprocess import clean_small_regions, mask_nms, mask_stability
+from hfseg.postprocess.resizing import BandResizer
 from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 PROCESSORS = [UnpairSegImageProcessor, UnpairSegImageProcessorPil]
@@ -68,7 +69,7 @@ def test_golden_masks():
     assert np.array_equal(cleaned, expected["small_regions.result_area15"].numpy() > 0)
     # From a square back to a picture of 40 x 60: a square of 60, of which the top 40 rows are the picture.
     square = expected["post.square_to_40x60"]
-    rows = list(_BandResizer(logits[: len(square)], (48, 48), (48, 48), (40, 60), (60, 60)).bands())
+    rows = list(BandResizer(logits[: len(square)], (48, 48), (48, 48), (40, 60), (60, 60)).bands())
     torch.testing.assert_close(torch.cat([band.clone() for _, band in rows], dim=1), square, rtol=1e-4, atol=1e-3)
 
 
@@ -264,8 +265,8 @@ def test_mask_generation_pipeline(folders, tmp_path):
     assert [mask.sum() for mask in chunked["masks"]] == [mask.sum() for mask in result["masks"]]
     assert pipe(image, score_threshold=1.1)["masks"] == []
     points = pipe(image, input_points=[[10, 10], [50, 20]])
-    assert [mask.shape for mask in points["masks"]] == [(4, 30, 60)] * 2 and points["scores"].shape == (2, 4)
-    assert pipe(image, input_boxes=[[0, 0, 20, 20]])["masks"][0].shape == (1, 30, 60)
+    assert [mask.shape for mask in points["masks"]] == [(30, 60)] * 2 and points["scores"].shape == (2,)
+    assert [mask.shape for mask in pipe(image, input_boxes=[[0, 0, 20, 20]])["masks"]] == [(30, 60)]
     for size in ((1, 1), (12000, 20)):
         extreme = pipe(picture(*size))
         assert extreme["masks"] and all(mask.shape == size for mask in extreme["masks"])

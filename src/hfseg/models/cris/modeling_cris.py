@@ -41,11 +41,11 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.doubled_convolution import UpsampledConv2d
 from ...layers.mask_decoder import MultiHeadAttention, eager_attention
 from ...layers.token_positions import coordinate_maps, grid_positions, sequence_positions
 from ...losses.text_to_pixel import text_to_pixel_loss
-from ..remote_code import RemoteCodeModel
 from .configuration_cris import CrisConfig
 
 STRIDE = 32

@@ -10,7 +10,7 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpa
 from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
-from ..remote_code import SHIM, write_shim
+from ...files.remote_code import SHIM, write_shim
 from .tokenization_cris import clean, word_tokenizer
 
 logger = logging.get_logger(__name__)

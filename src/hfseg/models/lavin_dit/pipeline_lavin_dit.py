@@ -34,11 +34,11 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from ...images import check_finite, convert_to_rgb, load_image
+from ...files.images import check_finite, convert_to_rgb, load_image
+from ...files.remote_code import SHIM
+from ...files.writing import write_text
 from ...losses.flow_matching import velocity_of_sample
-from ...visual_formats import find_format
-from ...writing import write_text
-from ..remote_code import SHIM
+from ...results.visual_formats import find_format
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 
@@ -61,7 +61,7 @@ class LavinDiTPipelineOutput(BaseOutput):
     Attributes:
         images: One per query. `pil`: images, or lists of frames. `np`: (B, H, W, 3), or (B, T, H, W, 3) for clips.
             `pt`: (B, 3, H, W) or (B, T, 3, H, W). Values of the last two are in [0, 1]. `latent`: (B, C, F, h, w).
-        decoded: With `task`, what the pictures say, one per query; see `hfseg.visual_formats`. Else None.
+        decoded: With `task`, what the pictures say, one per query; see `hfseg.results.visual_formats`. Else None.
     """
 
     images: Any
@@ -419,7 +419,7 @@ class LavinDiTPipeline(DiffusionPipeline):
             latents: Initial noise, (B, C, F, h, w), instead of drawn noise.
             sample_posterior: Whether conditions are posterior samples (as the authors') or modes.
             task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`,
-                `flow`): also decode the answer to what it shows, by our conventions in `hfseg.visual_formats`.
+                `flow`): also decode the answer to what it shows, by our conventions in `hfseg.results.visual_formats`.
             output_type: `pil`, `np`, `pt` or `latent`.
             return_dict: Whether to return an output object or the tuple (images, decoded).
             callback_on_step_end: Called as `f(pipe, step, timestep, {"latents": ...})` behind every step; may return

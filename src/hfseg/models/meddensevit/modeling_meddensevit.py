@@ -28,6 +28,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...losses.dice_cross_entropy import (
     ClassBalance,
@@ -39,7 +40,6 @@ from ...losses.dice_cross_entropy import (
     visible_labels,
 )
 from ..backbone import build_backbone
-from ..remote_code import RemoteCodeModel
 from .configuration_meddensevit import MedDenseViTConfig
 
 TAPS = 4

@@ -92,8 +92,8 @@ class ProScaleConfig(PreTrainedConfig):
             CondInst (Tian et al., ECCV 2020) give the mask head coordinates to the same end. Lengths are in units of 16
             input pixels.
         query_selection (`str`, defaults to `"learned"`):
-            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride 8
-            (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
+            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride
+            8 (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
             content, beside a few learned ones (mixed query selection: DINO, Zhang et al., ICLR 2023; Mask DINO, Li et
             al., CVPR 2023). For many small objects.
         num_learned_queries (`int`, defaults to 10):
@@ -152,6 +152,17 @@ class ProScaleConfig(PreTrainedConfig):
     """
 
     model_type = "proscale"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "auxiliary_logits",
+        "pixel_embedding",
+        "hidden_states",
+        "attentions",
+        "cross_attentions",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    ]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig}
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ...label_names import known_labels
+from ...files.label_names import known_labels
 from ..checkpoints import check_keys
 from .configuration_proscale import ProScaleConfig
 from .modeling_proscale import ProScaleForUniversalSegmentation

@@ -34,19 +34,17 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
 from ...layers.initialization import (
     init_convolution,
-    init_deformable_attention,
-    init_feedforward,
     init_linear,
     init_linear_bias,
-    init_multi_head_attention,
+    init_mask_classification,
+    init_projection,
 )
 from ...layers.mask_decoder import (
-    MaskedAttentionDecoder,
     MaskedAttentionDecoderLayer,
-    MaskEmbedder,
     MultiHeadAttention,
     close_invalid_queries,
     eager_attention,
@@ -55,8 +53,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centres, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
-from ..mask_decoding import build_mask_decoder, heat_terms, init_mask_decoder_option, num_queries_in_use
-from ..remote_code import RemoteCodeModel
+from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -273,36 +270,17 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, MultiScaleDeformableAttention):
-            init_deformable_attention(module)
-        elif isinstance(module, (ProScaleEncoderLayer, MaskedAttentionDecoderLayer)):
-            init_feedforward(module.fc1, module.fc2)
-        elif isinstance(module, MultiHeadAttention):
-            init_multi_head_attention(module)
-        elif isinstance(module, ProScaleTokenRecalibration):
+        init_mask_classification(module)
+        if isinstance(module, ProScaleTokenRecalibration):
             init.xavier_uniform_(module.projection.weight)
             init_linear_bias(module.projection)
         elif isinstance(module, ProScaleLightPixelEmbedding):
-            for convolution in (module.lateral[0], module.mix, module.projection):
-                if isinstance(convolution, nn.Conv2d):
-                    init_convolution(convolution)
+            init_convolution(module.lateral[0], module.mix, module.projection)
         elif isinstance(module, ProScalePixelDecoder):
-            for convolution, _ in module.input_projections:
-                init.xavier_uniform_(convolution.weight)  # type: ignore[arg-type]
-                init.zeros_(convolution.bias)  # type: ignore[arg-type]
+            init_projection(*(convolution for convolution, _ in module.input_projections))
             init.normal_(module.level_embed)
-        elif isinstance(module, MaskedAttentionDecoder):
-            for embedding in (module.query_features, module.query_positions, module.level_embed):
-                init.normal_(embedding.weight)
-            for convolution in module.input_projections:
-                if isinstance(convolution, nn.Conv2d):
-                    init_convolution(convolution)
-        elif isinstance(module, MaskEmbedder):
-            for layer in module.layers:
-                init_linear(layer)  # type: ignore[arg-type]
         elif isinstance(module, ProScaleForUniversalSegmentation):
             init_linear(module.class_predictor)
-        init_mask_decoder_option(module)
 
 
 class ProScalePixelDecoder(ProScalePreTrainedModel):

@@ -87,8 +87,8 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             CondInst (Tian et al., ECCV 2020) give the mask head coordinates to the same end. Lengths are in units of 16
             input pixels.
         query_selection (`str`, defaults to `"learned"`):
-            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride 8
-            (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
+            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride
+            8 (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
             content, beside a few learned ones (mixed query selection: DINO, Zhang et al., ICLR 2023; Mask DINO, Li et
             al., CVPR 2023). For many small objects.
         num_learned_queries (`int`, defaults to 10):
@@ -168,6 +168,20 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
     """
 
     model_type = "unisegformer"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "auxiliary_logits",
+        "pixel_embedding",
+        "masked_units",
+        "image_embeds",
+        "text_embeds",
+        "hidden_states",
+        "attentions",
+        "cross_attentions",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    ]
     sub_configs = {"encoder_config": Swinv2Config, "text_config": SiglipTextConfig}
     attribute_map = {"num_hidden_layers": "decoder_layers"}
 

@@ -25,7 +25,7 @@ from ...backbone_weights import (
     packaged_is_installed,
     read_state_dict,
 )
-from ...data.reading import TolerantDataset
+from ...data.readers.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
@@ -61,14 +61,14 @@ class Task:
     pipeline_tag: ClassVar[str] = "image-segmentation"
     library_name: ClassVar[str] = "transformers"
     datasets: ClassVar[Mapping[str, str]] = {
-        "shapes": "hfseg.data.shapes:ShapesDataset",
-        "folder": "hfseg.data.folders:load_folder",
-        "official": "hfseg.data.official:load_official",
-        "table": "hfseg.data.tables:load_table",
+        "shapes": "hfseg.data.synthetic.shapes:ShapesDataset",
+        "folder": "hfseg.data.readers.folders:load_folder",
+        "official": "hfseg.data.readers.official:load_official",
+        "table": "hfseg.data.readers.tables:load_table",
     }
     collators: ClassVar[Mapping[str, str]] = {
-        "universal": "hfseg.data.collation:UniversalCollator",
-        "semantic": "hfseg.data.collation:SemanticCollator",
+        "universal": "hfseg.data.collators.collation:UniversalCollator",
+        "semantic": "hfseg.data.collators.collation:SemanticCollator",
     }
     default_collator: ClassVar[str] = "universal"
     transforms: ClassVar[Mapping[str, str]] = {

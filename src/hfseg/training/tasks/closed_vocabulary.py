@@ -9,7 +9,7 @@ from torch import nn
 
 from accelerate import Accelerator
 
-from ...evaluation import TASKS, evaluate_segmentation, segmentation_overlays
+from ...evaluation.segmentation import TASKS, evaluate_segmentation, segmentation_overlays
 from ..normalization import LossNormalizer, count_labelled_pixels
 from .base import Task
 

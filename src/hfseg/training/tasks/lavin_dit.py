@@ -18,14 +18,14 @@ from .other import InContextTask
 
 TRAINING = "models.lavin_dit.training_lavin_dit"
 READERS = {
-    "in-context": "hfseg.data.in_context:InContextDataset",
-    "latents": "hfseg.data.latents:LatentDataset",
-    "frames": "hfseg.data.in_context:FramesDataset",
+    "in-context": "hfseg.data.readers.in_context:InContextDataset",
+    "latents": "hfseg.data.readers.latents:LatentDataset",
+    "frames": "hfseg.data.readers.in_context:FramesDataset",
 }
 COLLATORS = {
-    "in-context": "hfseg.data.in_context:InContextCollator",
-    "latents": "hfseg.data.latents:collate_latents",
-    "frames": "hfseg.data.in_context:FramesCollator",
+    "in-context": "hfseg.data.readers.in_context:InContextCollator",
+    "latents": "hfseg.data.readers.latents:collate_latents",
+    "frames": "hfseg.data.readers.in_context:FramesCollator",
 }
 
 

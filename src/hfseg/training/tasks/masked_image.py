@@ -14,8 +14,8 @@ from torch import nn
 
 from accelerate import Accelerator
 
-from ...data.collation import SemanticCollator
-from ...data.images import read_image
+from ...data.collators.collation import SemanticCollator
+from ...data.readers.images import read_image
 from .base import Task, call, find
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from accelerate import Accelerator
 
-from ...medical_evaluation import MEASURES, evaluate_volumes
+from ...evaluation.medical import MEASURES, evaluate_volumes
 from ..normalization import LossNormalizer
 from .base import call, find
 from .closed_vocabulary import SemanticTask
@@ -23,9 +23,12 @@ class MedicalVolumeTask(SemanticTask):
 
     datasets: ClassVar[Mapping[str, str]] = {
         **SemanticTask.datasets,
-        "medical": "hfseg.data.medical_layouts:load_medical",
+        "medical": "hfseg.data.readers.medical_layouts:load_medical",
     }
-    collators: ClassVar[Mapping[str, str]] = {**SemanticTask.collators, "medical": "hfseg.data.medical:MedicalCollator"}
+    collators: ClassVar[Mapping[str, str]] = {
+        **SemanticTask.collators,
+        "medical": "hfseg.data.readers.medical:MedicalCollator",
+    }
     default_collator = "medical"
 
     def build_collator(

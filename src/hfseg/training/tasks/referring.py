@@ -9,8 +9,8 @@ from torch import nn
 from accelerate import Accelerator
 
 from ... import auto
-from ...data.referring_shapes import referring_words
-from ...referring_evaluation import evaluate_referring, referring_overlays
+from ...data.synthetic.referring_shapes import referring_words
+from ...evaluation.referring import evaluate_referring, referring_overlays
 from .base import build_model, load_processor
 from .text import ReferringTask
 
@@ -25,14 +25,14 @@ class ReferringSegmentationTask(ReferringTask):
     auto_class = "AutoModelForReferringImageSegmentation"
     datasets = {
         **ReferringTask.datasets,
-        "referring_shapes": "hfseg.data.referring_shapes:ReferringShapesDataset",
-        "refer": "hfseg.data.refer:load_refer",
-        "refer_lmdb": "hfseg.data.refer:ReferLmdbDataset",
-        "refer_json": "hfseg.data.refer:load_refer_json",
+        "referring_shapes": "hfseg.data.synthetic.referring_shapes:ReferringShapesDataset",
+        "refer": "hfseg.data.readers.refer:load_refer",
+        "refer_lmdb": "hfseg.data.readers.refer:ReferLmdbDataset",
+        "refer_json": "hfseg.data.readers.refer:load_refer_json",
     }
     collators = {
         **ReferringTask.collators,
-        "referring_processor": "hfseg.data.referring_collation:ReferringProcessorCollator",
+        "referring_processor": "hfseg.data.collators.referring_collation:ReferringProcessorCollator",
     }
     default_collator = "referring_processor"
 

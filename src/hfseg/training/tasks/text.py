@@ -13,7 +13,7 @@ class ImageTextTask(Task):
 
     auto_class = "AutoModelForPreTraining"
     pipeline_tag = "zero-shot-image-classification"
-    collators = {**Task.collators, "image-text": "hfseg.data.text:ImageTextCollator"}
+    collators = {**Task.collators, "image-text": "hfseg.data.collators.text:ImageTextCollator"}
     default_collator = "image-text"
 
     def example(self, name: str) -> str:
@@ -33,5 +33,5 @@ class ReferringTask(ImageTextTask):
 
     auto_class = "AutoModel"
     pipeline_tag = "image-segmentation"
-    collators = {**Task.collators, "referring": "hfseg.data.text:ReferringCollator"}
+    collators = {**Task.collators, "referring": "hfseg.data.collators.text:ReferringCollator"}
     default_collator = "referring"

@@ -1,0 +1,412 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Sources for in-context tasks as others publish them: pictures, COCO's persons, Kubric's clips, NYUv2, Pascal-5i.
+
+Items have the keys of `hfseg.data.readers.in_context`. Videos of UCF101 and Kinetics are read as folders of frames
+(`FrameFolderSource`); nothing here decodes video files.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...files.images import load_image, open_image
+from ...files.writing import replacing
+from .folders import IMAGE_SUFFIXES, read_json
+from .images import read_map
+from .in_context import FrameFolderSource, NotInSampleError
+from .official.layout import read_list, require
+
+__all__ = [
+    "CocoPersonSource",
+    "KubricSource",
+    "NyuSource",
+    "PascalFoldSource",
+    "PictureFolderSource",
+    "open_source",
+    "pseudo_label_model",
+]
+
+PASCAL_CLASSES_PER_FOLD = 5
+NYU_FILE = "nyu_depth_v2_labeled.mat"
+
+
+class PictureFolderSource:
+    """Pictures of a folder, at any depth, sorted by path: ImageNet's validation set, for example.
+
+    Args:
+        root: The folder.
+        number: That many of them, drawn without repetition; None: all.
+        seed: Seed of the draw.
+
+    Raises:
+        FileNotFoundError: There is no picture.
+        ValueError: There are fewer than `number`.
+    """
+
+    keys = ("image",)
+
+    def __init__(self, root: str, number: int | None = None, seed: int = 0) -> None:
+        files = [path for path in Path(root).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
+        self.files = sorted(path for path in files if not path.name.startswith("."))
+        if not self.files:
+            raise FileNotFoundError(f"{root} holds no pictures ({', '.join(IMAGE_SUFFIXES)}).")
+        if number is not None:
+            if number > len(self.files):
+                raise ValueError(f"{number} pictures are wanted, {root} holds {len(self.files)}.")
+            order = np.random.default_rng(seed).permutation(len(self.files))[:number]
+            self.files = [self.files[index] for index in sorted(order.tolist())]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a picture."""
+        return self.files[index].stem
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": np.asarray(load_image(self.files[index]))}
+
+
+class CocoPersonSource:
+    """Pictures of COCO 2017 that show persons, with their keypoints.
+
+    Args:
+        root: Folder with `annotations/person_keypoints_<split>2017.json` and `<split>2017/`.
+        split: "train" or "val".
+
+    Raises:
+        FileNotFoundError: Files are missing.
+        ValueError: The annotations are damaged or name no person.
+    """
+
+    keys = ("image", "keypoints")
+
+    def __init__(self, root: str, split: str = "train") -> None:
+        folder, year = Path(root), f"{'val' if split == 'validation' else split}2017"
+        file = f"annotations/person_keypoints_{year}.json"
+        require(folder, {file: "keypoints", f"{year} or images/{year}": "pictures"}, f"COCO 2017 (keypoints, {split})")
+        content = read_json(folder / file)
+        pictures = folder / year if (folder / year).is_dir() else folder / "images" / year
+        if not isinstance(content, dict) or not content.get("images") or not content.get("annotations"):
+            raise ValueError(f"{folder / file} holds no images or no annotations: 0 usable samples")
+        persons: dict[int, list[np.ndarray]] = {}
+        for annotation in content["annotations"]:
+            if annotation.get("iscrowd", 0) or "keypoints" not in annotation:
+                continue
+            points = np.asarray(annotation["keypoints"], dtype=np.float32)
+            if points.size != 51:
+                raise ValueError(
+                    f"{folder / file}: annotation {annotation.get('id')} has {points.size} numbers, not 51."
+                )
+            persons.setdefault(int(annotation["image_id"]), []).append(points.reshape(17, 3))
+        self.samples = [
+            (pictures / image["file_name"], np.stack(persons[image["id"]]))
+            for image in content["images"]
+            if image["id"] in persons
+        ]
+        if not self.samples:
+            raise ValueError(f"{folder / file} has no person: 0 usable samples")
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a picture."""
+        return self.samples[index][0].stem
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        file, keypoints = self.samples[index]
+        return {"image": np.asarray(load_image(file)), "keypoints": keypoints}
+
+
+def _read_sixteen_bits(path: Path) -> np.ndarray:
+    """PNG of any depth, as stored; PIL would cut 16-bit colours to 8.
+
+    Shape:
+        (H, W, channels), float64 in [0, 1].
+    """
+    from torchvision.io import ImageReadMode, decode_image
+
+    try:
+        values = decode_image(str(path), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    except RuntimeError as error:
+        raise ValueError(f"{path} is missing, truncated or no PNG: {error}") from error
+    return values.astype(np.float64) / np.iinfo(values.dtype).max
+
+
+def _rotation(quaternion: Sequence[float]) -> np.ndarray:
+    """Matrix of a unit quaternion (w, x, y, z)."""
+    w, x, y, z = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+class KubricSource:
+    """Clips that Kubric's workers wrote, one folder per scene.
+
+    `rgba_00000.png`, `depth_00000.tiff` (metres from the camera), `normal_00000.png` (16 bits, world coordinates),
+    `segmentation_00000.png`, `forward_flow_00000.png` (16 bits, (rows, columns), range in `data_ranges.json`),
+    `metadata.json` (the camera's `quaternions`). Normals are turned into the camera's frame: x right, y down, z toward
+    the viewer.
+
+    Args:
+        root: Folder of the scenes' folders.
+        num_frames: Frames of a clip; of longer ones the first.
+
+    Raises:
+        FileNotFoundError: There is no scene of that length, or (when read) a file is missing.
+    """
+
+    keys = ("frames", "video_segmentation", "video_depth", "video_normals", "flow")
+
+    def __init__(self, root: str, num_frames: int = 17) -> None:
+        self.num_frames = num_frames
+        folders = sorted(path for path in Path(root).glob("*") if path.is_dir())
+        self.scenes = [path for path in folders if (path / f"rgba_{num_frames - 1:05d}.png").is_file()]
+        if not self.scenes:
+            raise FileNotFoundError(f"{root} holds no folder of a scene with rgba_{num_frames - 1:05d}.png.")
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a scene."""
+        return self.scenes[index].name
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        scene, numbers = self.scenes[index], range(self.num_frames)
+        ranges, metadata = (
+            json.loads((scene / name).read_text("utf-8")) for name in ("data_ranges.json", "metadata.json")
+        )
+        flow_range, quaternions = ranges["forward_flow"], metadata["camera"]["quaternions"]
+        rows_columns = np.stack([_read_sixteen_bits(scene / f"forward_flow_{n:05d}.png")[..., :2] for n in numbers])
+        flow = rows_columns * (flow_range["max"] - flow_range["min"]) + flow_range["min"]
+        normals = []
+        for number in numbers:
+            world = _read_sixteen_bits(scene / f"normal_{number:05d}.png")[..., :3] * 2 - 1
+            camera = world @ _rotation(quaternions[number])  # the inverse rotation, from the right
+            camera = camera * [1, -1, 1]  # Blender's y is up
+            normals.append(camera / np.maximum(np.linalg.norm(camera, axis=-1, keepdims=True), 1e-6))
+        depth = [np.asarray(open_image(scene / f"depth_{n:05d}.tiff"), dtype=np.float32) for n in numbers]
+        return {
+            "frames": np.stack([np.asarray(load_image(scene / f"rgba_{n:05d}.png")) for n in numbers]),
+            "video_segmentation": np.stack([read_map(scene / f"segmentation_{n:05d}.png") for n in numbers]),
+            "video_depth": np.stack([values.reshape(values.shape[:2]) for values in depth]),
+            "video_normals": np.stack(normals).astype(np.float32),
+            "flow": flow[..., ::-1].astype(np.float32),
+        }
+
+
+class NyuSource:
+    """NYUv2's 1449 labelled pictures with depth in metres, and normals where a folder of them is given.
+
+    Args:
+        root: Folder with `nyu_depth_v2_labeled.mat` and, for the splits, `splits.mat`.
+        split: "train" (795), "test" (654) or "all" (1449).
+        normal_folder: Folder with `<number from 1, four digits>.npy` or `.png`, as for `PhotoSource`.
+
+    Raises:
+        FileNotFoundError: Files are missing.
+        ImportError: h5py is needed and missing.
+        ValueError: A file is damaged, or the split unknown.
+    """
+
+    def __init__(self, root: str, split: str = "test", normal_folder: str | None = None) -> None:
+        from .in_context import PhotoSource
+
+        if split not in ("train", "test", "all"):
+            raise ValueError(f"NYUv2 has no split {split!r}; legal are train, test, all.")
+        self.file = Path(root) / NYU_FILE
+        wanted = {NYU_FILE: "pictures and depth"} | ({} if split == "all" else {"splits.mat": "the splits"})
+        require(Path(root), wanted, "NYUv2")
+        pictures = self._array("images")
+        self.numbers = list(range(1, len(pictures) + 1))
+        if split != "all":
+            from scipy.io import loadmat
+
+            self.numbers = sorted(loadmat(Path(root) / "splits.mat")[f"{split}Ndxs"].ravel().tolist())
+        self.normals = None if normal_folder is None else PhotoSource([None], normal_folder=normal_folder)
+
+    def _array(self, name: str) -> Any:
+        try:
+            import h5py
+        except ImportError as error:
+            raise ImportError(f"{NYU_FILE} is read with h5py: pip install 'hfseg[in-context]'.") from error
+        try:
+            return h5py.File(self.file, "r")[name]
+        except (OSError, KeyError) as error:
+            raise ValueError(f"{self.file} is truncated or damaged, or has no {name}: {error}") from error
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What its items hold."""
+        return ("image", "depth") if self.normals is None else ("image", "depth", "normals")
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def sample_id(self, index: int) -> str:
+        """Number of a picture, from 1."""
+        return f"{self.numbers[index]:04d}"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        place = self.numbers[index] - 1
+        # Matlab's arrays are transposed: (number, 3, W, H).
+        record = {
+            "image": np.ascontiguousarray(self._array("images")[place].transpose(2, 1, 0)),
+            "depth": np.ascontiguousarray(self._array("depths")[place].T).astype(np.float32),
+        }
+        if self.normals is not None:
+            record["normals"] = self.normals.read("normals", self.sample_id(index), record["image"].shape[:2])
+        return record
+
+
+class PascalFoldSource:
+    """One fold of Pascal-5i: every item is a picture of VOC 2012's validation list and one of the fold's five classes.
+
+    Fold i has the classes 5 i + 1 to 5 i + 5. Examples are of the query's class (`partners`). An item's single segment
+    is all that its class covers; its box is that of this region, so detection takes pictures with one object of the
+    class only (`single_object`).
+
+    Args:
+        root: VOCdevkit/VOC2012 (or VOCdevkit), as for `load_voc`.
+        fold: 0 to 3.
+        single_object: Only pictures with exactly one object of the class (by `SegmentationObject`).
+
+    Raises:
+        FileNotFoundError: Files are missing.
+        ValueError: An unknown fold, or a class without two pictures.
+    """
+
+    keys = ("image", "segmentation", "segments_info")
+
+    def __init__(self, root: str, fold: int = 0, single_object: bool = False) -> None:
+        if fold not in range(4):
+            raise ValueError(f"Pascal-5i has no fold {fold}; legal are 0, 1, 2, 3.")
+        base = Path(root) / "VOC2012" if (Path(root) / "VOC2012").is_dir() else Path(root)
+        wanted = {"JPEGImages": "pictures", "SegmentationClass": "class maps"}
+        wanted |= {"SegmentationObject": "object maps"} if single_object else {}
+        require(base, {**wanted, "ImageSets/Segmentation/val.txt": "names"}, "Pascal VOC 2012")
+        first = PASCAL_CLASSES_PER_FOLD * fold + 1
+        self.base, self.classes = base, range(first, first + PASCAL_CLASSES_PER_FOLD)
+        self.items: list[tuple[str, int]] = []
+        for name in read_list(base / "ImageSets/Segmentation/val.txt"):
+            labels = read_map(base / "SegmentationClass" / f"{name}.png")
+            for label in np.intersect1d(np.unique(labels), list(self.classes)).tolist():
+                if single_object:
+                    objects = read_map(base / "SegmentationObject" / f"{name}.png")
+                    if len(set(np.unique(objects[labels == label]).tolist()) - {0, 255}) != 1:
+                        continue
+                self.items.append((name, label))
+        self.of_class = {label: [i for i, item in enumerate(self.items) if item[1] == label] for label in self.classes}
+        alone = [label for label, places in self.of_class.items() if len(places) == 1]
+        if alone or not self.items:
+            raise ValueError(
+                f"Fold {fold} of {base}: class(es) {alone or list(self.classes)} have fewer than two pictures."
+            )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a picture and its class."""
+        return f"{self.items[index][0]}-{self.items[index][1]}"
+
+    def partners(self, index: int) -> list[int]:
+        """Items of the same class, without the item."""
+        return [place for place in self.of_class[self.items[index][1]] if place != index]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name, label = self.items[index]
+        image = np.asarray(load_image(self.base / "JPEGImages" / f"{name}.jpg"))
+        mask = read_map(self.base / "SegmentationClass" / f"{name}.png") == label
+        rows, columns = np.nonzero(mask)
+        if not len(rows):
+            raise NotInSampleError(f"no pixel of class {label}")
+        box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+        info = {"id": 1, "category_id": label, "iscrowd": 0, "area": int(mask.sum()), "bbox": box}
+        return {"image": image, "segmentation": mask.astype(np.int32), "segments_info": [info]}
+
+
+@functools.cache
+def _load_depth_model(name: str) -> Any:
+    from transformers import pipeline
+
+    return pipeline("depth-estimation", model=name)
+
+
+@functools.cache
+def _load_normal_model(name: str) -> Any:
+    from diffusers import DiffusionPipeline
+
+    return DiffusionPipeline.from_pretrained(name)
+
+
+def pseudo_label_model(kind: str, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Makes pseudo labels with a model that the user names, loaded when first asked.
+
+    Args:
+        kind: `depth`: a model of transformers' "depth-estimation" pipeline, whose output (`predicted_depth`) is taken
+            as it is; Depth Anything's relative models give disparity, larger is nearer. `normals`: a diffusers pipeline
+            of surface normals (Marigold, StableNormal), x right, y up, z toward the viewer.
+        name: Folder or Hub id.
+
+    Returns:
+        A function of a picture (H, W, 3), uint8, to (H, W) or (H, W, 3), y down, float32.
+    """
+    if kind not in ("depth", "normals"):
+        raise ValueError(f"There are no pseudo labels of {kind!r}; legal are depth, normals.")
+
+    def label(picture: np.ndarray) -> np.ndarray:
+        import torch
+
+        image = Image.fromarray(picture)
+        if kind == "depth":
+            depth = torch.as_tensor(_load_depth_model(name)(image)["predicted_depth"]).float().squeeze()[None, None]
+            size = picture.shape[:2]
+            return torch.nn.functional.interpolate(depth, size, mode="bicubic", antialias=True)[0, 0].numpy()
+        normals = np.asarray(_load_normal_model(name)(image).prediction, dtype=np.float32)[0]
+        return normals * np.array([1, -1, 1], dtype=np.float32)
+
+    return label
+
+
+def write_array(path: Path, value: np.ndarray) -> None:
+    """Writes a .npy file whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, value)
+
+
+# For recipes: everything that `data.train.source` or `video_source` may name.
+SOURCES: dict[str, Any] = {
+    "pictures": PictureFolderSource,
+    "coco-persons": CocoPersonSource,
+    "kubric": KubricSource,
+    "nyuv2": NyuSource,
+    "pascal-5i": PascalFoldSource,
+    "frames": FrameFolderSource,
+}
+
+
+def open_source(arguments: dict[str, Any]) -> Any:
+    """Opens a source by `{"reader": NAME, ...arguments}`.
+
+    Raises:
+        ValueError: An unknown name; lists those there are.
+    """
+    name = arguments.get("reader")
+    if name not in SOURCES:
+        raise ValueError(f"There is no reader {name!r} of in-context sources: choose among {', '.join(SOURCES)}.")
+    return SOURCES[name](**{key: value for key, value in arguments.items() if key != "reader"})

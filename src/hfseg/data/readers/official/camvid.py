@@ -1,0 +1,28 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""CamVid, 11 classes: the folders of the SegNet tutorial, or `images/` and `labels/` with `classes.json`.
+
+{train,val,test}/*.png                      pictures
+{train,val,test}annot/*.png                 classes 0 to 10; 11 is void
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ....files.label_names import CAMVID
+from ..folders import FolderDataset, load_folder
+from .layout import class_table, pictures, require, samples_of, semantic_dataset
+
+__all__ = ["load_semantic"]
+
+
+def load_semantic(root: Path, split: str) -> FolderDataset:
+    """The 11 classes of the SegNet split; `images/` and `labels/` are read as `load_folder` reads them."""
+    if (root / "images").is_dir():
+        return load_folder(root, split)
+    folder = {"validation": "val"}.get(split, split)
+    wanted = {folder: "pictures, or images/ with labels/", f"{folder}annot": "class maps"}
+    require(root, wanted, f"CamVid ({split})")
+    labels = root / f"{folder}annot"
+    samples = samples_of(pictures(root / folder).items(), lambda name: labels / f"{name}.png", f"CamVid {split}")
+    return semantic_dataset(root, split, samples, class_table(CAMVID, void=(11, 255)), f"folder {folder}")

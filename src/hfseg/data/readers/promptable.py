@@ -1,0 +1,427 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Masks without names: reading of the promptable schema, collections in SA-1B's layout and COCO-style files, collation.
+
+An example of the promptable schema is `{"image", "masks": [...]}`; masks are run lengths (COCO's, compressed or not),
+polygons `{"polygons": [[x0, y0, x1, y1, ...], ...], "size": [H, W]}`, or arrays (H, W), and may overlap. Examples of
+the universal and the semantic schema serve too: names are ignored.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from ...files.images import convert_to_rgb
+from ...results.run_lengths import decode_run_lengths, decode_segmentation
+from ..collators.collation import UniversalCollator
+from .images import to_rgb
+
+__all__ = ["CocoMasks", "PromptableCollator", "SegmentAnythingData", "boxes_of_masks", "draw_mask", "stream_shards"]
+
+logger = logging.getLogger(__name__)
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def draw_mask(mask: Any) -> np.ndarray:
+    """Draws a mask of the promptable schema.
+
+    Shape:
+        Output: (H, W), bool.
+
+    Raises:
+        ValueError: For a mask in another form.
+    """
+    if isinstance(mask, Mapping) and "polygons" in mask:
+        if "size" not in mask:
+            raise ValueError("a mask has 'polygons' without 'size', [height, width]")
+        return decode_segmentation(mask["polygons"], mask["size"])
+    if isinstance(mask, Mapping) and "counts" in mask:
+        return decode_run_lengths(mask)
+    if isinstance(mask, Mapping):
+        raise ValueError(
+            f"a mask has the keys {sorted(mask)}; give run lengths ('counts', 'size') or 'polygons' with 'size'"
+        )
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise ValueError(f"a mask has the shape {array.shape}; it must be (H, W)")
+    return array != 0
+
+
+def boxes_of_masks(masks: torch.Tensor) -> torch.Tensor:
+    """Frames masks: (x0, y0, x1, y1), the last pixel included; zeros for an empty mask.
+
+    Shape:
+        masks: (N, H, W) bool. Output: (N, 4), float32.
+    """
+    columns, rows = masks.any(1), masks.any(2)  # (N, W), (N, H)
+
+    def ends(line: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        places = torch.arange(line.shape[1])
+        first = torch.where(line, places, line.shape[1]).amin(1)
+        return first, torch.where(line, places + 1, 0).amax(1)
+
+    (x0, x1), (y0, y1) = ends(columns), ends(rows)
+    boxes = torch.stack((x0, y0, x1, y1), dim=1).float()
+    return boxes * masks.flatten(1).any(1, keepdim=True)
+
+
+def stream_shards(
+    root: str | Path, on_error: str = "skip", report: Callable[[str], None] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Streams SA-1B: folders and tar files of `sa_N.jpg` with `sa_N.json`, one example after the other, in order.
+
+    Tar files are read once from front to back, so they may come from a pipe or a slow disk. An unreadable shard, or one
+    that breaks off, is skipped from there on; a damaged pair is skipped. Both are counted and reported at the end.
+
+    Args:
+        root: Folder of the collection, or one tar file.
+        on_error: "skip" or "stop".
+        report: Gets one line on what was skipped; default: the log.
+
+    Yields:
+        `{"image": PIL image, "masks": run lengths, "image_id": name}`.
+
+    Raises:
+        FileNotFoundError: If there is neither a tar file nor a picture with its json.
+        ValueError: If `on_error` is another word, or with "stop" for damage.
+    """
+    if on_error not in ("skip", "stop"):
+        raise ValueError(f"on_error is {on_error!r}; legal are 'skip' and 'stop'")
+    root = Path(root)
+    shards = [root] if root.is_file() else sorted(root.rglob("*.tar"))
+    loose = [] if root.is_file() else sorted(path for path in root.rglob("*.json") if _picture_of(path) is not None)
+    if not shards and not loose:
+        raise FileNotFoundError(f"{root} holds neither tar files nor pairs like sa_1.jpg and sa_1.json")
+    damaged: list[str] = []
+
+    def failed(what: str, error: Exception) -> None:
+        if on_error == "stop":
+            raise ValueError(f"{what} cannot be read: {error}") from error
+        damaged.append(what)
+        logger.warning("%s cannot be read and is skipped: %s", what, error)
+
+    for path in loose:
+        try:
+            picture = _picture_of(path)
+            assert picture is not None
+            yield _example(picture.read_bytes(), path.read_bytes(), path.stem)
+        except (OSError, ValueError, KeyError) as error:
+            failed(str(path), error)
+    for shard in shards:
+        waiting: dict[str, dict[str, bytes]] = {}
+        try:
+            with tarfile.open(shard, "r|*") as archive:
+                for member in archive:
+                    if not member.isfile():
+                        continue
+                    name, suffix = Path(member.name).stem, Path(member.name).suffix.lower()
+                    if suffix not in (*PICTURES, ".json"):
+                        continue
+                    extracted = archive.extractfile(member)
+                    assert extracted is not None
+                    kind = "annotation" if suffix == ".json" else "picture"
+                    pair = waiting.setdefault(name, {})
+                    pair[kind] = extracted.read()
+                    if len(pair) == 2:
+                        del waiting[name]
+                        try:
+                            example = _example(pair["picture"], pair["annotation"], name)
+                        except (OSError, ValueError, KeyError) as error:
+                            failed(f"{shard}:{name}", error)
+                            continue
+                        yield example
+        except (tarfile.TarError, OSError, EOFError) as error:
+            failed(str(shard), error)
+    if damaged:
+        message = f"{len(damaged)} shard(s) or sample(s) could not be read: {', '.join(damaged[:20])}"
+        (report or logger.warning)(message)
+
+
+def _picture_of(annotation: Path) -> Path | None:
+    return next((path for path in (annotation.with_suffix(s) for s in PICTURES) if path.is_file()), None)
+
+
+def _example(picture: bytes, annotation: bytes, name: str) -> dict[str, Any]:
+    image = Image.open(io.BytesIO(picture))
+    image.load()
+    content = json.loads(annotation)
+    masks = [entry["segmentation"] for entry in content["annotations"]]
+    return {"image": convert_to_rgb(image), "masks": masks, "image_id": name}
+
+
+class SegmentAnythingData(torch.utils.data.Dataset):
+    """SA-1B with access by index, as training with shuffling and resuming wants it.
+
+    Headers of tar files are read once to find where each pair lies; pictures are read when asked for, by a seek.
+    Unreadable shards are left out, counted (`num_bad_shards`) and reported.
+
+    Args:
+        root: Folder of folders or tar files of `sa_N.jpg` with `sa_N.json`, or one tar file.
+        max_masks: Masks per picture at most; the largest are kept. None keeps all.
+
+    Raises:
+        FileNotFoundError: If there is no readable pair.
+    """
+
+    def __init__(self, root: str | Path, max_masks: int | None = None) -> None:
+        self.root, self.max_masks = Path(root), max_masks
+        self.bad_shards: list[str] = []
+        # (shard or None, name, (picture offset, size) or path, (annotation offset, size) or path)
+        self.pairs: list[tuple[Any, str, Any, Any]] = []
+        shards = [self.root] if self.root.is_file() else sorted(self.root.rglob("*.tar"))
+        if self.root.is_dir():
+            for path in sorted(self.root.rglob("*.json")):
+                picture = _picture_of(path)
+                if picture is not None:
+                    self.pairs.append((None, path.stem, picture, path))
+        for shard in shards:
+            found: dict[str, dict[str, tuple[int, int]]] = {}
+            try:
+                with tarfile.open(shard, "r:") as archive:
+                    for member in archive:
+                        suffix = Path(member.name).suffix.lower()
+                        if member.isfile() and suffix in (*PICTURES, ".json"):
+                            kind = "annotation" if suffix == ".json" else "picture"
+                            found.setdefault(Path(member.name).stem, {})[kind] = (member.offset_data, member.size)
+            except (tarfile.TarError, OSError, EOFError) as error:
+                self.bad_shards.append(str(shard))
+                logger.warning("Shard %s cannot be read to its end: %s", shard, error)
+            length = shard.stat().st_size
+            for name, pair in found.items():
+                if len(pair) == 2 and all(offset + size <= length for offset, size in pair.values()):
+                    self.pairs.append((shard, name, pair["picture"], pair["annotation"]))
+        if not self.pairs:
+            raise FileNotFoundError(
+                f"{self.root} holds no readable pair like sa_1.jpg and sa_1.json, loose or in tar files"
+            )
+
+    @property
+    def num_bad_shards(self) -> int:
+        """Number of shards that could not be read to their end."""
+        return len(self.bad_shards)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample in messages."""
+        shard, name, _, _ = self.pairs[index]
+        return name if shard is None else f"{shard.name}:{name}"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        shard, name, picture, annotation = self.pairs[index]
+
+        def read(place: Any) -> bytes:
+            if shard is None:
+                return place.read_bytes()
+            with open(shard, "rb") as file:
+                file.seek(place[0])
+                return file.read(place[1])
+
+        try:
+            example = _example(read(picture), read(annotation), name)
+        except KeyError as error:
+            raise ValueError(f"{self.sample_id(index)} has no {error} in its json") from error
+        if self.max_masks is not None and len(example["masks"]) > self.max_masks:
+            areas = [int(draw_mask(mask).sum()) for mask in example["masks"]]
+            largest = sorted(range(len(areas)), key=lambda i: -areas[i])[: self.max_masks]
+            example["masks"] = [example["masks"][i] for i in sorted(largest)]
+        return example
+
+
+class CocoMasks(torch.utils.data.Dataset):
+    """Any COCO-style instance file as masks without names: polygons and run lengths, overlaps kept, crowds left out.
+
+    Args:
+        annotations: The json file.
+        images: Folder of its pictures.
+
+    Raises:
+        FileNotFoundError: If the file or the folder is missing.
+        ValueError: If it is no COCO instance file, or names no picture.
+    """
+
+    def __init__(self, annotations: str | Path, images: str | Path) -> None:
+        self.folder, path = Path(images), Path(annotations)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no annotation file {path}")
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of pictures {self.folder}")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            of_image: dict[Any, list[Any]] = {entry["id"]: [] for entry in content["images"]}
+            for entry in content["annotations"]:
+                if not entry.get("iscrowd", 0) and entry.get("segmentation"):
+                    of_image[entry["image_id"]].append(entry["segmentation"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no COCO instance file: {type(error).__name__} {error}") from error
+        self.entries = [(entry, of_image[entry["id"]]) for entry in content["images"] if of_image[entry["id"]]]
+        if not self.entries:
+            raise ValueError(f"{path} has no picture with a mask")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample in messages."""
+        return str(self.entries[index][0]["file_name"])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        entry, segmentations = self.entries[index]
+        with Image.open(self.folder / entry["file_name"]) as image:
+            picture = convert_to_rgb(image)
+        size = [picture.height, picture.width]
+        masks = [{"polygons": s, "size": size} if isinstance(s, list) else s for s in segmentations]
+        return {"image": picture, "masks": masks, "image_id": entry["id"]}
+
+
+class PromptableCollator(UniversalCollator):
+    """Batch of pictures with masks without names, and prompts: by turns a grid of points or boxes.
+
+    Pictures are resized so that the longer side is `size`, and fill the top left of a grey square. Masks smaller or
+    larger than a share of the square are dropped. A batch of points holds no prompts: the model lays a jittered grid.
+
+    Args:
+        size: Side S of the square, in pixels.
+        box_step_ratio: Share of batches with box prompts.
+        max_boxes: Box prompts per picture: a random choice of the masks, or all, repeated in turn.
+        max_masks: Masks per picture at most, a random choice.
+        min_area, max_area: Share of the square that a mask must have.
+        flip_probability: Of a horizontal flip.
+        scale_range: The longer side is S times a factor from it; what does not fit is cropped at random.
+        pad_value: Grey level of the padding.
+        training: Whether flip, scale and choices are random.
+        transforms: Further augmentation, as of `UniversalCollator`; for examples with label maps only.
+        image_mean, image_std: Per channel, for images in [0, 1].
+
+    Returns (of a call):
+        `pixel_values`, `mask_labels` (boolean masks per picture), `original_sizes` (of the pictures in the square),
+        and for boxes `input_boxes` and `box_labels`, the mask of each box or -1.
+
+    Shape:
+        pixel_values: (B, 3, S, S), float32; mask_labels: list of (T, S, S), bool; original_sizes: (B, 2), int64;
+        input_boxes: (B, max_boxes, 4), float32; box_labels: (B, max_boxes), int64.
+
+    Raises:
+        ValueError: As `UniversalCollator`, and for masks of another size than their picture.
+    """
+
+    def __init__(
+        self,
+        size: int = 1024,
+        box_step_ratio: float = 0.5,
+        max_boxes: int = 40,
+        max_masks: int = 40,
+        min_area: float = 1e-4,
+        max_area: float = 0.8,
+        flip_probability: float = 0.5,
+        scale_range: Sequence[float] = (0.8, 1.2),
+        pad_value: int = 128,
+        training: bool = True,
+        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        image_mean: Sequence[float] = CLIP_MEAN,
+        image_std: Sequence[float] = CLIP_STD,
+        ignore_index: int = 255,
+    ) -> None:
+        if size < 32 or size % 32:
+            raise ValueError(f"size is {size}; it must be a positive multiple of 32")
+        if not 0 <= box_step_ratio <= 1:
+            raise ValueError(f"box_step_ratio is {box_step_ratio}; it must be between 0 and 1")
+        super().__init__(ignore_index, transforms, None, 32, image_mean, image_std)
+        self.size, self.box_step_ratio, self.max_boxes, self.max_masks = size, box_step_ratio, max_boxes, max_masks
+        self.min_area, self.max_area, self.pad_value, self.training = min_area, max_area, pad_value, training
+        self.flip_probability = flip_probability if training else 0.0
+        self.scale_range = tuple(scale_range) if training else (1.0, 1.0)
+
+    def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Picture (3, H, W) uint8 and masks (N, H, W) bool of one example."""
+        if example.get("masks") is None:
+            pixels, ids, _ = self._transformed(example, position)
+            present = np.unique(ids)
+            masks = ids[None] == present[present != 0][:, None, None]
+            return pixels, torch.from_numpy(masks)
+        if example.get("image") is None:
+            raise ValueError(f"example {position} has no 'image', only the columns {sorted(example)}")
+        image = np.ascontiguousarray(to_rgb(example["image"]))
+        drawn = [draw_mask(mask) for mask in example["masks"]]
+        wrong = [mask.shape for mask in drawn if mask.shape != image.shape[:2]]
+        if wrong:
+            raise ValueError(
+                f"example {position}: the image has size {image.shape[:2]} and a mask {wrong[0]} (height, width); they "
+                "must be equal"
+            )
+        masks = np.stack(drawn) if drawn else np.zeros((0, *image.shape[:2]), dtype=bool)
+        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(masks)
+
+    def _place(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
+        """Square picture (3, S, S) uint8, masks (N, S, S) bool, and (height, width) of the picture in it."""
+        if torch.rand(()) < self.flip_probability:
+            pixels, masks = pixels.flip(-1), masks.flip(-1)
+        low, high = self.scale_range
+        factor = low + (high - low) * float(torch.rand(())) if high > low else low
+        scale = factor * self.size / max(pixels.shape[-2:])
+        height, width = (max(1, int(side * scale + 0.5)) for side in pixels.shape[-2:])
+        pixels = v2.functional.resize(tv_tensors.Image(pixels), [height, width], antialias=True).as_subclass(
+            torch.Tensor
+        )
+        if len(masks):
+            masks = F.interpolate(masks[:, None].to(torch.uint8), size=(height, width), mode="nearest-exact")[
+                :, 0
+            ].bool()
+        else:
+            masks = masks.new_zeros((0, height, width))
+        top, left = (int(torch.randint(max(0, side - self.size) + 1, ())) for side in (height, width))
+        pixels = pixels[:, top : top + self.size, left : left + self.size]
+        masks = masks[:, top : top + self.size, left : left + self.size]
+        size = (pixels.shape[-2], pixels.shape[-1])
+        missing = (0, self.size - size[1], 0, self.size - size[0])
+        return F.pad(pixels, missing, value=self.pad_value), F.pad(masks, missing), size
+
+    def _choose(self, count: int, number: int) -> torch.Tensor:
+        return torch.randperm(count)[:number].sort().values if self.training else torch.arange(min(count, number))
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if len(examples) == 0:
+            raise ValueError("the batch is empty; give at least one example")
+        pictures, mask_labels, sizes = [], [], []
+        for position, example in enumerate(examples):
+            pixels, masks, size = self._place(*self._read(example, position))
+            share = masks.flatten(1).float().mean(1)
+            masks = masks[(share >= self.min_area) & (share <= self.max_area) & (share > 0)]
+            pictures.append(pixels)
+            mask_labels.append(masks[self._choose(len(masks), self.max_masks)])
+            sizes.append(size)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
+        batch: dict[str, Any] = {
+            "pixel_values": (torch.stack(pictures).float() / 255 - mean) / std,
+            "mask_labels": mask_labels,
+            "original_sizes": torch.tensor(sizes),
+        }
+        if float(torch.rand(())) < self.box_step_ratio:
+            batch |= self._boxes(mask_labels)
+        return batch
+
+    def _boxes(self, mask_labels: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        boxes = torch.zeros(len(mask_labels), self.max_boxes, 4)
+        labels = torch.full((len(mask_labels), self.max_boxes), -1)
+        for index, masks in enumerate(mask_labels):
+            if len(masks):
+                chosen = self._choose(len(masks), self.max_boxes)
+                chosen = chosen[torch.arange(self.max_boxes) % len(chosen)]
+                labels[index], boxes[index] = chosen, boxes_of_masks(masks)[chosen]
+        return {"input_boxes": boxes, "box_labels": labels}

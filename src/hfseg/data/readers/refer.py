@@ -1,0 +1,339 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Referring data sets in the referring schema: RefCOCO, RefCOCO+, RefCOCOg, the CRIS authors' LMDB, and JSON lists.
+
+Official layout (the REFER release), with the root of all of them as `root`:
+
+    refcoco/refs(unc).p  refcoco/refs(google).p  refcoco/instances.json      likewise refcoco+ (unc), and
+    refcocog/refs(umd).p  refcocog/refs(google).p  refcocog/instances.json
+    images/train2014/ or images/mscoco/images/train2014/ or train2014/       COCO's pictures
+
+An item is one referent: `{"image": (H, W, 3) uint8, "mask": (H, W) uint8 0 or 255, "expressions": [str], "ref_id"}`.
+Pickles are read without executing anything: only plain containers and scalars are accepted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...results.run_lengths import decode_segmentation
+from .images import read_image, to_rgb
+from .samples import listing, read_json
+
+__all__ = ["REFER_SPLITS", "ReferDataset", "ReferLmdbDataset", "load_refer", "load_refer_json", "read_plain_pickle"]
+
+# Data set and partition -> splits.
+REFER_SPLITS = {
+    ("refcoco", "unc"): ("train", "val", "testA", "testB"),
+    ("refcoco", "google"): ("train", "val", "test"),
+    ("refcoco+", "unc"): ("train", "val", "testA", "testB"),
+    ("refcocog", "umd"): ("train", "val", "test"),
+    ("refcocog", "google"): ("train", "val"),
+}
+_DEFAULT_PARTITION = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd"}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler that finds no class or function: what is left are containers, strings, bytes and numbers."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, and only plain containers and scalars are read")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to objects outside")
+
+
+def read_plain_pickle(content: bytes, name: str) -> Any:
+    """Reads a pickle of plain containers and scalars; byte strings of Python 2 become text.
+
+    Raises:
+        ValueError: If it is damaged or asks for anything else; nothing is executed.
+    """
+    try:
+        return _PlainUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise ValueError(f"{name} is not a pickle of plain containers: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Referent:
+    """Where one referent's picture, mask and expressions are.
+
+    Attributes:
+        ref_id: Its id.
+        image: Path of the picture.
+        expressions: Its sentences.
+        mask: Path of a mask, a COCO run-length code, or polygons.
+    """
+
+    ref_id: str
+    image: Path
+    expressions: tuple[str, ...]
+    mask: Any
+
+
+class ReferDataset(torch.utils.data.Dataset):
+    """Map-style data set of referents.
+
+    Overlapping polygons of one object are joined, 255 inside. (The authors' preparation adds them, which gives 254
+    where two overlap: in training a difference of 1/255.)
+
+    Args:
+        referents: What there is.
+        name: Of the data set, for messages.
+    """
+
+    def __init__(self, referents: Sequence[Referent], name: str) -> None:
+        if not referents:
+            raise ValueError(f"{name} has 0 usable referents")
+        self.referents, self.name = list(referents), name
+
+    def __len__(self) -> int:
+        return len(self.referents)
+
+    def sample_id(self, index: int) -> str:
+        """Id of a referent."""
+        return self.referents[index].ref_id
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        referent = self.referents[index]
+        where = f"{self.name}: referent {referent.ref_id}"
+        image = read_image(referent.image)
+        size = (image.shape[0], image.shape[1])
+        shape = referent.mask
+        if isinstance(shape, Path):
+            mask = read_mask(shape)
+        else:
+            try:
+                mask = decode_segmentation(shape, size)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+        if mask.shape != size:
+            raise ValueError(f"{where}: the mask has size {mask.shape}, the picture {size} (height, width)")
+        return {
+            "image": image,
+            "mask": (mask != 0).astype(np.uint8) * np.uint8(255),
+            "expressions": list(referent.expressions),
+            "ref_id": referent.ref_id,
+        }
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Mask of a picture file; any value but 0 is inside.
+
+    Shape:
+        (H, W), bool.
+    """
+    with Image.open(path) as image:
+        values = np.asarray(image)
+    return np.asarray(values.any(axis=-1)) if values.ndim == 3 else values != 0
+
+
+def _sentences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    given = entry.get("expressions", entry.get("sentences", entry.get("sents")))
+    texts = [given] if isinstance(given, str) else list(given or [])
+    texts = [text.get("sent", text.get("raw")) if isinstance(text, Mapping) else text for text in texts]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f"{where} has no expressions, or empty ones: {texts!r:.200}")
+    return tuple(text.strip() for text in texts)
+
+
+def load_refer(
+    root: str | Path, name: str = "refcoco", split: str = "train", partition: str | None = None
+) -> ReferDataset:
+    """RefCOCO, RefCOCO+ or RefCOCOg from the official files.
+
+    Args:
+        root: Folder that holds `refcoco`, `refcoco+` and `refcocog`, and the pictures.
+        name: One of these.
+        split: train, val, testA, testB or test, as the partition has.
+        partition: unc or google for RefCOCO, unc for RefCOCO+, umd (default) or google for RefCOCOg.
+
+    Raises:
+        FileNotFoundError: Names all that is missing.
+        ValueError: For an unknown name, split or partition, and damaged or contradictory files.
+    """
+    root = Path(root)
+    split = {"validation": "val"}.get(split, split)
+    partition = partition or _DEFAULT_PARTITION.get(name, "")
+    if (name, partition) not in REFER_SPLITS:
+        raise ValueError(f"{name!r} ({partition}) is not known; legal are {', '.join(map(' '.join, REFER_SPLITS))}")
+    if split not in REFER_SPLITS[name, partition]:
+        raise ValueError(f"{name} ({partition}) has no split {split!r}: {', '.join(REFER_SPLITS[name, partition])}")
+    refs_file, instances_file = root / name / f"refs({partition}).p", root / name / "instances.json"
+    folders = [root / path for path in ("images/train2014", "images/mscoco/images/train2014", "train2014")]
+    pictures = next((folder for folder in folders if folder.is_dir()), None)
+    missing = [str(file) for file in (refs_file, instances_file) if not file.is_file()]
+    missing += [] if pictures is not None else [f"{folders[0]}/ (COCO's pictures)"]
+    if missing:
+        raise FileNotFoundError(f"{root} is not a complete {name}: missing are {', '.join(missing)}")
+    assert pictures is not None
+    refs = read_plain_pickle(refs_file.read_bytes(), str(refs_file))
+    return _joined(refs, read_json(instances_file), split, pictures, f"{name} ({partition}, {split})")
+
+
+def _joined(refs: Any, instances: Any, split: str | None, pictures: Path, name: str) -> ReferDataset:
+    """Referents of REFER's list, with pictures and outlines of COCO's."""
+    if not isinstance(refs, list) or not isinstance(instances, dict):
+        raise ValueError(f"{name}: refs must be a list and instances a JSON object")
+    files = {image["id"]: image["file_name"] for image in instances.get("images", [])}
+    outlines = {annotation["id"]: annotation for annotation in instances.get("annotations", [])}
+    referents = []
+    for ref in refs:
+        if split is not None and ref.get("split") != split:
+            continue
+        where = f"{name}: referent {ref.get('ref_id')}"
+        if ref["ann_id"] not in outlines or ref["image_id"] not in files:
+            raise ValueError(f"{where} names annotation {ref['ann_id']} of image {ref['image_id']}, which is not there")
+        outline = outlines[ref["ann_id"]]["segmentation"]
+        referents.append(
+            Referent(str(ref["ref_id"]), pictures / files[ref["image_id"]], _sentences(ref, where), outline)
+        )
+    absent = sorted({str(one.image) for one in referents if not one.image.is_file()})
+    if absent:
+        raise FileNotFoundError(f"{len(absent)} pictures of {name} are missing: {listing(absent)}")
+    return ReferDataset(referents, name)
+
+
+def load_refer_json(file: str | Path, split: str | None = None, images: str | Path | None = None) -> ReferDataset:
+    """Referents of a JSON list (or one JSON object per line), for one's own data.
+
+    An entry has `image` or `file_name` (a path from the folder of pictures), `expressions` (or `sentences`, as in
+    ReferIt's and REFER's files), a mask as `mask` (path of a picture) or `segmentation` (COCO polygons or run lengths),
+    and optionally `ref_id` and `split`.
+
+    Args:
+        file: The JSON.
+        split: Entries of this split only; None takes all.
+        images: Folder of pictures and masks; default: that of the file.
+
+    Raises:
+        FileNotFoundError: If the file, pictures or masks are missing.
+        ValueError: If it is damaged or an entry is incomplete.
+    """
+    file = Path(file)
+    folder = file.parent if images is None else Path(images)
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    if file.suffix == ".jsonl":
+        lines = file.read_text(encoding="utf-8").splitlines()
+        try:
+            entries = [json.loads(line) for line in lines if line.strip()]
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{file} is not one JSON object per line: {error}") from error
+    else:
+        entries = read_json(file)
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise ValueError(f"{file} is not a list of objects")
+    referents = []
+    for position, entry in enumerate(entries):
+        if split is not None and entry.get("split") != split:
+            continue
+        where = f"{file}: entry {position}"
+        picture = entry.get("image", entry.get("file_name"))
+        mask = folder / entry["mask"] if entry.get("mask") else entry.get("segmentation")
+        if not isinstance(picture, str) or not mask:
+            raise ValueError(f"{where} needs `image`, and `mask` or `segmentation`; it has {sorted(entry)}")
+        ref_id = str(entry.get("ref_id", position))
+        referents.append(Referent(ref_id, folder / picture, _sentences(entry, where), mask))
+    needed = [one.image for one in referents] + [one.mask for one in referents if isinstance(one.mask, Path)]
+    absent = sorted({str(path) for path in needed if not path.is_file()})
+    if absent:
+        raise FileNotFoundError(f"{len(absent)} files named by {file} are missing: {listing(absent)}")
+    return ReferDataset(referents, str(file))
+
+
+# A process may open an LMDB only once, and must not use one that its parent opened.
+_ENVIRONMENTS: dict[tuple[int, str], Any] = {}
+
+
+def _environment(file: Path) -> Any:
+    """Opens an LMDB for this process."""
+    place = (os.getpid(), str(file.resolve()))
+    if place not in _ENVIRONMENTS:
+        try:
+            import lmdb
+        except ImportError as error:
+            raise ImportError("LMDB files need the package lmdb; install it with: pip install 'hfseg[lmdb]'") from error
+        try:
+            _ENVIRONMENTS[place] = lmdb.open(
+                str(file), subdir=file.is_dir(), readonly=True, lock=False, readahead=False
+            )
+        except lmdb.Error as error:
+            raise ValueError(f"{file} is not a readable LMDB: {error}") from error
+    return _ENVIRONMENTS[place]
+
+
+class ReferLmdbDataset(torch.utils.data.Dataset):
+    """The CRIS authors' LMDB: one file per split, a pickled dictionary per referent.
+
+    Args:
+        file: `train.lmdb`, `val.lmdb`, ...
+        mask_root: Folder of `<seg_id>.png`, from which the authors read the truth of validation and test; None takes
+            the masks inside.
+
+    Raises:
+        ImportError: Without the package lmdb.
+        FileNotFoundError, ValueError: If the file is missing, or was written by pyarrow's old serialisation.
+    """
+
+    def __init__(self, file: str | Path, mask_root: str | Path | None = None) -> None:
+        self.file, self.mask_root = Path(file), None if mask_root is None else Path(mask_root)
+        if not self.file.exists():
+            raise FileNotFoundError(f"there is no LMDB {self.file}")
+        self.length = int(self._read(b"__len__"))
+        self.keys = list(self._read(b"__keys__"))
+        if self.length < 1 or len(self.keys) != self.length:
+            raise ValueError(f"{self.file} says {self.length} referents and lists {len(self.keys)} keys")
+
+    def _read(self, key: bytes) -> Any:
+        with _environment(self.file).begin() as transaction:
+            content = transaction.get(key)
+        if content is None:
+            raise ValueError(f"{self.file} has no entry {key!r}; it is not an LMDB of the CRIS authors' script")
+        return read_plain_pickle(content, f"{self.file}: entry {key!r} (if pyarrow wrote it, write it again by pickle)")
+
+    def __len__(self) -> int:
+        return self.length
+
+    def sample_id(self, index: int) -> str:
+        """Key of a referent."""
+        key = self.keys[index]
+        return key.decode() if isinstance(key, bytes) else str(key)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -self.length <= index < self.length:
+            raise IndexError(f"referent {index} of {self.length}")
+        key = self.keys[index]
+        entry = self._read(key if isinstance(key, bytes) else str(key).encode())
+        with Image.open(io.BytesIO(as_bytes(entry["img"]))) as picture:
+            image = to_rgb(picture)
+        if self.mask_root is not None:
+            mask = read_mask(self.mask_root / f"{entry['seg_id']}.png").astype(np.uint8) * np.uint8(255)
+        else:
+            with Image.open(io.BytesIO(as_bytes(entry["mask"]))) as drawn:
+                mask = np.asarray(drawn.convert("L"))
+        where = f"{self.file}: referent {index}"
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"{where}: the mask has size {mask.shape}, the picture {image.shape[:2]} (height, width)")
+        return {
+            "image": image,
+            "mask": mask,
+            "expressions": list(_sentences(entry, where)),
+            "ref_id": str(entry["seg_id"]),
+        }
+
+
+def as_bytes(content: Any) -> bytes:
+    """Undoes the reading of byte strings as text."""
+    return content.encode("latin1") if isinstance(content, str) else bytes(content)

@@ -1,0 +1,866 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Evaluation of segmentation models on labelled data: the numbers that users compare models by.
+
+The one path by which hfseg measures, during training, in `hfseg evaluate` and in comparisons: pictures go through the
+model one by one or grouped by padded size (padding to a common size would change results), the image processor's own
+post-processing makes the results, and `hfseg.metrics` counts. No model is imported; outputs are told apart by their
+fields.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from transformers.utils import logging
+
+from ..data.readers.schema import semantic_map
+from ..inference.scores import Predict, pad_to_divisor, prepare, resized_logits
+from ..metrics.mask_ap import MaskAP
+from ..metrics.mean_iou import MeanIoU
+from ..metrics.panoptic_quality import PanopticQuality
+from ..processing.universal import UniversalSegmentationProcessing
+from ..results.drawing import overlay, overlay_semantic, side_by_side
+from ..results.run_lengths import decode_run_lengths
+
+__all__ = [
+    "AVERAGES",
+    "TASKS",
+    "CocoInstances",
+    "LabelMatch",
+    "OpenVocabularySegmenter",
+    "Sample",
+    "SegmentationMetrics",
+    "Segmenter",
+    "embed_classes",
+    "evaluate_open_vocabulary",
+    "evaluate_segmentation",
+    "match_labels",
+    "open_vocabulary_samples",
+    "predict_samples",
+    "segmentation_overlays",
+    "supported_tasks",
+]
+
+logger = logging.get_logger(__name__)
+
+TASKS = ("panoptic", "instance", "semantic")
+WITHOUT_PYCOCOTOOLS = "AP needs pycocotools (pip install 'hfseg[coco]')"
+# Instances below this score are not drawn and do not rank a picture.
+SHOWN_SCORE = 0.5
+
+AVERAGES = {
+    "pq": "sum of matched IoUs / (TP + FP/2 + FN/2) per class over all images; mean over classes that occur",
+    "sq": "mean IoU of matched segments per class over all images; mean over classes that occur",
+    "rq": "TP / (TP + FP/2 + FN/2) per class over all images; mean over classes that occur",
+    "ap": "COCO mask AP: mean over IoU thresholds 0.50 to 0.95 in steps of 0.05 and over thing classes in the truth",
+    "ap50": "as ap at IoU 0.50",
+    "ap75": "as ap at IoU 0.75",
+    "ar_100": "COCO mask recall at 100 detections per image, mean over IoU thresholds and thing classes in the truth",
+    "mean_iou": "IoU per class from one confusion matrix of all labelled pixels; mean over classes in the truth",
+    "mean_accuracy": "share of a class's pixels that are right; mean over classes in the truth",
+    "pixel_accuracy": "share of all labelled pixels that are right",
+    "frequency_weighted_iou": "IoU per class weighted by its share of the labelled pixels",
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels
+# ---------------------------------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class LabelMatch:
+    """How a model's classes correspond to a data set's.
+
+    Attributes:
+        to_dataset: Class of the data set for every class of the model, -1 for none.
+        by: "id" or "name".
+        not_in_dataset: Names of model classes that the data set lacks; what is predicted as them counts as no class.
+        not_in_model: Names of data set classes that the model lacks; they are always missed, and count in the means.
+    """
+
+    to_dataset: tuple[int, ...]
+    by: str
+    not_in_dataset: tuple[str, ...] = ()
+    not_in_model: tuple[str, ...] = ()
+
+    @classmethod
+    def identity(cls, num_labels: int) -> "LabelMatch":
+        """Equal ids."""
+        return cls(tuple(range(num_labels)), "id")
+
+    def to_model(self, class_ids: Collection[int]) -> list[int]:
+        """Model classes of some classes of the data set."""
+        wanted = set(class_ids)
+        return [label for label, class_id in enumerate(self.to_dataset) if class_id in wanted]
+
+
+def _plain(name: str) -> str:
+    return " ".join(str(name).lower().replace("-", " ").replace("_", " ").split())
+
+
+def match_labels(
+    model_labels: Mapping[int, str], dataset_labels: Mapping[int, str], by: str | None = None
+) -> LabelMatch:
+    """Matches the classes of a model with those of a data set.
+
+    Args:
+        model_labels: The model's `id2label`.
+        dataset_labels: The data set's.
+        by: None accepts equal names in equal order only. "name" matches by name (case, `-` and `_` aside), in any order
+            and number. "id" takes equal ids for equal classes whatever they are called; their number must agree.
+
+    Raises:
+        ValueError: The classes differ and `by` does not settle it; says how they differ and what to do.
+    """
+    ours = {int(key): str(name) for key, name in model_labels.items()}
+    theirs = {int(key): str(name) for key, name in dataset_labels.items()}
+    if sorted(ours) != list(range(len(ours))) or sorted(theirs) != list(range(len(theirs))):
+        raise ValueError("class ids must be 0 .. C-1 without gaps, in the model's id2label and in the data set's.")
+    if by not in (None, "id", "name"):
+        raise ValueError(f"labels can be matched by 'id' or by 'name', not by {by!r}.")
+    same_names = len(ours) == len(theirs) and all(_plain(ours[key]) == _plain(theirs[key]) for key in ours)
+    if by == "id" or (by is None and same_names):
+        if len(ours) != len(theirs):
+            raise ValueError(
+                f"the model has {len(ours)} classes and the data set {len(theirs)}, so ids cannot be matched; "
+                "match by name (--match_labels name)."
+            )
+        return LabelMatch.identity(len(ours))
+    class_of = {_plain(name): class_id for class_id, name in theirs.items()}
+    to_dataset = tuple(class_of.get(_plain(ours[label]), -1) for label in range(len(ours)))
+    extra = tuple(ours[label] for label, class_id in enumerate(to_dataset) if class_id < 0)
+    found = set(to_dataset)
+    lacking = tuple(name for class_id, name in theirs.items() if class_id not in found)
+    common = len(found - {-1})
+    if by == "name":
+        if common == 0:
+            raise ValueError(
+                f"the model's classes ({_some(ours.values())}) and the data set's ({_some(theirs.values())}) have no "
+                "name in common; is this the right model, or the right data set?"
+            )
+        return LabelMatch(to_dataset, "name", extra, lacking)
+    if len(ours) != len(theirs):
+        how = f"the model has {len(ours)} classes and the data set {len(theirs)}"
+    elif common == len(theirs):
+        how = "the model and the data set have the same classes in another order"
+    else:
+        how = f"the model and the data set both have {len(ours)} classes, but other names"
+    details = [f"only the model has {_some(extra)}"] * bool(extra) + [f"only the data has {_some(lacking)}"] * bool(
+        lacking
+    )
+    ways = [f"--match_labels name compares the {common} common ones"] * bool(common)
+    ways += ["--match_labels id takes equal numbers for equal classes"] * (len(ours) == len(theirs))
+    raise ValueError(
+        f"{how}{' (' + '; '.join(details) + ')' if details else ''}; "
+        + (" and ".join(ways) + "." if ways else "no name agrees: is this the right model, or the right data set?")
+    )
+
+
+def _some(names: Iterable[str], limit: int = 5) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Prediction
+# ---------------------------------------------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One labelled picture with the model's outputs.
+
+    Attributes:
+        index: Position in the data set.
+        example: As the data set gives it.
+        outputs: Of the model, batch of 1, float32.
+        padded_size: Height and width of the network input.
+        inner_size: Of the picture inside it, at its top left.
+        size: Of the picture as it was given, and of the labels.
+    """
+
+    index: int
+    example: Mapping[str, Any]
+    outputs: Any
+    padded_size: tuple[int, int]
+    inner_size: tuple[int, int]
+    size: tuple[int, int]
+
+
+class _Batches(torch.utils.data.Dataset):
+    """Batches of (index, example, network input), read where the loader asks for them."""
+
+    def __init__(self, dataset: Any, image_processor: Any, batches: Sequence[Sequence[int]]):
+        self.dataset, self.image_processor, self.batches = dataset, image_processor, batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, position: int) -> list[tuple[int, Any, Tensor]]:
+        read = []
+        for index in self.batches[position]:
+            example = self.dataset[index]
+            read.append((index, example, prepare(np.asarray(example["image"]), self.image_processor)))
+        return read
+
+
+def _as_read(batch: Any) -> Any:
+    return batch  # the loader would turn arrays into tensors
+
+
+def as_predict(model: nn.Module) -> Predict:
+    """Function from float32 pixel values to the model's outputs, on the model's device and in its data type."""
+    parameter = next(model.parameters())
+
+    def predict(pixel_values: Tensor) -> Any:
+        with torch.inference_mode():
+            return model(pixel_values=pixel_values.to(parameter.device, parameter.dtype))
+
+    return predict
+
+
+def predict_samples(
+    model: nn.Module,
+    image_processor: Any,
+    dataset: Any,
+    batch_size: int = 8,
+    *,
+    batches: Sequence[Sequence[int]] | None = None,
+    num_workers: int = 0,
+) -> Iterator[Sample]:
+    """Runs a model over a data set, in its order.
+
+    Pictures of a batch whose padded sizes agree run together, others apart, so that no result depends on its neighbours
+    (but for rounding).
+
+    Args:
+        model: Model in evaluation mode.
+        image_processor: Its image processor.
+        dataset: Examples in the universal or semantic schema.
+        batch_size: Pictures per forward pass at most.
+        batches: Positions to predict, by batch; default: all.
+        num_workers: Processes that read and resize pictures; 0 reads them here.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    if batches is None:
+        count = len(dataset)
+        batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    predict = as_predict(model)
+    loader: Iterable[Any] = torch.utils.data.DataLoader(
+        _Batches(dataset, image_processor, batches), batch_size=None, num_workers=num_workers, collate_fn=_as_read
+    )
+    for read in loader:
+        groups: dict[tuple[int, ...], list[int]] = {}
+        padded = [pad_to_divisor(pixel_values, image_processor) for _, _, pixel_values in read]
+        for place, pixel_values in enumerate(padded):
+            groups.setdefault(tuple(pixel_values.shape), []).append(place)
+        singles: dict[int, Any] = {}
+        for places in groups.values():
+            outputs = predict(torch.cat([padded[place] for place in places]))
+            for row, place in enumerate(places):
+                singles[place] = _row(outputs, row, len(places))
+        for place, (index, example, pixel_values) in enumerate(read):
+            height, width = np.asarray(example["image"]).shape[:2]
+            yield Sample(
+                index,
+                example,
+                singles[place],
+                (padded[place].shape[-2], padded[place].shape[-1]),
+                (pixel_values.shape[-2], pixel_values.shape[-1]),
+                (height, width),
+            )
+
+
+def _row(outputs: Any, row: int, count: int) -> Any:
+    """Outputs of one picture of a batch, without what post-processing never reads."""
+    names = ("class_queries_logits", "masks_queries_logits", "logits")
+    kept = {name: outputs[name] for name in names if name in outputs and isinstance(outputs[name], Tensor)}
+    if not kept:
+        raise ValueError(
+            f"The model returns {', '.join(outputs)}; evaluation needs class_queries_logits and masks_queries_logits, "
+            "or logits."
+        )
+    return type(outputs)(**{name: value[row : row + 1].float() for name, value in kept.items() if len(value) == count})
+
+
+class Segmenter:
+    """Makes the results of the asked tasks from outputs, by the image processor's own post-processing.
+
+    Results are in the data set's classes: `{"semantic": (H, W) class map, -1 where no class of the data set is
+    predicted, "panoptic": {"segmentation", "segments_info"}, "instance": SegmentationResult}`.
+
+    Image processors of other libraries get the authors' post-processing of mask classification
+    (`hfseg.postprocess`) instead of theirs.
+
+    Args:
+        image_processor: The model's.
+        match: How its classes correspond to the data set's.
+        stuff_label_ids: The model's stuff classes, fused in panoptic results and left out of instances.
+        thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold`; default: the processor's.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any,
+        match: LabelMatch,
+        stuff_label_ids: Collection[int] = (),
+        thresholds: Mapping[str, float] | None = None,
+    ):
+        owns = getattr(image_processor, "owns_postprocessing_defaults", False)
+        self.image_processor = image_processor
+        self.processing: Any = image_processor if owns else UniversalSegmentationProcessing()
+        self.match = match
+        self.stuff_label_ids = set(stuff_label_ids)
+        self.given = dict(thresholds or {})
+        # One entry more, so that -1 (no class) stays -1.
+        self._table = np.array([*match.to_dataset, -1], dtype=np.int64)
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """Thresholds that are used."""
+        names = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
+        return {name: self.given.get(name, getattr(self.processing, name)) for name in names}
+
+    def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
+        """Results of one picture."""
+        outputs = sample.outputs
+        results: dict[str, Any] = {}
+        place: dict[str, Any] = {"target_sizes": [sample.size], "image_sizes": [sample.inner_size]}
+        if "semantic" in tasks:
+            if "masks_queries_logits" in outputs:
+                labels = self.processing.post_process_semantic_segmentation(outputs, **place)[0]
+            else:
+                labels = resized_logits(outputs, sample.padded_size, [sample.inner_size], [sample.size])[0].argmax(0)
+            results["semantic"] = self.semantic(labels)
+        if "panoptic" in tasks:
+            results["panoptic"] = self.panoptic(
+                self.processing.post_process_panoptic_segmentation(
+                    outputs, label_ids_to_fuse=self.stuff_label_ids, **self.thresholds, **place
+                )[0]
+            )
+        if "instance" in tasks:
+            results["instance"] = self.instance(
+                self.processing.post_process_instance_segmentation(
+                    outputs, label_ids_to_fuse=self.stuff_label_ids, **place
+                )[0]
+            )
+        return results
+
+    def semantic(self, labels: Tensor) -> np.ndarray:
+        """Class map (H, W) in the data set's classes."""
+        return self._table[np.asarray(labels.cpu())]
+
+    def panoptic(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Segments in the data set's classes; others become void."""
+        segmentation = np.array(result["segmentation"].cpu())
+        segments = [
+            {**segment, "label_id": self.match.to_dataset[segment["label_id"]]} for segment in result["segments_info"]
+        ]
+        foreign = [segment["id"] for segment in segments if segment["label_id"] < 0]
+        if foreign:
+            segmentation[np.isin(segmentation, foreign)] = 0
+        return {"segmentation": segmentation, "segments_info": [s for s in segments if s["label_id"] >= 0]}
+
+    def instance(self, result: Any) -> list[dict[str, Any]]:
+        """Instances `{"segmentation": run lengths, "category_id", "score"}` in the data set's classes."""
+        masks = result.run_length_masks(compressed=True)
+        return [
+            {
+                "segmentation": mask,
+                "category_id": self.match.to_dataset[segment["label_id"]],
+                "score": segment["score"],
+            }
+            for mask, segment in zip(masks, result["segments_info"])
+            if self.match.to_dataset[segment["label_id"]] >= 0
+        ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Classes given by their names
+# ---------------------------------------------------------------------------------------------------------------------
+def embed_classes(
+    model: nn.Module,
+    processor: Any,
+    id2label: Mapping[int, str],
+    synonyms: Mapping[str, Collection[str]] | None = None,
+    templates: Any = "vild",
+) -> Tensor:
+    """Embeds the classes of a data set with an open-vocabulary model's text tower.
+
+    Args:
+        model: With `get_text_features`.
+        processor: Its processor.
+        id2label: Names of the classes; commas separate synonyms, `-` and `_` are read as spaces.
+        synonyms: Other names by class; classes that it lacks keep their own.
+        templates: Sentences around the names.
+
+    Shape:
+        Output: `(V, R, D)`.
+
+    Raises:
+        ValueError: If `synonyms` names a class that the data set does not have, or a name is empty or double.
+    """
+    classes = [str(id2label[key]) for key in sorted(id2label)]
+    synonyms = synonyms or {}
+    foreign = [name for name in synonyms if name not in classes]
+    if foreign:
+        raise ValueError(f"names are given for {_some(foreign)}, but the data set has the classes {_some(classes)}.")
+    given = {name: list(synonyms.get(name, ())) or [_spoken(part) for part in name.split(",")] for name in classes}
+    return processor.embed_labels(model, given, templates)[1]
+
+
+def _spoken(name: str) -> str:
+    return " ".join(name.replace("-", " ").replace("_", " ").split())
+
+
+def open_vocabulary_samples(
+    model: nn.Module, processor: Any, dataset: Any, text_embeds: Tensor, indices: Iterable[int]
+) -> Iterator[Sample]:
+    """Runs an open-vocabulary model over pictures, one by one, as its pipeline does.
+
+    Args:
+        model: Model in evaluation mode.
+        processor: Its processor, which resizes and pads.
+        dataset: Examples in the universal or semantic schema.
+        text_embeds: Of the classes, see `embed_classes`.
+        indices: Positions to predict.
+    """
+    parameter = next(model.parameters())
+    for index in indices:
+        example = dataset[index]
+        image = np.asarray(example["image"])
+        inputs = processor.image_processor(images=[image], return_tensors="pt")
+        pixel_values = inputs["pixel_values"].to(parameter.device, parameter.dtype)
+        with torch.inference_mode():
+            outputs = model(
+                pixel_values=pixel_values,
+                original_sizes=inputs["original_sizes"].to(parameter.device),
+                text_embeds=text_embeds,
+                output_masks=False,
+            )
+        padded = (pixel_values.shape[-2], pixel_values.shape[-1])
+        yield Sample(index, example, outputs, padded, padded, (image.shape[0], image.shape[1]))
+
+
+class OpenVocabularySegmenter(Segmenter):
+    """Makes the results of an open-vocabulary model: its image processor alone knows how to map masks back."""
+
+    def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
+        """Results of one picture."""
+        processing, place = self.processing, {"target_sizes": [sample.size]}
+        results: dict[str, Any] = {}
+        if "semantic" in tasks:
+            labels = processing.post_process_semantic_segmentation(sample.outputs, **place)[0]
+            nothing = labels >= len(self.match.to_dataset)  # a picture without any mask
+            results["semantic"] = self.semantic(labels.masked_fill(nothing, -1))
+        fused = {"label_ids_to_fuse": self.stuff_label_ids}
+        if "panoptic" in tasks:
+            found = processing.post_process_panoptic_segmentation(sample.outputs, **fused, **self.thresholds, **place)
+            results["panoptic"] = self.panoptic(found[0])
+        if "instance" in tasks:
+            found = processing.post_process_instance_segmentation(sample.outputs, **fused, **place)
+            results["instance"] = self.instance(found[0])
+        return results
+
+
+def evaluate_open_vocabulary(
+    model: nn.Module,
+    processor: Any,
+    dataset: Any,
+    tasks: Collection[str] = ("panoptic", "semantic"),
+    templates: Any = "vild",
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Measures an open-vocabulary model on labelled pictures, with the names of the data set's classes.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
+        tasks: What to measure, as far as the labels allow (`supported_tasks`).
+        templates: Sentences around the names.
+        thresholds: Of panoptic segments; default: the processor's.
+        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+
+    Returns:
+        Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
+
+    Raises:
+        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+    """
+    tasks = _measurable(dataset, tasks, rank)
+    text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = OpenVocabularySegmenter(
+        processor.image_processor, match, match.to_model(dataset.stuff_class_ids), thresholds
+    )
+    metrics = SegmentationMetrics(dataset, tasks)
+    for sample in open_vocabulary_samples(model, processor, dataset, text_embeds, range(rank, len(dataset), ranks)):
+        metrics.add(sample.index, sample.example, segment(sample, tasks))
+    if ranks > 1:
+        metrics.load_states(gather_object([metrics.state_dict()]))
+    return {name: value for name, value in metrics.compute()[0].items() if value is not None}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Metrics
+# ---------------------------------------------------------------------------------------------------------------------
+def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
+    """What can be measured on a data set: an empty text for a task that can, else the reason why not.
+
+    Besides the labels, average precision needs pycocotools (extra `coco`).
+    """
+    reasons = dict.fromkeys(TASKS, "")
+    if "segmentation" not in example and "segmentation_map" not in example:
+        return dict.fromkeys(TASKS, f"the data set has no segmentation, only {_some(example)}")
+    if "segmentation" not in example:
+        for task in ("panoptic", "instance"):
+            reasons[task] = "the labels are class maps without segments"
+        return reasons
+    if getattr(dataset, "kind", "panoptic") == "instance":
+        reasons["semantic"] = "background is not labelled as a class, so that mean IoU would not see false positives"
+    if set(dataset.stuff_class_ids) >= set(dataset.id2label):
+        reasons["instance"] = "all classes are stuff"
+    elif find_spec("pycocotools") is None:
+        reasons["instance"] = WITHOUT_PYCOCOTOOLS
+    return reasons
+
+
+def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
+    if len(dataset) == 0:
+        raise ValueError("The data set has no pictures to evaluate on.")
+    reasons = supported_tasks(dataset, dataset[0])
+    if rank == 0 and "instance" in tasks and reasons["instance"] == WITHOUT_PYCOCOTOOLS:
+        logger.warning_once(f"Average precision is left out: {WITHOUT_PYCOCOTOOLS}.")
+    possible = [task for task in tasks if not reasons[task]]
+    if not possible:
+        raise ValueError(
+            f"None of the tasks can be measured on these labels: {'; '.join(filter(None, reasons.values()))}."
+        )
+    return possible
+
+
+class CocoInstances:
+    """Truth of average precision from a COCO instances json: masks that may overlap, crowds, and COCO's own areas.
+
+    A data set gives id maps, where overlaps are lost; COCO's AP, and the authors' figures, need the annotations.
+
+    Args:
+        file: The json.
+        class_of: Class id in the data set of every category id; annotations of other categories are an error.
+
+    Raises:
+        FileNotFoundError, ValueError: There is no such file, it is damaged, or its categories are others.
+    """
+
+    def __init__(self, file: Path, class_of: Mapping[int, int]):
+        if not file.is_file():
+            raise FileNotFoundError(f"There is no annotation file {file}.")
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            images, annotations = content["images"], content["annotations"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file} is not a complete COCO instances json ({type(error).__name__} {error})."
+            ) from error
+        self.file = file
+        self._images = {Path(image["file_name"]).stem: image for image in images}
+        self._annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
+        for annotation in annotations:
+            if "segmentation" not in annotation:
+                raise ValueError(
+                    f"{file}: annotation {annotation.get('id')} has no segmentation; give an instances json."
+                )
+            if annotation["category_id"] not in class_of:
+                raise ValueError(
+                    f"{file}: annotation {annotation.get('id')} has category {annotation['category_id']}, none "
+                    f"of the data set's, {_some(map(str, sorted(class_of)))}."
+                )
+            entry = {
+                name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
+            }
+            self._annotations[annotation["image_id"]].append(
+                {**entry, "category_id": class_of[annotation["category_id"]]}
+            )
+
+    def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """Annotations of a picture, as `MaskAP` takes them.
+
+        Raises:
+            ValueError: The file does not list the picture.
+        """
+        image = self._images.get(str(example.get("image_id")))
+        if image is None:
+            raise ValueError(f"{self.file} lists no picture {example.get('image_id')!r}.")
+        return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
+
+
+class SegmentationMetrics:
+    """The metrics of one evaluation.
+
+    Args:
+        dataset: With `id2label`, `stuff_class_ids`, `ignore_index`, and `kind` ("instance" for data whose unlabelled
+            pixels are background; otherwise they are void).
+        tasks: Some of `TASKS`.
+        rank_images: Whether to score every picture by itself, to find the best and worst.
+        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: its segments.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        tasks: Collection[str],
+        rank_images: bool = False,
+        instance_truth: Callable[[Mapping[str, Any]], Any] | None = None,
+    ):
+        self.instance_truth = instance_truth or _reference
+        self.tasks = [task for task in TASKS if task in tasks]
+        self.id2label = {int(key): str(name) for key, name in dataset.id2label.items()}
+        self.stuff = frozenset(int(class_id) for class_id in dataset.stuff_class_ids)
+        self.ignore_index = dataset.ignore_index
+        self.known_background = getattr(dataset, "kind", "panoptic") == "instance"
+        self.metrics: dict[str, Any] = {}
+        if "panoptic" in self.tasks:
+            self.metrics["panoptic"] = self._quality()
+        if "instance" in self.tasks:
+            self.metrics["instance"] = MaskAP(self.id2label, stuff_class_ids=self.stuff)
+        names = dict(self.id2label)
+        if self.known_background:
+            names[len(names)] = "background"
+        # Without a semantic task this one only feeds the confusion plot.
+        self.metrics["semantic"] = MeanIoU(names, ignore_index=-1)
+        self.indices: list[int] = []
+        self.image_scores: list[float] = []
+        self._of_image: Any = None
+        if rank_images:
+            only_semantic = self.tasks == ["semantic"]
+            self._of_image = MeanIoU(names, ignore_index=-1) if only_semantic else self._quality()
+
+    def _quality(self) -> PanopticQuality:
+        return PanopticQuality(self.id2label, self.stuff, unlabelled_is_void=not self.known_background)
+
+    def truth(self, example: Mapping[str, Any]) -> np.ndarray:
+        """Class map (H, W) of the labels, -1 where there is none."""
+        if "segmentation" in example:
+            ids = np.asarray(example["segmentation"])
+            classes = semantic_map(ids, example["segments_info"], ignore_index=-1)
+            return np.where(ids == 0, len(self.id2label), classes) if self.known_background else classes
+        classes = np.asarray(example["segmentation_map"]).astype(np.int64)
+        return np.where(classes == self.ignore_index, -1, classes)
+
+    def _class_map(self, results: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+        """Predicted class map (H, W): the semantic one, or drawn from segments."""
+        if "semantic" in results:
+            return results["semantic"]
+        segments = self.segments(results, size)
+        classes = semantic_map(
+            segments["segmentation"],
+            [{"id": s["id"], "category_id": s["label_id"]} for s in segments["segments_info"]],
+            ignore_index=-1,
+        )
+        return np.where(classes < 0, len(self.id2label), classes) if self.known_background else classes
+
+    def segments(self, results: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+        """Segments that do not overlap: the panoptic ones, or instances above 0.5 with the best on top."""
+        if "panoptic" in results:
+            return results["panoptic"]
+        shown = [instance for instance in results["instance"] if instance["score"] >= SHOWN_SCORE]
+        segmentation = np.zeros(size, dtype=np.int32)
+        for position in reversed(range(len(shown))):
+            segmentation[decode_run_lengths(shown[position]["segmentation"])] = position + 1
+        visible = set(np.unique(segmentation).tolist())
+        info = [
+            {"id": position, "label_id": instance["category_id"], "score": instance["score"]}
+            for position, instance in enumerate(shown, start=1)
+            if position in visible
+        ]
+        return {"segmentation": segmentation, "segments_info": info}
+
+    def add(self, index: int, example: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+        """Counts one picture.
+
+        Raises:
+            ValueError: Labels and results do not fit; names the picture.
+        """
+        try:
+            truth = self.truth(example)
+            classes = self._class_map(results, truth.shape)
+            self.metrics["semantic"].add(prediction=classes, reference=truth)
+            if "panoptic" in self.tasks:
+                self.metrics["panoptic"].add(prediction=results["panoptic"], reference=_reference(example))
+            if "instance" in self.tasks:
+                self.metrics["instance"].add(prediction=results["instance"], reference=self.instance_truth(example))
+            if self._of_image is not None:
+                self.image_scores.append(self._score(example, results, truth, classes))
+        except (ValueError, IndexError) as error:
+            name = example.get("image_id")
+            raise ValueError(f"Picture {index}{'' if name is None else f' ({name})'}: {error}") from error
+        self.indices.append(index)
+
+    def _score(self, example: Mapping[str, Any], results: Mapping[str, Any], truth: np.ndarray, classes: Any) -> float:
+        if isinstance(self._of_image, MeanIoU):
+            return self._of_image.compute(predictions=[classes], references=[truth])["mean_iou"]
+        reference, segments = _reference(example), self.segments(results, truth.shape)
+        if "panoptic" not in self.tasks:  # things only
+            things = [s for s in reference["segments_info"] if s["category_id"] not in self.stuff]
+            ids = np.where(np.isin(reference["segmentation"], [s["id"] for s in things]), reference["segmentation"], 0)
+            reference = {"segmentation": ids, "segments_info": things}
+        return self._of_image.compute(predictions=[segments], references=[reference])["pq"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything counted, to be gathered from several processes."""
+        return {
+            "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()},
+            "indices": list(self.indices),
+            "image_scores": list(self.image_scores),
+        }
+
+    def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the counts by the sum of those of several processes.
+
+        Raises:
+            ValueError: A picture was counted twice.
+        """
+        indices = [index for state in states for index in state["indices"]]
+        if len(set(indices)) != len(indices):
+            raise ValueError("a picture was counted twice: the processes must share the data without overlap.")
+        for name, metric in self.metrics.items():
+            metric.reset()
+            for state in states:
+                metric.merge_state(state["metrics"][name])
+        order = sorted(range(len(indices)), key=indices.__getitem__)
+        self.indices = [indices[place] for place in order]
+        scores = [score for state in states for score in state["image_scores"]]
+        self.image_scores = [scores[place] for place in order] if scores else []
+        if "instance" in self.metrics:
+            # Ties between scores are settled by the order of the pictures, which is the data set's.
+            merged = self.metrics["instance"].state_dict()
+            merged["images"] = [merged["images"][place] for place in order]
+            self.metrics["instance"].load_state_dict(merged)
+
+    def confusion(self) -> tuple[np.ndarray, list[str], list[str]]:
+        """Pixels by true class (rows) and predicted class (columns, the last: none), and the names of both."""
+        names = list(self.metrics["semantic"].id2label.values())
+        return self.metrics["semantic"].state_dict()["confusion"], names, [*names, "(none)"]
+
+    def compute(self) -> tuple[dict[str, float | None], list[dict[str, Any]]]:
+        """Numbers of the set and rows per class, in percent; clears the counts.
+
+        Returns:
+            Numbers as `AVERAGES` explains them (None where nothing of the kind occurs), and one row per class:
+            `class_id`, `name`, `kind` and the class's numbers.
+        """
+        rows: dict[str, dict[str, Any]] = {
+            name: {"class_id": class_id, "name": name, "kind": "stuff" if class_id in self.stuff else "thing"}
+            for class_id, name in self.id2label.items()
+        }
+        numbers: dict[str, float | None] = {}
+
+        def percent(value: float | None) -> float | None:
+            return None if value is None or value < 0 else 100 * value
+
+        if "panoptic" in self.tasks:
+            measured = self.metrics["panoptic"].compute()
+            groups = [""]
+            if measured["num_classes_things"] and measured["num_classes_stuff"]:
+                groups += ["_things", "_stuff"]
+            for group in groups:
+                for name in ("pq", "sq", "rq"):
+                    numbers[name + group] = percent(measured[name + group])
+            for name, values in measured["per_class"].items():
+                rows[name] |= {key: percent(values[key]) for key in ("pq", "sq", "rq")}
+                rows[name] |= {key: values[key] for key in ("tp", "fp", "fn")}
+        if "instance" in self.tasks:
+            measured = self.metrics["instance"].compute()
+            for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100"):
+                numbers[name] = percent(measured[name])
+            for name, value in measured["per_class"].items():
+                rows[name]["ap"] = percent(value)
+        if "semantic" in self.tasks:
+            measured = self.metrics["semantic"].compute()
+            for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
+                numbers[name] = percent(measured[name])
+            for name, values in measured["per_class"].items():
+                rows[name] |= {"iou": percent(values["iou"]), "accuracy": percent(values["accuracy"])}
+                rows[name]["pixels"] = values["pixels"]
+        return numbers, list(rows.values())
+
+
+def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
+    return {"segmentation": np.asarray(example["segmentation"]), "segments_info": list(example["segments_info"])}
+
+
+def segmentation_overlays(
+    model: nn.Module, image_processor: Any, dataset: Any, count: int = 3, tasks: Collection[str] = TASKS
+) -> list[Any]:
+    """Draws picture, truth and prediction side by side for the first pictures, as PIL images.
+
+    Panoptic segments are drawn if they can be measured (`supported_tasks`), else instances, else classes.
+    """
+    reasons = supported_tasks(dataset, dataset[0])
+    possible = [task for task in TASKS if task in tasks and not reasons[task]][:1]
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
+    metrics = SegmentationMetrics(dataset, possible)
+    names, drawn = {int(key): str(name) for key, name in dataset.id2label.items()}, []
+    batches = [[index] for index in range(min(count, len(dataset)))]
+    for sample in predict_samples(model, image_processor, dataset, batches=batches) if possible else ():
+        image, results = np.asarray(sample.example["image"]), segment(sample, possible)
+        if possible == ["semantic"]:
+            predicted = overlay_semantic(image, results["semantic"], names, ignore_index=-1)
+            truth = overlay_semantic(image, metrics.truth(sample.example), names, ignore_index=-1)
+        else:
+            found, reference = metrics.segments(results, sample.size), _reference(sample.example)
+            predicted = overlay(image, found["segmentation"], found["segments_info"], names)
+            truth = overlay(image, reference["segmentation"], reference["segments_info"], names)
+        drawn.append(side_by_side([image, truth, predicted], ["picture", "truth", "prediction"]))
+    return drawn
+
+
+def evaluate_segmentation(
+    model: nn.Module,
+    image_processor: Any,
+    dataset: Any,
+    batch_size: int = 8,
+    tasks: Collection[str] = ("panoptic", "semantic"),
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Measures a model that has the data set's classes: what training does between epochs.
+
+    Args:
+        model: A segmentation model, in evaluation mode.
+        image_processor: Its image processor, whose thresholds are used.
+        dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
+        batch_size: Pictures per forward pass.
+        tasks: What to measure, as far as labels and installed packages allow (`supported_tasks`).
+        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+
+    Returns:
+        Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
+
+    Raises:
+        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+    """
+    tasks = _measurable(dataset, tasks, rank)
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
+    metrics = SegmentationMetrics(dataset, tasks)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    starts = range(rank * batch_size, len(dataset), ranks * batch_size)
+    batches = [range(start, min(start + batch_size, len(dataset))) for start in starts]
+    for sample in predict_samples(model, image_processor, dataset, batches=batches):
+        metrics.add(sample.index, sample.example, segment(sample, tasks))
+    if ranks > 1:
+        metrics.load_states(gather_object([metrics.state_dict()]))
+    return {name: value for name, value in metrics.compute()[0].items() if value is not None}

@@ -1,0 +1,177 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Safe loading of local picture files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
+
+import os
+import struct
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "check_finite",
+    "convert_to_rgb",
+    "load_image",
+    "open_image",
+    "sixteen_bit_to_eight",
+    "stretch_contrast",
+]
+
+# Pillow's own limit (a quarter of a gigabyte of RGB), at which Pillow only warns.
+DEFAULT_MAX_PIXELS = 89_478_485
+
+# What Pillow's decoders raise for damaged content.
+_DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
+
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Loads a local picture file (or takes a PIL image) as an upright 8-bit RGB image.
+
+    The whole file is decoded, so that a truncated one is an error here and not later. The EXIF orientation is applied.
+    Modes are converted as `convert_to_rgb` describes. Of animations and multi-page files the first frame is taken.
+
+    Args:
+        image: path of a local file, or a PIL image.
+        max_pixels: largest allowed number of pixels; read from the header, before anything is decoded.
+
+    Raises:
+        FileNotFoundError: if the path names no file.
+        ValueError: for a URL, an undecodable or truncated file, and a picture with more than `max_pixels` pixels.
+        TypeError: if `image` is neither a path nor a PIL image.
+    """
+    if isinstance(image, Image.Image):
+        name, image = "the given PIL image", _decode(image, "the given PIL image", max_pixels)
+    else:
+        name, image = repr(image), open_image(image, max_pixels)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except _DAMAGE as error:
+        raise ValueError(f"Image {name} has damaged EXIF data: {error}.") from error
+    return convert_to_rgb(upright)
+
+
+def open_image(path: "str | os.PathLike[str]", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Opens a local picture file and decodes it whole, as it is stored: no rotation, no conversion.
+
+    Args:
+        path: path of a local file.
+        max_pixels: largest allowed number of pixels; read from the header, before anything is decoded.
+
+    Raises:
+        FileNotFoundError, ValueError, TypeError: as `load_image`.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"An image must be a path or a PIL image, got {type(path).__name__}.")
+    path = os.fspath(path)
+    if isinstance(path, str) and ("://" in path or path.startswith("data:")):
+        raise ValueError(
+            f"Only local files are opened, got the URL {path[:100]!r}. Download it first and pass the path."
+        )
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no image file {path!r}: check the path, or the name in an annotation file.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
+            opened = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large(repr(path), None, max_pixels)) from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path!r} is not a picture in a format that Pillow reads.") from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's own complaint (permissions)
+        raise ValueError(f"Image {path!r} is truncated or damaged: {error}.") from error
+    with opened:
+        return _decode(opened, repr(path), max_pixels)
+
+
+def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:
+    described = f" of {size[0]} x {size[1]} pixels" if size else ""
+    return (
+        f"Image {name}{described} is larger than the limit of {max_pixels} pixels. If the source is trusted, raise "
+        "`max_pixels` (beyond twice Pillow's own limit also `PIL.Image.MAX_IMAGE_PIXELS`) or scale the file down."
+    )
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    if image.width * image.height > max_pixels:
+        raise ValueError(_too_large(name, image.size, max_pixels))
+    if min(image.size) < 1:
+        raise ValueError(f"Image {name} has no pixels: its size is {image.width} x {image.height}.")
+    try:
+        image.load()
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
+        raise ValueError(f"Image {name} is truncated or damaged: {error}.") from error
+    return image
+
+
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a PIL image of any mode to 8-bit RGB.
+
+    - Transparency (RGBA, LA, PA, palette or colour key) is composed onto white, as transformers does.
+    - 16-bit grey is divided by 257, so that 0..65535 covers 0..255 (Pillow itself would clip at 255). Mode "I" (32-bit)
+      must hold 16-bit values.
+    - 1-bit, grey, palette, CMYK, YCbCr, LAB and HSV go through Pillow's conversion.
+
+    Raises:
+        ValueError: for float images (mode "F") and integers outside 0..65535, whose value range is unknown.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in _SIXTEEN_BIT_MODES:
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ValueError(
+                f"Integer image with values in [{values.min()}, {values.max()}] are not 16-bit; scale it to 0..65535."
+            )
+        return Image.fromarray(sixteen_bit_to_eight(values)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("A float image (mode 'F') has no known value range; scale it to 8 bits first.")
+    if "A" in image.getbands() or "a" in image.getbands() or image.info.get("transparency") is not None:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def sixteen_bit_to_eight(values: np.ndarray) -> np.ndarray:
+    """Rounds 16-bit values to 8 bits by value range (65535 / 257 = 255)."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
+    """Brings a picture to the full range of intensities: two percentiles of all its values become 0 and 255.
+
+    One linear map for all channels, so that colours stay. A picture without contrast stays as it is.
+
+    Shape:
+        image: any, such as (H, W, 3), uint8. Returns the same.
+    """
+    floor, ceiling = np.percentile(image, (low, high))
+    if ceiling - floor < 1:
+        return image
+    return np.clip((image.astype(np.float32) - floor) * (255 / (ceiling - floor)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def check_finite(image: Any) -> None:
+    """Raises ValueError if a float array or tensor holds NaN or infinity (integers cost nothing)."""
+    is_array = isinstance(image, np.ndarray)
+    if is_array and not np.issubdtype(image.dtype, np.floating):
+        return
+    if not is_array and not image.is_floating_point():
+        return
+    # A sum is one cheap pass: finite unless an element is not (or the sum overflows, which the exact check settles).
+    with np.errstate(all="ignore"):
+        total = float(image.sum())
+    if total - total == 0:
+        return
+    finite = np.isfinite(image) if is_array else image.isfinite()
+    if not bool(finite.all()):
+        raise ValueError(
+            f"Image of shape {tuple(image.shape)} holds {int((~finite).sum())} NaN or infinite values; "
+            "replace them before processing."
+        )

@@ -1,0 +1,110 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Lets a saved folder load with `trust_remote_code=True` where `hfseg` has not been imported.
+
+Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the
+installed package and does nothing else: copies of the modelling code would need all the modules they import, and grow
+stale.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .writing import write_text
+
+SHIM = "modeling_hfseg"
+
+
+def auto_classes(model_type: str) -> dict[str, str]:
+    """Lists, for a model type, which class each Auto class finds, as `auto_map` wants it."""
+    from ..auto import find
+
+    row = find(model_type)
+    found: dict[str, str] = {"AutoConfig": str(row.config)}
+    for auto_class, models in row.models.items():
+        found[auto_class] = models if isinstance(models, str) else models[0]
+    return {auto_class: f"{SHIM}.{name.partition(':')[2]}" for auto_class, name in found.items()}
+
+
+def write_shim(folder: Path, file: str, auto_map: dict[str, str]) -> None:
+    """Adds `auto_map` to a JSON file of the folder and the Python file that it names.
+
+    The JSON file is replaced in one step, so that an interrupted write leaves the old one.
+    """
+    path = folder / file
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content["auto_map"] = auto_map
+    names = sorted({name.partition(".")[2] for name in auto_map.values()})
+    shim = folder / f"{SHIM}.py"
+    known = set()
+    if shim.exists():
+        line = next((line for line in shim.read_text(encoding="utf-8").splitlines() if line.startswith("from")), "")
+        known = {name.strip() for name in line.partition(" import ")[2].split(",") if name.strip()}
+    names = sorted(known | set(names))
+    for target, text in (
+        (shim, f'"""Finds the classes of this folder in the package `hfseg` (pip install hfseg)."""\n\n'
+               f"from hfseg import {', '.join(names)}\n"),
+        (path, json.dumps(content, indent=2, sort_keys=True) + "\n"),
+    ):  # fmt: skip
+        write_text(target, text)
+
+
+class RemoteCodeModel:
+    """Mixin of models outside transformers' own tree, before `PreTrainedModel`.
+
+    `save_pretrained` leaves a folder that `trust_remote_code=True` can load, and `_init_weights` is called for every
+    module. For code outside its tree transformers skips modules without parameters of their own, and with them every
+    rule that a block has for its parts. `transformers.initialization` respects loaded weights, so nothing needs
+    to be skipped, provided that `_init_weights` draws with its functions.
+
+    What a constructor freezes stays frozen in a loaded model: transformers makes every weight that it loads trainable.
+    """
+
+    def post_init(self) -> None:
+        """Initialises weights, and notes which of them the constructor froze."""
+        super().post_init()  # type: ignore[misc]
+        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
+        self._frozen_by_constructor = frozenset(frozen)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Loads the model; see `PreTrainedModel.from_pretrained`."""
+        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
+        for name, weight in model.named_parameters() if frozen else ():
+            if name in frozen:
+                weight.requires_grad_(False)
+        return loaded
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Says no: parts from transformers' own tree (a CLIP, for example) keep the rules of their blocks too."""
+        return False
+
+    def _initialize_weights(self, module: Any, is_custom_code: bool = False) -> None:
+        super()._initialize_weights(module, is_custom_code=False)  # type: ignore[misc]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs) -> None:
+        """Saves the model; see `PreTrainedModel.save_pretrained`."""
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)  # type: ignore[misc]
+        if is_main_process:
+            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
+
+
+class RemoteCodeImageProcessor:
+    """Mixin of image processors: likewise."""
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
+        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
+        settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
+        return super().from_dict(settings, **kwargs)  # type: ignore[misc]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
+        """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""
+        files = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+        name = type(self).__name__.removesuffix("Pil")
+        write_shim(Path(save_directory), "preprocessor_config.json", {"AutoImageProcessor": f"{SHIM}.{name}"})
+        return files

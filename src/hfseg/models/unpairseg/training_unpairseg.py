@@ -1,0 +1,308 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired.
+
+And what both start from: a CLIP, learned from pictures with captions where none can be had.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PROCESSOR_MAPPING, AutoConfig
+from transformers.utils import ModelOutput
+
+from accelerate import Accelerator
+
+from ...auto import find_auto_class
+from ...data.readers.promptable import boxes_of_masks, draw_mask
+from ...data.synthetic.shapes_captions import entity_tokenizer
+from ...evaluation.segmentation import evaluate_open_vocabulary
+from ...losses.contrastive import softmax_contrastive_loss
+from ...metrics.oracle_iou import OracleIoU
+from ...training.tasks.base import Task, build_image_processor, load_processor
+from ...training.tasks.other import MaskGenerationTask
+from ...training.tasks.text import ImageTextTask
+
+SHAPES_TOKENIZER = "shapes"
+READERS = {
+    "segment-anything": "hfseg.data.readers.promptable:SegmentAnythingData",
+    "coco-masks": "hfseg.data.readers.promptable:CocoMasks",
+}
+
+
+def true_masks(example: Mapping[str, Any]) -> np.ndarray:
+    """Draws the true masks of an example of the promptable, universal or semantic schema. Shape: (N, H, W) bool."""
+    if example.get("masks") is not None:
+        drawn = [draw_mask(mask) for mask in example["masks"]]
+        return np.stack(drawn) if drawn else np.zeros((0, 1, 1), dtype=bool)
+    if example.get("segmentation") is not None and "segments_info" in example:
+        ids = [segment["id"] for segment in example["segments_info"] if not segment.get("iscrowd", 0)]
+        return np.asarray(example["segmentation"])[None] == np.asarray(ids)[:, None, None]
+    label_map = np.asarray(example["segmentation_map"])
+    ids = [value for value in np.unique(label_map).tolist() if value != 255]
+    return label_map[None] == np.asarray(ids)[:, None, None]
+
+
+@torch.no_grad()
+def oracle_iou(
+    model: nn.Module,
+    image_processor: Any,
+    dataset: Any,
+    points_per_side: int | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Measures 1-point and 1-box oracle IoU in percent, the mean over true masks.
+
+    1-point: every true mask takes the best of all masks of a grid of points, without filter or suppression. 1-box: the
+    mask of its own box.
+
+    Args:
+        model: A mask generation model.
+        image_processor: Its image processor.
+        dataset: Examples with masks.
+        points_per_side: Of the grid; default: the model's.
+        rank: Of this process, which takes every `ranks`-th example.
+        ranks: Number of processes.
+    """
+    pool, paired = OracleIoU("pool"), OracleIoU("paired")
+    device = next(model.parameters()).device
+    for index in range(rank, len(dataset), ranks):
+        example = dataset[index]
+        masks = true_masks(example)
+        if not len(masks):
+            continue
+        boxes = boxes_of_masks(torch.from_numpy(masks))
+        known = (boxes[:, 2] > boxes[:, 0]).numpy()
+        masks, boxes = masks[known], boxes[known]
+        inputs = image_processor(images=[example["image"]], input_boxes=boxes[None], return_tensors="pt").to(device)
+        embeddings = model.get_image_embeddings(inputs["pixel_values"])  # type: ignore[operator]
+        sizes = inputs["original_sizes"]
+        points = model(image_embeddings=embeddings, original_sizes=sizes, points_per_side=points_per_side)
+        framed = model(image_embeddings=embeddings, input_boxes=inputs["input_boxes"])
+        best = image_processor.post_process_masks(points.pred_masks, sizes)[0].flatten(0, 1).cpu().numpy()
+        own = image_processor.post_process_masks(framed.pred_masks, sizes)[0].cpu().numpy()
+        pool.add(prediction=best, reference=masks)
+        paired.add(prediction=own, reference=masks)
+    first, second = gathered(pool, device), gathered(paired, device)
+    return {"1-pt IoU": 100 * first, "1-box IoU": 100 * second}
+
+
+def gathered(metric: OracleIoU, device: torch.device) -> float:
+    """Averages a metric over all masks of all processes."""
+    state = metric.state_dict()
+    sums = torch.tensor([float(state["sums"][0]), float(state["masks"][0])], dtype=torch.float64)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        sums = sums.to(device)
+        torch.distributed.all_reduce(sums)
+    return float(sums[0] / sums[1].clamp(min=1))
+
+
+class ContrastiveTowers(nn.Module):
+    """CLIP's two towers of an open-vocabulary model, with the loss that learns them from pictures with captions.
+
+    Args:
+        model: Its visual trunk, visual projection, text tower and logit scale learn; the rest is neither used nor
+            changed.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+        model.requires_grad_(False)
+        learned = (model.model.backbone, model.visual_projection, model.text_model)
+        for parameter in [*(p for part in learned for p in part.parameters()), model.logit_scale]:
+            parameter.requires_grad_(True)
+
+    def forward(
+        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> ModelOutput:
+        """Computes the loss and the share of pictures whose own text is nearest.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; input_ids, attention_mask: `(B, L)`.
+        """
+        images = F.normalize(self.model.get_image_features(pixel_values), dim=-1)
+        texts = F.normalize(self.model.get_text_features(input_ids, attention_mask), dim=-1)
+        scale = self.model.logit_scale.exp().clamp(max=100)
+        loss = softmax_contrastive_loss(images, texts, scale, input_ids)
+        return ModelOutput(loss=loss, loss_dict={"loss_contrastive": loss}, image_embeds=images, text_embeds=texts)
+
+
+class ContrastiveTask(ImageTextTask):
+    """CLIP itself, for data where no pretrained one fits: pictures with captions, as in Radford et al. (2021).
+
+    `model.tokenizer` is a folder or Hub id, or `shapes` for the words of the embedded scenes. The output folder is what
+    stage 1 starts from (`model.pretrained`). Measures the loss on held-out pairs.
+    """
+
+    auto_class = "AutoModelForOpenVocabularySegmentation"
+    datasets = {
+        **Task.datasets,
+        "entities": "hfseg.data.readers.entities:EntityDataset",
+        "shapes-captions": "hfseg.data.readers.entities:ShapesCaptions",
+        "shards": "hfseg.data.readers.image_text:ImageTextShards",
+    }
+
+    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
+        """Builds an open-vocabulary model and takes its towers; the trunk learns whatever `freeze_backbone` says."""
+        self.arguments.model.config["freeze_backbone"] = False
+        return ContrastiveTowers(super().build_model(dataset, load_backbone))
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Joins image processor and tokenizer."""
+        arguments = self.arguments.model
+        if arguments.tokenizer != SHAPES_TOKENIZER:
+            return super().build_processor(model)
+        config: Any = model.config
+        processor: Any = PROCESSOR_MAPPING[type(config)]
+        return processor(build_image_processor(arguments, model), entity_tokenizer())
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the open-vocabulary model; its trunk is frozen from now on, as both stages want it."""
+        inner: Any = model.model
+        inner.config.freeze_backbone = True
+        weights = {name.removeprefix("model."): value for name, value in state_dict.items()}
+        inner.save_pretrained(folder, state_dict=weights)
+
+
+def holds_text_tower(folder: str | None) -> bool:
+    """Says whether a folder was saved as an open-vocabulary model, whose text tower stage 1 must hand on."""
+    if folder is None:
+        return False
+    names = AutoConfig.from_pretrained(folder).architectures or ()
+    return any(name.endswith("ForOpenVocabularySegmentation") for name in names)
+
+
+class PromptableTask(MaskGenerationTask):
+    """Stage 1: points and boxes become masks. Measures 1-point and 1-box oracle IoU.
+
+    Started from a CLIP (`model.pretrained`), it saves its text tower and tokenizer too, as the authors do:
+    the folder is a mask generator, and what stage 2 starts from. `run.evaluation` takes `points_per_side`.
+    """
+
+    datasets = {**Task.datasets, **READERS}
+    collators = {**Task.collators, "promptable": "hfseg.data.readers.promptable:PromptableCollator"}
+    default_collator = "promptable"
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Builds the image processor; from a CLIP's folder, with its tokenizer."""
+        arguments = self.arguments.model
+        return load_processor(arguments) if holds_text_tower(arguments.pretrained) else super().build_processor(model)
+
+    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Writes the mask generator, or the whole open-vocabulary model that it came from."""
+        source = self.arguments.model.pretrained
+        if not holds_text_tower(source):
+            return super().save(model, folder, state_dict)
+        auto: Any = find_auto_class("AutoModelForOpenVocabularySegmentation")
+        whole = auto.from_pretrained(source, config=model.config)
+        unknown = whole.load_state_dict(dict(state_dict), strict=False).unexpected_keys
+        if unknown:
+            raise ValueError(f"{source} has no place for {len(unknown)} trained tensors, such as {unknown[0]}.")
+        whole.save_pretrained(folder)
+
+    def build_collator(
+        self, dataset: Any, model: nn.Module, processor: Any, training: bool = True
+    ) -> Callable[[list], Mapping[str, Any]]:
+        """Builds the collator; its square is that of the image processor unless the recipe says otherwise."""
+        collate: Any = super().build_collator(dataset, model, processor, training)
+        if hasattr(collate, "training"):
+            collate.training = training
+            if not training:
+                collate.flip_probability, collate.scale_range = 0.0, (1.0, 1.0)
+        return collate
+
+    def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
+        """Adds the side of the image processor's square."""
+        offered = super().offered(dataset, model, processor)
+        side = getattr(getattr(offered["image_processor"], "size", None), "longest_edge", None)
+        return offered if side is None else {**offered, "size": int(side)}
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures oracle IoU on held-out data."""
+        training = model.training
+        model.eval()
+        unwrapped = accelerator.unwrap_model(model)
+        options = dict(self.arguments.run.evaluation)
+        numbers = oracle_iou(
+            unwrapped,
+            getattr(processor, "image_processor", processor),
+            dataset,
+            options.get("points_per_side"),
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
+        model.train(training)
+        return numbers
+
+
+class AlignmentTask(Task):
+    """Stage 2: the adapter learns to describe masks by the entities of captions. It starts from stage 1's folder.
+
+    Entities of the data set are embedded once by the model's text tower before training starts. Held-out data with
+    labels give mean IoU and PQ with the names of their classes, others the loss. `run.evaluation` takes `tasks`
+    (panoptic and semantic) and `threshold` (the processor's).
+    """
+
+    auto_class = "AutoModelForOpenVocabularySegmentation"
+    datasets = {
+        **Task.datasets,
+        "entities": "hfseg.data.readers.entities:EntityDataset",
+        "shapes-captions": "hfseg.data.readers.entities:ShapesCaptions",
+    }
+    collators = {**Task.collators, "entities": "hfseg.data.readers.entities:EntityCollator"}
+    default_collator = "entities"
+
+    def build_processor(self, model: nn.Module) -> Any:
+        """Loads image processor and tokenizer; at inference they select masks by the score that training selects by."""
+        processor = load_processor(self.arguments.model)
+        config: Any = model.config
+        processor.image_processor.score_threshold = config.score_threshold
+        return processor
+
+    def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
+        """Adds the embedding of every entity of the data set."""
+        names = sorted({name for entities in dataset.all_entities() for name in entities})
+        templates = self.arguments.data.collator.get("templates", "vild")
+        _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
+        table = dict(zip(names, embeddings[:, 0].cpu()))
+        return {**super().offered(dataset, model, processor), "embeddings": table}
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures open-vocabulary segmentation, or the loss where nothing is labelled."""
+        if "segmentation" not in dataset[0] and "segmentation_map" not in dataset[0]:
+            return super().evaluate(model, processor, dataset, collate, accelerator)
+        training = model.training
+        model.eval()
+        options = dict(self.arguments.run.evaluation)
+        numbers = evaluate_open_vocabulary(
+            accelerator.unwrap_model(model),
+            processor,
+            dataset,
+            options.get("tasks", ("panoptic", "semantic")),
+            self.arguments.data.collator.get("templates", "vild"),
+            {name: options[name] for name in ("threshold",) if name in options},
+            rank=accelerator.process_index,
+            ranks=accelerator.num_processes,
+        )
+        model.train(training)
+        return numbers

@@ -1,0 +1,191 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Entities of captions: extractors, the command that writes them, and the data of stage 2."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg.commands.caption import caption_pictures, join_parts, main, part_file
+from hfseg.data.readers.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
+from hfseg.data.synthetic.shapes_captions import entity_tokenizer
+
+
+def test_lists():
+    answer = "1. The red car\n2. two dogs, a dog; background\n- my grandmother's old oak tree\n"
+    answer += "\u2022 very long thing of five words here"
+    assert extract_entities(answer, "list") == ["red car", "dogs", "old oak tree"]
+    assert extract_entities("", "list") == []
+    assert len(extract_entities(",".join(f"thing{chr(97 + i)}" for i in range(26)), "list", most=5)) == 5
+
+
+def test_rules():
+    caption = "The image shows a man riding a brown horse near some trees, with snowy mountains in the background."
+    assert extract_entities(caption) == ["man", "brown horse", "trees", "snowy mountains"]
+    assert extract_entities("A group of people and a person.") == ["people"]
+
+
+def test_singulars():
+    words = {"dogs": "dog", "glasses": "glass", "cities": "city", "bus": "bus", "people": "person", "boxes": "box"}
+    assert {word: singular(word) for word in words} == words
+
+
+def test_missing_packages_and_unknown_extractors():
+    with pytest.raises(ValueError, match="choose one of list, rules, spacy, nltk"):
+        extract_entities("a", "llm")
+    for extractor in ("spacy", "nltk"):
+        try:
+            found = extract_entities("A brown dog sits on the wooden bench.", extractor)
+        except ImportError:
+            continue
+        assert found == ["brown dog", "wooden bench"]
+
+
+class Answers:
+    """A captioner that counts and, once, fails like a broken run."""
+
+    def __init__(self, fail_at=None):
+        self.calls, self.fail_at = 0, fail_at
+
+    def __call__(self, image, instruction):
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise KeyboardInterrupt
+        return "a red ball, the sky" if "commas" in instruction else "A red ball under the sky."
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(5):
+        Image.fromarray(np.full((8, 8, 3), index * 40, dtype=np.uint8)).save(folder / f"{index}.png")
+    (folder / "5.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_captioning_is_shared_and_goes_on_after_a_break(pictures, tmp_path):
+    output = tmp_path / "entities.jsonl"
+    images = [(path.name, path) for path in sorted(pictures.iterdir())]
+    with pytest.raises(KeyboardInterrupt):
+        caption_pictures(images, output, Answers(fail_at=5), rank=0, ranks=2)
+    with part_file(output, 0).open("a") as file:
+        file.write('{"image": "4.p')  # the line that was being written
+    again = Answers()
+    counts = caption_pictures(images, output, again, rank=0, ranks=2)
+    assert counts == {"done": 1, "known": 2, "unreadable": 0, "empty": 0} and again.calls == 2
+    counts = caption_pictures(images, output, Answers(), rank=1, ranks=2)
+    assert counts == {"done": 2, "known": 0, "unreadable": 1, "empty": 0}
+    assert join_parts(output) == 5 and not list(tmp_path.glob(".entities*"))
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["image"] for row in rows] == [f"{index}.png" for index in range(5)]
+    assert rows[0] == {"image": "0.png", "caption": "A red ball under the sky.", "entities": ["red ball", "sky"]}
+    assert caption_pictures(images[:5], output, None)["known"] == 5
+    dataset = EntityDataset(output, root=pictures)
+    assert len(dataset) == 5 and dataset[1]["entities"] == ["red ball", "sky"] and dataset[1]["image"].size == (8, 8)
+
+
+def test_command_with_given_captions(pictures, tmp_path, capsys):
+    captions = tmp_path / "captions.jsonl"
+    lines = [json.dumps({"image": f"{index}.png", "caption": "two cats on a sofa"}) for index in range(6)]
+    captions.write_text("\n".join(lines))
+    output = tmp_path / "out" / "entities.jsonl"
+    arguments = ["--images", str(pictures), "--output", str(output)]
+    assert main([*arguments, "--captions", str(captions)]) == 0
+    assert "Wrote" in capsys.readouterr().out
+    assert json.loads(output.read_text().splitlines()[0])["entities"] == ["cats", "sofa"]
+    assert main(arguments) == 1 and "one of them" in capsys.readouterr().err
+    assert main(["--images", str(tmp_path / "no"), "--output", str(output), "--captions", str(captions)]) == 1
+
+
+def test_data_of_stage_two(tmp_path):
+    captions = ShapesCaptions(num_scenes=4, image_size=(32, 32))
+    item = captions[0]
+    assert set(item) == {"image", "text", "entities"} and set(item["entities"]) <= set(captions.id2label.values())
+    assert captions[0]["entities"] == item["entities"]
+    coloured = ShapesCaptions(num_scenes=4, image_size=(32, 32), colours=True)
+    known = {name for names in coloured.all_entities() for name in names}
+    assert set(coloured[0]["entities"]) <= known and any(" " in name for name in coloured[0]["entities"])
+    table = {name: torch.full((4,), float(index)) for index, name in enumerate(captions.id2label.values())}
+    batch = EntityCollator(table, size=32, training=False)([item, {**item, "entities": ["unheard of"]}])
+    assert batch["pixel_values"].shape == (2, 3, 32, 32) and "mask_labels" not in batch
+    assert [tuple(e.shape) for e in batch["entity_labels"]] == [(len(item["entities"]), 4), (0, 4)]
+    with pytest.raises(ValueError, match="has no 'entities'"):
+        EntityCollator(table, size=32)([{"image": item["image"]}])
+    with pytest.raises(FileNotFoundError):
+        EntityDataset(tmp_path / "none.jsonl")
+    (tmp_path / "bad.jsonl").write_text("{")
+    with pytest.raises(ValueError, match="line 1"):
+        EntityDataset(tmp_path / "bad.jsonl")
+    (tmp_path / "bad.jsonl").write_text('{"image": "a.png", "entities": []}')
+    with pytest.raises(ValueError, match="none with an entity"):
+        EntityDataset(tmp_path / "bad.jsonl")
+
+
+def test_captions_of_shapes_name_some_or_all():
+    few, every = (ShapesCaptions(num_scenes=40, mention=mention) for mention in ("some", "all"))
+    shares = []
+    for index in range(40):
+        first, second = few[index], every[index]
+        assert first["entities"] == second["entities"] and "segmentation" not in first
+        named = first["text"].removeprefix("A picture of ").removesuffix(".").split(", ")
+        assert named == first["entities"][: len(named)] and second["text"].count(",") == len(second["entities"]) - 1
+        shares.append(len(named) / len(first["entities"]))
+    assert min(shares) < 0.4 and max(shares) == 1
+    labelled = ShapesCaptions(num_scenes=1, labelled=True)[0]
+    names = {ShapesCaptions.id2label[segment["category_id"]] for segment in labelled["segments_info"]}
+    assert names == set(labelled["entities"]) and labelled["segmentation"].shape == labelled["image"].shape[:2]
+    with pytest.raises(ValueError, match="must be 'all' or 'some'"):
+        ShapesCaptions(mention="none")
+
+
+def test_closeups_frame_one_thing_and_name_what_is_in_sight():
+    whole, near = (ShapesCaptions(num_scenes=60, labelled=True, closeups=share) for share in (0.0, 1.0))
+    larger, differences, framed = [], [], 0
+    for index in range(60):
+        scene, item = whole[index], near[index]
+        assert item["image"].shape == scene["image"].shape and item["segmentation"].shape == scene["segmentation"].shape
+        present = {info["id"]: info for info in item["segments_info"]}
+        assert set(np.unique(item["segmentation"])) - {0} == set(present)
+        for number, info in present.items():
+            mask = item["segmentation"] == number
+            assert info["area"] == mask.sum() >= 0.02 * mask.size
+        assert {ShapesCaptions.id2label[info["category_id"]] for info in present.values()} == set(item["entities"])
+        things = [number for number, info in present.items() if info["category_id"] < 6]
+        # Enlarged where the frame is smaller than the scene; a thing's colours are those it had.
+        before = {info["id"]: info["area"] for info in scene["segments_info"]}
+        growth = max(present[number]["area"] / before[number] for number in things) if things else 1.0
+        larger.append(growth)
+        framed += len(item["entities"]) < len(scene["entities"])
+        for number in things:
+            old, new = (x["image"][x["segmentation"] == number].mean(0) for x in (scene, item))
+            differences.append(np.abs(old - new).max())
+        # The text names one thing, in sight.
+        if things:
+            assert item["text"].removeprefix("A picture of ").removesuffix(".") in item["entities"]
+            assert "," not in item["text"]
+    assert np.median(differences) < 10
+    assert np.median(larger) > 2 and min(larger) >= 0.95 and framed > 20
+    kept = ShapesCaptions(num_scenes=60, closeups=0.5, in_memory=True)
+    assert kept[3]["image"] is kept[63]["image"] and kept[3] is not kept[3]
+    some = ShapesCaptions(num_scenes=60, closeups=0.5)
+    assert np.array_equal(kept[3]["image"], some[3]["image"]) and kept[3]["text"] == some[3]["text"]
+    same = sum(np.array_equal(some[index]["image"], whole[index]["image"]) for index in range(60))
+    assert 15 < same < 45
+    with pytest.raises(ValueError, match="share between 0 and 1"):
+        ShapesCaptions(closeups=2)
+    with pytest.raises(ValueError, match="the smaller first"):
+        ShapesCaptions(closeups=1, zoom=(2, 1))
+
+
+def test_tokenizer_of_entities():
+    tokenizer = entity_tokenizer()
+    texts = ["A picture of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
+    tokens = tokenizer(texts, padding="max_length")
+    assert all(row[0] == 1 and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
+    lengths = [len(row) for row in tokens["input_ids"]]
+    assert lengths == [24] * 3 and [sum(mask) for mask in tokens["attention_mask"]] == [9, 11, 9]
+    assert tokens["input_ids"][0].index(2) == 8  # the first end is where CLIP reads
+    assert tokenizer("zebra")["input_ids"][1] == tokenizer.unk_token_id

@@ -1,0 +1,163 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Masks without names: SA-1B's layout (loose, tar, damaged), COCO-style files, collation."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfseg.data.readers.promptable import (
+    CocoMasks,
+    PromptableCollator,
+    SegmentAnythingData,
+    boxes_of_masks,
+    draw_mask,
+    stream_shards,
+)
+from hfseg.results.segmentation_result import encode_run_lengths
+
+
+def pair(seed: int) -> dict[str, bytes]:
+    """A picture of 20 x 30 and two overlapping masks in SA-1B's form."""
+    masks = np.zeros((2, 20, 30), dtype=bool)
+    masks[0, 2:12, 3:20], masks[1, 5:, 10:] = True, True
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    annotations = [{"segmentation": encode_run_lengths(mask, compressed=True), "area": 1} for mask in masks]
+    content = {"image": {"image_id": seed}, "annotations": annotations}
+    return {".jpg": buffer.getvalue(), ".json": json.dumps(content).encode()}
+
+
+def write_tar(path, seeds, damaged=()):
+    with tarfile.open(path, "w") as archive:
+        for seed in seeds:
+            for suffix, content in pair(seed).items():
+                content = b"{" if seed in damaged and suffix == ".json" else content
+                info = tarfile.TarInfo(f"./sa_{seed}{suffix}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+
+@pytest.fixture
+def collection(tmp_path):
+    for seed in (1, 2):
+        for suffix, content in pair(seed).items():
+            (tmp_path / f"sa_{seed}{suffix}").write_bytes(content)
+    write_tar(tmp_path / "sa_000001.tar", (3, 4, 5), damaged=(4,))
+    write_tar(tmp_path / "sa_000002.tar", (6, 7))
+    whole = (tmp_path / "sa_000002.tar").read_bytes()
+    second = whole.index(b"./sa_7.jpg")
+    (tmp_path / "sa_000002.tar").write_bytes(whole[: second + 700])  # breaks off within the second pair
+    (tmp_path / "sa_000003.tar").write_bytes(b"no archive" * 100)
+    return tmp_path
+
+
+def test_streaming_passes_over_damage_and_reports_it(collection):
+    reports = []
+    examples = list(stream_shards(collection, report=reports.append))
+    assert [example["image_id"] for example in examples] == ["sa_1", "sa_2", "sa_3", "sa_5", "sa_6"]
+    assert all(len(example["masks"]) == 2 and example["image"].size == (30, 20) for example in examples)
+    assert len(reports) == 1 and reports[0].startswith("3 shard(s) or sample(s)")
+    assert "sa_000001.tar:sa_4" in reports[0] and "sa_000003.tar" in reports[0]
+    with pytest.raises(ValueError, match=r"sa_4 cannot be read"):
+        list(stream_shards(collection, on_error="stop"))
+    with pytest.raises(FileNotFoundError, match="neither tar files nor pairs"):
+        next(stream_shards(collection / "nothing"))
+
+
+def test_access_by_index_reads_the_same(collection):
+    dataset = SegmentAnythingData(collection)
+    names = [dataset.sample_id(index) for index in range(len(dataset))]
+    assert names == ["sa_1", "sa_2", *(f"sa_000001.tar:sa_{i}" for i in (3, 4, 5)), "sa_000002.tar:sa_6"]
+    assert dataset.num_bad_shards >= 1 and any("sa_000003" in shard for shard in dataset.bad_shards)
+    streamed = {example["image_id"]: example for example in stream_shards(collection, report=lambda _: None)}
+    assert np.array_equal(dataset[2]["image"], streamed["sa_3"]["image"])
+    with pytest.raises(ValueError):
+        dataset[3]
+    assert len(SegmentAnythingData(collection, max_masks=1)[0]["masks"]) == 1
+    with pytest.raises(FileNotFoundError, match="no readable pair"):
+        SegmentAnythingData(collection / "sa_000003.tar")
+
+
+def test_coco_files_keep_overlaps_and_leave_crowds_out(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    polygon = [[2, 3, 12, 3, 12, 10, 2, 10]]
+    runs = encode_run_lengths(np.ones((20, 30), dtype=bool))
+    annotations = [
+        {"image_id": 7, "segmentation": polygon, "category_id": 5},
+        {"image_id": 7, "segmentation": runs, "category_id": 1},
+        {"image_id": 7, "segmentation": runs, "category_id": 1, "iscrowd": 1},
+    ]
+    images = [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}]
+    (tmp_path / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    dataset = CocoMasks(tmp_path / "instances.json", tmp_path)
+    assert len(dataset) == 1
+    masks = [draw_mask(mask) for mask in dataset[0]["masks"]]
+    assert [mask.shape for mask in masks] == [(20, 30)] * 2 and masks[1].all()
+    assert masks[0][3:10, 2:12].all() and masks[0].sum() == 7 * 10
+    (tmp_path / "broken.json").write_text('{"images": []}')
+    with pytest.raises(ValueError, match="no COCO instance file"):
+        CocoMasks(tmp_path / "broken.json", tmp_path)
+    with pytest.raises(FileNotFoundError):
+        CocoMasks(tmp_path / "absent.json", tmp_path)
+
+
+def example():
+    masks = np.zeros((3, 20, 40), dtype=bool)
+    masks[0, :10], masks[1, 10:, 20:], masks[2, 0, 0] = True, True, True
+    return {"image": np.full((20, 40, 3), 200, dtype=np.uint8), "masks": list(masks)}
+
+
+def test_collation_of_points_and_boxes():
+    collate = PromptableCollator(size=64, box_step_ratio=1.0, max_boxes=5, min_area=0.01, training=False)
+    batch = collate([example(), {**example(), "masks": []}])
+    assert batch["pixel_values"].shape == (2, 3, 64, 64) and batch["original_sizes"].tolist() == [[32, 64]] * 2
+    # 200 in the picture, 128 beyond it, normalised.
+    grey = batch["pixel_values"][0, 0] * 0.26862954 + 0.48145466
+    assert torch.allclose(grey[:32] * 255, torch.tensor(200.0)) and torch.allclose(grey[32:] * 255, torch.tensor(128.0))
+    masks = batch["mask_labels"][0]
+    assert masks.dtype == torch.bool and masks.shape == (2, 64, 64)  # the third is too small
+    assert masks[0, :16].all() and not masks[0, 16:].any()
+    assert batch["box_labels"].tolist() == [[0, 1, 0, 1, 0], [-1] * 5]
+    assert batch["input_boxes"][0, :2].tolist() == [[0, 0, 64, 16], [32, 16, 64, 32]]
+    assert torch.equal(boxes_of_masks(masks), batch["input_boxes"][0, :2])
+    points = PromptableCollator(size=64, box_step_ratio=0.0)([example()])
+    assert set(points) == {"pixel_values", "mask_labels", "original_sizes"}
+
+
+def test_augmentation_moves_masks_with_their_picture():
+    image = np.zeros((40, 40, 3), dtype=np.uint8)
+    image[5:20, 3:15] = 255
+    sample = {"image": image, "masks": [image[..., 0] > 0]}
+    torch.manual_seed(0)
+    for _ in range(6):
+        batch = PromptableCollator(size=64, scale_range=(0.5, 2.0), max_area=1.0)([sample])
+        bright = batch["pixel_values"][0, 0] > 1.2
+        assert (bright != batch["mask_labels"][0].any(0)).float().mean() < 0.05
+    assert PromptableCollator(size=64, max_masks=1)([example()])["mask_labels"][0].shape[0] <= 1
+
+
+def test_other_schemas_serve_too():
+    from hfseg.data import ShapesDataset
+
+    item = ShapesDataset(num_scenes=2, image_size=(32, 32))[0]
+    batch = PromptableCollator(size=32, training=False, max_area=1.0)([item])
+    ids = [segment["id"] for segment in item["segments_info"]]
+    truth = torch.from_numpy(item["segmentation"][None] == np.array(ids)[:, None, None])
+    assert sorted(batch["mask_labels"][0].sum((1, 2)).tolist()) == sorted(truth.sum((1, 2)).tolist())
+
+
+def test_masks_that_do_not_fit():
+    collate = PromptableCollator(size=64)
+    with pytest.raises(ValueError, match=r"size \(20, 40\) and a mask \(3, 3\)"):
+        collate([{**example(), "masks": [np.ones((3, 3))]}])
+    with pytest.raises(ValueError, match="give run lengths"):
+        collate([{**example(), "masks": [{"rle": 1}]}])
+    with pytest.raises(ValueError, match="multiple of 32"):
+        PromptableCollator(size=100)
+    with pytest.raises(ValueError, match="batch is empty"):
+        collate([])
