@@ -19,7 +19,7 @@ from hfseg.inference import export
 from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
 from models.cris.test_modeling_cris import tiny_config as cris_config
 from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
-from models.proscale.test_modeling_proscale import RESNET
+from models.proscale.test_modeling_proscale import PIXELS, RESNET
 from models.proscale.test_modeling_proscale import tiny_config as proscale_config
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
 from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
@@ -34,6 +34,9 @@ MODELS = {
     # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
     "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1)
+    ),
+    "proscale-pixels": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1, **PIXELS)
     ),
 }
 # A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
@@ -68,7 +71,7 @@ def check(report, sizes=SIZES):
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", ["meddensevit", "vpnext", "cris", "proscale"])
+@pytest.mark.parametrize("name", ["meddensevit", "vpnext", "cris", "proscale", "proscale-pixels"])
 def test_one_onnx_file_serves_two_sizes(name, tmp_path):
     target = exportable(built(name))
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])

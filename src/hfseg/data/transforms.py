@@ -246,14 +246,24 @@ class PhotometricDistortion(v2.Transform):
 
 
 def instance_training_transforms(
-    crop_size: tuple[int, int], scale_range: tuple[float, float] = (0.1, 2.0), flip_probability: float = 0.5
+    crop_size: tuple[int, int],
+    scale_range: tuple[float, float] = (0.1, 2.0),
+    flip_probability: float = 0.5,
+    vertical_flip_probability: float = 0.0,
+    photometric_distortion: bool = False,
 ) -> v2.Compose:
-    """Flip, large-scale jitter, fixed-size crop: the recipe of Mask2Former for COCO (1024, 0.1 to 2.0)."""
+    """Flip, large-scale jitter, fixed-size crop: the recipe of Mask2Former for COCO (1024, 0.1 to 2.0).
+
+    Microscopy and aerial images have no upside: `vertical_flip_probability=0.5`. Where lighting or staining varies,
+    `photometric_distortion` draws brightness, contrast, saturation and hue too.
+    """
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(flip_probability),
+            *([v2.RandomVerticalFlip(vertical_flip_probability)] if vertical_flip_probability else []),
             LargeScaleJitter(crop_size, scale_range),
             FixedSizeCrop(crop_size),
+            *([PhotometricDistortion()] if photometric_distortion else []),
         ]
     )
 

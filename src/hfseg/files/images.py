@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "check_finite", "convert_to_rgb", "load_image", "open_image", "sixteen_bit_to_eight"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "check_finite",
+    "convert_to_rgb",
+    "load_image",
+    "open_image",
+    "sixteen_bit_to_eight",
+    "stretch_contrast",
+]
 
 # Pillow's own limit (a quarter of a gigabyte of RGB), at which Pillow only warns.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -133,6 +141,20 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
 def sixteen_bit_to_eight(values: np.ndarray) -> np.ndarray:
     """Rounds 16-bit values to 8 bits by value range (65535 / 257 = 255)."""
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
+    """Brings a picture to the full range of intensities: two percentiles of all its values become 0 and 255.
+
+    One linear map for all channels, so that colours stay. A picture without contrast stays as it is.
+
+    Shape:
+        image: any, such as (H, W, 3), uint8. Returns the same.
+    """
+    floor, ceiling = np.percentile(image, (low, high))
+    if ceiling - floor < 1:
+        return image
+    return np.clip((image.astype(np.float32) - floor) * (255 / (ceiling - floor)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def check_finite(image: Any) -> None:

@@ -11,6 +11,8 @@ from transformers import initialization as init
 from .deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention
 from .deformable_convolution import ModulatedDeformableConv2d
 from .mask_decoder import MaskedAttentionDecoder, MaskedAttentionDecoderLayer, MaskEmbedder, MultiHeadAttention
+from .mask_positions import MaskPositions
+from .query_selection import HEAT_BIAS, PixelQuerySelection
 
 
 def init_linear_bias(linear: nn.Linear):
@@ -105,3 +107,12 @@ def init_mask_classification(module: nn.Module):
         init_convolution(*module.input_projections)
     elif isinstance(module, MaskEmbedder):
         init_linear(*module.layers)
+    elif isinstance(module, MaskPositions):
+        init.normal_(module.shape.weight, std=0.02)
+        init.zeros_(module.shape.bias)
+        init.normal_(module.anchors.weight)
+    elif isinstance(module, PixelQuerySelection):
+        init_convolution(module.convolution)
+        init.normal_(module.heat.weight, std=0.01)
+        init.constant_(module.heat.bias, HEAT_BIAS)
+        init_linear(module.content)

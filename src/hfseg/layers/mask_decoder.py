@@ -20,8 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils.generic import maybe_autocast
 
-from .positions import sine_positions
+from .mask_positions import MaskPositions, widen
+from .positions import pixel_sine_positions, sine_positions
+from .query_selection import PixelQueries, PixelQuerySelection
+
+# Input pixels per cell of the coarsest map; each next one has half of it, the pixel embedding an eighth.
+COARSEST_STRIDE = 32
 
 
 def eager_attention(
@@ -125,13 +131,14 @@ class MaskedAttentionDecoderLayer(GradientCheckpointingLayer):
         values: torch.Tensor,
         attention_mask: torch.Tensor,
         attend: Callable = eager_attention,
+        valid_queries: torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
         """Updates the queries.
 
         Shape:
-            queries: `(B, Q, C)`; query_positions: `(1, Q, C)`; keys, values: `(B, T, C)`;
-            attention_mask: `(B, 1, Q, T)`.
+            queries: `(B, Q, C)`; query_positions: `(1, Q, C)` or `(B, Q, C)`; keys, values: `(B, T, C)`;
+            attention_mask: `(B, 1, Q, T)`; valid_queries: `(B, 1, 1, Q)`, true where queries may look at a query.
             Output: `(B, Q, C)`.
         """
 
@@ -141,7 +148,7 @@ class MaskedAttentionDecoderLayer(GradientCheckpointingLayer):
         attended, _ = self.cross_attn(queries + query_positions, keys, values, attention_mask, attend, **kwargs)
         queries = self.cross_attn_layer_norm(add(attended, queries))
         positioned = queries + query_positions
-        attended, _ = self.self_attn(positioned, positioned, queries, None, attend, **kwargs)
+        attended, _ = self.self_attn(positioned, positioned, queries, valid_queries, attend, **kwargs)
         queries = self.self_attn_layer_norm(add(attended, queries))
         hidden = F.dropout(F.relu(self.fc1(queries)), p=self.dropout, training=self.training)
         return self.final_layer_norm(add(self.fc2(hidden), queries))
@@ -167,26 +174,39 @@ class MaskEmbedder(nn.Module):
         return self.layers[-1](queries)
 
 
-def mask_logits(mask_embeddings: torch.Tensor, pixel_embedding: torch.Tensor) -> torch.Tensor:
+def mask_logits(mask_embeddings: torch.Tensor, pixel_embedding: torch.Tensor, precise: bool = False) -> torch.Tensor:
     """Computes the mask of every query: the channel product of its embedding with each pixel's.
+
+    Args:
+        mask_embeddings: Of the queries.
+        pixel_embedding: Of the pixels.
+        precise: Multiplies in the type of the embeddings even under autocast, as position channels need.
 
     Shape:
         mask_embeddings: `(B, Q, M)`; pixel_embedding: `(B, M, h, w)`.
         Output: `(B, Q, h, w)`.
     """
+    if precise:
+        with maybe_autocast(mask_embeddings.device.type, enabled=False):
+            return mask_logits(mask_embeddings, pixel_embedding)
     return torch.bmm(mask_embeddings, pixel_embedding.flatten(2)).unflatten(-1, pixel_embedding.shape[-2:])
 
 
 @torch.no_grad()
-def steering_masks(mask_embeddings: torch.Tensor, resized_pixel_embedding: torch.Tensor) -> torch.Tensor:
+def steering_masks(
+    mask_embeddings: torch.Tensor, resized_pixel_embedding: torch.Tensor, precise: bool = False
+) -> torch.Tensor:
     """Computes where each query may look: where its mask is more likely than not, or everywhere if that is nowhere.
 
-    `sigmoid(z) >= 0.5` is `z >= 0`.
+    `sigmoid(z) >= 0.5` is `z >= 0`. `precise`: see `mask_logits`.
 
     Shape:
         mask_embeddings: `(B, Q, M)`; resized_pixel_embedding: `(B, M, T)`.
         Output: boolean `(B, 1, Q, T)`.
     """
+    if precise:
+        with maybe_autocast(mask_embeddings.device.type, enabled=False):
+            return steering_masks(mask_embeddings, resized_pixel_embedding)
     visible = torch.bmm(mask_embeddings, resized_pixel_embedding) >= 0  # (B, Q, T)
     return (visible | ~visible.any(-1, keepdim=True)).unsqueeze(1)
 
@@ -197,26 +217,37 @@ class MaskDecoderOutput:
 
     Attributes:
         queries: Normalised queries of every prediction level, each `(B, Q, C)`.
-        mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
+        mask_embeddings: Their mask embeddings, each `(B, Q, M)`; `(B, Q, M + 4)` with mask positions.
+        pixel_embedding: What they are multiplied with, `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of centers, `(B, H/8, W/8)`.
+        valid_queries: With queries from pixels: which queries stand for something, `(B, Q)`.
     """
 
     queries: list[torch.Tensor]
     mask_embeddings: list[torch.Tensor]
+    pixel_embedding: torch.Tensor
+    heat_logits: torch.Tensor | None = None
+    valid_queries: torch.Tensor | None = None
 
 
 class MaskedAttentionDecoder(nn.Module):
-    """Learned queries refined by masked attention over a pyramid of maps, visited coarse to fine, in turns.
+    """Queries refined by masked attention over a pyramid of maps, visited coarse to fine, in turns.
+
+    Queries are learned, as in Mask2Former, or come from pixels (`layers.query_selection`) beside a few learned ones.
 
     Args:
         hidden_size: Channels C of the queries and of the maps.
         mask_feature_size: Channels M of the pixel embedding.
-        num_queries: Q.
+        num_queries: Learned queries, L.
         num_layers: Decoder layers; there is one more prediction than layers.
         num_heads: Attention heads.
         feedforward_size: Hidden units of the feed-forward blocks.
         feature_size: Channels of the incoming maps; projected by 1x1 convolutions where they are not C.
         num_levels: Maps of the pyramid.
         dropout: Probability, after attention and in the feed-forward blocks.
+        mask_positions: Whether masks carry a radial term (`layers.mask_positions`).
+        pixel_positions: Whether the position code of the maps is in pixels, not in fractions of the map.
+        query_selection: Chooses further queries from the finest map; positions are in pixels then.
     """
 
     def __init__(
@@ -230,6 +261,9 @@ class MaskedAttentionDecoder(nn.Module):
         feature_size: int | None = None,
         num_levels: int = 3,
         dropout: float = 0.0,
+        mask_positions: bool = False,
+        pixel_positions: bool = False,
+        query_selection: PixelQuerySelection | None = None,
     ):
         super().__init__()
         self.query_features = nn.Embedding(num_queries, hidden_size)
@@ -246,6 +280,9 @@ class MaskedAttentionDecoder(nn.Module):
         )
         self.layer_norm = nn.LayerNorm(hidden_size)
         self.mask_embedder = MaskEmbedder(hidden_size, mask_feature_size)
+        self.pixel_positions = pixel_positions or query_selection is not None
+        self.query_selection = query_selection
+        self.mask_positions = MaskPositions(hidden_size, num_queries) if mask_positions else None
 
     def forward(
         self,
@@ -269,21 +306,66 @@ class MaskedAttentionDecoder(nn.Module):
         for level, (features, project) in enumerate(zip(multi_scale_features, self.input_projections)):
             height, width = features.shape[-2:]
             value = project(features).flatten(2).transpose(1, 2) + self.level_embed.weight[level]  # (B, T, C)
-            positions = sine_positions(height, width, value.shape[-1], value.device, value.dtype)
+            stride = COARSEST_STRIDE >> level
+            if self.pixel_positions:
+                positions = pixel_sine_positions(
+                    height, width, stride, value.shape[-1], value.device, value.dtype
+                )  # (1, T, C)
+            else:
+                positions = sine_positions(height, width, value.shape[-1], value.device, value.dtype)
             values.append(value)
             keys.append(value + positions)
             with torch.no_grad():
                 small = F.interpolate(pixel_embedding, size=(height, width), mode="bilinear", align_corners=False)
+                if self.mask_positions is not None:
+                    small = widen(small, stride)
             resized.append(small.flatten(2))  # (B, M, T)
 
         queries = self.query_features.weight.unsqueeze(0).expand(batch_size, -1, -1)  # (B, Q, C)
         query_positions = self.query_positions.weight.unsqueeze(0)
+        chosen: PixelQueries | None = None
+        if self.query_selection is not None:
+            chosen = self.query_selection(values[-1], (height, width))
+            queries = torch.cat((queries, chosen.content), dim=1)
+            query_positions = torch.cat((query_positions.expand(batch_size, -1, -1), chosen.positions), dim=1)
+            valid = F.pad(chosen.valid, (self.query_features.num_embeddings, 0), value=True)  # (B, Q)
+            kwargs["valid_queries"] = valid[:, None, None, :]
+
+        size = (pixel_embedding.shape[-2], pixel_embedding.shape[-1])
+        if self.mask_positions is not None:
+            pixel_embedding = widen(pixel_embedding, COARSEST_STRIDE >> 3)
+
+        def embed(normalised: torch.Tensor) -> torch.Tensor:
+            embedding = self.mask_embedder(normalised)
+            if self.mask_positions is None:
+                return embedding
+            radial = self.mask_positions(normalised, size, None if chosen is None else chosen.anchors)
+            return torch.cat((embedding.float(), radial), dim=-1)  # (B, Q, M + 4)
+
         normalised = [self.layer_norm(queries)]
-        embeddings = [self.mask_embedder(normalised[0])]
+        embeddings = [embed(normalised[0])]
         for index, layer in enumerate(self.layers):
             level = index % len(values)
-            visible = steering_masks(embeddings[-1], resized[level])
+            visible = steering_masks(embeddings[-1], resized[level], precise=self.mask_positions is not None)
             queries = layer(queries, query_positions, keys[level], values[level], visible, attend, **kwargs)
             normalised.append(self.layer_norm(queries))
-            embeddings.append(self.mask_embedder(normalised[-1]))
-        return MaskDecoderOutput(queries=normalised, mask_embeddings=embeddings)
+            embeddings.append(embed(normalised[-1]))
+        return MaskDecoderOutput(
+            queries=normalised,
+            mask_embeddings=embeddings,
+            pixel_embedding=pixel_embedding,
+            heat_logits=None if chosen is None else chosen.heat_logits,
+            valid_queries=None if chosen is None else valid,
+        )
+
+
+def close_invalid_queries(class_logits: torch.Tensor, valid_queries: torch.Tensor | None) -> torch.Tensor:
+    """Makes queries that stand for nothing "no object".
+
+    Shape:
+        class_logits: `(B, Q, K + 1)`, last class "no object"; valid_queries: `(B, Q)`; output: `(B, Q, K + 1)`.
+    """
+    if valid_queries is None:
+        return class_logits
+    closed = F.pad(~valid_queries.unsqueeze(-1).expand(-1, -1, class_logits.shape[-1] - 1), (0, 1))
+    return class_logits.masked_fill(closed, torch.finfo(class_logits.dtype).min / 4)

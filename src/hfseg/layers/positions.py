@@ -60,6 +60,59 @@ def sine_positions(
         return code.reshape(1, height * width, num_features).to(dtype)
 
 
+# Wavelengths of position codes in pixels: from twice the size of a small object to beyond any image.
+SHORTEST_WAVELENGTH, LONGEST_WAVELENGTH = 32.0, 2048.0
+
+
+def sine_code(coordinates: torch.Tensor, num_features: int) -> torch.Tensor:
+    """Computes the sine position code of points in pixels, not normalized by an image's size.
+
+    A distance has the same code in a crop and in a whole image. The quarters of the features are sine and cosine of y,
+    sine and cosine of x, for wavelengths from 32 to 2,048 pixels in geometric progression.
+
+    Args:
+        coordinates: (x, y) in pixels.
+        num_features: Features of the code, both axes together. Must be divisible by 4.
+
+    Shape:
+        coordinates: `(..., 2)`; output: `(..., num_features)`, float32.
+    """
+    steps = num_features // 4
+    exponent = torch.arange(steps, device=coordinates.device, dtype=torch.float32) / max(steps - 1, 1)
+    frequency = (2 * math.pi / SHORTEST_WAVELENGTH) * (SHORTEST_WAVELENGTH / LONGEST_WAVELENGTH) ** exponent  # (F/4,)
+    x, y = (axis.unsqueeze(-1) * frequency for axis in coordinates.float().unbind(-1))
+    return torch.cat((y.sin(), y.cos(), x.sin(), x.cos()), dim=-1)
+
+
+@compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
+def pixel_sine_positions(
+    height: int,
+    width: int,
+    stride: int,
+    num_features: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> torch.Tensor:
+    """Computes `sine_code` of the cells of a map, row-major.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        stride: Input pixels per cell.
+        num_features: Features of the code. Must be divisible by 4.
+        device: Where the code lives.
+        dtype: Type of the result; the angles are always computed in float32.
+
+    Shape:
+        Output: `(1, height * width, num_features)`.
+    """
+    with torch.inference_mode(False):
+        y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) * stride
+        x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) * stride
+        centers = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).flatten(0, 1)  # (HW, 2)
+        return sine_code(centers, num_features).to(dtype).unsqueeze(0)
+
+
 @compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
 def pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
     """Computes the centres of all pixels of several maps in normalised coordinates.

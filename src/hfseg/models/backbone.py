@@ -92,7 +92,8 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
 
     Args:
-        config: Of any backbone that `AutoBackbone` knows.
+        config: Of any backbone that `AutoBackbone` knows. A `timm_backbone` may have `stage_blocks`, the number of
+            blocks kept of each stage, see `cut_stages`.
         timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
     `SwinBackbone` and `BeitBackbone` normalise their last tokens for a classifier that dense models do not have, and
@@ -100,6 +101,16 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     parameter and, never receiving a gradient, stop distributed training.
     """
     backbone = AutoBackbone.from_config(config, **timm_kwargs)
+    if config.model_type == "timm_backbone":
+        from timm.layers import Conv2dSame
+
+        from .timm_convolution import AnySizeConv2dSame
+
+        for module in backbone.modules():
+            if type(module) is Conv2dSame:
+                module.__class__ = AnySizeConv2dSame
+        if getattr(config, "stage_blocks", None) is not None:
+            cut_stages(backbone, config.stage_blocks)
     if isinstance(backbone, SwinBackbone):
         backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
         for module in backbone.modules():
@@ -110,3 +121,34 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     elif isinstance(backbone, Dinov2Backbone) and not config.apply_layernorm:
         backbone.layernorm = nn.Identity()  # type: ignore[assignment]
     return backbone
+
+
+def cut_stages(backbone: Any, stage_blocks: list[int]) -> None:
+    """Keeps the first blocks of each stage of a timm network with `blocks`, such as an EfficientNet.
+
+    The last stages of a classifier hold most of its parameters, and little that small objects need. A stage may be left
+    out if it does not change the resolution.
+
+    Raises:
+        ValueError: The network has other stages, or a stage left out would change the resolution.
+    """
+    network = backbone._backbone
+    stages = getattr(network, "blocks", None)
+    lengths = [len(stage) for stage in stages] if stages is not None else []
+    if len(stage_blocks) != len(lengths) or any(not 0 <= few <= all_ for few, all_ in zip(stage_blocks, lengths)):
+        raise ValueError(
+            f"backbone_config.stage_blocks={list(stage_blocks)} must have a number of blocks for each stage of "
+            f"{backbone.config.backbone!r}, at most {lengths}."
+        )
+    channels = None
+    by_stage = {feature["stage"]: place for place, feature in enumerate(network.feature_info.info)}
+    for stage, few in enumerate(stage_blocks):
+        removed = stages[stage][few:]
+        if few == 0 and any(m.stride != (1, 1) for m in removed.modules() if isinstance(m, nn.Conv2d)):
+            raise ValueError(f"backbone_config.stage_blocks={list(stage_blocks)}: stage {stage} halves the resolution.")
+        stages[stage] = stages[stage][:few]
+        if few:
+            channels = [m for m in stages[stage].modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+        if stage + 1 in by_stage:
+            network.feature_info.info[by_stage[stage + 1]]["num_chs"] = channels
+            backbone.num_features[by_stage[stage + 1]] = channels

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .bits import pack_masks, unpack_masks
+from .duplicates import distinct_pairs
 from .reductions import precise
 from .resizing import BAND_ELEMENTS_ACCELERATOR, BAND_ELEMENTS_CPU, BandResizer
 from .sizes import Size, check_logits, complete_sizes, logit_of
@@ -55,6 +56,8 @@ def instance_segmentation(
     num_instances: int = 100,
     stuff_label_ids: Sequence[int] | set[int] = (),
     query_scores: Tensor | None = None,
+    suppress_duplicates: bool = False,
+    min_segment_area: int = 0,
 ) -> list[InstanceMasks]:
     """Scored, possibly overlapping instance masks per image.
 
@@ -71,6 +74,9 @@ def instance_segmentation(
         num_instances: number of pairs looked at, before stuff classes are dropped.
         stuff_label_ids: classes that are no things.
         query_scores: quality of each mask `(B, Q)`, a factor of the scores.
+        suppress_duplicates: whether a query gives way to a better one that covers half of its mask, see
+            `distinct_queries`. All classes of a query stay or go together.
+        min_segment_area: smallest mask, in pixels of the output.
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w).
@@ -96,6 +102,17 @@ def instance_segmentation(
             is_thing = ~torch.isin(labels, stuff)
             if query_scores is None:
                 is_thing &= class_scores[index] >= threshold  # the mean probability, a factor, is at most 1
+            if suppress_duplicates:
+                is_thing &= distinct_pairs(
+                    mask_logits[index],
+                    queries,
+                    class_scores[index],
+                    is_thing,
+                    None if query_scores is None else query_scores[index],
+                    geometry.padded,
+                    geometry.images[index],
+                    mask_threshold,
+                )
             # Several pairs may share a query: its mask is resized once.
             unique_queries, mask_indices = queries[is_thing].unique(return_inverse=True)
             logits = mask_logits[index].index_select(0, unique_queries.to(mask_logits.device))
@@ -104,17 +121,31 @@ def instance_segmentation(
             if query_scores is not None:
                 scores = scores * query_scores[index].float().cpu()[queries[is_thing]]
             results.append(
-                _ranked(masks, scores, labels[is_thing], mask_indices, threshold, geometry.outputs[index][1])
+                _ranked(
+                    masks,
+                    scores,
+                    labels[is_thing],
+                    mask_indices,
+                    threshold,
+                    geometry.outputs[index][1],
+                    min_segment_area,
+                )
             )
     return results
 
 
 def _ranked(
-    masks: "_Masks", scores: Tensor, label_ids: Tensor, mask_indices: Tensor, threshold: float, width: int
+    masks: "_Masks",
+    scores: Tensor,
+    label_ids: Tensor,
+    mask_indices: Tensor,
+    threshold: float,
+    width: int,
+    min_area: int,
 ) -> InstanceMasks:
-    """Instances at or above the threshold, best first, with the masks that they use."""
+    """Instances at or above the threshold and the smallest area, best first, with the masks that they use."""
     order = scores.argsort(descending=True, stable=True)
-    order = order[scores[order] >= threshold]
+    order = order[(scores[order] >= threshold) & (masks.areas[mask_indices[order]] >= min_area)]
     used, mask_indices = mask_indices[order].unique(return_inverse=True)
     packed = masks.packed
     if len(used) < len(packed):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .duplicates import distinct_queries
 from .reductions import count, descending, first_argmax, precise
 from .resizing import BandResizer
 from .sizes import Size, check_logits, complete_sizes, logit_of
@@ -27,6 +28,8 @@ def panoptic_segmentation(
     overlap_mask_area_threshold: float = 0.8,
     label_ids_to_fuse: Sequence[int] | set[int] = (),
     query_scores: Tensor | None = None,
+    suppress_duplicates: bool = False,
+    min_segment_area: int = 0,
 ) -> list[tuple[Tensor, list[dict[str, Any]]]]:
     """Non-overlapping segments per image, as an id map and a table.
 
@@ -47,6 +50,9 @@ def panoptic_segmentation(
         overlap_mask_area_threshold: smallest visible part of a mask, inclusive.
         label_ids_to_fuse: classes that form one segment per image.
         query_scores: quality of each mask `(B, Q)`, a factor of the scores (not of what `threshold` is compared with).
+        suppress_duplicates: whether a query of a class that is not fused gives way to a better one that covers half of
+            its mask, see `distinct_queries`, before pixels are given away.
+        min_segment_area: a segment of a class that is not fused is dropped if fewer pixels than this are painted.
 
     Shape:
         class_logits (B, Q, K + 1), mask_logits (B, Q, h, w); id maps (H, W) int32.
@@ -83,6 +89,17 @@ def panoptic_segmentation(
                 maps.append(torch.zeros(geometry.outputs[index], dtype=torch.int32, device=mask_logits.device))
                 continue
             query_labels = labels[index, queries]
+            if suppress_duplicates:
+                distinct = distinct_queries(
+                    mask_logits[index].index_select(0, queries.to(mask_logits.device)),
+                    scores[index, queries].to(mask_logits.device),
+                    torch.isin(query_labels, fused).to(mask_logits.device),
+                    padded_size=geometry.padded,
+                    image_size=geometry.images[index],
+                    mask_threshold=mask_threshold,
+                )
+                queries = queries[distinct.cpu()]
+                kept[-1], query_labels = queries, labels[index, queries]
             id_map, table = _panoptic_of_image(
                 BandResizer(mask_logits[index].index_select(0, queries.to(mask_logits.device)), *geometry.of(index)),
                 scores[index, queries].to(mask_logits.device),
@@ -90,6 +107,7 @@ def panoptic_segmentation(
                 torch.isin(query_labels, fused).to(mask_logits.device),
                 logit_threshold,
                 overlap_mask_area_threshold,
+                min_segment_area,
             )
             maps.append(id_map)
             tables.append(table)
@@ -130,6 +148,7 @@ def _panoptic_of_image(
     is_fused: Tensor,
     logit_threshold: float,
     overlap_threshold: float,
+    min_area: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Id map (H, W) int32 of one image and the table (N, 2) int64 of segment id (0 = dropped) and painted area."""
     num_queries, device = len(scores), scores.device
@@ -153,6 +172,7 @@ def _panoptic_of_image(
 
     visible = precise(won_area) / precise(own_area.clamp(min=1))
     is_valid = (painted_area > 0) & (visible >= overlap_threshold)  # painted > 0 implies won > 0 and own > 0
+    is_valid &= is_fused | (painted_area >= min_area)
     # A fused query founds a segment only when no earlier valid query has its class.
     same_fused = (labels[:, None] == labels[None, :]) & is_fused[:, None]  # (N, N)
     earlier = torch.ones_like(same_fused).tril(-1)

@@ -27,3 +27,6 @@ class UniversalImageProcessorKwargs(SemanticImageProcessorKwargs, total=False):
     overlap_mask_area_threshold: float | None
     num_instances: int | None
     binary_mask_labels: bool | None
+    suppress_duplicates: bool | None
+    min_segment_area: int | None
+    stretch_contrast: bool | None

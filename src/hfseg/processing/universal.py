@@ -5,16 +5,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
 
 from .. import postprocess
+from ..files.images import stretch_contrast as stretch
 from ..results.segmentation_result import SegmentationResult
 from .segmentation import Placement, SegmentationProcessing, SemanticSegmentationPostProcessorOutput
 from .sizes import resized_size
 from .targets import as_integer_maps, check_maps, make_segment_targets, resize_nearest
 
 __all__ = ["UniversalSegmentationProcessing"]
+
+
+def stretched(image: Any, index: int) -> Any:
+    """Stretches the contrast of a channel-first image, tensor or array.
+
+    Raises:
+        ValueError: for an image that is not 8-bit.
+    """
+    if image.dtype not in (torch.uint8, np.uint8):
+        raise ValueError(
+            f"stretch_contrast needs 8-bit images, but image {index} has the type {image.dtype}: give uint8, or set "
+            "stretch_contrast=False."
+        )
+    if isinstance(image, Tensor):
+        return torch.from_numpy(stretch(image.cpu().numpy())).to(image.device)
+    return stretch(image)
 
 
 class UniversalSegmentationProcessing(SegmentationProcessing):
@@ -28,6 +46,11 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         num_instances: (query, class) pairs looked at for instance results.
         binary_mask_labels: targets are binary masks (N, H, W), as transformers' processors make them and its guides
             expect, instead of id maps (H, W), which are N times as small. Models take both.
+        suppress_duplicates: in panoptic and instance results, a thing gives way to a better one that covers half of its
+            mask, see `hfseg.postprocess.distinct_queries`.
+        min_segment_area: things of fewer pixels (of the result) are dropped from panoptic and instance results.
+        stretch_contrast: every image is brought to the full range of intensities first, as very dark microscopy needs;
+            see `hfseg.files.images.stretch_contrast`. For 8-bit images.
         mask_stride: padded input size divided by the size of the mask logits.
     """
 
@@ -38,6 +61,9 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
     overlap_mask_area_threshold = 0.8
     num_instances = 100
     binary_mask_labels = False
+    suppress_duplicates = False
+    min_segment_area = 0
+    stretch_contrast = False
     mask_stride = 4
 
     # ---------------------------------------------------------------------------------------------- inputs
@@ -69,6 +95,13 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         if segmentation_maps is None and instance_id_to_semantic_id is not None:
             raise ValueError("instance_id_to_semantic_id was given without segmentation_maps.")
         return super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)
+
+    def _preprocess(
+        self, images: list[Any], *targets: Any, stretch_contrast: bool | None = False, **settings: Any
+    ) -> BatchFeature:
+        if stretch_contrast:
+            images = [stretched(image, index) for index, image in enumerate(images)]
+        return super()._preprocess(images, *targets, **settings)
 
     def segment_targets(
         self,
@@ -234,6 +267,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
                 self.overlap_mask_area_threshold if overlap_mask_area_threshold is None else overlap_mask_area_threshold
             ),
             label_ids_to_fuse=self._stuff(label_ids_to_fuse),
+            suppress_duplicates=self.suppress_duplicates,
+            min_segment_area=self.min_segment_area,
         )
         return [SegmentationResult(segmentation, segments) for segmentation, segments in results]
 
@@ -282,6 +317,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             mask_threshold=self.mask_threshold if mask_threshold is None else mask_threshold,
             num_instances=self.num_instances,
             stuff_label_ids=self._stuff(label_ids_to_fuse),
+            suppress_duplicates=self.suppress_duplicates,
+            min_segment_area=self.min_segment_area,
         ):
             columns = (instances.label_ids.tolist(), instances.scores.tolist(), instances.areas.tolist())
             segments = [

@@ -42,8 +42,10 @@ class ModelArguments:
         model_type: Architecture registered with transformers' Auto classes, e.g. `proscale`; built from `config`.
         config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
         pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
-        backbone: Folder or Hub id of weights for the backbone of a model built from `config`; `timm` takes timm's own
-            for a timm backbone. None starts from scratch.
+        backbone: Weights for the backbone of a model built from `config`: a file, a folder, a Hub id, `timm` for timm's
+            own of a timm backbone, or `efficientnet-lite0`, `-lite1`, `-lite2` of the extra `imagenet`. `auto` takes
+            `efficientnet-lite0`, network and weights, if it is installed. None starts from scratch. The image
+            processor's mean and deviation become those of the weights, unless `processor` gives them.
         task: What is learned: `universal`, `semantic`, `referring`, `image-text`, `mask-generation`, `medical`,
             `in-context`, `pretraining`, another of the architecture's own, or `package.module:Class`; see
             `hfseg.training.tasks`.
@@ -483,8 +485,11 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """Merges mappings recursively; `top` wins."""
     merged = dict(base)
     for key, value in top.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, dict)
+        # Fields of one architecture mean nothing to another: a section of another model_type is replaced.
+        other = both and "model_type" in value and value["model_type"] != below.get("model_type", value["model_type"])
+        merged[key] = _merge(below, value) if both and not other else value
     return merged
 
 

@@ -152,6 +152,102 @@ class TestProScaleForUniversalSegmentation(OneCompiledProgram, TestProScaleModel
         }
 
 
+# Options of the mask decoder that help with small objects.
+PIXELS = {
+    "mask_positions": True,
+    "query_selection": "pixels",
+    "position_code": "pixels",
+    "num_queries": 10,
+    "num_learned_queries": 3,
+    "max_queries": 14,
+    "heat_threshold": 0.0,
+}
+
+
+class TestProScaleWithQueriesFromPixels(TestProScaleForUniversalSegmentation):
+    def config(self):
+        return tiny_config(**PIXELS)
+
+    def dynamic_size_config(self):
+        return tiny_config(decoder_layers=1, **PIXELS)
+
+    def shapes(self, batch_size, height, width):
+        shapes = super().shapes(batch_size, height, width)
+        for name in ("class_queries_logits", "masks_queries_logits"):
+            shapes[name] = (batch_size, 14, *shapes[name][2:])
+        return shapes | {"heat_logits": (batch_size, -(-height // 8), -(-width // 8))}
+
+    def fresh(self):
+        return {
+            "*mask_positions.shape.weight": 0.02,
+            "*mask_positions.shape.bias": 0.0,
+            "*mask_positions.anchors.weight": 1.0,
+            "*query_selection.convolution.weight": kaiming,
+            "*query_selection.convolution.bias": 0.0,
+            "*query_selection.heat.weight": 0.01,
+            "*query_selection.heat.bias": 3.0,
+            "*query_selection.content.weight": partial(kaiming, gain=3**-0.5),
+            "*query_selection.content.bias": 3**-0.5 * 32**-0.5,
+            **super().fresh(),
+        }
+
+
+@pytest.mark.parametrize("option", ["mask_positions", "position_code", "query_selection"])
+def test_each_option_alone_trains(option):
+    torch.manual_seed(0)
+    fields = {name: value for name, value in PIXELS.items() if name == option or option == "query_selection"}
+    fields = {**fields, "mask_positions": option == "mask_positions"}
+    model = ProScaleForUniversalSegmentation(tiny_config(**fields)).train()
+    ids = torch.zeros(1, 64, 96, dtype=torch.int32)
+    ids[0, 8:24, 40:70] = 1
+    outputs = model(torch.randn(1, 3, 64, 96), mask_labels=list(ids), class_labels=[torch.tensor([2])])
+    outputs.loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert ("loss_heat" in outputs.loss_dict) == (option == "query_selection")
+    assert outputs.pixel_embedding.shape[1] == (28 if option == "mask_positions" else 24)
+
+
+def test_invalid_queries_are_no_object_and_are_not_looked_at():
+    torch.manual_seed(0)
+    model = peaked(ProScaleForUniversalSegmentation(tiny_config(**{**PIXELS, "heat_threshold": 0.5}))).eval()
+    pixel_values = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        outputs, bare = model(pixel_values), model.model(pixel_values)
+    valid = bare.valid_queries
+    assert valid[:, :3].all() and not valid.all() and valid[:, 3:].any()
+    probabilities = outputs.class_queries_logits.softmax(-1)
+    assert (probabilities[~valid][:, :-1] == 0).all() and (probabilities[valid][:, :-1] > 0).all()
+    # What an invalid query holds reaches no other query.
+    selection = model.model.mask_decoder.decoder.query_selection
+    forward = selection.forward
+
+    def disturbed(*arguments):
+        chosen = forward(*arguments)
+        content = torch.where(chosen.valid.unsqueeze(-1), chosen.content, torch.randn_like(chosen.content))
+        return chosen._replace(content=content)
+
+    selection.forward = disturbed
+    with torch.no_grad():
+        again = model(pixel_values)
+    close(again.masks_queries_logits[valid], outputs.masks_queries_logits[valid])
+    assert not torch.allclose(again.masks_queries_logits[~valid], outputs.masks_queries_logits[~valid], atol=1e-2)
+
+
+def test_objects_that_look_alike_get_masks_of_their_own():
+    """Two equal squares far apart: without positions every mask holds both or none, with them it need not."""
+    pixels = torch.zeros(1, 24, 16, 24)
+    pixels[0, 0], pixels[0, 0, 4:8, 4:8], pixels[0, 0, 4:8, 16:20] = -1.0, 1.0, 1.0
+    torch.manual_seed(0)
+    for fields, apart in (({}, False), (PIXELS, True)):
+        decoder = ProScaleModel(tiny_config(**fields)).eval().mask_decoder.decoder
+        maps = tuple(torch.randn(1, 32, 16 // side, 24 // side) for side in (8, 4, 2))
+        with torch.no_grad():
+            outputs = decoder(maps, pixels)
+            masks = torch.einsum("qc,chw->qhw", outputs.mask_embeddings[-1][0], outputs.pixel_embedding[0])
+        left, right = masks[:, 4:8, 4:8].mean((1, 2)), masks[:, 4:8, 16:20].mean((1, 2))
+        assert (float((left - right).abs().max()) > 1) == apart
+
+
 # The authors' numbers, through the public route: convert command, folder, Auto class.
 
 

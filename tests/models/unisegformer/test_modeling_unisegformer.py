@@ -197,6 +197,46 @@ class TestUniSegFormerForUniversalSegmentation(TestUniSegFormerModel):
         } | super().fresh()
 
 
+# Options of the mask decoder that help with small objects; their parts are tested with PRO-SCALE and the layers.
+PIXELS = {
+    "mask_positions": True,
+    "query_selection": "pixels",
+    "num_learned_queries": 3,
+    "max_queries": 14,
+    "heat_threshold": 0.0,
+}
+
+
+class TestUniSegFormerWithQueriesFromPixels(TestUniSegFormerForUniversalSegmentation):
+    def config(self):
+        return tiny_config(**PIXELS)
+
+    def dynamic_size_config(self):
+        # Without the exchange, which the tests of the other classes export: three layers of the decoder take long.
+        return tiny_config(**PIXELS, clx_enabled=False)
+
+    def shapes(self, batch_size, height, width):
+        return {
+            "class_queries_logits": (batch_size, 14, 6),
+            "masks_queries_logits": (batch_size, 14, *strides(height, width)[0]),
+            "heat_logits": (batch_size, *strides(height, width)[1]),
+        }
+
+    def fresh(self):
+        return {
+            "*mask_positions.shape.weight": 0.02,
+            "*mask_positions.shape.bias": 0.0,
+            "*mask_positions.anchors.weight": 1.0,
+            "*query_selection.convolution.weight": kaiming,
+            "*query_selection.convolution.bias": 0.0,
+            "*query_selection.heat.weight": 0.01,
+            "*query_selection.heat.bias": 3.0,
+            "*query_selection.content.weight": partial(kaiming, gain=3**-0.5),
+            "*query_selection.content.bias": 3**-0.5 * 32**-0.5,
+            **super().fresh(),
+        }
+
+
 class TestUniSegFormerForPreTraining(TestUniSegFormerForUniversalSegmentation):
     model_class = UniSegFormerForPreTraining
     auto_classes = ("AutoModelForPreTraining",)

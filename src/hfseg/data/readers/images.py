@@ -11,23 +11,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ...files.images import convert_to_rgb, open_image, sixteen_bit_to_eight
+from ...files.images import convert_to_rgb, open_image, sixteen_bit_to_eight, stretch_contrast
 
 __all__ = ["image_size", "read_image", "read_map", "read_rgb_ids", "stretch_contrast", "to_id_map", "to_rgb"]
-
-
-def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
-    """Brings a picture to the full range of intensities: two percentiles of all its values become 0 and 255.
-
-    One linear map for all channels, so that colours stay. A picture without contrast stays as it is.
-
-    Shape:
-        image: (H, W, 3), uint8. Returns the same.
-    """
-    floor, ceiling = np.percentile(image, (low, high))
-    if ceiling - floor < 1:
-        return image
-    return np.clip((image.astype(np.float32) - floor) * (255 / (ceiling - floor)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def to_rgb(image: Any) -> np.ndarray:

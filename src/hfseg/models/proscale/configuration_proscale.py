@@ -5,6 +5,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ..mask_options import validate_mask_decoder
+
 try:
     from transformers.configuration_utils import SubConfigSpec
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
@@ -84,6 +86,29 @@ class ProScaleConfig(PreTrainedConfig):
             Hidden units of the decoder layers.
         dropout (`float`, defaults to 0.0):
             Dropout probability of encoder and decoder.
+        mask_positions (`bool`, defaults to `False`):
+            Adds `a (r^2 - |p - c|^2)` to the logit of a mask at pixel p, with center c, radius r and sharpness a > 0
+            predicted by its query, so that objects that look alike can be told apart. SOLO (Wang et al., ECCV 2020) and
+            CondInst (Tian et al., ECCV 2020) give the mask head coordinates to the same end. Lengths are in units of 16
+            input pixels.
+        query_selection (`str`, defaults to `"learned"`):
+            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride
+            8 (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
+            content, beside a few learned ones (mixed query selection: DINO, Zhang et al., ICLR 2023; Mask DINO, Li et
+            al., CVPR 2023). For many small objects.
+        num_learned_queries (`int`, defaults to 10):
+            With queries from pixels: how many of `num_queries` are learned, for stuff.
+        max_queries (`int`, *optional*):
+            With queries from pixels: queries in evaluation, the learned ones included. Defaults to twice `num_queries`.
+        heat_threshold (`float`, defaults to 0.05):
+            With queries from pixels: smallest heat of a local maximum; other queries become "no object" in evaluation
+            and are not looked at by other queries.
+        heat_weight (`float`, defaults to 2.0):
+            Weight of the focal loss of the heat map.
+        position_code (`str`, defaults to `"normalized"`):
+            Sine position codes of encoder and decoder: `"normalized"` by the size of the map, as in DETR, or in
+            `"pixels"`, which mean the same in a crop and in a whole image. Queries from pixels always use the latter in
+            the decoder.
         freeze_batch_norm (`bool`, defaults to `False`):
             Keeps batch normalisation of the backbone at its stored statistics and freezes its affine values, as the
             authors do with ResNet on COCO.
@@ -169,6 +194,13 @@ class ProScaleConfig(PreTrainedConfig):
     num_attention_heads: int = 8
     dim_feedforward: int = 2048
     dropout: float | int = 0.0
+    mask_positions: bool = False
+    query_selection: str = "learned"
+    num_learned_queries: int = 10
+    max_queries: int | None = None
+    heat_threshold: float | int = 0.05
+    heat_weight: float | int = 2.0
+    position_code: str = "normalized"
     freeze_batch_norm: bool = False
     stuff_class_ids: list[int] | tuple[int, ...] | None = None
     class_weight: float | int = 2.0
@@ -222,6 +254,7 @@ class ProScaleConfig(PreTrainedConfig):
         ):
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: choose one of {', '.join(legal)}.")
+        validate_mask_decoder(self)
         stages = tuple(self.encoder_stage_layers)
         if len(stages) != 3 or any(isinstance(n, bool) or n < 0 for n in stages) or sum(stages) == 0:
             raise ValueError(

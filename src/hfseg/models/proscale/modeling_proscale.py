@@ -44,15 +44,16 @@ from ...layers.initialization import (
     init_projection,
 )
 from ...layers.mask_decoder import (
-    MaskedAttentionDecoder,
     MaskedAttentionDecoderLayer,
     MultiHeadAttention,
+    close_invalid_queries,
     eager_attention,
     mask_logits,
 )
-from ...layers.positions import pixel_centres, sine_positions
+from ...layers.positions import pixel_centres, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
+from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -86,6 +87,8 @@ class ProScaleMaskDecoderOutput(ModelOutput):
         last_hidden_state: Normalised queries of the last layer, `(B, Q, hidden_size)`.
         queries: Normalised queries before the first and after every layer.
         mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
+        pixel_embedding: What they are multiplied with; see `MaskDecoderOutput`.
+        heat_logits, valid_queries: With queries from pixels; see `MaskDecoderOutput`.
         hidden_states: With `output_hidden_states=True`: queries before the first and after every layer, not normalised.
         attentions: With `output_attentions=True`: self-attention weights, `(B, heads, Q, Q)`.
         cross_attentions: Likewise, of the masked attention, `(B, heads, Q, tokens of the level)`.
@@ -94,6 +97,9 @@ class ProScaleMaskDecoderOutput(ModelOutput):
     last_hidden_state: torch.Tensor | None = None
     queries: tuple[torch.Tensor, ...] | None = None
     mask_embeddings: tuple[torch.Tensor, ...] | None = None
+    pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
+    valid_queries: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -106,10 +112,12 @@ class ProScaleModelOutput(ModelOutput):
     Attributes:
         last_hidden_state: Normalised queries, `(B, Q, hidden_size)`.
         masks_queries_logits: Mask logits at a quarter of the input's size, `(B, Q, H/4, W/4)`.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
         multi_scale_features: Encoded maps, coarse to fine, each `(B, C, h, w)`.
         queries: Normalised queries of every prediction level, each `(B, Q, hidden_size)`.
-        mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
+        mask_embeddings: Their mask embeddings, each `(B, Q, M)`; `(B, Q, M + 4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
+        valid_queries: With queries from pixels: which queries stand for something, boolean `(B, Q)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
     """
@@ -120,6 +128,8 @@ class ProScaleModelOutput(ModelOutput):
     multi_scale_features: tuple[torch.Tensor, ...] | None = None
     queries: tuple[torch.Tensor, ...] | None = None
     mask_embeddings: tuple[torch.Tensor, ...] | None = None
+    heat_logits: torch.Tensor | None = None
+    valid_queries: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -134,11 +144,12 @@ class ProScaleForUniversalSegmentationOutput(ModelOutput):
     Attributes:
         loss: Weighted sum of all terms, scalar. Only with labels.
         loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, and the same
-            with `_0`, `_1`, ... of the auxiliary ones. Only with labels.
+            with `_0`, `_1`, ... of the auxiliary ones; `loss_heat` with queries from pixels. Only with labels.
         class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
         masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
         auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
     """
@@ -149,6 +160,7 @@ class ProScaleForUniversalSegmentationOutput(ModelOutput):
     masks_queries_logits: torch.Tensor | None = None
     auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
     pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -330,10 +342,14 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
             levels: each `(B, T, C)`, coarse to fine; output: `(B, L, C)`.
         """
         config, device, dtype = self.config, levels[0].device, levels[0].dtype
-        codes = [
-            sine_positions(*shape, config.feature_size, device, dtype) + self.level_embed[level]
-            for level, shape in enumerate(shapes)
-        ]  # each (1, T, C)
+        if config.position_code == "pixels":
+            sines = [
+                pixel_sine_positions(*shape, 32 >> level, config.feature_size, device, dtype)
+                for level, shape in enumerate(shapes)
+            ]
+        else:
+            sines = [sine_positions(*shape, config.feature_size, device, dtype) for shape in shapes]
+        codes = [sine + self.level_embed[level] for level, sine in enumerate(sines)]  # each (1, T, C)
         starts = [0]
         for height, width in shapes:
             starts.append(starts[-1] + height * width)
@@ -375,16 +391,7 @@ class ProScaleMaskDecoder(ProScalePreTrainedModel):
 
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
-        self.decoder = MaskedAttentionDecoder(
-            hidden_size=config.hidden_size,
-            mask_feature_size=config.mask_feature_size,
-            num_queries=config.num_queries,
-            num_layers=config.decoder_layers,
-            num_heads=config.num_attention_heads,
-            feedforward_size=config.dim_feedforward,
-            feature_size=config.feature_size,
-            dropout=config.dropout,
-        )
+        self.decoder = build_mask_decoder(config)
         self.post_init()
 
     @merge_with_config_defaults
@@ -402,6 +409,9 @@ class ProScaleMaskDecoder(ProScalePreTrainedModel):
             last_hidden_state=outputs.queries[-1],
             queries=tuple(outputs.queries),
             mask_embeddings=tuple(outputs.mask_embeddings),
+            pixel_embedding=outputs.pixel_embedding,
+            heat_logits=outputs.heat_logits,
+            valid_queries=outputs.valid_queries,
         )
 
 
@@ -459,11 +469,15 @@ class ProScaleModel(ProScalePreTrainedModel):
         queries = self.mask_decoder(pixels.multi_scale_features, pixels.pixel_embedding, **kwargs)
         return ProScaleModelOutput(
             last_hidden_state=queries.last_hidden_state,
-            masks_queries_logits=mask_logits(queries.mask_embeddings[-1], pixels.pixel_embedding),
-            pixel_embedding=pixels.pixel_embedding,
+            masks_queries_logits=mask_logits(
+                queries.mask_embeddings[-1], queries.pixel_embedding, precise=self.config.mask_positions
+            ),
+            pixel_embedding=queries.pixel_embedding,
             multi_scale_features=pixels.multi_scale_features,
             queries=queries.queries,
             mask_embeddings=queries.mask_embeddings,
+            heat_logits=queries.heat_logits,
+            valid_queries=queries.valid_queries,
             hidden_states=queries.hidden_states,
             attentions=queries.attentions,
             cross_attentions=queries.cross_attentions,
@@ -522,7 +536,8 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         The sum of these over accumulated batches and processes, given back to `forward` as `loss_normalizer=`, makes
         the losses of the parts add up to the loss of the whole.
         """
-        return count_targets(batch["class_labels"], self.config.num_queries, self.config.no_object_weight)
+        num_queries = num_queries_in_use(self.config, self.training)
+        return count_targets(batch["class_labels"], num_queries, self.config.no_object_weight)
 
     @can_return_tuple
     def forward(
@@ -564,8 +579,10 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         if auxiliary:
             auxiliary_logits = [
                 {
-                    "class_queries_logits": logits,
-                    "masks_queries_logits": mask_logits(embeddings, outputs.pixel_embedding),
+                    "class_queries_logits": close_invalid_queries(logits, outputs.valid_queries),
+                    "masks_queries_logits": mask_logits(
+                        embeddings, outputs.pixel_embedding, precise=config.mask_positions
+                    ),
                 }
                 for logits, embeddings in zip(class_logits[:-1], outputs.mask_embeddings[:-1])
             ]
@@ -588,14 +605,16 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
                 importance_sample_ratio=config.importance_sample_ratio,
                 normalizer=loss_normalizer,
             )
+            loss_dict |= heat_terms(config, outputs.heat_logits, mask_labels, class_labels, loss_normalizer)
             loss = torch.stack(list(loss_dict.values())).sum()
         return ProScaleForUniversalSegmentationOutput(
             loss=loss,
             loss_dict=loss_dict,
-            class_queries_logits=class_logits[-1],
+            class_queries_logits=close_invalid_queries(class_logits[-1], outputs.valid_queries),
             masks_queries_logits=outputs.masks_queries_logits,
             auxiliary_logits=auxiliary_logits,
             pixel_embedding=outputs.pixel_embedding,
+            heat_logits=outputs.heat_logits,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,

@@ -10,6 +10,8 @@ from transformers import PreTrainedConfig, SiglipTextConfig
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.models.swinv2 import Swinv2Config
 
+from ..mask_options import validate_mask_decoder
+
 # What differs between the sizes; everything else is the same. Swin V2 weights exist in public for all but "xlarge".
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -79,6 +81,29 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
             Hidden units of the mask decoder's layers.
         dropout (`float`, defaults to 0.0):
             Dropout probability of the mask decoder.
+        mask_positions (`bool`, defaults to `False`):
+            Adds `a (r^2 - |p - c|^2)` to the logit of a mask at pixel p, with center c, radius r and sharpness a > 0
+            predicted by its query, so that objects that look alike can be told apart. SOLO (Wang et al., ECCV 2020) and
+            CondInst (Tian et al., ECCV 2020) give the mask head coordinates to the same end. Lengths are in units of 16
+            input pixels.
+        query_selection (`str`, defaults to `"learned"`):
+            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride
+            8 (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
+            content, beside a few learned ones (mixed query selection: DINO, Zhang et al., ICLR 2023; Mask DINO, Li et
+            al., CVPR 2023). For many small objects.
+        num_learned_queries (`int`, defaults to 10):
+            With queries from pixels: how many of `num_queries` are learned, for stuff.
+        max_queries (`int`, *optional*):
+            With queries from pixels: queries in evaluation, the learned ones included. Defaults to twice `num_queries`.
+        heat_threshold (`float`, defaults to 0.05):
+            With queries from pixels: smallest heat of a local maximum; other queries become "no object" in evaluation
+            and are not looked at by other queries.
+        heat_weight (`float`, defaults to 2.0):
+            Weight of the focal loss of the heat map.
+        position_code (`str`, defaults to `"normalized"`):
+            Sine position codes of the mask decoder: `"normalized"` by the size of the map, as in DETR, or in
+            `"pixels"`, which mean the same in a crop and in a whole image. Queries from pixels always use the latter in
+            the decoder.
         dense_loss_weights (`list[float]`, defaults to `(0.4, 0.4, 0.4, 1.0)`):
             Weights of the pixel cross-entropy at strides 32, 16, 8 and 4.
         semantic_loss_ignore_index (`int`, defaults to 255):
@@ -175,6 +200,13 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
     num_attention_heads: int = 8
     dim_feedforward: int = 2048
     dropout: float | int = 0.0
+    mask_positions: bool = False
+    query_selection: str = "learned"
+    num_learned_queries: int = 10
+    max_queries: int | None = None
+    heat_threshold: float | int = 0.05
+    heat_weight: float | int = 2.0
+    position_code: str = "normalized"
     dense_loss_weights: list[float | int] | tuple[float | int, ...] = (0.4, 0.4, 0.4, 1.0)
     semantic_loss_ignore_index: int = 255
     stuff_class_ids: list[int] | tuple[int, ...] | None = None
@@ -247,6 +279,12 @@ class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
     def validate_architecture(self):
         """Checks what types cannot express."""
         super().validate_architecture()
+        validate_mask_decoder(self)
+        if self.query_selection == "pixels" and self.decoder_layers < 3:
+            raise ValueError(
+                f'query_selection="pixels" reads the third level, which decoder_layers={self.decoder_layers} does not '
+                "reach (the layers take turns): give at least 3."
+            )
         encoder = self.encoder_config
         if len(encoder.depths) != 4 or len(encoder.num_heads) != 4:
             raise ValueError(

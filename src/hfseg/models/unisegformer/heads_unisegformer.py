@@ -18,14 +18,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from ...layers.initialization import init_convolution, init_linear
-from ...layers.mask_decoder import (
-    MaskedAttentionDecoder,
-    MaskedAttentionDecoderLayer,
-    MultiHeadAttention,
-    eager_attention,
-)
+from ...layers.mask_decoder import MaskedAttentionDecoderLayer, MultiHeadAttention, eager_attention
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
+from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerPreTrainedModel
 
@@ -36,14 +32,18 @@ class UniSegFormerMaskHeadOutput(ModelOutput):
 
     Attributes:
         class_logits: Of every prediction level, `(levels, B, Q, K + 1)`; the last level counts.
-        mask_embeddings: Of every prediction level, `(levels, B, Q, M)`.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        mask_embeddings: Of every prediction level, `(levels, B, Q, M)`; `(levels, B, Q, M + 4)` with mask positions.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
+        valid_queries: With queries from pixels: which queries stand for something, boolean `(B, Q)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
     """
 
     class_logits: torch.Tensor | None = None
     mask_embeddings: torch.Tensor | None = None
     pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
+    valid_queries: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -90,17 +90,7 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
             ]
         )
         self.pixel_projection = nn.Conv2d(widths[0], config.mask_feature_size, 3, padding=1)
-        self.decoder = MaskedAttentionDecoder(
-            hidden_size=config.hidden_size,
-            mask_feature_size=config.mask_feature_size,
-            num_queries=config.num_queries,
-            num_layers=config.decoder_layers,
-            num_heads=config.num_attention_heads,
-            feedforward_size=config.dim_feedforward,
-            feature_size=config.feature_size,
-            num_levels=levels,
-            dropout=config.dropout,
-        )
+        self.decoder = build_mask_decoder(config, levels)
         self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
         self.post_init()
 
@@ -132,7 +122,9 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
         return UniSegFormerMaskHeadOutput(
             class_logits=self.class_predictor(torch.stack(outputs.queries[levels])),
             mask_embeddings=torch.stack(outputs.mask_embeddings[levels]),
-            pixel_embedding=pixel_embedding,
+            pixel_embedding=outputs.pixel_embedding,
+            heat_logits=outputs.heat_logits,
+            valid_queries=outputs.valid_queries,
         )
 
 
@@ -208,6 +200,7 @@ def universal_losses(
         normalizer=None if normalizer is None else normalizer[:2],
         void_masks=void_masks,
     )
+    terms |= heat_terms(config, outputs.heat_logits, mask_labels, class_labels, normalizer, void_masks)
     device = outputs.pixel_embedding.device
     labels = pixel_classes(
         [masks.to(device) for masks in mask_labels],
@@ -230,10 +223,11 @@ def universal_normalizer(
     pixel_values: torch.Tensor,
     mask_labels: list[torch.Tensor],
     class_labels: list[torch.Tensor],
+    training: bool = True,
 ) -> torch.Tensor:
     """Counts targets, class weights of the queries, and labelled pixels at strides 4, 8, 16, 32. Shape: `(6,)`."""
     ignore = config.semantic_loss_ignore_index
-    counts = count_targets(class_labels, config.num_queries, config.no_object_weight)
+    counts = count_targets(class_labels, num_queries_in_use(config, training), config.no_object_weight)
     size = (pixel_values.shape[-2], pixel_values.shape[-1])
     labels = pixel_classes(mask_labels, class_labels, size, ignore)
     pixels = torch.stack([(thin_out(labels, stride) != ignore).sum() for stride in STRIDES]).float()

@@ -41,9 +41,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from ...layers.channel_norm import ChannelLayerNorm
-from ...layers.mask_decoder import (
-    mask_logits,
-)
+from ...layers.mask_decoder import close_invalid_queries, mask_logits
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
 from .configuration_unisegformer import UniSegFormerConfig
@@ -104,12 +102,13 @@ class UniSegFormerForUniversalSegmentationOutput(ModelOutput):
     Attributes:
         loss: Weighted sum of all terms, scalar. Only with labels.
         loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, the same
-            with `_0`, `_1`, ... of the auxiliary ones, and `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense
-            logits.
+            with `_0`, `_1`, ... of the auxiliary ones, `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense logits,
+            and `loss_heat` with queries from pixels.
         class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
         masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
         auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
-        pixel_embedding: `(B, M, H/4, W/4)`.
+        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
+        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
         encoder_hidden_states, encoder_attentions: Of the encoder, on request.
     """
@@ -120,6 +119,7 @@ class UniSegFormerForUniversalSegmentationOutput(ModelOutput):
     masks_queries_logits: torch.Tensor | None = None
     auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
     pixel_embedding: torch.Tensor | None = None
+    heat_logits: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -328,7 +328,9 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         Shape:
             Output: `(6,)`: targets, class weights of the queries, labelled pixels at strides 4, 8, 16, 32.
         """
-        return universal_normalizer(self.config, batch["pixel_values"], batch["mask_labels"], batch["class_labels"])
+        return universal_normalizer(
+            self.config, batch["pixel_values"], batch["mask_labels"], batch["class_labels"], self.training
+        )
 
     @can_return_tuple
     def forward(
@@ -376,7 +378,10 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         auxiliary_logits = None
         if auxiliary:
             auxiliary_logits = [
-                {"class_queries_logits": logits, "masks_queries_logits": mask_logits(embeddings, pixel_embedding)}
+                {
+                    "class_queries_logits": close_invalid_queries(logits, predictions.valid_queries),
+                    "masks_queries_logits": mask_logits(embeddings, pixel_embedding, precise=config.mask_positions),
+                }
                 for logits, embeddings in zip(predictions.class_logits[:-1], predictions.mask_embeddings[:-1])
             ]
         loss = loss_dict = None
@@ -385,7 +390,10 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
             loss_dict = universal_losses(
                 config,
                 UniSegFormerMaskHeadOutput(
-                    predictions.class_logits[levels], predictions.mask_embeddings[levels], pixel_embedding
+                    predictions.class_logits[levels],
+                    predictions.mask_embeddings[levels],
+                    pixel_embedding,
+                    predictions.heat_logits,
                 ),
                 self.dense_head(outputs.decoder_maps),
                 mask_labels,
@@ -399,10 +407,13 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         return UniSegFormerForUniversalSegmentationOutput(
             loss=loss,
             loss_dict=loss_dict,
-            class_queries_logits=predictions.class_logits[-1],
-            masks_queries_logits=mask_logits(predictions.mask_embeddings[-1], pixel_embedding),
+            class_queries_logits=close_invalid_queries(predictions.class_logits[-1], predictions.valid_queries),
+            masks_queries_logits=mask_logits(
+                predictions.mask_embeddings[-1], pixel_embedding, precise=config.mask_positions
+            ),
             auxiliary_logits=auxiliary_logits,
             pixel_embedding=pixel_embedding,
+            heat_logits=predictions.heat_logits,
             hidden_states=predictions.hidden_states,
             attentions=predictions.attentions,
             cross_attentions=predictions.cross_attentions,

@@ -30,7 +30,7 @@ from transformers import AutoConfig
 
 from ... import tasks
 from ..arguments import TrainingArguments
-from .base import Task, find
+from .base import Task, find, resolve_automatic_backbone
 
 __all__ = ["Task", "build_task"]
 
@@ -44,6 +44,7 @@ def build_task(arguments: TrainingArguments) -> Task:
     model_type, name = arguments.model.model_type, arguments.model.task
     if model_type is None and arguments.model.pretrained is not None:
         model_type = AutoConfig.from_pretrained(arguments.model.pretrained).model_type
+    resolve_automatic_backbone(arguments)
     table = tasks.training_places(model_type)
     if name not in table and ":" not in name:
         near = difflib.get_close_matches(name, table, n=1)

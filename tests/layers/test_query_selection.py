@@ -1,0 +1,94 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Queries from pixels against a search by loops."""
+
+import math
+
+import torch
+
+from hfseg.layers.positions import pixel_sine_positions, sine_code
+from hfseg.layers.query_selection import PixelQuerySelection, select_peaks
+
+
+def peaks_by_loops(heat: torch.Tensor) -> dict[int, float]:
+    """Finds cells that no neighbor exceeds."""
+    height, width = heat.shape
+    found = {}
+    for row in range(height):
+        for column in range(width):
+            window = heat[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            if heat[row, column] >= window.max():
+                found[row * width + column] = float(heat[row, column])
+    return found
+
+
+def test_peaks_are_local_maxima_best_first_then_other_cells():
+    torch.manual_seed(0)
+    heat = torch.randn(3, 9, 11)
+    for number in (4, 12, 60):
+        indices, valid = select_peaks(heat, number, threshold=0.0)
+        for image in range(3):
+            peaks = peaks_by_loops(heat[image])
+            ranked = sorted(peaks, key=peaks.__getitem__, reverse=True)
+            rest = sorted(set(range(99)) - set(peaks), key=lambda cell: -float(heat[image].flatten()[cell]))
+            expected = sorted((ranked + rest)[:number])
+            assert indices[image].tolist() == expected
+            assert valid[image].tolist() == [cell in peaks for cell in expected]
+
+
+def test_threshold_is_a_probability():
+    heat = torch.full((1, 5, 5), -9.0)
+    heat[0, 1, 1], heat[0, 3, 3] = math.log(0.3 / 0.7), math.log(0.1 / 0.9)
+    indices, valid = select_peaks(heat, 25, threshold=0.2)
+    assert indices[0][valid[0]].tolist() == [6]
+    indices, valid = select_peaks(heat, 25, threshold=0.05)
+    assert indices[0][valid[0]].tolist() == [6, 18]
+
+
+def test_a_map_smaller_than_the_number_gives_invalid_queries():
+    indices, valid = select_peaks(torch.tensor([[[5.0, 1.0]]]), 7, threshold=0.1)
+    assert indices.shape == (1, 7) and indices.max() == 1
+    assert valid[0].tolist() == [True] + [False] * 6
+
+
+def test_queries_are_tokens_at_their_anchors():
+    torch.manual_seed(0)
+    module = PixelQuerySelection(16, num_queries=5, max_queries=9, threshold=0.0).eval()
+    tokens = torch.randn(2, 6 * 7, 16)
+    chosen = module(tokens, (6, 7))
+    assert chosen.content.shape == chosen.positions.shape == (2, 9, 16)
+    indices, valid = select_peaks(chosen.heat_logits, 9, 0.0)
+    assert torch.equal(chosen.valid, valid)
+    for image in range(2):
+        for query in range(9):
+            row, column = divmod(int(indices[image, query]), 7)
+            pixels = torch.tensor([(column + 0.5) * 8, (row + 0.5) * 8])
+            torch.testing.assert_close(chosen.anchors[image, query], pixels / 16)
+            torch.testing.assert_close(chosen.positions[image, query], sine_code(pixels, 16))
+            expected = module.content(tokens[image, row * 7 + column])
+            torch.testing.assert_close(chosen.content[image, query], expected)
+    assert module.train()(tokens, (6, 7)).content.shape == (2, 5, 16)
+
+
+def test_heat_learns_from_its_own_loss_only():
+    module = PixelQuerySelection(8, 3, 3, 0.05)
+    tokens = torch.randn(1, 20, 8, requires_grad=True)
+    chosen = module(tokens, (4, 5))
+    (chosen.content.sum() + chosen.positions.sum()).backward()
+    assert module.heat.weight.grad is None and module.content.weight.grad is not None
+
+
+def test_codes_in_pixels_do_not_depend_on_the_size_of_the_map():
+    small = pixel_sine_positions(4, 5, 8, 24, torch.device("cpu")).view(4, 5, 24)
+    large = pixel_sine_positions(9, 30, 8, 24, torch.device("cpu")).view(9, 30, 24)
+    assert torch.equal(small, large[:4, :5])
+    # A cell of stride 16 lies in the middle of four of stride 8; wavelengths run from 32 to 2,048 pixels.
+    for row, column in ((0, 0), (2, 3)):
+        y, x = (row + 0.5) * 8, (column + 0.5) * 8
+        waves = [32 * 64 ** (step / 5) for step in range(6)]
+        expected = [
+            function(2 * math.pi * value / wave)
+            for value in (y, x)
+            for function in (math.sin, math.cos)
+            for wave in waves
+        ]
+        torch.testing.assert_close(small[row, column], torch.tensor(expected), rtol=1e-4, atol=1e-5)
