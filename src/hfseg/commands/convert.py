@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = convert_checkpoint(options.architecture, options.checkpoint, options.output_dir, options.config)
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     loader, trust = "DiffusionPipeline", ", trust_remote_code=True"
     if not (folder / "model_index.json").is_file():
         models = auto.find(options.architecture).models

@@ -61,9 +61,11 @@ from ..evaluation.segmentation import (
     predict_samples,
     supported_tasks,
 )
+from ..files.model_folders import loading
 from ..files.writing import write_json, write_text
 from ..hub.cards import Measurement, eval_results
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
+from ..inference.loading import load_model as load_model_folder
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation
@@ -200,10 +202,8 @@ def load_model(folder: str, dtype: torch.dtype = torch.float32) -> tuple[Any, An
         raise ValueError(
             f"--model {folder!r} holds no config.json, so it is no model folder (save_pretrained makes one)."
         )
-    try:
+    with loading(folder):
         config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"--model {folder!r}: its config.json is not readable: {_one_line(error)}") from error
     for auto_class in (
         AutoModelForUniversalSegmentation,
         AutoModelForSemanticSegmentation,
@@ -216,20 +216,15 @@ def load_model(folder: str, dtype: torch.dtype = torch.float32) -> tuple[Any, An
             f"--model {folder!r} holds a {config.model_type!r} model, which does no universal, semantic or "
             "open-vocabulary segmentation."
         )
-    try:
-        model, loading = auto_class.from_pretrained(folder, config=config, dtype=dtype, output_loading_info=True)
-        open_vocabulary = auto_class is AutoModelForOpenVocabularySegmentation
+    model_class = auto_class._model_mapping[type(config)]
+    if isinstance(model_class, tuple):
+        named = config.architectures or []
+        model_class = next((entry for entry in model_class if entry.__name__ in named), model_class[0])
+    model = load_model_folder(folder, model_class, config=config, dtype=dtype)
+    open_vocabulary = auto_class is AutoModelForOpenVocabularySegmentation
+    with loading(folder):
         image_processor = (AutoProcessor if open_vocabulary else AutoImageProcessor).from_pretrained(folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"--model {folder!r} cannot be loaded: {_one_line(error)}") from error
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise ValueError(
-            f"--model {folder!r} was saved as {', '.join(config.architectures or ['another class'])} and lacks "
-            f"{len(missing)} weights of {type(model).__name__} ({', '.join(missing[:3])} ...); "
-            "random weights would be measured."
-        )
-    return model.eval(), image_processor
+    return model, image_processor
 
 
 def _one_line(error: BaseException) -> str:
@@ -807,7 +802,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = run(options)
     except (FileNotFoundError, ValueError, ImportError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return 2
     if report is not None:
         show = ["pq", "sq", "rq", "pq_things", "pq_stuff", "ap", "ap50", "mean_iou", "pixel_accuracy"]
         show += ["overall_iou", "first_mean_iou"]

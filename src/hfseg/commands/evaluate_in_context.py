@@ -41,6 +41,7 @@ from tqdm import tqdm
 from ..data.readers.in_context import NotInSampleError, PhotoSource, ShapesSource, find_task, make_pair
 from ..data.readers.in_context_sources import SOURCES, open_source
 from ..data.synthetic import degradations
+from ..files.model_folders import check_pipeline_weights, loading
 from ..files.writing import write_json
 from ..metrics.in_context import TASK_METRICS, InContextMetric
 from ..results.drawing import side_by_side
@@ -249,7 +250,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--task {options.task!r} has no metrics; legal are {', '.join(TASK_METRICS)}.")
     metric = InContextMetric(options.task, only=None if options.numbers is None else tuple(options.numbers))
     start = time.perf_counter()
-    pipe = LavinDiTPipeline.from_pretrained(options.model, torch_dtype=getattr(torch, options.dtype))
+    with loading(options.model):
+        pipe = LavinDiTPipeline.from_pretrained(options.model, torch_dtype=getattr(torch, options.dtype))
+        check_pipeline_weights(pipe, options.model)
     pipe.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipe.set_progress_bar_config(disable=True)
     size = pipe.check_size(options.height, options.width)
@@ -345,7 +348,7 @@ def main(argv: Sequence[str]) -> int:
         report = run(options)
     except (FileNotFoundError, ValueError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2
     print(", ".join(f"{name} {value:.4g}" for name, value in report["metrics"].items()))
     print(f"{report['number_of_images']} pictures in {report['seconds']:.1f} s; results in {options.output_dir}.")
     return 0

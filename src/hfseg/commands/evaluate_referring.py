@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoProcessor
+from transformers import AutoConfig, AutoProcessor
 
 from accelerate import PartialState
 
 from ..data.readers.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_json
 from ..data.synthetic.referring_shapes import ReferringShapesDataset
 from ..evaluation.referring import PROTOCOLS, evaluate_referring, referring_overlays
+from ..files.model_folders import loading
 from ..files.writing import write_json
+from ..inference.loading import load_model
 from ..pipelines.auto_models import AutoModelForReferringImageSegmentation
 from .evaluation_report import EvaluationPage, Shown, write_report
 
@@ -85,11 +87,10 @@ def load_referring_model(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """
     if not (Path(folder) / "config.json").is_file():
         raise FileNotFoundError(f"--model {folder!r}: there is no such folder with a config.json; give a local one.")
-    try:
-        model = AutoModelForReferringImageSegmentation.from_pretrained(folder, dtype=dtype)
-        return model.eval(), AutoProcessor.from_pretrained(folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"--model {folder!r} cannot be loaded: {error}") from error
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder)
+        model = load_model(folder, AutoModelForReferringImageSegmentation._model_mapping[type(config)], dtype=dtype)
+        return model, AutoProcessor.from_pretrained(folder)
 
 
 def run_referring(options: argparse.Namespace, dtype: torch.dtype) -> dict[str, Any] | None:

@@ -26,10 +26,10 @@ import torch
 
 import hfseg
 
-from .. import auto
 from ..files.writing import write_json
 from ..inference.export import FORMATS, export_model, exportable, parity_report
-from ..inference.predictor import find_task
+from ..inference.loading import load_model as load_model_folder
+from ..inference.predictor import find_class, find_task
 
 TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
 ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -68,7 +68,7 @@ def load_model(folder: str) -> Any:
     """Loads the model class that a folder names, in float32.
 
     Raises:
-        FileNotFoundError, ValueError: As `find_task`; or the folder is a diffusion pipeline.
+        FileNotFoundError, ValueError: As `find_task` and `inference.loading.load_model`; or the folder is a diffusion pipeline.
     """
     task, model_type, name = find_task(folder)
     if task == "in-context":
@@ -76,9 +76,7 @@ def load_model(folder: str) -> Any:
             f"{folder} holds {name}, a loop of denoising steps over a transformer and an autoencoder; there is no "
             "single forward pass to export. Use it through diffusers."
         )
-    row = auto.find(model_type)
-    classes = [model for value in row.models.values() for model in ((value,) if isinstance(value, str) else value)]
-    return auto.load(next(model for model in classes if model.endswith(f":{name}"))).from_pretrained(folder).eval()
+    return load_model_folder(folder, find_class(model_type, name))
 
 
 def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:

@@ -69,14 +69,18 @@ class RemoteCodeModel:
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads the model; see `PreTrainedModel.from_pretrained`."""
-        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        """Loads the model; see `PreTrainedModel.from_pretrained`.
+
+        What was missing, left over or of another shape stays on the model as `loading_report`.
+        """
+        wanted = bool(kwargs.pop("output_loading_info", False))
+        model, report = super().from_pretrained(*args, **kwargs, output_loading_info=True)  # type: ignore[misc]
+        model.loading_report = report
         frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
             if name in frozen:
                 weight.requires_grad_(False)
-        return loaded
+        return (model, report) if wanted else model
 
     @classmethod
     def is_custom_code(cls) -> bool:

@@ -6,7 +6,6 @@ the class is, and the task has one `pipeline()`. What the pipelines return is br
 list of segments (`hfseg.results.segmentation_result`), or a picture for models that paint their answer.
 """
 
-import json
 import os
 import re
 import time
@@ -21,9 +20,11 @@ from PIL import Image
 
 from .. import auto
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
+from ..files.model_folders import check_pipeline_weights, check_weights, loading, read_settings
 from ..results.drawing import overlay, side_by_side
 from ..results.segmentation_result import SegmentationResult
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
+from .loading import check_sizes
 
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
 
@@ -163,12 +164,7 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     file = next((path / name for name in ("config.json", "model_index.json") if (path / name).is_file()), None)
     if file is None:
         raise FileNotFoundError(f"{path} is no model folder: neither config.json nor model_index.json is in it.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it holds no object")
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}.") from error
+    config = read_settings(file)
     if file.name == "model_index.json":
         named = config.get("_class_name")
         name = str(named[-1] if isinstance(named, list) and named else named)
@@ -195,6 +191,13 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
         for model in ((value,) if isinstance(value, str) else value)
     )
     raise ValueError(f"{file} names {', '.join(classes) or 'no class'}, which makes no masks; {', '.join(legal)} does.")
+
+
+def find_class(model_type: str, name: str) -> Any:
+    """Returns the model class of that name of an architecture."""
+    values = auto.find(model_type).models.values()
+    classes = [model for value in values for model in ((value,) if isinstance(value, str) else value)]
+    return auto.load(next(model for model in classes if model.endswith(f":{name}")))
 
 
 class Predictor:
@@ -235,11 +238,8 @@ class Predictor:
         self.device, self.dtype = torch.device(device), dtype
         if not progress:
             _hide_bars(self.task)
-        try:
+        with loading(self.folder):
             self.pipe = self._load()
-        except (OSError, ImportError, KeyError, RuntimeError, TypeError) as error:
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise ValueError(f"{self.folder} cannot be loaded: {reason}") from error
         self.image_processor: Any = None
         if self.task != "in-context":
             processor = self.pipe.image_processor or getattr(self.pipe.processor, "image_processor", None)
@@ -252,12 +252,16 @@ class Predictor:
     def _load(self) -> Any:
         if self.task == "in-context":
             pipe = auto.load(self._row().components[0]).from_pretrained(self.folder, torch_dtype=self.dtype)
+            check_pipeline_weights(pipe, self.folder)
             pipe.set_progress_bar_config(disable=True)
             return pipe.to(self.device)
         from transformers import pipeline
 
         task: Any = PIPELINES[self.task]  # the overloads know the libraries' own tasks only
-        return pipeline(task, model=str(self.folder), device=self.device, dtype=self.dtype)
+        check_sizes(self.folder, find_class(self.model_type, self.class_name))
+        pipe = pipeline(task, model=str(self.folder), device=self.device, dtype=self.dtype)
+        check_weights(pipe.model, self.folder)
+        return pipe
 
     @property
     def labels(self) -> dict[int, str]:
