@@ -68,7 +68,7 @@ def load_model(folder: str) -> Any:
     """Loads the model class that a folder names, in float32.
 
     Raises:
-        FileNotFoundError, ValueError: As `find_task` and `inference.loading.load_model`; or the folder is a diffusion pipeline.
+        FileNotFoundError, ValueError: As `find_task` and `load_model_folder`; or the folder is a diffusion pipeline.
     """
     task, model_type, name = find_task(folder)
     if task == "in-context":

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Publishes a model folder on the Hub, or writes what would be published (--dry_run DIR).
 
-The folder is checked first: safe files, complete settings and card, and it must load in a new process that has not
-imported this package.
+The folder is checked first: safe files, complete settings and card, and it must load in a new process. No code that
+comes with it is run or uploaded, no link out of it is followed, and paths of this machine leave card and settings.
 """
 
 import argparse

@@ -23,8 +23,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from .remote_code import SHIM
+
 __all__ = [
     "ModelFolderError",
+    "check_code",
     "check_model_folder",
     "check_pipeline_weights",
     "check_weights",
@@ -34,7 +37,6 @@ __all__ = [
     "weight_headers",
 ]
 
-SHIM = "modeling_hfseg"
 LARGEST_JSON = 64 * 2**20  # bytes; a tokenizer of a large vocabulary has 20 MB
 DEEPEST_JSON = 32
 LONGEST_LIST = 200_000
@@ -117,7 +119,7 @@ def _check_number(value: float, path: Path, name: str) -> None:
         raise ModelFolderError(f"{path}: {name} is {value:.3g}; it must be within {LARGEST_NUMBER:.0e}.")
 
 
-def _check_code(content: Any, path: Path) -> None:
+def check_code(content: Any, path: Path) -> None:
     """Refuses settings that name code other than this package's: `auto_map` entries, and kernels from the Hub."""
     if isinstance(content, dict):
         for key, value in content.items():
@@ -137,10 +139,10 @@ def _check_code(content: Any, path: Path) -> None:
                     raise ModelFolderError(
                         f"{path}: {key} is {str(foreign[0])[:100]!r}; it must be one of {', '.join(ATTENTION)}."
                     )
-            _check_code(value, path)
+            check_code(value, path)
     elif isinstance(content, list):
         for value in content:
-            _check_code(value, path)
+            check_code(value, path)
 
 
 def _wrong(path: Path, name: str, value: Any, legal: str) -> ModelFolderError:
@@ -294,7 +296,7 @@ def check_model_folder(folder: "str | Path") -> None:
         raise FileNotFoundError(f"{path} is no model folder: neither config.json nor model_index.json is in it.")
     contents = {name: read_settings(path / name) for name in CODE_NAMING if (path / name).is_file()}
     for name, content in contents.items():
-        _check_code(content, path / name)
+        check_code(content, path / name)
     for name in ("preprocessor_config.json", "processor_config.json"):
         if name in contents:
             _check_processor(contents[name], path / name)
@@ -324,7 +326,7 @@ def _check_components(index: Mapping[str, Any], folder: Path) -> None:
                 f"{file} names the part {name!r}, whose folder is missing: download the model again."
             )
         for settings in sorted(part.glob("*.json")):
-            _check_code(read_settings(settings), settings)
+            check_code(read_settings(settings), settings)
         if (part / "config.json").is_file():
             pickles = [path.name for path in part.iterdir() if path.suffix in PICKLES]
             stems = ("diffusion_pytorch_model", "model")

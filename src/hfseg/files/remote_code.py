@@ -8,12 +8,14 @@ stale.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from .writing import write_text
 
 SHIM = "modeling_hfseg"
+MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
 
 
 def auto_classes(model_type: str) -> dict[str, str]:
@@ -35,19 +37,33 @@ def write_shim(folder: Path, file: str, auto_map: dict[str, str]) -> None:
     path = folder / file
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     content["auto_map"] = auto_map
-    names = sorted({name.partition(".")[2] for name in auto_map.values()})
     shim = folder / f"{SHIM}.py"
-    known = set()
-    if shim.exists():
-        line = next((line for line in shim.read_text(encoding="utf-8").splitlines() if line.startswith("from")), "")
-        known = {name.strip() for name in line.partition(" import ")[2].split(",") if name.strip()}
-    names = sorted(known | set(names))
+    # Written anew: what a file of that name held before may be anything. The other settings say what else it needs.
+    names = sorted(shim_names(auto_map).union(*(shim_names(_auto_map(folder / name)) for name in MAPPED - {file})))
     for target, text in (
         (shim, f'"""Finds the classes of this folder in the package `hfseg` (pip install hfseg)."""\n\n'
                f"from hfseg import {', '.join(names)}\n"),
         (path, json.dumps(content, indent=2, sort_keys=True) + "\n"),
     ):  # fmt: skip
         write_text(target, text)
+
+
+def shim_names(auto_map: dict[str, Any]) -> set[str]:
+    """Lists the public classes of this package that an `auto_map` names."""
+    import hfseg
+
+    found = (re.fullmatch(rf"{SHIM}\.(\w+)", str(name)) for name in auto_map.values())
+    return {match[1] for match in found if match is not None and match[1] in hfseg.__all__}
+
+
+def _auto_map(path: Path) -> dict[str, Any]:
+    """Reads the `auto_map` of a settings file; empty if there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = content.get("auto_map") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 class RemoteCodeModel:
