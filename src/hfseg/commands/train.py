@@ -26,9 +26,8 @@ from accelerate import Accelerator
 from hfseg.training import TrainingArguments, load_recipe, train
 from hfseg.training.adapters import add_adapters, merge_adapters, save_adapter
 from hfseg.training.arguments import DataArguments, recipe_names
-from hfseg.training.checkpointing import CheckpointError
 from hfseg.training.dry_run import dry_run
-from hfseg.training.loop import NonFiniteLossError, create_accelerator
+from hfseg.training.loop import NonFiniteLossError, TrainingStopped, create_accelerator
 from hfseg.training.model_card import model_card
 from hfseg.training.sampler import SampleError
 from hfseg.training.stream import is_stream
@@ -54,6 +53,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output_dir", help="folder of checkpoints and of the trained model")
     parser.add_argument("--resume_from_checkpoint", metavar="latest|FOLDER", help="go on from a checkpoint")
+    parser.add_argument(
+        "--allow_changed_data", action="store_true", help="resume although the training data are not those of before"
+    )
     parser.add_argument("--dry_run", action="store_true", help="show what would be done: groups, shapes, memory")
     options = parser.parse_intermixed_args(argv)
     if options.output_dir is None and not options.dry_run:
@@ -98,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
         if not last and resume is not None and (folder / "metrics.json").is_file():
             accelerator.print(f"{folder} is complete.")
             continue
-        run_stage(stage, folder, accelerator, resume, options.command)
+        run_stage(stage, folder, accelerator, resume, options.command, options.allow_changed_data)
         accelerator.free_memory()
     accelerator.print(f"The trained model is in {options.output_dir}.")
 
@@ -123,7 +125,12 @@ def show(stages: list[tuple[str, TrainingArguments]], accelerator: Accelerator) 
 
 
 def run_stage(
-    arguments: TrainingArguments, folder: Path, accelerator: Accelerator, resume: str | None, command: str
+    arguments: TrainingArguments,
+    folder: Path,
+    accelerator: Accelerator,
+    resume: str | None,
+    command: str,
+    allow_changed_data: bool = False,
 ) -> None:
     """Trains one recipe and leaves a model folder with processor, metrics and card."""
     set_seed(arguments.run.seed)  # the same initial weights on every rank
@@ -166,6 +173,7 @@ def run_stage(
         save_fn=save,
         resume_from_checkpoint=resume,
         accelerator=accelerator,
+        allow_changed_data=allow_changed_data,
     )
     if accelerator.is_main_process:
         card = model_card(
@@ -184,12 +192,30 @@ def run_stage(
     accelerator.wait_for_everyone()
 
 
+class Refused(SystemExit):
+    """Ends the command with a message and an exit status."""
+
+    def __init__(self, message: str, status: int = 2) -> None:
+        super().__init__(status)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry of `hfseg train` and `scripts/train.py`; user errors end with one line and exit code 1."""
+    """Entry of `hfseg train` and `scripts/train.py`.
+
+    User errors end with one line and exit status 2; a run that a signal stopped, with 128 and the signal's number.
+    """
     try:
         run(parse(argv))
-    except (ValueError, FileNotFoundError, ImportError, CheckpointError, NonFiniteLossError, SampleError) as error:
-        sys.exit(f"error: {error}")
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        raise Refused(str(stopped), 128 + stopped.signal_number) from None
+    except (ValueError, OSError, ImportError, NonFiniteLossError, SampleError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise Refused(f"error: {error}") from None
 
 
 if __name__ == "__main__":
