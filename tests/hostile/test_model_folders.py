@@ -109,7 +109,7 @@ def run(command: str, folder: Path, tmp_path: Path, name: str) -> int:
     if command == "export":
         words = ["--model", str(folder), "--format", "torch_export", "-o", str(tmp_path / "model.pt2")]
         return export_command.main(words)
-    words = ["--model", str(folder), "--dataset", "shapes:2", "--output_dir", str(tmp_path / "o")]
+    words = ["--model", str(folder), "--dataset", "shapes:num_scenes=2", "--output_dir", str(tmp_path / "o")]
     return evaluate_command.main(words)
 
 

@@ -206,7 +206,7 @@ def predictions(
             images = pipe(
                 [entry[0] for entry in waiting],
                 fixed if fixed is not None else LavinDiTExamples.join(parts),
-                num_inference_steps=options.points,
+                num_inference_steps=options.points - 1,
                 guidance_scale=options.guidance,
                 generator=[_generator(options, entry[5]) for entry in waiting],
             ).images
@@ -326,7 +326,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--examples", metavar="SPEC|DIR", help="where examples come from; default: the data set")
     parser.add_argument("--num_examples", type=int, default=4, help="pairs per query (the authors' default: 4)")
     parser.add_argument("--numbers", nargs="+", metavar="NAME", help="only these, e.g. those that need no network")
-    parser.add_argument("--points", type=int, default=20, help="points of time")
+    parser.add_argument("--points", type=int, default=20, help="points of time, one more than steps")
     parser.add_argument("--guidance", type=float, default=1.5)
     parser.add_argument("--height", type=int)
     parser.add_argument("--width", type=int)

@@ -93,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
     how.add_argument("--threshold", type=float, help="smallest score; default: the processor's")
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large pictures: overlapping windows of this side")
-    how.add_argument("--steps", type=int, help="in-context: points of time")
+    how.add_argument("--steps", type=int, help="in-context: number of inference steps")
     how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")
     how.add_argument("--modality", choices=MODALITIES, help="volumes whose file does not say it")
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")

@@ -24,7 +24,7 @@ from accelerate.utils import set_seed
 import hfseg  # noqa: F401  registers the zoo with the Auto classes
 from accelerate import Accelerator
 from hfseg.training import TrainingArguments, load_recipe, train
-from hfseg.training.adapters import add_adapters, merge_adapters, save_adapter
+from hfseg.training.adapters import add_adapters, merge_adapters, save_adapter, save_pipeline_adapter
 from hfseg.training.arguments import DataArguments, recipe_names
 from hfseg.training.dry_run import dry_run
 from hfseg.training.loop import NonFiniteLossError, TrainingStopped, create_accelerator
@@ -157,6 +157,8 @@ def run_stage(
             if lora.save != "merged":
                 base = arguments.model.pretrained
                 save_adapter(model, weights, adapters, lora, backbone_names, base, folder / "adapter")
+                if task.library_name == "diffusers":
+                    save_pipeline_adapter(folder / "adapter")
             weights = merge_adapters(model, weights)
         task.save(model, folder, weights)
 

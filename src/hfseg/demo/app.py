@@ -429,7 +429,7 @@ class _Examples(_Tab):
                             fields.append(picture_field(label=f"Example {number}, {kind}", height=150))
                 picture = picture_field(label="Picture", height=260)
                 task = gr.Dropdown(["a picture", *FORMATS], value="a picture", label="The answer is")
-                steps = gr.Slider(2, 40, 20, step=1, label="Steps")
+                steps = gr.Slider(1, 40, 19, step=1, label="Steps")
                 button = gr.Button("Answer", variant="primary")
             with gr.Column():
                 self.outputs()

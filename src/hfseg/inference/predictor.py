@@ -96,7 +96,7 @@ class Options:
         subtask: "panoptic", "instance" or "semantic"; None takes the model's first.
         threshold: Smallest score of a segment, or of a pixel of a referring mask; None takes the processor's.
         tile: Side of overlapping windows in pixels of the picture, for large pictures; None sees the picture whole.
-        steps: Points of time of in-context models.
+        steps: Number of inference steps of in-context models.
         seed: Of their noise.
     """
 
@@ -236,6 +236,7 @@ class Predictor:
         if promptable and self.task == "open-vocabulary" and "AutoModelForMaskGeneration" in self._row().models:
             self.task = "mask-generation"
         self.device, self.dtype = torch.device(device), dtype
+        self._examples: tuple[Any, Any, Any] | None = None
         if not progress:
             _hide_bars(self.task)
         with loading(self.folder):
@@ -309,8 +310,8 @@ class Predictor:
                 raise ValueError("Tiles are joined to panoptic or semantic results; instances are seen whole only.")
         if options.threshold is not None and not 0 <= options.threshold <= 1:
             raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
-        if options.steps is not None and options.steps < 2:
-            raise ValueError(f"steps is {options.steps}; give 2 or more.")
+        if options.steps is not None and options.steps < 1:
+            raise ValueError(f"steps is {options.steps}; give 1 or more.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -429,10 +430,24 @@ class Predictor:
         result = from_masks([np.asarray(mask, bool) for mask in masks], label_ids, scores.tolist(), picture.size)
         return Prediction(picture, result, {index: f"{kind} {index + 1}" for index in label_ids})
 
+    def _encoded(self, examples: Any, seed: int) -> Any:
+        """Encodes examples, once for all images that are asked about with them."""
+        if isinstance(examples, (str, os.PathLike)):
+            files = sorted(Path(examples).iterdir()) if Path(examples).is_dir() else []
+            key: Any = (os.fspath(examples), [(file.name, file.stat().st_mtime_ns) for file in files], seed)
+        else:
+            key = (id(examples), seed)
+        if self._examples is None or self._examples[0] != key:
+            generator = torch.Generator().manual_seed(seed)
+            encoded = self.pipe.prepare_examples(examples, generator=generator)
+            self._examples = (key, examples, encoded)  # the examples too: their id must not be another's
+        return self._examples[2]
+
     def _in_context(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         steps = {} if options.steps is None else {"num_inference_steps": options.steps}
         generator = torch.Generator().manual_seed(options.seed)
-        output = self.pipe(picture, prompts.examples, task=prompts.task, generator=generator, **steps)
+        examples = self._encoded(prompts.examples, options.seed)
+        output = self.pipe(picture, examples, task=prompts.task, generator=generator, **steps)
         answer = output.images[0]
         decoded = None if output.decoded is None else output.decoded[0]
         result, names = None, {}
