@@ -2,12 +2,16 @@
 """Settings of all tests: offline, and readable assertions in the shared test code."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+# At the end: evaluate.py there must not hide the package `evaluate`.
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
 pytest.register_assert_rewrite("contract", "golden", "oracle")
 
 

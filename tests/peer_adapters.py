@@ -308,7 +308,7 @@ def open_vocabulary_outputs(tester):
 
 UNPAIRSEG_MODEL = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegModel"
 UNPAIRSEG_MASKS = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForMaskGeneration"
-UNPAIRSEG_OPEN = f"{UNPAIRSEG}.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
+UNPAIRSEG_OPEN = f"{UNPAIRSEG}.open_vocabulary_unpairseg:UnpairSegForOpenVocabularySegmentation"
 
 
 def lavin_dit_config():
@@ -451,6 +451,8 @@ def cris_image_processor():
 
 UNISEGFORMER = "hfseg.models.unisegformer"
 UNISEGFORMER_MODELING = f"{UNISEGFORMER}.modeling_unisegformer"
+UNISEGFORMER_ENCODER = f"{UNISEGFORMER}.encoder_unisegformer"
+UNISEGFORMER_PRETRAINING = f"{UNISEGFORMER}.pretraining_unisegformer"
 
 
 def meddensevit_config():
@@ -518,10 +520,10 @@ ENTRIES = [
         config_kwargs=unisegformer_config,
         models={
             f"{UNISEGFORMER_MODELING}:UniSegFormerModel": "base",
-            f"{UNISEGFORMER_MODELING}:UniSegFormerBackbone": "backbone",
+            f"{UNISEGFORMER_ENCODER}:UniSegFormerBackbone": "backbone",
             f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation": "head",
             f"{UNISEGFORMER_MODELING}:UniSegFormerForSemanticSegmentation": "semantic-segmentation",
-            f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining": "head",
+            f"{UNISEGFORMER_PRETRAINING}:UniSegFormerForPreTraining": "head",
         },
         facts={"num_masks": 64, "mask_length": 256},  # of 64 x 64 pixels in patches of 4
         inputs=halved_pictures,
@@ -529,7 +531,7 @@ ENTRIES = [
         seed_forward=True,
         auto={
             "AutoModel": f"{UNISEGFORMER_MODELING}:UniSegFormerModel",
-            "AutoModelForPreTraining": f"{UNISEGFORMER_MODELING}:UniSegFormerForPreTraining",
+            "AutoModelForPreTraining": f"{UNISEGFORMER_PRETRAINING}:UniSegFormerForPreTraining",
             "AutoModelForUniversalSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation",
             "AutoModelForSemanticSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForSemanticSegmentation",
             "AutoModelForImageSegmentation": f"{UNISEGFORMER_MODELING}:UniSegFormerForUniversalSegmentation",

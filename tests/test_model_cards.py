@@ -27,10 +27,10 @@ from hfseg.commands.main import COMMANDS
 from hfseg.commands.quickstart import set_up
 from hfseg.data.readers.official import official_names
 from hfseg.hub.cards import card_problems, code_blocks, split_card
-from hfseg.hub.zoo import measured_results, render_cards
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 from lavin_dit_models import TINY as TINY_LAVIN_DIT
+from write_cards import measured_results, render_cards
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "model_cards"
@@ -222,10 +222,14 @@ def command_lines(text: str) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-SCRIPTS = {
-    path.stem: re.search(r"hfseg\.commands\.(\w+) import main", path.read_text(encoding="utf-8"))[1]
-    for path in (ROOT / "scripts").glob("*.py")
-}
+def module_of(script: Path) -> str:
+    """Names the module whose `main` a script calls; its own if it has one."""
+    found = re.search(r"from ([\w.]+) import main", script.read_text(encoding="utf-8"))
+    return script.stem if found is None else found[1]
+
+
+# Script -> module whose `main` parses its arguments.
+SCRIPTS = {path.stem: module_of(path) for path in (ROOT / "scripts").glob("*.py")}
 
 
 def command_of(line: str) -> tuple[str, list[str]] | None:
@@ -243,7 +247,7 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
         return SCRIPTS[Path(words[script]).stem], words[script + 1 :]
     if words[0] == "hfseg":
         assert words[1] in COMMANDS, f"there is no command hfseg {words[1]}"
-        return words[1], words[2:]
+        return f"hfseg.commands.{words[1]}", words[2:]
     return None
 
 
@@ -272,7 +276,7 @@ def check_line(line: str, monkeypatch) -> None:
         # `evaluate` looks into the folder, which is not here, for what kind of model it holds.
         patch.setattr(evaluate_in_context, "takes", lambda model: "lavin" in str(model))
         try:
-            importlib.import_module(f"hfseg.commands.{name}").main(arguments)
+            importlib.import_module(name).main(arguments)
             raise AssertionError(f"{line!r} was not parsed by argparse")
         except ParsedError as parsed:
             options = parsed.args[0]
@@ -282,7 +286,12 @@ def check_line(line: str, monkeypatch) -> None:
         load_recipe(str(options.recipe), list(getattr(options, "overrides", ()) or ()))
     dataset = getattr(options, "dataset", None)
     in_context = "lavin" in str(getattr(options, "model", ""))  # has data sets of its own, which its parser knows
-    if name == "evaluate" and not in_context and isinstance(dataset, str) and not dataset.split(":")[0].isupper():
+    if (
+        name == "hfseg.commands.evaluate"
+        and not in_context
+        and isinstance(dataset, str)
+        and not dataset.split(":")[0].isupper()
+    ):
         name = dataset.partition(":")[0]
         known = {*official_names(), "shapes"}
         assert name in known or name.startswith(("my_", "photos")), (
@@ -399,10 +408,12 @@ def test_invented_numbers_are_found():
 
 
 def test_cards_are_those_of_their_sources():
-    """`hfseg cards` writes them, and the results of others; nobody edits them by hand."""
+    """`scripts/write_cards.py` writes them, and the results of others; nobody edits them by hand."""
     for name, text in {**render_cards(FOLDER), **measured_results(FOLDER)}.items():
-        assert (FOLDER / name).is_file(), f"{name} is not written: run hfseg cards"
-        assert (FOLDER / name).read_text(encoding="utf-8") == text, f"{name} differs from its source: run hfseg cards"
+        assert (FOLDER / name).is_file(), f"{name} is not written: run scripts/write_cards.py"
+        assert (FOLDER / name).read_text(encoding="utf-8") == text, (
+            f"{name} differs from its source: run scripts/write_cards.py"
+        )
 
 
 def test_every_published_model_has_a_card():

@@ -26,6 +26,9 @@ class Architecture:
         folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
             `(path, output_dir, original_config) -> folder`.
         components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
+        functions: Public functions of the architecture.
+        sources: Name of another architecture whose folders become this one's, to the function that writes them, as
+            `folder_converter`.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
     """
 
@@ -39,6 +42,8 @@ class Architecture:
     folder_converter: str | None = None
     components: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
+    functions: tuple[str, ...] = ()
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 ARCHITECTURES = [
@@ -56,6 +61,8 @@ ARCHITECTURES = [
             "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
         },
         converter="models.proscale.convert_proscale:convert",
+        functions=("models.proscale.convert_mask2former:from_mask2former",),
+        sources={"mask2former": "models.proscale.convert_mask2former:convert_folder"},
     ),
     Architecture(
         model_type="vpnext",
@@ -76,8 +83,8 @@ ARCHITECTURES = [
         config="models.unisegformer.configuration_unisegformer:UniSegFormerConfig",
         models={
             "AutoModel": "models.unisegformer.modeling_unisegformer:UniSegFormerModel",
-            "AutoBackbone": "models.unisegformer.modeling_unisegformer:UniSegFormerBackbone",
-            "AutoModelForPreTraining": "models.unisegformer.modeling_unisegformer:UniSegFormerForPreTraining",
+            "AutoBackbone": "models.unisegformer.encoder_unisegformer:UniSegFormerBackbone",
+            "AutoModelForPreTraining": "models.unisegformer.pretraining_unisegformer:UniSegFormerForPreTraining",
             "AutoModelForUniversalSegmentation": (
                 "models.unisegformer.modeling_unisegformer:UniSegFormerForUniversalSegmentation"
             ),
@@ -140,7 +147,7 @@ ARCHITECTURES = [
             "AutoModel": "models.unpairseg.modeling_unpairseg:UnpairSegModel",
             "AutoModelForMaskGeneration": "models.unpairseg.modeling_unpairseg:UnpairSegForMaskGeneration",
             "AutoModelForOpenVocabularySegmentation": (
-                "models.unpairseg.modeling_unpairseg:UnpairSegForOpenVocabularySegmentation"
+                "models.unpairseg.open_vocabulary_unpairseg:UnpairSegForOpenVocabularySegmentation"
             ),
         },
         image_processors={
@@ -201,6 +208,11 @@ def find(model_type: str) -> Architecture:
     raise ValueError(f"Unknown architecture {model_type!r}: choose one of {known}.")
 
 
+def convertible() -> list[str]:
+    """Names what can be converted: architectures, and others whose folders become one of ours."""
+    return [name for row in ARCHITECTURES for name in (row.model_type, *row.sources)]
+
+
 def find_auto_class(name: str) -> Any:
     """Finds an Auto class: transformers', or ours for tasks that it has none for."""
     import transformers
@@ -215,7 +227,14 @@ def public_names() -> dict[str, str]:
     names = {}
     for row in ARCHITECTURES:
         models = [name for value in row.models.values() for name in ((value,) if isinstance(value, str) else value)]
-        for name in (row.config, *models, *row.image_processors.values(), row.processor, *row.components):
+        for name in (
+            row.config,
+            *models,
+            *row.image_processors.values(),
+            row.processor,
+            *row.components,
+            *row.functions,
+        ):
             if name is not None:
                 names[name.partition(":")[2]] = name
     return names

@@ -5,10 +5,10 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
-from hfseg.commands import cards as command
+import write_cards as command
 from hfseg.hub.cards import Measurement, build_card, card_problems, result_files, split_card, with_evaluation
-from hfseg.hub.zoo import CardSourceError, measured_results, render_cards
 from hub_stand_in import CARD
+from write_cards import CardSourceError, measured_results, render_cards
 
 METADATA = {
     "license": "apache-2.0",
@@ -169,7 +169,10 @@ def test_wrong_sources_are_refused(tmp_path, template, problem):
 def test_cards_command(tmp_path, capsys):
     assert command.main(["--folder", str(tmp_path)]) == 1 and "no folder sources" in capsys.readouterr().err
     write_source(tmp_path, "{{ card.name }}: {{ measured('r.json', 'T', 'v', k=1) }} by {{ command('r.json') }}\n")
-    assert command.main(["--folder", str(tmp_path), "--check"]) == 1 and "run hfseg cards" in capsys.readouterr().err
+    assert (
+        command.main(["--folder", str(tmp_path), "--check"]) == 1
+        and "run python scripts/write_cards.py" in capsys.readouterr().err
+    )
     assert command.main(["--folder", str(tmp_path)]) == 0
     assert (tmp_path / "one.md").read_text() == "one: 2.5 by c\n"
     assert command.main(["--folder", str(tmp_path), "--check"]) == 0

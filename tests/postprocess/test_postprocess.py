@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from hfseg import postprocess
+from hfseg.postprocess.reductions import descending, first_argmax
+from hfseg.postprocess.resizing import BandResizer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "proscale"
 LARGEST_DIFFERENT_SHARE = 0.0005
@@ -126,8 +128,10 @@ def test_fused_resize_equals_two_resizes_and_a_crop(geometry, monkeypatch):
     (height, width), padded, image, output = geometry
     logits = torch.randn(5, height, width, generator=torch.Generator().manual_seed(0)) * 5
     expected = plain_resize(logits, padded, image, output)
-    monkeypatch.setattr(postprocess, "BAND_ELEMENTS_CPU", 5 * output[1] * 7)  # several bands, the last one shorter
-    resizer = postprocess._BandResizer(logits, padded, image, output)
+    monkeypatch.setattr(
+        postprocess.resizing, "BAND_ELEMENTS_CPU", 5 * output[1] * 7
+    )  # several bands, the last one shorter
+    resizer = BandResizer(logits, padded, image, output)
     for bands in (resizer._bands_by_matrix_product(), resizer._bands_by_gather()):
         found = torch.full_like(expected, torch.nan)
         for rows, band in bands:
@@ -138,7 +142,7 @@ def test_fused_resize_equals_two_resizes_and_a_crop(geometry, monkeypatch):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("band_elements", [1, 1 << 20])
 def test_panoptic_equals_its_plain_form(seed, band_elements, monkeypatch):
-    monkeypatch.setattr(postprocess, "BAND_ELEMENTS_CPU", band_elements)
+    monkeypatch.setattr(postprocess.resizing, "BAND_ELEMENTS_CPU", band_elements)
     generator = torch.Generator().manual_seed(seed)
     num_queries, num_labels = 20, 5
     class_logits = torch.randn(1, num_queries, num_labels + 1, generator=generator) * 4
@@ -247,7 +251,7 @@ def test_packed_masks_round_trip(width):
 
 def test_first_argmax_takes_the_first_of_equals():
     values = torch.tensor([[0.5, 0.1], [0.5, 0.3], [0.2, 0.3]]).view(3, 1, 2)
-    found = postprocess._first_argmax(values, postprocess._ramp(3, values.device), torch.empty_like(values))
+    found = first_argmax(values, descending(3, values.device), torch.empty_like(values))
     assert found.tolist() == [[0, 1]]
 
 

@@ -44,6 +44,9 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
         FileNotFoundError: If a file is missing.
         ValueError: If a file is damaged or unsafe, or its keys or shapes do not fit; keys are listed.
     """
+    for source in auto.ARCHITECTURES:
+        if architecture in source.sources:
+            return auto.load(source.sources[architecture])(checkpoint, output_dir, read_original_config(config))
     row = auto.find(architecture)
     if row.folder_converter is not None:
         return auto.load(row.folder_converter)(checkpoint, output_dir, read_original_config(config))
@@ -69,7 +72,7 @@ def convert_checkpoint(architecture: str, checkpoint: str, output_dir: str, conf
 def main(arguments: list[str] | None = None) -> int:
     """Runs `hfseg convert`."""
     parser = argparse.ArgumentParser(prog="hfseg convert", description=__doc__)
-    parser.add_argument("--architecture", required=True, choices=[row.model_type for row in auto.ARCHITECTURES])
+    parser.add_argument("--architecture", required=True, choices=auto.convertible())
     parser.add_argument(
         "--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors, or a folder"
     )
@@ -83,7 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     loader, trust = "DiffusionPipeline", ", trust_remote_code=True"
     if not (folder / "model_index.json").is_file():
-        models = auto.find(options.architecture).models
+        models = next(
+            row for row in auto.ARCHITECTURES if options.architecture in (row.model_type, *row.sources)
+        ).models
         loader, trust = next((name for name in models if name != "AutoModel"), "AutoModel"), ""
     print(f"Wrote {folder}. Load it with {loader}.from_pretrained({str(folder)!r}{trust}).")
     return 0

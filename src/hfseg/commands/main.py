@@ -13,9 +13,8 @@ COMMANDS = {
     "export": "write a model as ONNX or torch.export program, and compare",
     "convert": "convert an authors' checkpoint",
     "push": "check a model folder and publish it on the Hub",
-    "cards": "write the zoo's cards from their sources",
     "caption": "describe pictures and list the entities in them",
-    "benchmark": "parameters, FLOPs and speed of the models",
+    "benchmark": "parameters, multiply-adds, speed and memory of a model",
     "list": "architectures, tasks, classes and recipes",
 }
 

@@ -25,9 +25,9 @@ from ..inference.scores import Predict, pad_to_divisor, prepare, resized_logits
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
-from ..processing.segmentation_processing import UniversalSegmentationProcessing
+from ..processing.universal import UniversalSegmentationProcessing
 from ..results.drawing import overlay, overlay_semantic, side_by_side
-from ..results.segmentation_result import decode_run_lengths
+from ..results.run_lengths import decode_run_lengths
 
 __all__ = [
     "AVERAGES",

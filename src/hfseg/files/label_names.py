@@ -381,6 +381,20 @@ Sky; Building; Pole; Road; Pavement; Tree; SignSymbol; Fence; Car; Pedestrian; B
 """
 )
 
+# Mapillary Vistas 1.2, the 65 evaluated classes, 37 of them things.
+MAPILLARY_VISTAS = _split_names(
+    """
+Bird; Ground Animal; Curb; Fence; Guard Rail; Barrier; Wall; Bike Lane; Crosswalk - Plain; Curb Cut; Parking; Pedestrian
+Area; Rail Track; Road; Service Lane; Sidewalk; Bridge; Building; Tunnel; Person; Bicyclist; Motorcyclist; Other Rider;
+Lane Marking - Crosswalk; Lane Marking - General; Mountain; Sand; Sky; Snow; Terrain; Vegetation; Water; Banner; Bench;
+Bike Rack; Billboard; Catch Basin; CCTV Camera; Fire Hydrant; Junction Box; Mailbox; Manhole; Phone Booth; Pothole;
+Street Light; Pole; Traffic Sign Frame; Utility Pole; Traffic Light; Traffic Sign (Back); Traffic Sign (Front); Trash
+Can; Bicycle; Boat; Bus; Car; Caravan; Motorcycle; On Rails; Other Vehicle; Trailer; Truck; Wheeled Slow; Car Mount; Ego
+Vehicle
+"""
+)
+MAPILLARY_VISTAS_STUFF = [*range(2, 8), *range(9, 19), *range(24, 32), 43, 58, 63, 64]
+
 
 def known_labels(num_labels: int) -> tuple[dict[int, str], list[int] | None]:
     """Guesses the label set of a checkpoint from its size.

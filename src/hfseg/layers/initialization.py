@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .deformable_attention import MultiScaleDeformableAttention
-from .mask_decoder import MultiHeadAttention
+from .deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention
+from .deformable_convolution import ModulatedDeformableConv2d
+from .mask_decoder import MaskedAttentionDecoder, MaskedAttentionDecoderLayer, MaskEmbedder, MultiHeadAttention
 
 
 def init_linear_bias(linear: nn.Linear):
@@ -18,18 +19,40 @@ def init_linear_bias(linear: nn.Linear):
     init.uniform_(linear.bias, -bound, bound)
 
 
-def init_linear(linear: nn.Linear):
-    """Draws a linear layer as PyTorch does by default."""
-    init.kaiming_uniform_(linear.weight, a=5**0.5)
-    if linear.bias is not None:
-        init_linear_bias(linear)
+def init_linear(*linears: nn.Module):
+    """Draws linear layers as PyTorch does by default."""
+    for linear in linears:
+        assert isinstance(linear, nn.Linear)
+        init.kaiming_uniform_(linear.weight, a=5**0.5)
+        if linear.bias is not None:
+            init_linear_bias(linear)
 
 
-def init_convolution(convolution: nn.Conv2d):
-    """Draws a convolution as detectron2 does: Kaiming uniform with slope 1, no bias."""
-    init.kaiming_uniform_(convolution.weight, a=1)
-    if convolution.bias is not None:
-        init.zeros_(convolution.bias)
+def init_convolution(*convolutions: nn.Module, by_outputs: bool = False):
+    """Draws convolutions as detectron2 does: Kaiming uniform with slope 1, no bias. Layers of other kinds stay.
+
+    Args:
+        convolutions: The layers.
+        by_outputs: Draws as He et al. do in place of it: normal, by the number of outputs.
+    """
+    for convolution in convolutions:
+        if not isinstance(convolution, (nn.Conv2d, nn.ConvTranspose2d, ModulatedDeformableConv2d)):
+            continue
+        if by_outputs:
+            init.kaiming_normal_(convolution.weight, mode="fan_out")
+        else:
+            init.kaiming_uniform_(convolution.weight, a=1)
+        if getattr(convolution, "bias", None) is not None:
+            init.zeros_(convolution.bias)
+
+
+def init_projection(*layers: nn.Module):
+    """Draws 1x1 convolutions and linear layers Glorot uniform, no bias."""
+    for layer in layers:
+        assert isinstance(layer, (nn.Conv2d, nn.Linear))
+        init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            init.zeros_(layer.bias)
 
 
 def init_feedforward(*linears: nn.Linear):
@@ -65,3 +88,19 @@ def init_deformable_attention(module: MultiScaleDeformableAttention):
     for projection in (module.value_proj, module.output_proj):
         init.xavier_uniform_(projection.weight)
         init.zeros_(projection.bias)
+
+
+def init_mask_classification(module: nn.Module):
+    """Draws what models of mask classification share, each part as its authors do; other modules stay as they are."""
+    if isinstance(module, MultiScaleDeformableAttention):
+        init_deformable_attention(module)
+    elif isinstance(module, (DeformableEncoderLayer, MaskedAttentionDecoderLayer)):
+        init_feedforward(module.fc1, module.fc2)
+    elif isinstance(module, MultiHeadAttention):
+        init_multi_head_attention(module)
+    elif isinstance(module, MaskedAttentionDecoder):
+        for embedding in (module.query_features, module.query_positions, module.level_embed):
+            init.normal_(embedding.weight)
+        init_convolution(*module.input_projections)
+    elif isinstance(module, MaskEmbedder):
+        init_linear(*module.layers)

@@ -10,7 +10,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from ..results.segmentation_result import decode_run_lengths
+from ..results.run_lengths import decode_run_lengths
 from .streaming import StreamingMetric, to_numpy
 
 __all__ = ["OracleIoU"]

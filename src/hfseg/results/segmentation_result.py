@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .run_lengths import compress_counts, counts_of_runs, decode_run_lengths, encode_run_lengths, mask_runs
+
 __all__ = ["LazyMasks", "SegmentationResult", "decode_run_lengths", "encode_run_lengths"]
 
 
@@ -91,8 +93,10 @@ class SegmentationResult(dict):
         pixels = self.size[0] * self.size[1]
         encoded = []
         for starts, ends in self._runs():
-            counts = _counts(starts, ends, pixels)
-            encoded.append({"size": list(self.size), "counts": _compress(counts) if compressed else counts.tolist()})
+            counts = counts_of_runs(starts, ends, pixels)
+            encoded.append(
+                {"size": list(self.size), "counts": compress_counts(counts) if compressed else counts.tolist()}
+            )
         return encoded
 
     def to_coco(
@@ -150,7 +154,7 @@ class SegmentationResult(dict):
             runs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
             for index, row in enumerate(self.mask_indices):
                 if row not in runs:
-                    runs[row] = _mask_runs(self.mask(index))
+                    runs[row] = mask_runs(self.mask(index))
             return [runs[row] for row in self.mask_indices]
         # All segments from one pass over the id map.
         ids = self["segmentation"].cpu().numpy().T.ravel()
@@ -184,62 +188,6 @@ class LazyMasks(Sequence):
         return (self[index] for index in range(len(self)))
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# Run-length encoding
-# --------------------------------------------------------------------------------------------------------------------
-def encode_run_lengths(mask: np.ndarray | Tensor, compressed: bool = False) -> dict[str, Any]:
-    """COCO run-length encoding of a mask: lengths of alternating runs of 0 and 1 in column-major order, 0 first.
-
-    Args:
-        mask: boolean or 0/1 mask.
-        compressed: False gives the list of counts; True COCO's string.
-
-    Shape: mask (H, W).
-
-    Raises:
-        ValueError: if the mask is not two-dimensional.
-    """
-    array = mask.cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if array.ndim != 2:
-        raise ValueError(f"A mask must be (H, W), got the shape {array.shape}.")
-    counts = _counts(*_mask_runs(array.astype(bool)), array.size)
-    return {"size": list(array.shape), "counts": _compress(counts) if compressed else counts.tolist()}
-
-
-def decode_run_lengths(encoded: Mapping[str, Any]) -> np.ndarray:
-    """Boolean mask (H, W) of a COCO run-length encoding, compressed (str or bytes) or not (list of counts).
-
-    Raises:
-        ValueError: if the counts do not add up to the size.
-    """
-    height, width = encoded["size"]
-    counts = encoded["counts"]
-    if isinstance(counts, (str, bytes)):
-        counts = _decompress(counts)
-    counts = np.asarray(counts, dtype=np.int64)
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(
-            f"Run lengths add up to {counts.sum()}, but the size {height} x {width} needs {height * width}."
-        )
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T
-
-
-def _mask_runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    flat = mask.T.ravel()
-    edges = np.flatnonzero(np.diff(flat.view(np.int8), prepend=0, append=0))
-    return edges[::2], edges[1::2]
-
-
-def _counts(starts: np.ndarray, ends: np.ndarray, pixels: int) -> np.ndarray:
-    edges = np.empty(2 * len(starts) + 2, dtype=np.int64)
-    edges[0], edges[-1] = 0, pixels
-    edges[1:-1:2], edges[2:-1:2] = starts, ends
-    counts = np.diff(edges)
-    # No trailing run of zeros when the last pixel is set.
-    return counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts
-
-
 def _bounding_box(starts: np.ndarray, ends: np.ndarray, height: int) -> list[float]:
     if len(starts) == 0:
         return [0.0, 0.0, 0.0, 0.0]
@@ -249,35 +197,3 @@ def _bounding_box(starts: np.ndarray, ends: np.ndarray, height: int) -> list[flo
     bottom = np.where(spans_columns, height - 1, (ends - 1) % height).max()
     left, right = first_column.min(), last_column.max()
     return [float(left), float(top), float(right - left + 1), float(bottom - top + 1)]
-
-
-def _compress(counts: np.ndarray) -> str:
-    """COCO's string: from the fourth on the difference to the count two before, five bits per character, low first."""
-    values = counts.copy()
-    values[3:] -= counts[1:-2]
-    characters = np.zeros((len(values), 13), dtype=np.uint8)
-    pending = np.ones(len(values), dtype=bool)
-    for position in range(characters.shape[1]):
-        chunk = values & 31
-        values >>= 5  # arithmetic: keeps the sign
-        more = np.where(chunk & 16, values != -1, values != 0)
-        characters[pending, position] = (chunk + 32 * more + 48)[pending]
-        pending &= more
-        if not pending.any():
-            break
-    return characters[characters > 0].tobytes().decode("ascii")
-
-
-def _decompress(text: str | bytes) -> list[int]:
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text.encode("ascii") if isinstance(text, str) else text:
-        chunk = character - 48
-        value |= (chunk & 31) << shift
-        shift += 5
-        if not chunk & 32:
-            if chunk & 16:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value, shift = 0, 0
-    return counts

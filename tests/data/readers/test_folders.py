@@ -195,7 +195,8 @@ def test_coco_instances(tmp_path):
     expected = np.full(SIZE, 255)
     expected[10:20, 10:30], expected[12:15, 12:16], expected[blob] = 0, 1, 0
     np.testing.assert_array_equal(semantic_map(example["segmentation"], example["segments_info"]), expected)
-    assert sorted(s["area"] for s in example["segments_info"]) == [12, 26, 188]
+    assert sorted(s["area"] for s in example["segments_info"] if not s["iscrowd"]) == [12, 26, 188]
+    assert [s["iscrowd"] for s in example["segments_info"]] == [0, 0, 0, 1]  # void, not background
     assert dataset[1]["segments_info"] == []
     assert load_folder(file).names == ["a", "b"] and list_splits(tmp_path) == ["train2017"]
 
@@ -386,7 +387,8 @@ def test_damaged_coco_files(tmp_path):
         fails(ValueError, words, file)
     for shape, words in (
         ([[1, 1, 2, 2]], "polygon of 4"),
-        ({"size": [2, 2], "counts": [3]}, "add up to 3"),
+        ({"size": [2, 2], "counts": [4]}, "2 x 2 pixels, but the image has 32 x 40"),
+        ({"size": [32, 40], "counts": [3]}, "add up to 3"),
         ([], "box"),
     ):
         file.write_text(json.dumps({**content, "annotations": [{**content["annotations"][0], "segmentation": shape}]}))

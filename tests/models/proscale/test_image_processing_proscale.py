@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
-from hfseg.processing.segmentation_processing import _resize_nearest, make_segment_targets, resized_size
+from hfseg.processing.sizes import resized_size
+from hfseg.processing.targets import make_segment_targets, resize_nearest
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "proscale"
 BACKENDS = [ProScaleImageProcessor, ProScaleImageProcessorPil]
@@ -149,7 +150,7 @@ def test_pil_backend_imports_without_torchvision():
 def test_nearest_resize_of_maps_equals_pillow(shape, size):
     array = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
     expected = np.asarray(Image.fromarray(array).resize(size[::-1], Image.Resampling.NEAREST))
-    assert np.array_equal(_resize_nearest(array, *size), expected)
+    assert np.array_equal(resize_nearest(array, *size), expected)
 
 
 @backends

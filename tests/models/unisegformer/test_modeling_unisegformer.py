@@ -25,7 +25,8 @@ from hfseg.data.collators.collation import UniversalCollator
 from hfseg.data.synthetic.shapes import ShapesDataset
 from hfseg.evaluation.segmentation import evaluate_segmentation
 from hfseg.models.unisegformer.configuration_unisegformer import SIZES
-from hfseg.models.unisegformer.modeling_unisegformer import pixel_classes, pretraining_windows
+from hfseg.models.unisegformer.encoder_unisegformer import pretraining_windows
+from hfseg.models.unisegformer.heads_unisegformer import pixel_classes
 
 ENCODER = {
     "image_size": 64,

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoImageProcessor, AutoTokenizer
 
-from hfseg.commands.benchmark.pretraining import pretraining_tables
+from benchmarks.pretraining import pretraining_tables
 from hfseg.commands.train import main
-from hfseg.models.unisegformer.modeling_unisegformer import UniSegFormerForPreTraining
+from hfseg.models.unisegformer.pretraining_unisegformer import UniSegFormerForPreTraining
 from hfseg.models.unisegformer.training_unisegformer import retrieval
 from hfseg.training.linear_probe import fit_linear_probe, linear_probe
 

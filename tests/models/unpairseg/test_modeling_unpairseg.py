@@ -23,7 +23,7 @@ from hfseg.commands.convert import main as convert_command
 from hfseg.losses.mask_classification import Points
 from hfseg.losses.promptable import PromptableLossWeights, binary_targets, match_points, promptable_loss
 from hfseg.models.unpairseg.convert_unpairseg import CLIP, convert_state_dict, from_open_clip
-from hfseg.models.unpairseg.modeling_unpairseg import pool_regions
+from hfseg.models.unpairseg.open_vocabulary_unpairseg import pool_regions
 from hfseg.pipelines.auto_models import AutoModelForOpenVocabularySegmentation
 from hfseg.postprocess import mask_nms, unpack_masks
 

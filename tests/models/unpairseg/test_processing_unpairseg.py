@@ -20,7 +20,8 @@ from hfseg import (
 )
 from hfseg.models.unpairseg.processing_unpairseg import Vocabulary, clean_text, templates_of
 from hfseg.models.unpairseg.prompt_templates import TEMPLATES
-from hfseg.postprocess import _BandResizer, clean_small_regions, mask_nms, mask_stability
+from hfseg.postprocess import clean_small_regions, mask_nms, mask_stability
+from hfseg.postprocess.resizing import BandResizer
 from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 PROCESSORS = [UnpairSegImageProcessor, UnpairSegImageProcessorPil]
@@ -68,7 +69,7 @@ def test_golden_masks():
     assert np.array_equal(cleaned, expected["small_regions.result_area15"].numpy() > 0)
     # From a square back to a picture of 40 x 60: a square of 60, of which the top 40 rows are the picture.
     square = expected["post.square_to_40x60"]
-    rows = list(_BandResizer(logits[: len(square)], (48, 48), (48, 48), (40, 60), (60, 60)).bands())
+    rows = list(BandResizer(logits[: len(square)], (48, 48), (48, 48), (40, 60), (60, 60)).bands())
     torch.testing.assert_close(torch.cat([band.clone() for _, band in rows], dim=1), square, rtol=1e-4, atol=1e-3)
 
 

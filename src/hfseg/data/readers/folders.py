@@ -19,20 +19,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageDraw, UnidentifiedImageError
 
 from ...files.images import open_image
-from .images import read_image, read_map, read_rgb_ids, stretch_contrast
+from .coco import coco_files, load_coco_file
+from .images import read_map
+from .samples import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    Classes,
+    FolderDataset,
+    Sample,
+    check_sizes,
+    listing,
+    read_json,
+    same_split,
+)
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 
 __all__ = [
@@ -52,170 +60,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
-}
 _LAYOUTS = (
     "legal layouts are: images/<split>/NAME.jpg with labels/<split>/NAME.png (semantic; labels/ may be called masks/), "
     "images/<split>/NAME.jpg with instances/<split>/NAME.png (instances), annotations/instances_<split>.json or "
     "annotations/panoptic_<split>.json with images/<split>/ (COCO), each also without <split> folders"
 )
-_CHECKED_SIZES = 2000
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """One picture and where its truth comes from."""
-
-    name: str
-    image: Path
-    label: Path  # label map, or the annotation file; the first of several
-    annotations: tuple[dict[str, Any], ...] = ()
-    size: tuple[int, int] = (0, 0)  # (height, width) that the annotation file states
-
-
-@dataclasses.dataclass(frozen=True)
-class Classes:
-    """Names and void class, and how label values (void included) become class ids."""
-
-    id2label: dict[int, str]
-    ignore_index: int
-    value_to_class: dict[int, int]
-    colours: dict[tuple[int, int, int], int] | None = None
-
-
-class FolderDataset(torch.utils.data.Dataset):
-    """Map-style data set over local files, read when asked for; made by `load_folder` and `load_official`.
-
-    An item is `{"image": (H, W, 3) uint8, "image_id": name}` with either `"segmentation_map": (H, W) int32` (kind
-    "semantic"), `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic") or
-    `"text": caption` (kind "captions").
-
-    Attributes:
-        kind: "semantic", "instance", "panoptic" or "captions".
-        path: What was opened.
-        split: The split asked for, None for all samples.
-        split_note: How the split came about, in words.
-        id2label: Names of the classes 0 .. C-1.
-        label2id: The inverse.
-        stuff_class_ids: Classes without instances (all of them in a semantic data set).
-        ignore_index: Value of void pixels in a `segmentation_map`.
-        original_category_ids: Category id in the annotation file of every class, or None.
-        stretch_contrast: Whether every picture is brought to the full range of intensities; see `load_folder`.
-    """
-
-    stretch_contrast = False
-
-    def __init__(
-        self,
-        kind: str,
-        path: Path,
-        split: str | None,
-        split_note: str,
-        samples: Sequence[Sample],
-        read_label: Callable[[Sample], dict[str, Any]],
-        id2label: dict[int, str],
-        stuff_class_ids: tuple[int, ...],
-        ignore_index: int,
-        original_category_ids: dict[int, int] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.path = path
-        self.split = split
-        self.split_note = split_note
-        self.id2label = id2label
-        self.label2id = {name: class_id for class_id, name in id2label.items()}
-        self.stuff_class_ids = stuff_class_ids
-        self.ignore_index = ignore_index
-        self.original_category_ids = original_category_ids
-        self._samples = list(samples)
-        self._read_label = read_label
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the samples, in order."""
-        return [sample.name for sample in self._samples]
-
-    def sample_id(self, index: int) -> str:
-        """Name of a sample, without reading it; messages about it use this."""
-        return self._samples[index].name
-
-    def files(self, index: int) -> tuple[Path, Path]:
-        """Picture and (first) label file of a sample."""
-        return self._samples[index].image, self._samples[index].label
-
-    def read_label(self, index: int) -> dict[str, Any]:
-        """The item without its picture and name.
-
-        Raises:
-            FileNotFoundError, ValueError: If the label is missing, damaged or holds what the classes do not allow.
-        """
-        return self._read_label(self._samples[index])
-
-    def to_datasets(self, streaming: bool = False) -> Any:
-        """The same samples as a `datasets` object; see `hfseg.data.readers.tables.to_datasets`."""
-        from .tables import to_datasets
-
-        return to_datasets(self, streaming=streaming)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        sample = self._samples[index]
-        label = self._read_label(sample)
-        if self.kind == "captions":
-            return {"image": read_image(sample.image), "image_id": sample.name, **label}
-        label_map = label["segmentation_map"] if self.kind == "semantic" else label["segmentation"]
-        image = read_image(sample.image, label_size=label_map.shape)
-        if image.shape[:2] != label_map.shape:
-            raise ValueError(
-                f"{sample.image} has size {image.shape[:2]} (height, width) but its label in {sample.label} "
-                f"{label_map.shape}; make them equal"
-            )
-        if self.stretch_contrast:
-            image = stretch_contrast(image)
-        return {"image": image, "image_id": sample.name, **label}
-
-    def __repr__(self) -> str:
-        return (
-            f"FolderDataset({str(self.path)!r}, kind={self.kind!r}, split={self.split!r} ({self.split_note}), "
-            f"{len(self)} samples, {len(self.id2label)} classes)"
-        )
-
-
-def same_split(folder_name: str, split: str) -> bool:
-    """Whether a folder or file ending is the split asked for: val = validation = dev, train2017 = train."""
-    plain = re.sub(r"(19|20)\d\d$", "", folder_name.lower())
-    if folder_name == split or plain == split.lower():
-        return True
-    return any(plain in names and split.lower() in names for names in _SPLIT_NAMES.values())
-
-
-def listing(names: Sequence[Any], limit: int = 5) -> str:
-    """The first names, and how many there are in all."""
-    shown = ", ".join(str(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
-
-
-def read_json(path: Path) -> Any:
-    """Content of a json file.
-
-    Raises:
-        ValueError: If it is cut short, or not text.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}); it may be cut "
-            "short, copy it again"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text and so not JSON; check the file") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -263,41 +112,9 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
     return [Sample(name, path, labels[name]) for name, path in images.items()]
 
 
-def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> None:
-    """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples.
-
-    Args:
-        samples: All samples.
-        unreadable_stops: False leaves files whose header is damaged to the reading of the sample, which the user may
-            have chosen to survive, and warns.
-
-    Raises:
-        ValueError: If sizes differ, or a file cannot be read.
-    """
-    step = max(len(samples) // _CHECKED_SIZES, 1)
-    for sample in samples[::step]:
-        sizes = []
-        for path in (sample.image, sample.label):
-            try:
-                with Image.open(path) as image:
-                    sizes.append(image.size[::-1])
-            except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError):
-                if unreadable_stops:
-                    open_image(path)  # says what is wrong
-                    raise
-                logger.warning("%s cannot be read; its sample will fail", path)
-        if len(sizes) < 2:
-            continue
-        if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright picture
-            raise ValueError(
-                f"label {sample.label} has size {sizes[1]} (height, width) but its picture {sample.image} {sizes[0]}; "
-                "resize the label (nearest neighbour) or replace it"
-            )
-
-
 def _split_folders(folder: Path) -> list[str]:
     """Names of the sub-folders that are splits: known names, holding pictures."""
-    known = {name for names in _SPLIT_NAMES.values() for name in names}
+    known = {name for names in SPLIT_NAMES.values() for name in names}
     return sorted(
         child.name
         for child in folder.iterdir()
@@ -364,7 +181,7 @@ def _choose_split(
 
 
 def _split_of_list(stem: str) -> bool:
-    return any(stem.lower() in names for names in _SPLIT_NAMES.values())
+    return any(stem.lower() in names for names in SPLIT_NAMES.values())
 
 
 def _read_classes(path: Path) -> Classes | None:
@@ -527,232 +344,6 @@ def _load_maps(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# COCO
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _decode_run_length(run_length: dict[str, Any], where: str) -> np.ndarray:
-    """Mask of a COCO run-length code; compressed codes need pycocotools.
-
-    Shape:
-        (H, W), bool.
-    """
-    height, width = run_length["size"]
-    counts = run_length["counts"]
-    if isinstance(counts, (str, bytes)):
-        try:
-            from pycocotools import mask as mask_tools
-        except ImportError as error:
-            raise ImportError(
-                f"{where} has compressed run-length masks, which need pycocotools: pip install 'hfseg[coco]'"
-            ) from error
-        return mask_tools.decode(run_length).astype(bool)
-    if sum(counts) != height * width:
-        raise ValueError(f"{where}: run lengths add up to {sum(counts)}, not to {height} x {width} pixels")
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T  # column by column
-
-
-def _draw_polygons(polygons: Sequence[Sequence[float]], size: tuple[int, int], where: str) -> np.ndarray:
-    """Mask of COCO polygons (x, y, x, y, ...): pycocotools' rule where it is installed, else PIL's.
-
-    Shape:
-        (H, W), bool.
-    """
-    for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"{where} has a polygon of {len(polygon)} numbers; at least three (x, y) pairs are needed")
-    try:
-        from pycocotools import mask as mask_tools
-    except ImportError:
-        canvas = Image.new("1", size[::-1])
-        draw = ImageDraw.Draw(canvas)
-        for polygon in polygons:
-            draw.polygon([(x - 0.5, y - 0.5) for x, y in zip(polygon[::2], polygon[1::2])], fill=1)
-        return np.asarray(canvas, dtype=bool)
-    return mask_tools.decode(mask_tools.merge(mask_tools.frPyObjects(list(polygons), *size))).astype(bool)
-
-
-@dataclasses.dataclass(frozen=True)
-class _CocoInstanceReader:
-    """Id map of COCO instances: smaller objects lie over larger ones; crowds are left out (void)."""
-
-    file: Path
-    class_of: dict[int, int]
-
-    def __call__(self, sample: Sample) -> dict[str, Any]:
-        masks = []
-        for annotation in sample.annotations:
-            where = f"{self.file}, annotation {annotation.get('id')}"
-            shape = annotation.get("segmentation")
-            if isinstance(shape, dict):
-                mask = _decode_run_length(shape, where)
-            elif isinstance(shape, list) and shape:
-                mask = _draw_polygons(shape, sample.size, where)
-            else:
-                raise ValueError(f"{where} has no segmentation, only a box; segmentation needs polygons or run lengths")
-            if mask.shape != sample.size:
-                raise ValueError(f"{where} has a mask of size {mask.shape}, its image {sample.size} (height, width)")
-            masks.append((int(mask.sum()), mask, self.class_of[annotation["category_id"]]))
-        masks.sort(key=lambda item: -item[0])  # stable: equal areas in the order of the file
-        segmentation = np.zeros(sample.size, dtype=np.int32)
-        for segment_id, (_, mask, _) in enumerate(masks, start=1):
-            segmentation[mask] = segment_id
-        classes = {segment_id: class_id for segment_id, (_, _, class_id) in enumerate(masks, start=1)}
-        return {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes)}
-
-
-@dataclasses.dataclass(frozen=True)
-class _CocoPanopticReader:
-    file: Path
-    class_of: dict[int, int]
-
-    def __call__(self, sample: Sample) -> dict[str, Any]:
-        segmentation = read_rgb_ids(sample.label)
-        classes = {int(segment["id"]): self.class_of[segment["category_id"]] for segment in sample.annotations}
-        crowd = {int(segment["id"]) for segment in sample.annotations if segment.get("iscrowd", 0)}
-        try:
-            segments = segments_from_map(segmentation, classes, crowd)
-        except ValueError as error:
-            raise ValueError(f"{sample.label} and {self.file} do not agree: {error}") from error
-        return {"segmentation": segmentation, "segments_info": segments}
-
-
-def _coco_files(path: Path) -> dict[str, list[Path]]:
-    """Annotation files of a COCO folder by split; panoptic before instances."""
-    folder = path / "annotations" if (path / "annotations").is_dir() else path
-    found: dict[str, list[Path]] = {}
-    for kind in ("panoptic", "instances"):
-        for file in sorted(folder.glob(f"{kind}_*.json")):
-            found.setdefault(file.stem.split("_", 1)[1], []).append(file)
-    return found
-
-
-def _find_folder(candidates: Sequence[Path], first_file: str, count: int, what: str) -> Path:
-    """The first candidate folder that holds a file."""
-    for folder in candidates:
-        if (folder / first_file).is_file():
-            return folder
-    raise FileNotFoundError(
-        f"the {count} {what} were not found: {first_file} is in none of {', '.join(str(c) for c in candidates)}; put "
-        "the files there, or give image_folder="
-    )
-
-
-def load_coco_file(file: Path, split: str | None, note: str, image_folder: Path | None) -> FolderDataset:
-    """Data set of one COCO json with instances or panoptic segments.
-
-    Raises:
-        FileNotFoundError: If pictures or id maps are missing.
-        ValueError: If the json is damaged or contradicts itself.
-    """
-    content = read_json(file)
-    given = content if isinstance(content, dict) else {}
-    missing = [key for key in ("images", "annotations", "categories") if key not in given]
-    if missing:
-        raise ValueError(
-            f"{file} lacks {', '.join(missing)}; a COCO annotation file has images, annotations, categories"
-        )
-    images, annotations, categories = content["images"], content["annotations"], content["categories"]
-    if not images or not annotations or not categories:
-        raise ValueError(
-            f"{file} has {len(images)} images, {len(annotations)} annotations and {len(categories)} categories; each "
-            "must be at least one (a test file without annotations cannot be used)"
-        )
-    for what, entries in (("image", images), ("category", categories)):
-        repeated = [key for key, count in Counter(entry["id"] for entry in entries).items() if count > 1]
-        if repeated:
-            raise ValueError(
-                f"{file}: the {what} id(s) {listing(repeated)} occur more than once; give every {what} its own id"
-            )
-    categories = sorted(categories, key=lambda category: category["id"])
-    class_of = {category["id"]: class_id for class_id, category in enumerate(categories)}
-    id2label = {class_id: str(category["name"]) for class_id, category in enumerate(categories)}
-    panoptic = "segments_info" in annotations[0]
-
-    by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
-    for annotation in annotations:
-        if annotation["image_id"] not in by_image:
-            raise ValueError(
-                f"{file}: an annotation names image {annotation['image_id']}, which is not among the images"
-            )
-        by_image[annotation["image_id"]].append(annotation)
-    used = [segment for a in annotations for segment in a["segments_info"]] if panoptic else annotations
-    unknown = sorted({item["category_id"] for item in used} - set(class_of))
-    if unknown:
-        raise ValueError(f"{file}: annotations use the category id(s) {listing(unknown)}, which categories do not list")
-
-    root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    ending = file.stem.split("_", 1)[1] if "_" in file.stem else file.stem
-    candidates = (
-        [image_folder]
-        if image_folder is not None
-        else [
-            root / "images" / ending,
-            root / ending,
-            root / "images",
-            root / "input_images",
-            file.parent / "images",
-            root,
-        ]
-    )
-    folder = _find_folder(candidates, images[0]["file_name"], len(images), f"pictures of {file}")
-    absent = [image["file_name"] for image in images if not (folder / image["file_name"]).is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(images)} pictures of {file} are not in {folder}: {listing(absent)}; add them, or "
-            "remove their entries"
-        )
-
-    samples = []
-    if panoptic:
-        first = annotations[0]["file_name"]
-        maps = _find_folder([file.with_suffix(""), root / file.stem, file.parent], first, len(annotations), "id maps")
-        for image in images:
-            if len(by_image[image["id"]]) != 1:
-                raise ValueError(
-                    f"{file}: image {image['file_name']} has {len(by_image[image['id']])} panoptic annotations; it "
-                    "needs exactly one"
-                )
-            entry = by_image[image["id"]][0]
-            label = maps / entry["file_name"]
-            if not label.is_file():
-                raise FileNotFoundError(f"{label} does not exist; it is the id map of {image['file_name']} in {file}")
-            size = (int(image["height"]), int(image["width"]))
-            samples.append(
-                Sample(
-                    Path(image["file_name"]).stem,
-                    folder / image["file_name"],
-                    label,
-                    tuple(entry["segments_info"]),
-                    size,
-                )
-            )
-        check_sizes(samples, unreadable_stops=False)
-        stuff = tuple(class_of[c["id"]] for c in categories if not c.get("isthing", 1))
-        reader: Any = _CocoPanopticReader(file, class_of)
-    else:
-        for image in images:
-            kept = tuple(a for a in by_image[image["id"]] if not a.get("iscrowd", 0))
-            size = (int(image["height"]), int(image["width"]))
-            samples.append(Sample(Path(image["file_name"]).stem, folder / image["file_name"], file, kept, size))
-        stuff = ()
-        reader = _CocoInstanceReader(file, class_of)
-    return FolderDataset(
-        "panoptic" if panoptic else "instance",
-        file,
-        split,
-        note,
-        samples,
-        reader,
-        id2label,
-        stuff,
-        DEFAULT_IGNORE_INDEX,
-        {class_id: category_id for category_id, class_id in class_of.items()},
-    )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Entry
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -772,7 +363,7 @@ def list_splits(path: str | Path) -> list[str]:
         return []
     _require_layout(path)
     if _label_folder(path) is None:
-        return sorted(_coco_files(path))
+        return sorted(coco_files(path))
     folders = _split_folders(path / "images") if (path / "images").is_dir() else []
     lists = sorted(file.stem for file in path.glob("*.txt") if _split_of_list(file.stem))
     return folders or lists or ["train", "validation"]
@@ -781,7 +372,7 @@ def list_splits(path: str | Path) -> list[str]:
 def _require_layout(path: Path) -> None:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a folder or a COCO json file: {_LAYOUTS}")
-    if path.is_dir() and _label_folder(path) is None and not _coco_files(path):
+    if path.is_dir() and _label_folder(path) is None and not coco_files(path):
         inside = sorted(child.name + ("/" if child.is_dir() else "") for child in path.iterdir())
         raise ValueError(
             f"{path} is not a data set that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
@@ -839,7 +430,7 @@ def _open_folder(
     if label_folder is not None:
         return _load_maps(path, label_folder, split, validation_fraction, seed)
 
-    files = _coco_files(path)
+    files = coco_files(path)
     chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
     if not chosen:
         raise ValueError(f"split {split!r} is not in {path}; the splits of its annotation files are {', '.join(files)}")

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...files.images import convert_to_rgb, open_image, sixteen_bit_to_eight
 
-__all__ = ["read_image", "read_map", "read_rgb_ids", "stretch_contrast", "to_id_map", "to_rgb"]
+__all__ = ["image_size", "read_image", "read_map", "read_rgb_ids", "stretch_contrast", "to_id_map", "to_rgb"]
 
 
 def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
@@ -142,3 +143,23 @@ def read_image(path: str | Path, label_size: tuple[int, int] | None = None) -> n
         return to_rgb(stored if keep_stored else upright)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image as it is stored, from the header of its file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no regular file, or no image.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"There is no image file {str(path)!r}: check the path, or the name in an annotation file."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.size[::-1]
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from error

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ...files.images import convert_to_rgb
-from ...results.segmentation_result import decode_run_lengths
+from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
 from .images import to_rgb
 
@@ -47,15 +47,11 @@ def draw_mask(mask: Any) -> np.ndarray:
         ValueError: For a mask in another form.
     """
     if isinstance(mask, Mapping) and "polygons" in mask:
-        height, width = mask["size"]
-        canvas = Image.new("1", (int(width), int(height)))
-        draw = ImageDraw.Draw(canvas)
-        for polygon in mask["polygons"]:
-            if len(polygon) >= 6:
-                draw.polygon([float(value) for value in polygon], fill=1)
-        return np.asarray(canvas, dtype=bool)
+        if "size" not in mask:
+            raise ValueError("a mask has 'polygons' without 'size', [height, width]")
+        return decode_segmentation(mask["polygons"], mask["size"])
     if isinstance(mask, Mapping) and "counts" in mask:
-        return decode_run_lengths(mask).astype(bool)
+        return decode_run_lengths(mask)
     if isinstance(mask, Mapping):
         raise ValueError(
             f"a mask has the keys {sorted(mask)}; give run lengths ('counts', 'size') or 'polygons' with 'size'"

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .folders import _decode_run_length, _draw_polygons, listing, read_json
+from ...results.run_lengths import decode_segmentation
 from .images import read_image, to_rgb
+from .samples import listing, read_json
 
 __all__ = ["REFER_SPLITS", "ReferDataset", "ReferLmdbDataset", "load_refer", "load_refer_json", "read_plain_pickle"]
 
@@ -112,10 +113,11 @@ class ReferDataset(torch.utils.data.Dataset):
         shape = referent.mask
         if isinstance(shape, Path):
             mask = read_mask(shape)
-        elif isinstance(shape, Mapping):
-            mask = _decode_run_length(dict(shape), where)
         else:
-            mask = _draw_polygons(shape, size, where)
+            try:
+                mask = decode_segmentation(shape, size)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
         if mask.shape != size:
             raise ValueError(f"{where}: the mask has size {mask.shape}, the picture {size} (height, width)")
         return {

@@ -1,23 +1,28 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What both image processors of CRIS share: checks, masks and post-processing. Nothing here imports torchvision."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, ChannelDimension, PILImageResampling
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling, SizeDict
+from transformers.processing_utils import ImagesKwargs
 
-from ...files.images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
+from ...processing.segmentation import Placement, SegmentationProcessing
 from .warp_cris import from_frame, to_frame
 
 
-class ReferringSegmentationProcessing:
+class CrisImageProcessorKwargs(ImagesKwargs, total=False):
+    """Settings of `ReferringSegmentationProcessing`."""
+
+    threshold: float | None
+
+
+class ReferringSegmentationProcessing(SegmentationProcessing):
     """Mixin of image processors for models that predict one mask per expression.
 
     Attributes:
@@ -30,12 +35,10 @@ class ReferringSegmentationProcessing:
     image_std = OPENAI_CLIP_STD
     size = {"height": 416, "width": 416}
     default_to_square = True
-    do_convert_rgb = True
-    do_resize = True
-    do_rescale = True
-    do_normalize = True
+    do_pad = None
+    size_divisor = None
     threshold = 0.35
-    model_input_names = ["pixel_values"]
+    targets_are_stacked = True
 
     def preprocess(self, images: Any, masks: Any = None, **kwargs: Any) -> BatchFeature:
         """Turns pictures, and optionally the masks of their referents, into a batch for the network.
@@ -53,45 +56,25 @@ class ReferringSegmentationProcessing:
         Raises:
             ValueError: for empty input, NaN or infinite pixels, and masks of another size or number than images.
         """
-        if isinstance(images, (list, tuple)) and len(images) == 0:
-            raise ValueError("The list of images is empty; give at least one image.")
-        return super().preprocess(images, masks, **kwargs)  # type: ignore[misc]
+        return super().preprocess(images, masks, **kwargs)
 
-    def fetch_images(self, images: Any) -> Any:
-        """Loads local paths safely (never a URL); image objects pass through."""
-        if isinstance(images, (str, os.PathLike)):
-            return load_image(images)
-        if isinstance(images, (list, tuple)):
-            return [self.fetch_images(image) for image in images]
-        return super().fetch_images(images)  # type: ignore[misc]
+    def scale_images(  # type: ignore[override]
+        self,
+        images: list[Any],
+        size: SizeDict,
+        image_mean: Any = None,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        **_: Any,
+    ) -> list[Any]:
+        """Fits pictures into the frame by the authors' warp, with the mean color around them."""
+        frame = (int(size.height or 0), int(size.width or 0))
+        return [to_frame(image, frame, self.fill(image, image_mean, do_rescale, rescale_factor)) for image in images]
 
-    def process_image(
-        self, image: Any, do_convert_rgb: bool | None = None, input_data_format: Any = None, **kwargs: Any
-    ) -> Any:
-        """Converts one image to the backend's channel-first form, after checking it."""
-        if isinstance(image, Image.Image):
-            if min(image.size) < 1:
-                raise ValueError(f"Image has no pixels: its size is {image.size[0]} x {image.size[1]}.")
-            if do_convert_rgb:
-                image = convert_to_rgb(image)
-        elif isinstance(image, (np.ndarray, Tensor)):
-            if 0 in image.shape:
-                raise ValueError(f"Image has no pixels: its shape is {tuple(image.shape)}.")
-            check_finite(image)
-            if image.dtype in (np.uint16, torch.uint16):
-                image = sixteen_bit_to_eight(image if isinstance(image, np.ndarray) else image.cpu().numpy())
-            if input_data_format is None and image.ndim == 3 and image.shape[0] in (1, 4) and image.shape[-1] == 3:
-                # RGB of height 1 or 4; transformers would take the rows for channels.
-                input_data_format = ChannelDimension.LAST
-        channels_first = super().process_image(  # type: ignore[misc]
-            image, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, **kwargs
-        )
-        if do_convert_rgb and channels_first.shape[0] == 1:
-            # Older transformers releases leave grey arrays as they are.
-            if isinstance(channels_first, Tensor):
-                return channels_first.repeat(3, 1, 1)
-            return np.tile(channels_first, (3, 1, 1))
-        return channels_first
+    def make_targets(self, masks: Any, *, placed: Placement, **_: Any) -> dict[str, list[np.ndarray]]:  # type: ignore[override]
+        """`mask_labels`, masks in the frame."""
+        frame = placed.resized_sizes[0] if placed.resized else None
+        return {"mask_labels": self.mask_targets(masks, placed.original_sizes, frame)}
 
     def fill(self, image: Any, image_mean: Any, do_rescale: bool, rescale_factor: float) -> np.ndarray:
         """Chooses the colour around a picture: the mean; for whole-number pictures rounded, as a picture's pixel is."""

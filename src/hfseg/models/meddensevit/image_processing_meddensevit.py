@@ -1,24 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of MedDenseViT on torchvision."""
 
-from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.processing_utils import Unpack
 
-from ...processing.semantic_image_processing import SemanticImageProcessor
-from .intensity_processing_meddensevit import MedicalIntensityProcessing
-
-
-class MedDenseViTImageProcessorKwargs(ImagesKwargs, total=False):
-    """Attributes beyond those of every image processor; `MedicalIntensityProcessing` describes them."""
-
-    size_divisor: int | None
-    ignore_index: int | None
-    do_reduce_labels: bool | None
-    num_labels: int | None
-    modality: str | None
-    input_mode: str | None
-    windows: list[list[float]] | None
-    do_normalize_intensity: bool | None
-    check_values: bool | None
+from ...processing.torchvision_backend import SemanticImageProcessor
+from .intensity_processing_meddensevit import MedDenseViTImageProcessorKwargs, MedicalIntensityProcessing
 
 
 class MedDenseViTImageProcessor(MedicalIntensityProcessing, SemanticImageProcessor):

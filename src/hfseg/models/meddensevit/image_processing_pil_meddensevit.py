@@ -6,24 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from transformers.image_utils import SizeDict
-from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.processing_utils import Unpack
 
-from ...processing.semantic_image_processing_pil import SemanticImageProcessorPil
-from .intensity_processing_meddensevit import MedicalIntensityProcessing
-
-
-class MedDenseViTImageProcessorKwargs(ImagesKwargs, total=False):
-    """Attributes beyond those of every image processor; `MedicalIntensityProcessing` describes them."""
-
-    size_divisor: int | None
-    ignore_index: int | None
-    do_reduce_labels: bool | None
-    num_labels: int | None
-    modality: str | None
-    input_mode: str | None
-    windows: list[list[float]] | None
-    do_normalize_intensity: bool | None
-    check_values: bool | None
+from ...processing.pil_backend import SemanticImageProcessorPil
+from .intensity_processing_meddensevit import MedDenseViTImageProcessorKwargs, MedicalIntensityProcessing
 
 
 class MedDenseViTImageProcessorPil(MedicalIntensityProcessing, SemanticImageProcessorPil):

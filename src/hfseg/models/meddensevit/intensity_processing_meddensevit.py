@@ -16,7 +16,8 @@ from transformers.image_utils import ChannelDimension
 from transformers.utils import TensorType
 
 from ...files.images import open_image
-from ...processing.segmentation_processing import SemanticSegmentationPostProcessorOutput
+from ...processing.kwargs import SemanticImageProcessorKwargs
+from ...processing.segmentation import SemanticSegmentationPostProcessorOutput
 from ...volumes import (
     CT_WINDOWS,
     INPUT_MODES,
@@ -41,6 +42,16 @@ def is_volume(source: Any) -> bool:
         return False
     path = Path(source)
     return path.name.endswith((".nii", ".nii.gz", ".dcm")) or path.is_dir()
+
+
+class MedDenseViTImageProcessorKwargs(SemanticImageProcessorKwargs, total=False):
+    """Settings of `MedicalIntensityProcessing`."""
+
+    modality: str | None
+    input_mode: str | None
+    windows: list[list[float]] | None
+    do_normalize_intensity: bool | None
+    check_values: bool | None
 
 
 class MedicalIntensityProcessing:

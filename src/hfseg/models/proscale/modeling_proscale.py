@@ -38,16 +38,14 @@ from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
 from ...layers.initialization import (
     init_convolution,
-    init_deformable_attention,
-    init_feedforward,
     init_linear,
     init_linear_bias,
-    init_multi_head_attention,
+    init_mask_classification,
+    init_projection,
 )
 from ...layers.mask_decoder import (
     MaskedAttentionDecoder,
     MaskedAttentionDecoderLayer,
-    MaskEmbedder,
     MultiHeadAttention,
     eager_attention,
     mask_logits,
@@ -260,33 +258,15 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, MultiScaleDeformableAttention):
-            init_deformable_attention(module)
-        elif isinstance(module, (ProScaleEncoderLayer, MaskedAttentionDecoderLayer)):
-            init_feedforward(module.fc1, module.fc2)
-        elif isinstance(module, MultiHeadAttention):
-            init_multi_head_attention(module)
-        elif isinstance(module, ProScaleTokenRecalibration):
+        init_mask_classification(module)
+        if isinstance(module, ProScaleTokenRecalibration):
             init.xavier_uniform_(module.projection.weight)
             init_linear_bias(module.projection)
         elif isinstance(module, ProScaleLightPixelEmbedding):
-            for convolution in (module.lateral[0], module.mix, module.projection):
-                if isinstance(convolution, nn.Conv2d):
-                    init_convolution(convolution)
+            init_convolution(module.lateral[0], module.mix, module.projection)
         elif isinstance(module, ProScalePixelDecoder):
-            for convolution, _ in module.input_projections:
-                init.xavier_uniform_(convolution.weight)  # type: ignore[arg-type]
-                init.zeros_(convolution.bias)  # type: ignore[arg-type]
+            init_projection(*(convolution for convolution, _ in module.input_projections))
             init.normal_(module.level_embed)
-        elif isinstance(module, MaskedAttentionDecoder):
-            for embedding in (module.query_features, module.query_positions, module.level_embed):
-                init.normal_(embedding.weight)
-            for convolution in module.input_projections:
-                if isinstance(convolution, nn.Conv2d):
-                    init_convolution(convolution)
-        elif isinstance(module, MaskEmbedder):
-            for layer in module.layers:
-                init_linear(layer)  # type: ignore[arg-type]
         elif isinstance(module, ProScaleForUniversalSegmentation):
             init_linear(module.class_predictor)
 

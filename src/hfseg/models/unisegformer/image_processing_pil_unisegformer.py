@@ -1,33 +1,12 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of UniSegFormer on Pillow and NumPy; works without torchvision."""
 
-from transformers.processing_utils import ImagesKwargs, Unpack
-
-from ...processing.universal_image_processing_pil import UniversalImageProcessorPil
+from ...processing.pil_backend import UniversalImageProcessorPil
 from .processing import UniSegFormerProcessing
-
-
-class UniSegFormerImageProcessorKwargs(ImagesKwargs, total=False):
-    """Attributes beyond those of every image processor; `UniversalSegmentationProcessing` describes them."""
-
-    size_divisor: int | None
-    ignore_index: int | None
-    do_reduce_labels: bool | None
-    num_labels: int | None
-    label_ids_to_fuse: list[int] | None
-    threshold: float | None
-    mask_threshold: float | None
-    overlap_mask_area_threshold: float | None
-    num_instances: int | None
 
 
 class UniSegFormerImageProcessorPil(UniSegFormerProcessing, UniversalImageProcessorPil):
     """Prepares images for UniSegFormer like `UniSegFormerImageProcessor`, with Pillow's bilinear resize."""
-
-    valid_kwargs = UniSegFormerImageProcessorKwargs
-
-    def __init__(self, **kwargs: Unpack[UniSegFormerImageProcessorKwargs]):
-        super().__init__(**kwargs)
 
 
 __all__ = ["UniSegFormerImageProcessorPil"]

@@ -1,30 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of UniSegFormer on torchvision."""
 
-from transformers.processing_utils import ImagesKwargs, Unpack
-
-from ...processing.universal_image_processing import UniversalImageProcessor
+from ...processing.torchvision_backend import UniversalImageProcessor
 from .processing import UniSegFormerProcessing
-
-
-class UniSegFormerImageProcessorKwargs(ImagesKwargs, total=False):
-    """Attributes beyond those of every image processor; `UniversalSegmentationProcessing` describes them."""
-
-    size_divisor: int | None
-    ignore_index: int | None
-    do_reduce_labels: bool | None
-    num_labels: int | None
-    label_ids_to_fuse: list[int] | None
-    threshold: float | None
-    mask_threshold: float | None
-    overlap_mask_area_threshold: float | None
-    num_instances: int | None
 
 
 class UniSegFormerImageProcessor(UniSegFormerProcessing, UniversalImageProcessor):
     """Prepares images (and segmentation maps) for UniSegFormer and turns its outputs into segments or class maps.
 
-    Images are resized bilinearly (shortest edge 1024, longest at most 2048), normalised with ImageNet's mean and
+    Images are resized bilinearly (shortest edge 1024, longest at most 2048), normalized with ImageNet's mean and
     deviation, and padded with zeros at right and bottom to a multiple of 32. One processor serves both heads: semantic
     results come from queries or from dense logits, whatever the model gives.
 
@@ -34,11 +18,6 @@ class UniSegFormerImageProcessor(UniSegFormerProcessing, UniversalImageProcessor
         >>> processor(np.zeros((48, 60, 3), dtype=np.uint8), return_tensors="pt")["pixel_values"].shape
         torch.Size([1, 3, 64, 96])
     """
-
-    valid_kwargs = UniSegFormerImageProcessorKwargs
-
-    def __init__(self, **kwargs: Unpack[UniSegFormerImageProcessorKwargs]):
-        super().__init__(**kwargs)
 
 
 __all__ = ["UniSegFormerImageProcessor"]

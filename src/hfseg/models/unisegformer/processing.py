@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 from transformers.utils import logging
 
-from ...processing.segmentation_processing import SemanticSegmentationProcessing, UniversalSegmentationProcessing
+from ...processing.semantic import SemanticSegmentationProcessing
+from ...processing.universal import UniversalSegmentationProcessing
 
 logger = logging.get_logger(__name__)
 

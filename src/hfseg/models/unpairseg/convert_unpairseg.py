@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from ..checkpoints import check_keys
 from .configuration_unpairseg import UnpairSegConfig
-from .modeling_unpairseg import UnpairSegForOpenVocabularySegmentation
+from .open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
 
 logger = logging.get_logger(__name__)
 

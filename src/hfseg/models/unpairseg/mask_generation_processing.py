@@ -13,15 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, SizeDict
 from transformers.utils import TensorType
 
 from ... import postprocess
-from ...processing.segmentation_processing import (
-    SemanticSegmentationPostProcessorOutput,
-    UniversalSegmentationProcessing,
-    resized_size,
-)
+from ...processing.kwargs import UniversalImageProcessorKwargs
+from ...processing.segmentation import Placement, SemanticSegmentationPostProcessorOutput, place, sizes_of
+from ...processing.sizes import resized_size
+from ...processing.universal import UniversalSegmentationProcessing
 from ...results.segmentation_result import SegmentationResult
 
 Sizes = Sequence[tuple[int, int]] | Tensor | np.ndarray
@@ -93,13 +92,25 @@ def _above(logits: Tensor, level: float, geometry: dict[str, Any]) -> Tensor:
     return postprocess.binary_segmentation(logits[None], mask_threshold=1 / (1 + math.exp(-level)), **geometry)[0]
 
 
+class UnpairSegImageProcessorKwargs(UniversalImageProcessorKwargs, total=False):
+    """Settings of `MaskGenerationProcessing`."""
+
+    pad_value: int | None
+    score_threshold: float | None
+    nms_rule: str | None
+    iou_threshold: float | None
+    cover_threshold: float | None
+    stability_threshold: float | None
+    min_area: int | None
+
+
 class MaskGenerationProcessing(UniversalSegmentationProcessing):
     """Mixin of Unpair-Seg's image processors.
 
     Attributes:
         size: `longest_edge` S: the longer side becomes S, rounded half up, also if the image is smaller.
-        pad_value: grey level of the padding that makes the image an S x S square, before normalisation.
-        size_divisor: a square that it does not divide is padded with zeros after normalisation.
+        pad_value: gray level of the padding that makes the image an S x S square, before normalization.
+        size_divisor: a square that it does not divide is padded with zeros after normalization.
         score_threshold: smallest predicted quality of a mask; the authors' 0.65 after a second sigmoid.
         nms_rule, iou_threshold, cover_threshold: of mask non-maximum suppression, see `hfseg.postprocess.mask_nms`.
         stability_threshold: smallest stability of a mask; None for no test, as in the authors' model (their
@@ -155,7 +166,6 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
                 and maps that do not fit.
         """
         batch = super().preprocess(images, segmentation_maps, instance_id_to_semantic_id, **kwargs)
-        batch.pop("class_labels", None)
         tensor_type = kwargs.get("return_tensors")
         original_sizes = batch["original_sizes"]
         prompts = self.scale_prompts(
@@ -226,7 +236,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         return int(value) if value else None
 
     def square_size(self, size: Any, sizes: list[tuple[int, int]], pad_size: Any) -> tuple[int, int]:
-        """Height and width of the grey square: `pad_size`, S x S, or the largest of the images.
+        """Height and width of the gray square: `pad_size`, S x S, or the largest of the images.
 
         Raises:
             ValueError: If an image is larger than `pad_size`.
@@ -238,26 +248,51 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             return side, side
         return self.padded_size(sizes, None)
 
-    def mask_targets(
+    def pad_images(  # type: ignore[override]
+        self,
+        images: list[Any],
+        size: SizeDict,
+        do_pad: bool | None = None,
+        pad_size: SizeDict | None = None,
+        size_divisor: int | None = None,
+        pad_value: int = 128,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        **_: Any,
+    ) -> tuple[list[Any], tuple[int, int] | None]:
+        """Images at the top left of a gray square, and the size to which zeros are added after normalization."""
+        if not do_pad:
+            return images, None
+        square = self.square_size(size, sizes_of(images), pad_size)
+        value = pad_value if do_rescale else pad_value * rescale_factor
+        padded = [place([image], self.filled(image, (1, image.shape[0], *square), value))[0] for image in images]  # type: ignore[attr-defined]
+        return padded, self.padded_size([square], size_divisor)
+
+    def make_targets(  # type: ignore[override]
         self,
         segmentation_maps: Any,
-        instance_id_to_semantic_id: Any,
-        original_sizes: list[tuple[int, int]],
-        sizes: list[tuple[int, int]],
-        padded_size: tuple[int, int] | None,
-        ignore_index: int | None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Padded id maps without names. Values 0 and `ignore_index` of a plain map are no masks."""
-        return self.segment_targets(
+        instance_id_to_semantic_id: Any = None,
+        *,
+        placed: Placement,
+        ignore_index: int | None = None,
+        **_: Any,
+    ) -> dict[str, list[np.ndarray]]:
+        """`mask_labels`, id maps without classes. Values 0 and `ignore_index` of a plain map are no masks."""
+        without_table = instance_id_to_semantic_id is None
+        targets = super().make_targets(
             segmentation_maps,
             instance_id_to_semantic_id,
-            original_sizes,
-            sizes,
-            padded_size,
-            ignore_index,
-            instance_id_to_semantic_id is None,
-            None,
+            placed=placed,
+            ignore_index=ignore_index,
+            do_reduce_labels=without_table,
         )
+        return {"mask_labels": targets["mask_labels"]}
+
+    def note_sizes(
+        self, batch: BatchFeature, original_sizes: list[tuple[int, int]], resized_sizes: list[tuple[int, int]]
+    ) -> None:
+        """Adds both sizes: prompts are scaled by them."""
+        batch["original_sizes"], batch["resized_sizes"] = original_sizes, resized_sizes
 
     # ---------------------------------------------------------------------------------------------- outputs
     def geometry(self, mask_shape: Sequence[int], original_sizes: list[tuple[int, int]]) -> dict[str, Any]:

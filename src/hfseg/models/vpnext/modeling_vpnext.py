@@ -40,6 +40,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.deformable_convolution import ModulatedDeformableConv2d
+from ...layers.initialization import init_convolution
 from ...layers.upsampled_convolution import convolve_upsampled
 from ...losses.semantic import check_labels, focal_dice_cross_entropy, resize_labels
 from ..backbone import build_backbone
@@ -303,19 +304,15 @@ class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
             init.zeros_(module.offsets.weight)
             init.zeros_(module.offsets.bias)  # type: ignore[arg-type]
         if isinstance(module, VPNeXtHiCLRIteration):
-            for convolution in (module.sample, module.fuse, module.output):
-                init_convolution(convolution)
+            init_convolution(module.sample, module.fuse, module.output, by_outputs=True)
         elif isinstance(module, VPNeXtViTUp):
-            init_convolution(module.input[0])
+            init_convolution(module.input[0], by_outputs=True)
             if module.proj is not None:
-                init_convolution(module.proj[0])  # type: ignore[index]
+                init_convolution(module.proj[0], by_outputs=True)  # type: ignore[index]
         elif isinstance(module, VPNeXtMockPyramid):
-            for layer in module.layers:
-                if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-                    init_convolution(layer)
+            init_convolution(*module.layers, by_outputs=True)
         elif isinstance(module, VPNeXtContextReplay):
-            for local in module.local:
-                init_convolution(local)
+            init_convolution(*module.local, by_outputs=True)
             for projection in (module.query, module.key, *module.value):
                 init.xavier_uniform_(projection.weight)  # type: ignore[arg-type]
         elif isinstance(module, VPNeXtForSemanticSegmentation):
@@ -323,11 +320,6 @@ class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         if isinstance(module, (VPNeXtContextReplay, VPNeXtDeepSupervision)):
             for classifier in module.classifiers:
                 init_classifier(classifier)
-
-
-def init_convolution(convolution: Any):
-    """Draws a convolution without bias as He et al. do, by the number of outputs."""
-    init.kaiming_normal_(convolution.weight, mode="fan_out")
 
 
 def init_classifier(classifier: Any):

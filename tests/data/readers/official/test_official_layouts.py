@@ -104,10 +104,10 @@ def test_coco_instance_and_captions(coco):
     dataset = load_official("coco_instance", coco)
     assert dataset.kind == "instance" and dataset.id2label == {0: "person", 1: "toothbrush"}
     item = dataset[0]
-    expected = np.zeros(SIZE, dtype=int)
+    expected = np.full(SIZE, 2)  # the crowd, below everything
     expected[:2, :3] = 1
     np.testing.assert_array_equal(item["segmentation"], expected)
-    assert by_class(item) == {1: 1} and dataset[1]["segments_info"] == []
+    assert [segment["iscrowd"] for segment in item["segments_info"]] == [0, 1] and dataset[1]["segments_info"] == []
     captions = load_official("coco_captions", coco)
     assert [(item["image_id"][-2:], item["text"]) for item in (captions[k] for k in range(3))] == [
         ("09", "text 1"),

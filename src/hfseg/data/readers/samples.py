@@ -1,0 +1,230 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What readers of local files share: samples, the dataset over them, names of splits, and checks of sizes and json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import torch
+
+from ...files.images import open_image
+from .images import image_size, read_image, stretch_contrast
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "SPLIT_NAMES",
+    "Classes",
+    "FolderDataset",
+    "Sample",
+    "check_sizes",
+    "listing",
+    "read_json",
+    "relative_key",
+    "same_split",
+]
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+_CHECKED_SIZES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One picture and where its truth comes from."""
+
+    name: str
+    image: Path
+    label: Path  # label map, or the annotation file; the first of several
+    annotations: tuple[dict[str, Any], ...] = ()
+    size: tuple[int, int] = (0, 0)  # (height, width) that the annotation file states
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """Names and void class, and how label values (void included) become class ids."""
+
+    id2label: dict[int, str]
+    ignore_index: int
+    value_to_class: dict[int, int]
+    colours: dict[tuple[int, int, int], int] | None = None
+
+
+class FolderDataset(torch.utils.data.Dataset):
+    """Map-style data set over local files, read when asked for; made by `load_folder` and `load_official`.
+
+    An item is `{"image": (H, W, 3) uint8, "image_id": name}` with either `"segmentation_map": (H, W) int32` (kind
+    "semantic"), `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic") or
+    `"text": caption` (kind "captions").
+
+    Attributes:
+        kind: "semantic", "instance", "panoptic" or "captions".
+        path: What was opened.
+        split: The split asked for, None for all samples.
+        split_note: How the split came about, in words.
+        id2label: Names of the classes 0 .. C-1.
+        label2id: The inverse.
+        stuff_class_ids: Classes without instances (all of them in a semantic data set).
+        ignore_index: Value of void pixels in a `segmentation_map`.
+        original_category_ids: Category id in the annotation file of every class, or None.
+        stretch_contrast: Whether every picture is brought to the full range of intensities; see `load_folder`.
+    """
+
+    stretch_contrast = False
+
+    def __init__(
+        self,
+        kind: str,
+        path: Path,
+        split: str | None,
+        split_note: str,
+        samples: Sequence[Sample],
+        read_label: Callable[[Sample], dict[str, Any]],
+        id2label: dict[int, str],
+        stuff_class_ids: tuple[int, ...],
+        ignore_index: int,
+        original_category_ids: dict[int, int] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.path = path
+        self.split = split
+        self.split_note = split_note
+        self.id2label = id2label
+        self.label2id = {name: class_id for class_id, name in id2label.items()}
+        self.stuff_class_ids = stuff_class_ids
+        self.ignore_index = ignore_index
+        self.original_category_ids = original_category_ids
+        self._samples = list(samples)
+        self._read_label = read_label
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the samples, in order."""
+        return [sample.name for sample in self._samples]
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample, without reading it; messages about it use this."""
+        return self._samples[index].name
+
+    def files(self, index: int) -> tuple[Path, Path]:
+        """Picture and (first) label file of a sample."""
+        return self._samples[index].image, self._samples[index].label
+
+    def read_label(self, index: int) -> dict[str, Any]:
+        """The item without its picture and name.
+
+        Raises:
+            FileNotFoundError, ValueError: If the label is missing, damaged or holds what the classes do not allow.
+        """
+        return self._read_label(self._samples[index])
+
+    def to_datasets(self, streaming: bool = False) -> Any:
+        """The same samples as a `datasets` object; see `hfseg.data.readers.tables.to_datasets`."""
+        from .tables import to_datasets
+
+        return to_datasets(self, streaming=streaming)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self._samples[index]
+        label = self._read_label(sample)
+        if self.kind == "captions":
+            return {"image": read_image(sample.image), "image_id": sample.name, **label}
+        label_map = label["segmentation_map"] if self.kind == "semantic" else label["segmentation"]
+        image = read_image(sample.image, label_size=label_map.shape)
+        if image.shape[:2] != label_map.shape:
+            raise ValueError(
+                f"{sample.image} has size {image.shape[:2]} (height, width) but its label in {sample.label} "
+                f"{label_map.shape}; make them equal"
+            )
+        if self.stretch_contrast:
+            image = stretch_contrast(image)
+        return {"image": image, "image_id": sample.name, **label}
+
+    def __repr__(self) -> str:
+        return (
+            f"FolderDataset({str(self.path)!r}, kind={self.kind!r}, split={self.split!r} ({self.split_note}), "
+            f"{len(self)} samples, {len(self.id2label)} classes)"
+        )
+
+
+def same_split(folder_name: str, split: str) -> bool:
+    """Whether a folder or file ending is the split asked for: val = validation = dev, train2017 = train."""
+    plain = re.sub(r"(19|20)\d\d$", "", folder_name.lower())
+    if folder_name == split or plain == split.lower():
+        return True
+    return any(plain in names and split.lower() in names for names in SPLIT_NAMES.values())
+
+
+def listing(names: Sequence[Any], limit: int = 5) -> str:
+    """The first names, and how many there are in all."""
+    shown = ", ".join(str(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
+
+
+def read_json(path: Path) -> Any:
+    """Content of a json file.
+
+    Raises:
+        ValueError: If it is cut short, or not text.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}); it may be cut "
+            "short, copy it again"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text and so not JSON; check the file") from error
+    except (RecursionError, ValueError) as error:  # thousands of brackets, a number of thousands of digits
+        raise ValueError(f"{path} is no JSON that can be read: {type(error).__name__}; check the file") from error
+
+
+def relative_key(path: PurePath) -> str:
+    """Name of a sample: its path in the dataset, with `/`, without the ending of an image."""
+    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
+
+
+def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> None:
+    """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples.
+
+    Args:
+        samples: All samples.
+        unreadable_stops: False leaves files whose header is damaged to the reading of the sample, which the user may
+            have chosen to survive, and warns.
+
+    Raises:
+        ValueError: If sizes differ, or a file cannot be read.
+    """
+    step = max(len(samples) // _CHECKED_SIZES, 1)
+    for sample in samples[::step]:
+        sizes = []
+        for path in (sample.image, sample.label):
+            try:
+                sizes.append(image_size(path))
+            except (OSError, ValueError):
+                if unreadable_stops:
+                    open_image(path)  # says what is wrong
+                    raise
+                logger.warning("%s cannot be read; its sample will fail", path)
+        if len(sizes) < 2:
+            continue
+        if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright picture
+            raise ValueError(
+                f"label {sample.label} has size {sizes[1]} (height, width) but its picture {sample.image} {sizes[0]}; "
+                "resize the label (nearest neighbour) or replace it"
+            )

@@ -1,0 +1,48 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""How large an image is after the test-time resize."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def resized_size(height: int, width: int, size: Any) -> tuple[int, int]:
+    """Height and width after the test-time resize.
+
+    With a shortest edge the aspect ratio is kept and sides are rounded half up, `int(scale * side + 0.5)`, as in
+    detectron2 (transformers truncates, which differs by one pixel for a third of all sizes). No side is below 1.
+
+    Args:
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        size: `shortest_edge` with or without `longest_edge`, `longest_edge`, `height` and `width`, or `max_height`
+            and `max_width` (as a dict or a transformers `SizeDict`).
+
+    Raises:
+        ValueError: for other keys.
+    """
+
+    def value(key: str) -> int | None:
+        return size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)
+
+    if value("height") and value("width"):
+        return int(value("height")), int(value("width"))  # type: ignore[arg-type]
+    shortest, longest = value("shortest_edge"), value("longest_edge")
+    if shortest:
+        scale = shortest / min(height, width)
+        # The shorter side is exact; the order of operations is the authors', so that rounding agrees.
+        new_height, new_width = (shortest, scale * width) if height < width else (scale * height, shortest)
+        if longest and max(new_height, new_width) > longest:
+            scale = longest / max(new_height, new_width)
+            new_height, new_width = new_height * scale, new_width * scale
+    elif longest:
+        scale = longest / max(height, width)
+        new_height, new_width = height * scale, width * scale
+    elif value("max_height") and value("max_width"):
+        scale = min(value("max_height") / height, value("max_width") / width)  # type: ignore[operator]
+        new_height, new_width = height * scale, width * scale
+    else:
+        raise ValueError(
+            f"size {size} is not understood; give shortest_edge (and longest_edge), longest_edge, height and width, or "
+            "max_height and max_width."
+        )
+    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
