@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from .stuff_classes import follow_configuration
 from .writing import write_text
 
 SHIM = "modeling_hfseg"
@@ -111,6 +112,7 @@ class RemoteCodeModel:
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)  # type: ignore[misc]
         if is_main_process:
             write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
+            follow_configuration(Path(save_directory))
 
 
 class RemoteCodeImageProcessor:
@@ -127,4 +129,5 @@ class RemoteCodeImageProcessor:
         files = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
         name = type(self).__name__.removesuffix("Pil")
         write_shim(Path(save_directory), "preprocessor_config.json", {"AutoImageProcessor": f"{SHIM}.{name}"})
+        follow_configuration(Path(save_directory))
         return files

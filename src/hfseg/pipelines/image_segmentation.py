@@ -141,6 +141,9 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
                 {"score": None, "label": id2label[label], "mask": _draw(label_map == label)}
                 for label in np.unique(label_map).tolist()
             ]
+        stuff = getattr(self.model.config, "stuff_class_ids", None)
+        if stuff is not None:  # the model knows its classes; a processor may come from another one
+            given["label_ids_to_fuse"] = list(stuff)
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
         return [
             {"score": segment["score"], "label": id2label[segment["label_id"]], "mask": mask}
