@@ -20,6 +20,7 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from tqdm import tqdm
 
 import hfseg
 
+from ..files.downloads import download, is_address
 from ..files.images import DEFAULT_MAX_PIXELS
 from ..files.writing import write_json
 from ..inference.clips import segment_video
@@ -99,6 +101,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     how.add_argument("--dtype", choices=DTYPES, default="float32")
     how.add_argument("--max_pixels", type=int, default=DEFAULT_MAX_PIXELS, help="larger pictures are refused")
+    how.add_argument("--allow_urls", action="store_true", help="inputs may be http(s) addresses of public hosts")
+    how.add_argument("--max_download", type=int, default=256, metavar="MB", help="larger downloads are refused")
     how.add_argument("--frames", action="store_true", help="a folder of pictures is one video")
     how.add_argument("--max_frames", type=int, metavar="N", help="stop a video after N frames")
     out = parser.add_argument_group("output")
@@ -108,7 +112,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not 0 <= options.opacity <= 1:
         parser.error(f"--opacity is {options.opacity}; give 0 to 1")
-    for name in ("max_pixels", "max_frames"):
+    for name in ("max_pixels", "max_frames", "max_download"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; give 1 or more")
     return options
@@ -141,6 +145,7 @@ class Job:
             options.text, options.labels, options.points, options.boxes, options.examples, options.task
         )
         self.how = Options(options.subtask, options.threshold, options.tile, options.steps, options.seed)
+        options.inputs = self.fetched(options.inputs)
         find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
         promptable = bool(options.points or options.boxes) or not (options.labels or options.text)
         shown = sys.stderr.isatty() and not options.quiet
@@ -158,6 +163,14 @@ class Job:
             "task": self.predictor.task,
             **{name: value for name, value in vars(self.how).items() if value is not None and name != "seed"},
         }
+
+    def fetched(self, inputs: Sequence[str]) -> list[str]:
+        """Downloads the inputs that are addresses, where that was asked for; the others as they are."""
+        if not self.options.allow_urls or not any(is_address(name) for name in inputs):
+            return list(inputs)
+        self.downloads = tempfile.TemporaryDirectory(prefix="hfseg-predict-")
+        limit = self.options.max_download * 2**20
+        return [str(download(name, Path(self.downloads.name), limit)) if is_address(name) else name for name in inputs]
 
     def run(self, source: Source) -> dict[str, Any]:
         """Segments one input and writes its results; returns its entry of the `--json` output."""

@@ -542,8 +542,12 @@ def _fetch(name: str) -> str:
     """Downloads (or finds in the cache) a model repository; the path of its snapshot."""
     from huggingface_hub import snapshot_download
 
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors"]
     try:
-        return snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*/*.json"])
+        return snapshot_download(name, allow_patterns=patterns)
     except Exception as error:  # the client's errors are many and change
         reason = str(error).strip().split("\n")[0]
-        raise FileNotFoundError(f"{name!r} is no folder, and not to be had from the Hub: {reason}") from error
+        raise FileNotFoundError(
+            f"{name!r} is no folder, and is not available from the Hub: {reason} Download it elsewhere (hf download "
+            f"{name} --local-dir DIR) and give the folder."
+        ) from error
