@@ -80,7 +80,7 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
     for name in inputs:
         if "://" in name or name.startswith("data:"):
             raise ValueError(
-                f"Only local files are opened, got the URL {name[:100]!r}. Download it first (or hfseg predict --allow_urls)."
+                f"Only local files are opened, got the URL {name[:100]!r}. Download it, or give --allow_urls."
             )
         path = Path(name)
         if path.is_dir():

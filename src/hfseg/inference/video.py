@@ -102,6 +102,11 @@ class VideoReader:
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
+                    if frame.width * frame.height > self.max_pixels:  # a stream may change its size
+                        raise ValueError(
+                            f"Frame {number} of {str(self.path)!r} has {frame.width} x {frame.height} pixels; the "
+                            f"limit is {self.max_pixels} pixels."
+                        )
                     image = frame.to_image()
                     rotation = int(getattr(frame, "rotation", 0) or 0)
                     yield image.rotate(rotation, expand=True) if rotation % 360 else image
