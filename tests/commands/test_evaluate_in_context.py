@@ -166,7 +166,7 @@ def test_data_without_the_task_are_an_error(folder, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(TaskPairs, "pair", nothing)
     arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=4", "--output_dir", str(tmp_path)]
-    assert main([*arguments, "--task", "depth_estimation"]) == 1
+    assert main([*arguments, "--task", "depth_estimation"]) == 2
     assert "shows nothing of depth_estimation" in capsys.readouterr().err
     assert not (tmp_path / "metrics.json").exists()
 
@@ -231,7 +231,7 @@ def test_user_errors(changed, message, folder, tmp_path, capsys):
     base = {"--task": "depth_estimation", "--dataset": "shapes:num_scenes=4", "--num_examples": "1"}
     base[changed[0]] = changed[1]
     arguments = ["--model", str(folder), "--output_dir", str(tmp_path), "--points", "2"]
-    assert main(arguments + [word for pair in base.items() for word in pair]) == 1
+    assert main(arguments + [word for pair in base.items() for word in pair]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -157,7 +157,7 @@ def test_bad_options_are_one_line(folder, tmp_path, monkeypatch, capsys, more, m
     contents = {"list": ["sky"], "empty": {"sky": []}, "foreign": {"moon": ["moon"]}}
     for name, content in contents.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    assert evaluate(folder, tmp_path / "out", *more) == 1
+    assert evaluate(folder, tmp_path / "out", *more) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert message in errors[-1] and errors[-1].startswith("error: ")
 
@@ -167,5 +167,5 @@ def test_a_mask_generator_cannot_name(tmp_path, folder, capsys):
 
     UnpairSegForMaskGeneration(tiny_config()).save_pretrained(tmp_path / "masks")
     processor().save_pretrained(tmp_path / "masks")
-    assert evaluate(tmp_path / "masks", tmp_path / "out") == 1
+    assert evaluate(tmp_path / "masks", tmp_path / "out") == 2
     assert "random weights would be measured" in capsys.readouterr().err
