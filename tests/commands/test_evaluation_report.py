@@ -15,7 +15,7 @@ from PIL import Image
 import oracle
 from hfseg.commands.evaluate import main
 from hfseg.commands.evaluation_report import WIDEST, EvaluationPage, Shown, render, write_report
-from hfseg.results.drawing import class_colour
+from hfseg.results.drawing import class_color
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 VOID = {"meta", "img", "br"}
@@ -106,7 +106,7 @@ def test_pictures_are_in_the_page_with_their_scores_and_legend(report):
     assert "predicted class" in confusion[0]
     text = (report / "report.html").read_text()
     for number in range(4):
-        assert "background:rgb({},{},{})".format(*class_colour(number)) in text
+        assert "background:rgb({},{},{})".format(*class_color(number)) in text
     assert text.count('class="legend"') == 1
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoImageProcessor, pipeline
 
 import hfseg
 from hfseg.commands.main import main
 from hfseg.inference.files import find_sources
-from hfseg.inference.predictor import Prompts, _check_places, find_task, from_masks
+from hfseg.inference.predictor import Prompts, _check_places, find_task
 from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
 from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
 from tiny_zoo import example_pairs, model_folder, picture, volume_file
@@ -49,7 +49,7 @@ def check_files(folder, stem, size):
         assert mask.shape == ids.shape and mask.sum() == entry["area"] and entry["category_id"] in known
         assert mask[ids == entry["id"]].all()  # where masks overlap, the map shows the best
     with Image.open(folder / f"{stem}_overlay.png") as overlay:
-        assert overlay.width >= 512  # enlarged, and a legend beside it
+        assert overlay.size == size
     return ids, record
 
 
@@ -71,6 +71,41 @@ def test_universal_model_as_its_pipeline(zoo, tmp_path, capsys, subtask):
         assert (entry["score"] or 0) == pytest.approx(segment["score"] or 0, abs=1e-6)
     if subtask == "semantic":  # ids mean the same class in every picture
         assert all(segment["id"] == segment["category_id"] + 1 for segment in record["annotations"])
+
+
+def test_instances_below_the_processors_threshold_are_left_out(zoo, tmp_path):
+    folder = model_folder("proscale", zoo)
+    picture().save(tmp_path / "a.png")
+    counts = []
+    for chosen in ([], ["--threshold", 0], ["--threshold", 0.99]):
+        out = tmp_path / f"out{len(counts)}"
+        assert predict(tmp_path / "a.png", "--model", folder, "-o", out, "--subtask", "instance", *chosen) == 0
+        scores = [entry["score"] for entry in read(out, "a")[1]["annotations"]]
+        assert len(chosen) or all(score >= AutoImageProcessor.from_pretrained(folder).threshold for score in scores)
+        counts.append(len(scores))
+    assert counts[2] <= counts[0] < counts[1]
+
+
+def test_a_legend_stands_beside_the_overlay(zoo, tmp_path):
+    picture().save(tmp_path / "a.png")
+    folder = model_folder("proscale", zoo)
+    assert (
+        predict(tmp_path / "a.png", "--model", folder, "-o", tmp_path / "out", "--subtask", "semantic", "--legend") == 0
+    )
+    with Image.open(tmp_path / "out/a_overlay.png") as overlay:
+        assert overlay.width > 90 and overlay.height == 60
+
+
+def test_the_time_is_that_of_reading_model_and_files(zoo, tmp_path, capsys, monkeypatch):
+    import time
+
+    from hfseg.commands import predict as command
+
+    plain = command.write_prediction
+    monkeypatch.setattr(command, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
+    picture().save(tmp_path / "a.png")
+    assert predict(tmp_path / "a.png", "--model", model_folder("vpnext", zoo), "-o", tmp_path / "out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] >= 0.3
 
 
 @pytest.mark.parametrize("name", ["vpnext", "unisegformer", "unisegformer_semantic", "meddensevit"])
@@ -108,9 +143,8 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
     _, record = check_files(tmp_path / "points", "a", (90, 60))
     found = pipeline("mask-generation", model=str(folder))(picture(), input_points=[[10, 20], [70, 30]])
     for index, entry in enumerate(record["annotations"]):
-        best = int(found["scores"][index].argmax())
         assert entry["label"] == f"point {index + 1}"
-        assert np.array_equal(decode_run_lengths(entry["segmentation"]), found["masks"][index][best])
+        assert np.array_equal(decode_run_lengths(entry["segmentation"]), found["masks"][index])
     assert predict(file, "--model", folder, "-o", tmp_path / "box", "--box", "5,5,60,50") == 0
     assert read(tmp_path / "box", "a")[1]["annotations"][0]["label"] == "box 1"
     masks = model_folder("unpairseg_masks", zoo)
@@ -329,10 +363,10 @@ def test_names_of_results_do_not_collide(tmp_path):
 def test_overlapping_masks_show_the_best():
     left, right = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
     left[:, :3], right[:, 2:] = True, True
-    result = from_masks([left, right], [5, 6], [0.9, 0.4], (4, 2))
+    result = SegmentationResult.from_masks([left, right], [5, 6], [0.9, 0.4], (2, 4))
     assert result.segmentation.tolist() == [[1, 1, 1, 2]] * 2
     assert np.array_equal(result.mask(1), right) and np.array_equal(result.mask(0), left)
-    assert from_masks([], [], [], (4, 2)).segmentation.tolist() == [[0] * 4] * 2
+    assert SegmentationResult.from_masks([], [], [], (2, 4)).segmentation.tolist() == [[0] * 4] * 2
 
 
 # The command itself.

@@ -10,10 +10,10 @@ from PIL import Image
 
 from hfseg.data.synthetic.shapes import id2label, render_scene
 from hfseg.results.drawing import (
-    class_colour,
+    class_color,
     confusion_plot,
     image_grid,
-    instance_colour,
+    instance_color,
     overlay,
     overlay_semantic,
     side_by_side,
@@ -28,15 +28,15 @@ def two_cats_and_void():
     return image, segmentation, segments
 
 
-def test_tint_is_the_blend_of_picture_and_class_colour_and_void_stays():
+def test_tint_is_the_blend_of_picture_and_class_color_and_void_stays():
     image, segmentation, segments = two_cats_and_void()
     result = np.asarray(overlay(image, segmentation, segments, alpha=0.25, draw_labels=False, minimum_side=0))
     assert result.shape == image.shape
-    for column, colour in ((10, instance_colour(2, 0)), (30, instance_colour(2, 1))):
+    for column, colour in ((10, instance_color(2, 0)), (30, instance_color(2, 1))):
         np.testing.assert_allclose(result[20, column], 75 + 0.25 * np.array(colour), atol=0.5)
     assert (result[:, 41:] == 100).all()
     assert result[20, 19].min() > 200 and result[20, 39].min() > 200  # white contour between segments
-    assert instance_colour(2, 0) == class_colour(2) != instance_colour(2, 1)
+    assert instance_color(2, 0) == class_color(2) != instance_color(2, 1)
 
 
 def test_segments_that_are_not_listed_are_void():
@@ -101,18 +101,18 @@ def test_semantic_overlay():
     classes = np.full((40, 60), 255)
     classes[:, :20], classes[:, 20:40] = 0, 3
     plain = np.asarray(overlay_semantic(image, classes, legend=False, minimum_side=0))
-    np.testing.assert_allclose(plain[20, 10], 50 + 0.5 * np.array(class_colour(0)), atol=0.5)
-    np.testing.assert_allclose(plain[20, 30], 50 + 0.5 * np.array(class_colour(3)), atol=0.5)
+    np.testing.assert_allclose(plain[20, 10], 50 + 0.5 * np.array(class_color(0)), atol=0.5)
+    np.testing.assert_allclose(plain[20, 30], 50 + 0.5 * np.array(class_color(3)), atol=0.5)
     assert (plain[:, 41:] == 100).all()
     with_legend = np.asarray(overlay_semantic(image, classes, {0: "road", 3: "sky"}, minimum_side=0))
     assert with_legend.shape[1] > 60 and (with_legend[:, :60] == plain).all()
     for class_id in (0, 3):
-        assert (with_legend[:, 60:] == class_colour(class_id)).all(axis=2).sum() > 50
+        assert (with_legend[:, 60:] == class_color(class_id)).all(axis=2).sum() > 50
 
 
-def test_class_colours_are_distinct_and_stable():
-    colours = [class_colour(k) for k in range(40)]
-    assert class_colour(0) == (230, 159, 0) and len(set(colours)) == 40
+def test_class_colors_are_distinct_and_stable():
+    colours = [class_color(k) for k in range(40)]
+    assert class_color(0) == (230, 159, 0) and len(set(colours)) == 40
     assert all(0 <= value <= 255 for colour in colours for value in colour)
     for first, second in itertools.combinations(colours[:13], 2):
         assert np.abs(np.subtract(first, second)).sum() > 40
@@ -137,7 +137,7 @@ def test_objects_of_a_video_keep_shade_and_number():
 
     plain = drawn(3, 4, alpha=1.0, draw_labels=False, minimum_side=0)
     assert (plain == drawn(4, 3, alpha=1.0, draw_labels=False, minimum_side=0)).all()
-    assert tuple(plain[20, 10]) == instance_colour(2, 2) and tuple(plain[20, 30]) == instance_colour(2, 3)
+    assert tuple(plain[20, 10]) == instance_color(2, 2) and tuple(plain[20, 30]) == instance_color(2, 3)
     assert (drawn(3, 4) != drawn(3, 5)).any()  # the number is written
 
 

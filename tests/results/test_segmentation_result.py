@@ -4,10 +4,13 @@
 import copy
 import json
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hfseg.postprocess import pack_masks
 from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths, encode_run_lengths
@@ -129,3 +132,80 @@ def test_empty_mask_has_an_empty_box():
     result = SegmentationResult(torch.zeros(4, 5, dtype=torch.int32), [{"id": 1, "label_id": 0, "score": 0.0}])
     (entry,) = result.to_coco(1)
     assert entry["area"] == 0 and entry["bbox"] == [0, 0, 0, 0]
+
+
+def test_segments_have_the_names_people_look_for(overlapping):
+    result, masks = overlapping
+    assert len(result) == 3 and result
+    first, second, third = result.segments
+    assert (first.id, first.label_id, first.label, first.score, first.index) == (1, 1, "1", 0.5, 0)
+    assert first.box == (2.0, 0.0, 9.0, 2.0) and first.area == 14 == third.area
+    assert second.box == (4.0, 1.0, 11.0, 3.0)
+    assert np.array_equal(second.mask, masks[1].numpy())
+    named = SegmentationResult(result.segmentation, result.segments_info, id2label={0: "cat"})
+    assert [segment.label for segment in named.segments] == ["1", "cat", "1"]
+    assert [info["label"] for info in named.segments_info] == ["1", "cat", "1"]
+    assert "cat" in repr(named.segments[1])
+
+
+def test_masks_that_overlap_are_joined_and_the_best_is_on_top():
+    masks = [np.zeros((2, 4), dtype=bool) for _ in range(3)]
+    masks[0][:, :3], masks[1][:, 2:], masks[2][0, 0] = True, True, True
+    result = SegmentationResult.from_masks(masks, [5, 6, 7], [0.9, 0.4, None], (2, 4))
+    assert result.segmentation.tolist() == [[1, 1, 1, 2], [1, 1, 1, 2]]
+    assert [np.array_equal(result.mask(index), masks[index]) for index in range(3)] == [True] * 3
+    apart = SegmentationResult.from_masks([masks[0], ~masks[0]], [1, 2], [0.1, 0.2], (2, 4))
+    assert apart.packed_masks is None
+
+
+def test_class_maps_become_segments_with_fixed_ids():
+    class_map = torch.tensor([[0, 2, 2], [-1, 9, 0]])
+    result = SegmentationResult.from_class_map(class_map, {0: "a", 1: "b", 2: "c"})
+    assert result.segmentation.tolist() == [[1, 3, 3], [0, 0, 1]]
+    assert [(s["id"], s["label_id"], s["label"], s["score"]) for s in result.segments_info] == [
+        (1, 0, "a", None),
+        (3, 2, "c", None),
+    ]
+    everything = SegmentationResult.from_class_map(class_map.numpy())
+    assert everything.segmentation.tolist() == [[1, 3, 3], [0, 10, 1]]
+    assert len(SegmentationResult.from_class_map(torch.full((2, 2), -1))) == 0
+
+
+def test_plots_have_the_images_size_and_a_legend_on_request(panoptic, tmp_path):
+    result = SegmentationResult(
+        panoptic.segmentation.repeat_interleave(20, 0).repeat_interleave(20, 1), panoptic.segments_info
+    )
+    assert result.plot().size == (80, 60)
+    wide = result.plot(legend=True)
+    assert wide.width > 80 and wide.height == 60
+    image = Image.new("RGB", (80, 60), (10, 200, 10))
+    result.image = image
+    plotted = result.plot(draw_labels=False)
+    assert plotted.getpixel((70, 10)) == (10, 200, 10)  # nothing there
+    assert len({plotted.getpixel(place) for place in ((30, 10), (10, 40), (70, 50))}) == 3
+    assert result.save(tmp_path / "x.png") == tmp_path / "x.png"
+    with Image.open(tmp_path / "x.png") as saved:
+        assert np.array_equal(np.asarray(saved), np.asarray(result.plot()))
+    result.save(tmp_path / "x.json")
+    assert json.loads((tmp_path / "x.json").read_text()) == result.to_coco(1)
+    with pytest.raises(ValueError, match="must end in"):
+        result.save(tmp_path / "x.exe")
+
+
+def test_tables_for_other_tools(overlapping, monkeypatch):
+    result, masks = overlapping
+    pandas = pytest.importorskip("pandas")
+    table = result.to_pandas()
+    assert isinstance(table, pandas.DataFrame) and table["area"].tolist() == [14, 14, 14]
+    assert table.loc[1, ["x0", "y0", "x1", "y1"]].tolist() == [4, 1, 11, 3]
+    assert len(SegmentationResult(torch.zeros(2, 2, dtype=torch.int32), []).to_pandas()) == 0
+    supervision = types.ModuleType("supervision")
+    supervision.Detections = types.SimpleNamespace
+    monkeypatch.setitem(sys.modules, "supervision", supervision)
+    detections = result.to_supervision()
+    assert detections.xyxy.tolist() == [[2, 0, 9, 2], [4, 1, 11, 3], [2, 0, 9, 2]]
+    assert np.array_equal(detections.mask, masks.numpy()) and detections.class_id.tolist() == [1, 0, 1]
+    assert detections.data["class_name"].tolist() == ["1", "0", "1"]
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(ImportError, match="pip install supervision"):
+        result.to_supervision()

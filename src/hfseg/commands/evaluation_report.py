@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ..files.writing import write_text
-from ..results.drawing import class_colour
+from ..results.drawing import class_color
 
 __all__ = ["EvaluationPage", "Shown", "write_report"]
 
@@ -159,7 +159,7 @@ def _legend(names: Mapping[int, str]) -> str:
     if not names or len(names) > LONGEST_LEGEND:
         return ""
     entries = "".join(
-        '<li><span class="chip" style="background:rgb({},{},{})"></span>'.format(*class_colour(number))
+        '<li><span class="chip" style="background:rgb({},{},{})"></span>'.format(*class_color(number))
         + f"{_text(name)}</li>"
         for number, name in names.items()
     )

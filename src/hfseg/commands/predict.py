@@ -93,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ask.add_argument("--task", choices=sorted(FORMATS), help="in-context: what the answer's colours mean")
     how = parser.add_argument_group("how")
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
-    how.add_argument("--threshold", type=float, help="smallest score; default: the processor's")
+    how.add_argument("--threshold", type=float, help="smallest score; default: the processor's; 0: all")
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large pictures: overlapping windows of this side")
     how.add_argument("--steps", type=int, help="in-context: number of inference steps")
     how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")
@@ -107,6 +107,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--max_frames", type=int, metavar="N", help="stop a video after N frames")
     out = parser.add_argument_group("output")
     out.add_argument("--opacity", type=float, default=0.5, help="of the overlay, 0 to 1")
+    out.add_argument("--legend", action="store_true", help="names and colors beside the overlay")
     out.add_argument("--json", action="store_true", help="print what was found as json; all else goes to stderr")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     options = parser.parse_args(argv)
@@ -179,12 +180,14 @@ class Job:
 
     def picture(self, source: Source) -> dict[str, Any]:
         """A picture."""
+        start = time.perf_counter()
         image = self.predictor.read(source.path, self.options.max_pixels)
         prediction = self.predictor(image, self.prompts, self.how)
-        files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity)
+        legend = self.options.legend
+        files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity, legend)
         shown = ("id", "label", "score", "area", "bbox")
         segments = [{name: segment[name] for name in shown} for segment in prediction.segments()]
-        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": prediction.seconds}
+        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": time.perf_counter() - start}
 
     def video(self, source: Source) -> dict[str, Any]:
         """A video; a damaged end leaves the frames before it, and is an error."""
@@ -224,7 +227,9 @@ class Job:
         seconds = time.perf_counter() - start
         labels, axis = labels_in_ras(found), found.record["axis"]
         prediction = slice_prediction(volume, labels, axis, fullest_slice(labels, axis), predictor.labels)
-        picture = write_image(self.folder / f"{source.stem}_overlay.png", prediction.overlay(self.options.opacity))
+        # A slice is small; its drawing is for the eye.
+        drawn = prediction.overlay(self.options.opacity, legend=True, minimum_side=512)
+        picture = write_image(self.folder / f"{source.stem}_overlay.png", drawn)
         about = {**self.about, "notice": found.notice, "seconds": round(seconds, 3)}
         content = {
             "info": about,
@@ -267,6 +272,7 @@ def pillow_limit(pixels: int) -> Iterator[None]:
 def run(options: argparse.Namespace) -> int:
     """Carries out one parsed command line; returns the exit status."""
     job = Job(options)
+    start = time.perf_counter()
     results, errors = [], []
     with pillow_limit(options.max_pixels), job.bar(len(job.sources), "predict", "input") as bar:
         for source in job.sources:
@@ -283,7 +289,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         for result in results:
             print(f"{result['input']}: {describe(result)}")
-    seconds = sum(result["seconds"] for result in results)
+    seconds = time.perf_counter() - start
     summary = f"{len(results)} of {len(job.sources)} segmented in {seconds:.1f} s; results in {job.folder}."
     print(summary, file=sys.stderr if options.json or errors else sys.stdout)
     return 1 if errors else 0

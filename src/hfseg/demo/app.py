@@ -33,7 +33,7 @@ from ..inference.files import VIDEOS, Source, write_prediction
 from ..inference.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
 from ..inference.video import VideoReader
 from ..inference.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
-from ..results.drawing import instance_colour
+from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
 from .guard import RequestGuard
@@ -207,7 +207,7 @@ def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]
             text = f"{text} #{number + 1}" if "#" not in text else text + "'"
         texts.add(text)
         if areas[index]:
-            shown.append((index, text, instance_colour(label, number)))
+            shown.append((index, text, instance_color(label, number)))
     return shown
 
 

@@ -103,8 +103,7 @@ def segment_video(
                 file = done.ids / f"{len(done.frames):06d}.png"
                 write_image(file, id_map_image(prediction.result.segmentation))
             labels |= prediction.names
-            # A legend of changing width would change the frames' size.
-            writer.write(prediction.overlay(opacity, legend=False))
+            writer.write(prediction.overlay(opacity, minimum_side=512))
             done.frames.append({"frame": len(done.frames), "segments": prediction.segments()})
             if progress is not None:
                 progress()

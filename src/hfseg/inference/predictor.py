@@ -6,10 +6,11 @@ the class is, and the task has one `pipeline()`. What the pipelines return is br
 list of segments (`hfseg.results.segmentation_result`), or a picture for models that paint their answer.
 """
 
+import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from PIL import Image
 from .. import auto
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
 from ..files.model_folders import check_pipeline_weights, check_weights, loading, read_settings
-from ..results.drawing import overlay, side_by_side
+from ..results.drawing import side_by_side
 from ..results.segmentation_result import SegmentationResult
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
 from .loading import check_sizes
@@ -63,8 +64,6 @@ TAKES = {
 TASKS = tuple(NEEDS)
 SUBTASKS = ("panoptic", "instance", "semantic")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# A legend with more lines explains nothing.
-LONGEST_LEGEND = 24
 
 
 @dataclass
@@ -126,26 +125,39 @@ class Prediction:
     answer: Image.Image | None = None
     decoded: Any = None
     seconds: float = 0.0
+    # What `segments` gave, and for which result.
+    _segments: tuple[SegmentationResult, list[dict[str, Any]]] | None = field(default=None, repr=False, compare=False)
 
-    def overlay(self, opacity: float = 0.5, labels: bool = True, legend: bool = True) -> Image.Image:
-        """Draws the segments over the picture, or the answer beside it."""
+    def overlay(
+        self, opacity: float = 0.5, labels: bool = True, legend: bool = False, minimum_side: int = 0
+    ) -> Image.Image:
+        """Draws the segments over the picture, each object in its own color, or the answer beside it.
+
+        Args:
+            opacity: Of the tint, 0 to 1.
+            labels: Write names and scores on the segments.
+            legend: Add names and colors at the right; without it the drawing has the picture's size.
+            minimum_side: Smaller pictures are enlarged by a whole factor until their longer side has this length.
+        """
         if self.result is None:
             assert self.answer is not None
             return side_by_side([self.picture, self.answer], ["picture", "answer"])
-        segments = self.result.segments_info
-        if len({segment["label_id"] for segment in segments}) > LONGEST_LEGEND:
-            legend = False
-        return overlay(self.picture, self.result.segmentation, segments, self.names, opacity, labels, legend)
+        return self.result.plot(
+            self.picture, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
+        )
 
     def segments(self) -> list[dict[str, Any]]:
         """Lists the segments as COCO entries with names: id (value in the id map), label, score, area, bbox, mask."""
         if self.result is None:
             return []
-        entries = self.result.to_coco(image_id=1)
-        return [
-            {**entry, "id": int(segment["id"]), "label": self.names.get(segment["label_id"], str(segment["label_id"]))}
-            for entry, segment in zip(entries, self.result.segments_info)
-        ]
+        if self._segments is None or self._segments[0] is not self.result:
+            entries = self.result.to_coco(image_id=1)
+            named = [
+                {**entry, "id": int(info["id"]), "label": self.names.get(info["label_id"], str(info["label_id"]))}
+                for entry, info in zip(entries, self.result.segments_info)
+            ]
+            self._segments = (self.result, named)
+        return list(self._segments[1])
 
 
 def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
@@ -352,13 +364,12 @@ class Predictor:
         subtask = options.subtask or ("semantic" if self.task == "semantic" else "panoptic")
         if subtask == "semantic":
             if options.tile is None:
-                found = self.pipe(image, subtask="semantic")
-                return self._semantic_prediction(picture, _class_map(found, self._label_ids(), picture.size))
+                return Prediction(picture, self.pipe(image, subtask="semantic").result, self.labels)
             # The pictures' own pixels: a processor that shrinks them first would defeat the purpose.
             class_map = sliding_window_segmentation(
                 image, self._predict, self.image_processor, window=options.tile, do_resize=False
             )
-            return self._semantic_prediction(picture, class_map)
+            return Prediction(picture, SegmentationResult.from_class_map(class_map, self.labels), self.labels)
         if options.tile is not None:
             thresholds: dict[str, Any] = {} if options.threshold is None else {"threshold": options.threshold}
             result = tiled_panoptic_segmentation(
@@ -366,47 +377,21 @@ class Predictor:
             )
             return Prediction(picture, result, self.labels)
         found = self.pipe(image, subtask=subtask, threshold=options.threshold)
-        ids = self._label_ids()
-        masks = [np.asarray(entry["mask"]) > 0 for entry in found]
-        result = from_masks(masks, [ids[entry["label"]] for entry in found], [e["score"] for e in found], picture.size)
-        return Prediction(picture, result, self.labels)
+        return Prediction(picture, found.result, self.labels)
 
     _semantic = _universal
-
-    def _label_ids(self) -> dict[str, int]:
-        return {name: index for index, name in reversed(list(self.labels.items()))}
-
-    def _semantic_prediction(self, picture: Image.Image, class_map: torch.Tensor) -> Prediction:
-        names = self.labels
-        present = [label for label in torch.unique(class_map).tolist() if label in names]
-        # Ids are classes + 1, the same in every picture; 0 stays "nothing".
-        known = torch.isin(class_map, torch.tensor(present))
-        segmentation = torch.where(known, class_map + 1, 0).to(torch.int32)
-        segments = [{"id": label + 1, "label_id": label, "score": None} for label in present]
-        return Prediction(picture, SegmentationResult(segmentation, segments), names)
 
     def _referring(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         thresholds = {} if options.threshold is None else {"threshold": options.threshold}
         found = self.pipe(image, text=list(prompts.text), **thresholds)
-        masks = [np.asarray(entry["mask"]) > 0 for entry in found]
-        result = from_masks(masks, list(range(len(found))), [entry["score"] for entry in found], picture.size)
-        return Prediction(picture, result, dict(enumerate(prompts.text)))
+        return Prediction(picture, found.result, dict(enumerate(prompts.text)))
 
     def _open_vocabulary(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         thresholds = {} if options.threshold is None else {"threshold": options.threshold}
         subtask = options.subtask or "panoptic"
         found = self.pipe(image, candidate_labels=list(prompts.labels), subtask=subtask, **thresholds)
-        names: dict[int, str] = {}
-        ids: list[int] = []
-        order = [label.split(",")[0].strip() for label in prompts.labels]
-        for entry in found:
-            name = str(entry["label"])
-            index = order.index(name) if name in order else len(order) + len(names)
-            names[index] = name
-            ids.append(index)
-        masks = [np.asarray(entry["mask"]) > 0 for entry in found]
-        result = from_masks(masks, ids, [entry["score"] for entry in found], picture.size)
-        return Prediction(picture, result, names)
+        names = {int(info["label_id"]): str(info["label"]) for info in found.result.segments_info}
+        return Prediction(picture, found.result, names)
 
     def _mask_generation(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         asked: dict[str, Any] = {}
@@ -417,18 +402,20 @@ class Predictor:
         if options.threshold is not None and not asked:
             asked["score_threshold"] = options.threshold
         found = self.pipe(image, **asked)
-        masks, scores = list(found["masks"]), np.asarray(found["scores"], dtype=np.float64)
         kind = "point" if prompts.points else "box" if prompts.boxes else "mask"
-        if kind != "mask":  # several granularities of each: the one the model trusts most
-            best = [int(np.argmax(row)) for row in scores]
-            masks = [np.asarray(mask)[index] for mask, index in zip(masks, best)]
-            scores = np.array([row[index] for row, index in zip(scores, best)])
-        label_ids = list(range(len(masks)))
-        if options.threshold is not None and kind != "mask":
-            kept = [index for index in label_ids if scores[index] >= options.threshold]
-            masks, scores, label_ids = [masks[index] for index in kept], scores[kept], kept
-        result = from_masks([np.asarray(mask, bool) for mask in masks], label_ids, scores.tolist(), picture.size)
-        return Prediction(picture, result, {index: f"{kind} {index + 1}" for index in label_ids})
+        scores = [float(score) for score in found["scores"]]
+        # The pipeline filters the masks of a grid itself.
+        least = options.threshold if options.threshold is not None and kind != "mask" else -math.inf
+        kept = [index for index, score in enumerate(scores) if score >= least]
+        names = {index: f"{kind} {index + 1}" for index in kept}
+        result = SegmentationResult.from_masks(
+            [found["masks"][index] for index in kept],
+            kept,
+            [scores[index] for index in kept],
+            picture.size[::-1],
+            names,
+        )
+        return Prediction(picture, result, names)
 
     def _encoded(self, examples: Any, seed: int) -> Any:
         """Encodes examples, once for all images that are asked about with them."""
@@ -453,54 +440,14 @@ class Predictor:
         result, names = None, {}
         if prompts.task in ("segmentation", "mask"):
             ids = Image.fromarray(np.asarray(decoded).astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
-            segmentation = torch.from_numpy(np.array(ids))
-            present = [value for value in torch.unique(segmentation).tolist() if value > 0]
+            values = np.array(ids)
+            present = [value for value in np.unique(values).tolist() if value > 0]
             names = {value - 1: f"segment {value}" if prompts.task == "segmentation" else "mask" for value in present}
-            result = SegmentationResult(
-                segmentation, [{"id": value, "label_id": value - 1, "score": None} for value in present]
-            )
+            result = SegmentationResult.from_class_map(values - 1, names)
         return Prediction(picture, result, names, answer=answer, decoded=decoded)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def from_masks(
-    masks: Sequence[np.ndarray], label_ids: Sequence[int], scores: Sequence[float | None], size: tuple[int, int]
-) -> SegmentationResult:
-    """Joins masks, which may overlap, to one result; at each pixel the id map shows the best.
-
-    Args:
-        masks: Boolean masks.
-        label_ids: Of each mask.
-        scores: Of each mask.
-        size: Width and height, for the case of no masks.
-
-    Shape:
-        masks: each (H, W).
-    """
-    segmentation = np.zeros((size[1], size[0]), dtype=np.int32)
-    count = np.zeros_like(segmentation)
-    order = sorted(range(len(masks)), key=lambda index: (scores[index] or 0.0, -index))
-    for index in order:  # the best last, on top
-        segmentation[masks[index]] = index + 1
-        count += masks[index]
-    segments: list[dict[str, Any]] = [
-        {"id": index + 1, "label_id": int(label), "score": None if score is None else float(score)}
-        for index, (label, score) in enumerate(zip(label_ids, scores))
-    ]
-    packed = None
-    if masks and int(count.max()) > 1:
-        packed = torch.from_numpy(np.packbits(np.stack(masks), axis=-1))
-    return SegmentationResult(torch.from_numpy(segmentation), segments, packed)
-
-
-def _class_map(found: Sequence[Mapping[str, Any]], ids: Mapping[str, int], size: tuple[int, int]) -> torch.Tensor:
-    """Map of classes of a semantic pipeline's masks, -1 where there is none. Shape: (H, W), int64."""
-    class_map = np.full((size[1], size[0]), -1, dtype=np.int64)
-    for entry in found:
-        class_map[np.asarray(entry["mask"]) > 0] = ids[entry["label"]]
-    return torch.from_numpy(class_map)
 
 
 def _shown(image: Image.Image) -> Image.Image:

@@ -4,7 +4,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..results.segmentation_result import SegmentationResult
@@ -67,11 +66,8 @@ def slice_prediction(
     size = (max(round(picture.width * wide / unit), 1), max(round(picture.height * tall / unit), 1))
     picture = picture.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     scaled = Image.fromarray(classes.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
-    class_map = torch.from_numpy(np.array(scaled))
-    present = [value for value in torch.unique(class_map).tolist() if value != background and value in names]
-    segmentation = torch.where(torch.isin(class_map, torch.tensor(present, dtype=torch.int32)), class_map + 1, 0)
-    segments = [{"id": value + 1, "label_id": value, "score": None} for value in present]
-    return Prediction(picture, SegmentationResult(segmentation.to(torch.int32), segments), names)
+    shown = {value: name for value, name in names.items() if value != background}
+    return Prediction(picture, SegmentationResult.from_class_map(np.array(scaled), shown), names)
 
 
 def labels_in_ras(found: Any) -> np.ndarray:

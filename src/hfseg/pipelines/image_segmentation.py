@@ -6,17 +6,15 @@ What differs for a model whose image processor sets `owns_postprocessing_default
 - thresholds that the caller does not give are the processor's own (transformers insists on 0.9 / 0.5 / 0.5);
 - batches may hold images of different sizes, and give exactly what single images give: images of one padded size run
   together, others apart (padding them to a common size would change results, because these models see padding);
-- masks come from one id map, and instance masks may overlap;
+- masks come from one id map, and instance masks may overlap; instances below the processor's threshold are left out
+  (`threshold=0` gives all);
 - files are read by `hfseg.files.images.load_image` (full verification, a limit on pixels, 16-bit pictures).
 """
 
-import os
 from collections.abc import Sized
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.image_segmentation import ImageSegmentationPipeline
@@ -24,7 +22,9 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 from transformers.utils import ModelOutput
 
 from ..files.images import load_image
+from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
+from .inputs import read_image
 
 __all__ = ["HfsegImageSegmentationPipeline", "register"]
 
@@ -35,11 +35,18 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     """Image segmentation pipeline: `[{"score", "label", "mask"}]` per image, masks as PIL images ("L", 0 or 255).
 
     Called like `transformers.ImageSegmentationPipeline`: `pipe(image_or_images, subtask=..., threshold=...,
-    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=...)`.
+    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=..., num_workers=...)`. Images are paths, addresses,
+    PIL images, arrays or tensors, one, a list or a generator. Masks are drawn when they are looked at; the attribute
+    `result` of the list is the compact `SegmentationResult`.
     """
 
     # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
     _load_video_processor: Any = False
+
+    def check_model_type(self, supported_models: Any) -> None:
+        """Lets models of hfseg pass, which transformers' table of names cannot know; logs an error for others."""
+        if not self._is_ours:
+            super().check_model_type(supported_models)
 
     @property
     def _is_ours(self) -> bool:
@@ -48,15 +55,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     def preprocess(self, image: Any, subtask: str | None = None, timeout: float | None = None) -> Any:
         if not self._is_ours:
             return super().preprocess(image, subtask=subtask, timeout=timeout)
-        if (
-            isinstance(image, str)
-            and not os.path.isfile(image)
-            and (image.startswith(("http://", "https://", "data:")))
-        ):
-            # An address typed by the user is followed, as in every transformers pipeline.
-            return super().preprocess(image, subtask=subtask, timeout=timeout)
-        # A processor may know better than 8-bit RGB (16-bit X-rays).
-        image = getattr(self.image_processor, "load_image", load_image)(image)
+        image = read_image(image, timeout, getattr(self.image_processor, "load_image", load_image))
         inputs = self.image_processor(images=[image], return_tensors="pt").to(self.dtype)
         inputs["target_size"] = [(image.height, image.width)]
         return inputs
@@ -136,23 +135,19 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         id2label: Any = self.model.config.id2label
         target_sizes = model_outputs["target_size"]
         if task == "semantic":
-            label_map = method(model_outputs, target_sizes=target_sizes)[0].cpu().numpy()
-            return [
-                {"score": None, "label": id2label[label], "mask": _draw(label_map == label)}
-                for label in np.unique(label_map).tolist()
-            ]
+            return SegmentList(
+                SegmentationResult.from_class_map(method(model_outputs, target_sizes=target_sizes)[0], id2label)
+            )
+        if task == "instance":
+            # Evaluation wants all instances; people want those that the model is sure of.
+            given.setdefault("threshold", self.image_processor.threshold)
         stuff = getattr(self.model.config, "stuff_class_ids", None)
         if stuff is not None:  # the model knows its classes; a processor may come from another one
             given["label_ids_to_fuse"] = list(stuff)
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
-        return [
-            {"score": segment["score"], "label": id2label[segment["label_id"]], "mask": mask}
-            for segment, mask in zip(result["segments_info"], result.masks)
-        ]
-
-
-def _draw(mask: np.ndarray) -> Image.Image:
-    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+        for segment in result.segments_info:
+            segment["label"] = id2label[segment["label_id"]]
+        return SegmentList(result)
 
 
 def _collate(items: list[Any]) -> dict[str, list[Any]]:

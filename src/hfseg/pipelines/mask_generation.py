@@ -6,15 +6,14 @@ masks instead of their boxes, masks below the score threshold are never made, th
 are the processor's own, and prompts (points or boxes) may be given instead of the automatic grid.
 """
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.mask_generation import MaskGenerationPipeline
 
-from ..files.images import load_image
 from ..results.segmentation_result import encode_run_lengths
+from .inputs import OneByOne, read_image
 
 __all__ = ["HfsegMaskGenerationPipeline", "register"]
 
@@ -35,17 +34,22 @@ THRESHOLDS = {
 }
 
 
-class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
-    """Mask generation: `{"masks": [...], "scores": tensor}` per image, boolean arrays of the image's size, best first.
+class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
+    """Mask generation: `{"masks": [...], "scores": tensor}` per image.
+
+    Every mask is a boolean array (H, W) of the image's size with one score, whatever the prompts: of a grid the masks
+    that are left, best first; of points and boxes one mask per prompt, in their order, the one that the model trusts
+    most. With `multimask_output=True` a prompt gives all its M masks (of a point: from part to whole), one after
+    another, and mask i is of prompt i // M.
 
     Called like `transformers.MaskGenerationPipeline`. For hfseg's models:
 
-        pipe(image)                                        # a grid of points over the whole picture
+        pipe(image)                                        # a grid of points over the whole image
         pipe(image, points_per_side=32, score_threshold=0.7)
-        pipe(image, input_points=[[x, y], ...])            # one entry of `masks` per prompt, (M, H, W)
+        pipe(image, input_points=[[x, y], ...])            # one mask per point
         pipe(image, input_boxes=[[x0, y0, x1, y1], ...])
 
-    Prompts are in pixels of the picture. Further arguments: `input_labels`, `nms_rule`, `iou_threshold`,
+    Prompts are in pixels of the image. Further arguments: `input_labels`, `nms_rule`, `iou_threshold`,
     `cover_threshold`, `stability_threshold`, `min_area`, `mask_threshold`, `points_per_batch` (bounds memory only), and
     `output_rle_mask=True` for `rle_mask`, COCO run lengths.
     """
@@ -60,7 +64,7 @@ class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         if not self._is_ours:
             return super()._sanitize_parameters(**kwargs)
-        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "timeout"}
+        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout"}
         unknown = sorted(set(kwargs) - legal)
         if unknown:
             raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; legal are {', '.join(sorted(legal))}.")
@@ -68,8 +72,7 @@ class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
             if kwargs.get(name) is not None and kwargs[name] < 1:
                 raise ValueError(f"{name}={kwargs[name]}: give 1 or more.")
         postprocess = {THRESHOLDS[name]: kwargs[name] for name in THRESHOLDS if kwargs.get(name) is not None}
-        if "output_rle_mask" in kwargs:
-            postprocess["output_rle_mask"] = kwargs["output_rle_mask"]
+        postprocess |= {name: kwargs[name] for name in ("output_rle_mask", "multimask_output") if name in kwargs}
         return (
             {name: kwargs[name] for name in (*PROMPTS, "timeout") if kwargs.get(name) is not None},
             {name: kwargs[name] for name in FORWARD if kwargs.get(name) is not None},
@@ -80,11 +83,7 @@ class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
         if not self._is_ours:
             yield from super().preprocess(image, timeout=timeout, **kwargs)
             return
-        if isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://", "data:")):
-            from transformers.image_utils import load_image as load_address
-
-            image = load_address(image, timeout=timeout)  # an address typed by the user is followed
-        image = load_image(image)
+        image = read_image(image, timeout)
         inputs = self.image_processor(images=[image], return_tensors="pt", **kwargs)
         # Coordinates stay float32: in half precision they would be off by pixels.
         inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
@@ -104,22 +103,28 @@ class HfsegMaskGenerationPipeline(MaskGenerationPipeline):
         sizes = model_inputs["original_sizes"]
         return {"outputs": outputs, "original_sizes": sizes, "prompted": prompted, "is_last": is_last}
 
-    def postprocess(self, model_outputs: Any, output_rle_mask: bool = False, **kwargs: Any) -> Any:
+    def postprocess(
+        self, model_outputs: Any, output_rle_mask: bool = False, multimask_output: bool = False, **kwargs: Any
+    ) -> Any:
         if not self._is_ours:
             return super().postprocess(model_outputs, output_rle_mask=output_rle_mask, **kwargs)
         (result,) = model_outputs
         outputs, sizes = result["outputs"], result["original_sizes"]
         if result["prompted"]:
             threshold = kwargs.get("mask_threshold", 0.0)
-            masks = self.image_processor.post_process_masks(outputs.pred_masks, sizes, mask_threshold=threshold)[0]
-            scores = outputs.iou_scores[0]
+            scores, logits = outputs.iou_scores[0], outputs.pred_masks[:1]  # (Q, M), (1, Q, M, h, w)
+            if not multimask_output:
+                best = scores.argmax(1, keepdim=True)
+                scores = scores.gather(1, best)
+                logits = logits.gather(2, best[None, :, :, None, None].expand(-1, -1, -1, *logits.shape[-2:]))
+            masks = self.image_processor.post_process_masks(logits, sizes, mask_threshold=threshold)[0].flatten(0, 1)
+            scores = scores.flatten()
         else:
             generated = self.image_processor.post_process_mask_generation(outputs, sizes, **kwargs)[0]
             masks, scores = generated["masks"], generated["scores"]
         answer = {"masks": list(masks.cpu().numpy()), "scores": scores.float().cpu()}
         if output_rle_mask:
-            flat = masks.flatten(0, -3) if masks.dim() > 3 else masks
-            answer["rle_mask"] = [encode_run_lengths(mask) for mask in flat.cpu().numpy()]
+            answer["rle_mask"] = [encode_run_lengths(mask) for mask in answer["masks"]]
         return answer
 
 

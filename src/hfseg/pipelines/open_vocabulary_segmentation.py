@@ -2,18 +2,16 @@
 """`pipeline("open-vocabulary-segmentation")`: segments of classes that are given by their names."""
 
 import json
-import os
 from collections import OrderedDict
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from transformers.image_utils import load_image as load_any_image
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
-from ..files.images import load_image
+from ..results.segment_list import SegmentList
+from ..results.segmentation_result import SegmentationResult
 from .auto_models import AutoModelForOpenVocabularySegmentation
+from .inputs import OneByOne, read_image
 
 __all__ = ["OpenVocabularySegmentationPipeline", "register"]
 
@@ -26,16 +24,17 @@ POSTPROCESS = ("subtask", "threshold", "mask_threshold", "overlap_mask_area_thre
                "iou_threshold", "cover_threshold", "stuff_labels")  # fmt: skip
 
 
-class OpenVocabularySegmentationPipeline(Pipeline):
-    """Segments a picture into classes given by their names.
+class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
+    """Segments an image into classes given by their names.
 
         pipe = pipeline("open-vocabulary-segmentation", model=folder)
         pipe("street.jpg", candidate_labels=["car", "road", "person, pedestrian"])
-        pipe(pictures, candidate_labels={"vehicle": ["car", "bus"], "road": ["road"]}, subtask="semantic")
+        pipe(images, candidate_labels={"vehicle": ["car", "bus"], "road": ["road"]}, subtask="semantic")
 
-    Returns, per picture, a list of `{"label", "score", "mask"}`: PIL masks ("L", 0 or 255) of the picture's size. The
-    score is None for `subtask="semantic"`. Nothing found is an empty list. A set of classes is embedded once and kept
-    for the next pictures.
+    Returns, per image, a list of `{"label", "score", "mask"}`: PIL masks ("L", 0 or 255) of the image's size, drawn
+    when they are looked at; its attribute `result` is the compact `SegmentationResult`. The score is None for
+    `subtask="semantic"`. Nothing found is an empty list. A set of classes is embedded once and kept for later images.
+    Images are paths, addresses, PIL images, arrays or tensors, one, a list or a generator.
 
     Arguments: `candidate_labels`, a list of names (synonyms separated by commas) or `{class: [names]}`; `subtask`,
     "panoptic" (default), "semantic" or "instance"; `templates`, sentences around names, "vild" (default), "simple",
@@ -82,9 +81,7 @@ class OpenVocabularySegmentationPipeline(Pipeline):
         )
 
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
-        address = isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://"))
-        # An address typed by the user is followed, as in every transformers pipeline.
-        image = load_image(load_any_image(image, timeout=timeout) if address else image)
+        image = read_image(image, timeout)
         inputs = self.processor.image_processor(images=[image], return_tensors="pt")
         return {"pixel_values": inputs["pixel_values"].to(self.dtype), "original_sizes": inputs["original_sizes"]}
 
@@ -131,19 +128,15 @@ class OpenVocabularySegmentationPipeline(Pipeline):
         if subtask == "semantic":
             for name in ("threshold", "mask_threshold", "overlap_mask_area_threshold"):
                 thresholds.pop(name, None)
-            label_map = method(model_outputs["outputs"], target_sizes=sizes, **thresholds)[0].cpu().numpy()
-            present = [index for index in np.unique(label_map).tolist() if index < len(labels)]
-            return [{"label": labels[index], "score": None, "mask": _draw(label_map == index)} for index in present]
+            label_map = method(model_outputs["outputs"], target_sizes=sizes, **thresholds)[0]
+            return SegmentList(SegmentationResult.from_class_map(label_map, dict(enumerate(labels))))
+        if subtask == "instance":
+            thresholds.setdefault("threshold", image_processor.threshold)
         stuff = {labels.index(label) for label in stuff_labels}
         result = method(model_outputs["outputs"], target_sizes=sizes, label_ids_to_fuse=stuff, **thresholds)[0]
-        return [
-            {"label": labels[segment["label_id"]], "score": segment["score"], "mask": mask}
-            for segment, mask in zip(result["segments_info"], result.masks)
-        ]
-
-
-def _draw(mask: np.ndarray) -> Image.Image:
-    return Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+        for segment in result.segments_info:
+            segment["label"] = labels[segment["label_id"]]
+        return SegmentList(result)
 
 
 def register() -> None:

@@ -1,39 +1,37 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`pipeline("referring-image-segmentation")`: masks of what expressions refer to."""
 
-import os
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from transformers.image_utils import load_image as load_any_image
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
-from ..files.images import load_image
+from ..results.segment_list import SegmentList
+from ..results.segmentation_result import SegmentationResult
 from .auto_models import AutoModelForReferringImageSegmentation
+from .inputs import OneByOne, is_stream, read_image
 
 __all__ = ["ReferringImageSegmentationPipeline", "register"]
 
 TASK = "referring-image-segmentation"
 
 
-class ReferringImageSegmentationPipeline(Pipeline):
-    """Segments in a picture what each expression refers to.
+class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
+    """Segments in an image what each expression refers to.
 
-    The picture is encoded once, however many expressions there are; expressions run in batches.
+    The image is encoded once, however many expressions there are; expressions run in batches.
 
         pipe = pipeline("referring-image-segmentation", model=folder)
         pipe("street.jpg", text="the man in the yellow vest")
         pipe(["a.jpg", "b.jpg"], text=[["the dog", "the cat"], ["the bus"]])
 
-    Returns (of a call): for one picture a list with one entry per expression, for a list of pictures a list of these:
+    Returns (of a call): for one image a list with one entry per expression, for a list of images a list of these:
 
     - `label`: the expression;
     - `score`: mean probability inside the mask, 0 for an empty one. It says how sure the model is of the pixels that it
       marks, not that the referent is there;
-    - `mask`: PIL image ("L", 0 or 255) of the picture's size;
+    - `mask`: PIL image ("L", 0 or 255) of the image's size, drawn when it is looked at;
     - `logits`: with `return_logits=True`, the model's logits, a tensor (h, w).
     """
 
@@ -47,7 +45,8 @@ class ReferringImageSegmentationPipeline(Pipeline):
         """Segments.
 
         Args:
-            images: Path, address or PIL image, or a list of them; or dicts `{"image", "text"}`.
+            images: Path, address, PIL image, array or tensor, a list or a generator of them; or dicts
+                `{"image", "text"}`.
             text: An expression or a list of them, for every picture; for a list of pictures also one entry per picture
                 if they are lists themselves.
             threshold: Smallest probability of a pixel of the mask; default: the processor's.
@@ -61,6 +60,8 @@ class ReferringImageSegmentationPipeline(Pipeline):
             images = kwargs.pop("image")
         if text is None:
             return super().__call__(images, **kwargs)
+        if is_stream(images):
+            return super().__call__(({"image": image, "text": text} for image in images), **kwargs)
         if not isinstance(images, (list, tuple)):
             return super().__call__({"image": images, "text": text}, **kwargs)
         texts = [text] * len(images)
@@ -105,9 +106,7 @@ class ReferringImageSegmentationPipeline(Pipeline):
         expressions = [text] if isinstance(text, str) or not isinstance(text, (list, tuple)) else list(text)
         if not expressions:
             raise ValueError("The list of expressions is empty; give at least one.")
-        address = isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://"))
-        # An address typed by the user is followed, as in every transformers pipeline.
-        image = load_image(load_any_image(image, timeout=timeout) if address else image)
+        image = read_image(image, timeout)
         prepared = self.processor(images=[image], text=[expressions], return_tensors="pt")
         return {
             "pixel_values": prepared["pixel_values"].to(self.dtype),
@@ -134,17 +133,18 @@ class ReferringImageSegmentationPipeline(Pipeline):
         (probabilities,) = image_processor.post_process_referring_segmentation(
             model_outputs, [model_outputs["original_size"]], threshold=limit, return_probabilities=True
         )
-        results = []
-        for index, (expression, map_) in enumerate(zip(model_outputs["expressions"], probabilities)):
+        masks, scores = [], []
+        for map_ in probabilities:
             mask = map_ > limit
-            area = int(mask.sum())
             # Cubic interpolation may leave [0, 1] a little.
-            score = float(map_[mask].mean().clamp(0, 1)) if area else 0.0
-            drawn = Image.fromarray(mask.cpu().numpy().view(np.uint8) * np.uint8(255))
-            entry: dict[str, Any] = {"label": expression, "score": score, "mask": drawn}
-            if return_logits:
+            scores.append(float(map_[mask].mean().clamp(0, 1)) if bool(mask.any()) else 0.0)
+            masks.append(mask.cpu().numpy())
+        names = dict(enumerate(model_outputs["expressions"]))
+        size = model_outputs["original_size"]
+        results = SegmentList(SegmentationResult.from_masks(masks, list(names), scores, size, names))
+        if return_logits:
+            for index, entry in enumerate(results):
                 entry["logits"] = model_outputs["logits"][0, index]
-            results.append(entry)
         return results
 
 

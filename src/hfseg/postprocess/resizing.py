@@ -165,7 +165,7 @@ class BandResizer:
         return found
 
     def bands_of(self, query: int, region: tuple[int, int, int, int]) -> Iterator[tuple[slice, Tensor]]:
-        """Yields (rows, logits (rows, columns of the region)) of one query, on CPU, equal to `bands` to the bit."""
+        """Yields (rows, logits (rows, columns of the region)) of one query, on CPU; as `bands` up to rounding."""
         top, bottom, left, right = region
         rows_matrix, blocks = self._dense
         first, last = self.rows_axis.span(top, bottom)

@@ -26,3 +26,4 @@ class UniversalImageProcessorKwargs(SemanticImageProcessorKwargs, total=False):
     mask_threshold: float | None
     overlap_mask_area_threshold: float | None
     num_instances: int | None
+    binary_mask_labels: bool | None

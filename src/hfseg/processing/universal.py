@@ -26,6 +26,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
             `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
         num_instances: (query, class) pairs looked at for instance results.
+        binary_mask_labels: targets are binary masks (N, H, W), as transformers' processors make them and its guides
+            expect, instead of id maps (H, W), which are N times as small. Models take both.
         mask_stride: padded input size divided by the size of the mask logits.
     """
 
@@ -35,6 +37,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
     mask_threshold = 0.5
     overlap_mask_area_threshold = 0.8
     num_instances = 100
+    binary_mask_labels = False
     mask_stride = 4
 
     # ---------------------------------------------------------------------------------------------- inputs
@@ -109,9 +112,10 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         ignore_index: int | None = None,
         do_reduce_labels: bool = False,
         num_labels: int | None = None,
+        binary_mask_labels: bool | None = False,
         **_: Any,
     ) -> dict[str, list[np.ndarray]]:
-        """`mask_labels`, padded id maps, and `class_labels`."""
+        """`mask_labels`, padded id maps (H, W) or binary masks (N, H, W), and `class_labels`."""
         id_maps, class_labels = self.segment_targets(
             segmentation_maps,
             instance_id_to_semantic_id,
@@ -122,6 +126,9 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             do_reduce_labels,
             num_labels,
         )
+        if binary_mask_labels:
+            counts = [np.arange(1, len(labels) + 1, dtype=np.int32) for labels in class_labels]
+            id_maps = [id_map == ids[:, None, None] for id_map, ids in zip(id_maps, counts)]
         return {"mask_labels": id_maps, "class_labels": class_labels}
 
     # ---------------------------------------------------------------------------------------------- outputs
@@ -239,7 +246,9 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         target_sizes: Sequence[tuple[int, int]] | Tensor | None = None,
         label_ids_to_fuse: Sequence[int] | set[int] | None = None,
         image_sizes: Sequence[tuple[int, int]] | None = None,
-    ) -> list[SegmentationResult]:
+        return_coco_annotation: bool = False,
+        return_binary_maps: bool = False,
+    ) -> list[Any]:
         """Instances of thing classes per image, best first, see `hfseg.postprocess.instance_segmentation`.
 
         Args:
@@ -251,6 +260,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             target_sizes: see `post_process_semantic_segmentation`.
             label_ids_to_fuse: stuff classes, which are left out; default: the processor's.
             image_sizes: see `post_process_semantic_segmentation`.
+            return_coco_annotation: gives `segmentation` as run lengths of each mask, as in transformers.
+            return_binary_maps: gives `segmentation` as boolean masks (N, H, W), as in transformers; large.
 
         Returns:
             Per image a `SegmentationResult`: `segmentation` shows the best instance at each pixel (0 = none), ids count
@@ -280,6 +291,11 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             results.append(
                 SegmentationResult(instances.segmentation, segments, instances.packed_masks, instances.mask_indices)
             )
+        if return_coco_annotation and return_binary_maps:
+            raise ValueError("Give return_coco_annotation or return_binary_maps, not both.")
+        if return_coco_annotation or return_binary_maps:
+            forms = [r.run_length_masks() if return_coco_annotation else r.binary_masks() for r in results]
+            return [{"segmentation": form, "segments_info": r.segments_info} for form, r in zip(forms, results)]
         return results
 
     def _stuff(self, label_ids_to_fuse: Sequence[int] | set[int] | None) -> Sequence[int] | set[int]:

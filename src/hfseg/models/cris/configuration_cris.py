@@ -73,6 +73,8 @@ class CrisConfig(PreTrainedConfig):
     """
 
     model_type = "cris"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = ["loss_dict", "hidden_states", "attentions", "cross_attentions"]
     if SubConfigSpec is None:
         sub_configs = {"text_config": CLIPTextConfig}
     else:

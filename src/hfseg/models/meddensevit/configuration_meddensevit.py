@@ -110,6 +110,8 @@ class MedDenseViTConfig(PreTrainedConfig):
     """
 
     model_type = "meddensevit"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = ["loss_dict", "hidden_states", "attentions"]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig}
     else:

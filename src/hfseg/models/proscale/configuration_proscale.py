@@ -129,6 +129,17 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
     """
 
     model_type = "proscale"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "auxiliary_logits",
+        "pixel_embedding",
+        "hidden_states",
+        "attentions",
+        "cross_attentions",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    ]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig}
     else:

@@ -145,6 +145,20 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
     """
 
     model_type = "unisegformer"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "auxiliary_logits",
+        "pixel_embedding",
+        "masked_units",
+        "image_embeds",
+        "text_embeds",
+        "hidden_states",
+        "attentions",
+        "cross_attentions",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    ]
     sub_configs = {"encoder_config": Swinv2Config, "text_config": SiglipTextConfig}
     attribute_map = {"num_hidden_layers": "decoder_layers"}
 

@@ -178,6 +178,20 @@ class UnpairSegConfig(PreTrainedConfig):
     """
 
     model_type = "unpairseg"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = [
+        "loss_dict",
+        "mask_embeddings",
+        "pixel_embedding",
+        "input_points",
+        "region_embeds",
+        "text_embeds",
+        "hidden_states",
+        "attentions",
+        "cross_attentions",
+        "encoder_hidden_states",
+        "encoder_attentions",
+    ]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig, "text_config": CLIPTextConfig}
     else:

@@ -275,9 +275,10 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         *,
         placed: Placement,
         ignore_index: int | None = None,
+        binary_mask_labels: bool | None = False,
         **_: Any,
     ) -> dict[str, list[np.ndarray]]:
-        """`mask_labels`, id maps without classes. Values 0 and `ignore_index` of a plain map are no masks."""
+        """`mask_labels`, masks without classes. Values 0 and `ignore_index` of a plain map are no masks."""
         without_table = instance_id_to_semantic_id is None
         targets = super().make_targets(
             segmentation_maps,
@@ -285,6 +286,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             placed=placed,
             ignore_index=ignore_index,
             do_reduce_labels=without_table,
+            binary_mask_labels=binary_mask_labels,
         )
         return {"mask_labels": targets["mask_labels"]}
 

@@ -111,6 +111,8 @@ class VPNeXtConfig(PreTrainedConfig):
     """
 
     model_type = "vpnext"
+    # What `Trainer` leaves out of predictions: only what metrics are computed from stays.
+    keys_to_ignore_at_inference = ["loss_dict", "auxiliary_logits", "hidden_states", "attentions"]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig}
     else:

@@ -1,0 +1,89 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What the pipelines take as an image, and how they go through many of them."""
+
+import os
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from transformers.image_utils import load_image as load_any_image
+
+from ..files.images import load_image, sixteen_bit_to_eight
+
+__all__ = ["OneByOne", "image_of_array", "is_stream", "read_image"]
+
+
+def is_stream(inputs: Any) -> bool:
+    """Whether inputs are read one after another: a generator or a dataset."""
+    return isinstance(inputs, (types.GeneratorType, Dataset))
+
+
+def image_of_array(array: Any, deep: bool = False) -> Image.Image:
+    """PIL image of an array or tensor: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels.
+
+    8-bit values are taken as they are, floats from 0 to 1 as shares of white.
+
+    Args:
+        array: The image.
+        deep: Keep 16-bit and float values of gray images (for X-rays and slices of scans).
+
+    Raises:
+        ValueError: For another shape, or floats outside of [0, 1].
+    """
+    values = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+    shape = values.shape
+    if values.ndim == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3, 4):
+        values = values.transpose(1, 2, 0)
+    elif values.ndim == 3 and shape[0] in (1, 3, 4) and shape[-1] in (1, 3, 4) and isinstance(array, torch.Tensor):
+        values = values.transpose(1, 2, 0)  # ambiguous: tensors are channel-first
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (3, 4)) or 0 in values.shape:
+        raise ValueError(f"An image array must be (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels; got {shape}.")
+    if deep and values.ndim == 2 and values.dtype != np.uint8:
+        kind = np.float32 if np.issubdtype(values.dtype, np.floating) else np.int32
+        return Image.fromarray(values.astype(kind))
+    if values.dtype == np.uint16:
+        values = sixteen_bit_to_eight(values)
+    elif np.issubdtype(values.dtype, np.floating):
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ValueError("A float image must have finite values from 0 to 1; give 8-bit integers for 0 to 255.")
+        values = np.round(values * 255)
+    elif values.dtype == bool:
+        values = values * np.uint8(255)
+    elif values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        raise ValueError(f"An integer image must have values from 0 to 255; got {values.min()} to {values.max()}.")
+    return Image.fromarray(np.ascontiguousarray(values.astype(np.uint8)))
+
+
+def read_image(image: Any, timeout: float | None = None, load: Callable[[Any], Image.Image] = load_image) -> Any:
+    """Image of a local path, an address, a PIL image, an array or a tensor.
+
+    Args:
+        image: The image. An address typed by the user is followed, as in every transformers pipeline.
+        timeout: Seconds to wait for an address.
+        load: Reads local files and checks images; a processor may know better than 8-bit RGB (16-bit X-rays).
+    """
+    if isinstance(image, (np.ndarray, torch.Tensor)):
+        image = image_of_array(image, deep=load is not load_image)
+    elif isinstance(image, str) and not os.path.isfile(image) and image.startswith(("http://", "https://", "data:")):
+        image = load_any_image(image, timeout=timeout)
+    return load(image)
+
+
+class OneByOne:
+    """Mixin before a pipeline whose inputs differ in prompts, names or sizes: a batch runs image by image.
+
+    `batch_size` is taken, and changes nothing but how many images are prepared ahead.
+    """
+
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any, **named: Any) -> Any:
+        """See `Pipeline.get_iterator`."""
+        if not getattr(self, "_is_ours", True):
+            return super().get_iterator(inputs, num_workers, batch_size, *parameters, **named)  # type: ignore[misc]
+        workers = num_workers if hasattr(inputs, "__len__") else min(num_workers, 1)
+        return super().get_iterator(inputs, workers, 1, *parameters, **named)  # type: ignore[misc]
