@@ -25,7 +25,7 @@ from gradio.context import LocalContext
 from gradio.utils import get_upload_folder
 from PIL import Image, ImageDraw
 
-from ..files.images import load_image
+from ..files.images import load_image, open_image
 from ..files.writing import write_json
 from ..inference import predict_volume
 from ..inference.clips import segment_video
@@ -275,11 +275,7 @@ class _Tab:
             own = getattr(model.predictor.image_processor, "load_image", None)
             if own is None:
                 return load_image(file, self.limits.pixels)
-            load_image(file, self.limits.pixels) if Image.open(file, formats=FORMATS).mode not in (
-                "F",
-                "I",
-                "I;16",
-            ) else None
+            open_image(file, self.limits.pixels)  # within the limit, and whole
             return own(file)
         except INPUT_ERRORS as error:  # the server's own paths are nobody's business
             raise ValueError(str(error).replace(str(Path(file).parent) + os.sep, "")) from error

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ....files.images import FORMATS
 from ..folders import FolderDataset, Sample, listing
 from ..images import read_map
 from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
@@ -69,7 +70,7 @@ class _MaskReader:
     verified: dict[str, tuple[int, ...]] | None = None
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        with Image.open(sample.image) as image:
+        with Image.open(sample.image, formats=FORMATS) as image:
             size = image.size[::-1]
         masks = []
         for annotation in sample.annotations:
