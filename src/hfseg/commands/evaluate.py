@@ -61,11 +61,11 @@ from ..evaluation.segmentation import (
     predict_samples,
     supported_tasks,
 )
+from ..files.model_folders import load_model as load_model_folder
 from ..files.model_folders import loading
 from ..files.writing import write_json, write_text
 from ..hub.cards import Measurement, eval_results
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
-from ..inference.loading import load_model as load_model_folder
 from ..inference.scores import KINDS
 from ..inference.sliding_window import WEIGHTINGS
 from ..pipelines.auto_models import AutoModelForOpenVocabularySegmentation

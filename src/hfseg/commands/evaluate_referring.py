@@ -21,9 +21,8 @@ from accelerate import PartialState
 from ..data.readers.refer import REFER_SPLITS, ReferLmdbDataset, load_refer, load_refer_json
 from ..data.synthetic.referring_shapes import ReferringShapesDataset
 from ..evaluation.referring import PROTOCOLS, evaluate_referring, referring_overlays
-from ..files.model_folders import loading
+from ..files.model_folders import load_model, loading
 from ..files.writing import write_json
-from ..inference.loading import load_model
 from ..pipelines.auto_models import AutoModelForReferringImageSegmentation
 from .evaluation_report import EvaluationPage, Shown, write_report
 

@@ -26,9 +26,9 @@ import torch
 
 import hfseg
 
+from ..files.model_folders import load_model as load_model_folder
 from ..files.writing import write_json
 from ..inference.export import FORMATS, export_model, exportable, parity_report
-from ..inference.loading import load_model as load_model_folder
 from ..inference.predictor import find_class, find_task
 
 TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1

@@ -21,11 +21,10 @@ from PIL import Image
 
 from .. import auto
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
-from ..files.model_folders import check_pipeline_weights, check_weights, loading, read_settings
+from ..files.model_folders import check_pipeline_weights, check_sizes, check_weights, loading, read_settings
 from ..results.drawing import side_by_side
 from ..results.segmentation_result import SegmentationResult
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
-from .loading import check_sizes
 
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
 
