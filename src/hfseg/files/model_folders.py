@@ -28,6 +28,7 @@ from .remote_code import SHIM
 __all__ = [
     "ModelFolderError",
     "check_code",
+    "check_config",
     "check_model_folder",
     "check_pipeline_weights",
     "check_sizes",
@@ -160,7 +161,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _check_config(content: Mapping[str, Any], path: Path) -> None:
+def check_config(content: Mapping[str, Any], path: Path) -> None:
     """Checks the entries of a configuration that every architecture has."""
     names = content.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
@@ -306,7 +307,7 @@ def check_model_folder(folder: "str | Path") -> None:
         if name in contents:
             _check_processor(contents[name], path / name)
     if "config.json" in contents:
-        _check_config(contents["config.json"], path / "config.json")
+        check_config(contents["config.json"], path / "config.json")
         weight_headers(weight_files(path))
     if "model_index.json" in contents and "config.json" not in contents:
         _check_components(contents["model_index.json"], path)

@@ -21,7 +21,14 @@ from PIL import Image
 
 from .. import auto
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
-from ..files.model_folders import check_pipeline_weights, check_sizes, check_weights, loading, read_settings
+from ..files.model_folders import (
+    check_config,
+    check_pipeline_weights,
+    check_sizes,
+    check_weights,
+    loading,
+    read_settings,
+)
 from ..results.drawing import side_by_side
 from ..results.segmentation_result import SegmentationResult
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
@@ -176,6 +183,8 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     if file is None:
         raise FileNotFoundError(f"{path} is no model folder: neither config.json nor model_index.json is in it.")
     config = read_settings(file)
+    if file.name == "config.json":
+        check_config(config, file)
     if file.name == "model_index.json":
         named = config.get("_class_name")
         name = str(named[-1] if isinstance(named, list) and named else named)
@@ -188,7 +197,7 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
     if not rows:
         known = ", ".join(row.model_type for row in auto.ARCHITECTURES if row.config is not None)
-        raise ValueError(f"{file} has model_type {model_type!r}; the zoo has {known}.")
+        raise ValueError(f"{file} has model_type {str(model_type)[:60]!r}; the zoo has {known}.")
     (row,) = rows
     for auto_class, task in TASK_OF_AUTO_CLASS.items():
         models = row.models.get(auto_class, ())
@@ -201,7 +210,9 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
         if auto_class in TASK_OF_AUTO_CLASS
         for model in ((value,) if isinstance(value, str) else value)
     )
-    raise ValueError(f"{file} names {', '.join(classes) or 'no class'}, which makes no masks; {', '.join(legal)} does.")
+    raise ValueError(
+        f"{file} names {', '.join(classes)[:200] or 'no class'}, which makes no masks; {', '.join(legal)} does."
+    )
 
 
 def find_class(model_type: str, name: str) -> Any:
