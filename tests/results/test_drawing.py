@@ -188,3 +188,55 @@ def test_confusion_plot_errors():
         confusion_plot(np.ones((2, 2)), ["a", "b"], ["a", "b", "c"])
     with pytest.raises(ValueError, match="nothing to draw"):
         confusion_plot(np.zeros((1, 1)), ["a"], ["a"])
+
+
+def test_objects_have_colors_of_their_own_and_stuff_that_of_its_class():
+    image = Image.new("RGB", (300, 60), (100, 100, 100))
+    ids = np.repeat(np.arange(1, 6), 60)[None].repeat(60, axis=0)
+    info = [{"id": index, "label_id": 2, "score": 0.5, "was_fused": index == 5} for index in range(1, 6)]
+    drawn = overlay(image, ids, info, alpha=1.0, draw_labels=False, minimum_side=0, color_by="instance")
+    assert drawn.size == image.size
+    colors = [drawn.getpixel((60 * index + 30, 30)) for index in range(5)]
+    assert len(set(colors)) == 5
+    assert max(np.abs(np.array(colors[4]) - instance_color(2, 4))) <= 1
+    with pytest.raises(ValueError, match="color_by must be one of class, instance"):
+        overlay(image, ids, info, color_by="score")
+
+
+def test_a_legend_is_beside_the_image_and_not_on_it():
+    image = Image.new("RGB", (300, 200), (100, 100, 100))
+    ids = np.zeros((200, 300), dtype=np.int64)
+    ids[20:90, 20:90], ids[20:90, 120:190] = 1, 2
+    info = [{"id": 1, "label_id": 4, "score": 0.5}, {"id": 2, "label_id": 4, "score": 0.7}]
+    plain = overlay(image, ids, info, {4: "car"}, minimum_side=0, color_by="instance")
+    wide = overlay(image, ids, info, {4: "car"}, minimum_side=0, color_by="instance", legend=True)
+    assert plain.size == (300, 200) and wide.height == 200 and wide.width > 300
+    assert np.array_equal(np.asarray(wide)[:, :300], np.asarray(plain))
+
+
+@pytest.mark.parametrize("offset", [0, 70_000, 3_000_000, 2_000_000_000_000])
+def test_ids_of_any_size_are_drawn_alike(offset):
+    image = Image.new("RGB", (64, 40), (50, 60, 70))
+    small = np.random.default_rng(0).integers(0, 4, (40, 64))
+    info = [{"id": index, "label_id": index, "score": 0.5} for index in (1, 2, 3)]
+    expected = overlay(image, small, info, draw_labels=False)
+    large = np.where(small > 0, small + offset, 0)
+    found = overlay(image, large, [{**s, "id": s["id"] + offset} for s in info], draw_labels=False)
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+def test_tinting_in_bands_is_tinting(monkeypatch):
+    from hfseg.results import drawing
+
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (50, 40, 3), dtype=np.uint8))
+    ids = np.zeros((50, 40), dtype=np.int64)
+    ids[5:30, 5:30], ids[35:, 10:] = 7, 300
+    info = [{"id": 7, "label_id": 0}, {"id": 300, "label_id": 1}]
+    whole = np.asarray(overlay(image, ids, info, alpha=0.3, draw_labels=False, minimum_side=0)).astype(float)
+    monkeypatch.setattr(drawing, "BAND_ROWS", 7)
+    bands = np.asarray(overlay(image, ids, info, alpha=0.3, draw_labels=False, minimum_side=0)).astype(float)
+    assert np.array_equal(whole, bands)
+    expected = np.asarray(image)[10:20, 10:20] * 0.7 + 0.3 * np.array(class_color(0))
+    assert np.abs(whole[10:20, 10:20] - expected).max() <= 0.5 + 1e-4
+    assert np.array_equal(whole[0:3, 0:3], np.asarray(image)[0:3, 0:3])

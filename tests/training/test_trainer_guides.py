@@ -75,7 +75,9 @@ def arguments(folder, **changes):
 @pytest.mark.parametrize("name", ["vpnext", "unisegformer_semantic", "meddensevit"])
 def test_the_guide_for_semantic_segmentation(name, zoo, tmp_path):
     folder = model_folder(name, zoo)
-    image_processor = AutoImageProcessor.from_pretrained(folder, size={"height": 64, "width": 64})
+    # The processor of a model with two heads is saved for one of them.
+    form = {"class_map_labels": True} if name == "unisegformer_semantic" else {}
+    image_processor = AutoImageProcessor.from_pretrained(folder, size={"height": 64, "width": 64}, **form)
     model = AutoModelForSemanticSegmentation.from_pretrained(
         folder,
         id2label=LABELS,

@@ -1,8 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of UniSegFormer on torchvision."""
 
+from transformers.processing_utils import Unpack
+
 from ...processing.torchvision_backend import UniversalImageProcessor
-from .processing import UniSegFormerProcessing
+from .processing import UniSegFormerImageProcessorKwargs, UniSegFormerProcessing
 
 
 class UniSegFormerImageProcessor(UniSegFormerProcessing, UniversalImageProcessor):
@@ -18,6 +20,11 @@ class UniSegFormerImageProcessor(UniSegFormerProcessing, UniversalImageProcessor
         >>> processor(np.zeros((48, 60, 3), dtype=np.uint8), return_tensors="pt")["pixel_values"].shape
         torch.Size([1, 3, 64, 96])
     """
+
+    valid_kwargs = UniSegFormerImageProcessorKwargs
+
+    def __init__(self, **kwargs: Unpack[UniSegFormerImageProcessorKwargs]):
+        super().__init__(**kwargs)
 
 
 __all__ = ["UniSegFormerImageProcessor"]

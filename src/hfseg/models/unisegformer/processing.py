@@ -4,21 +4,55 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from transformers.utils import logging
 
+from ...processing.kwargs import UniversalImageProcessorKwargs
+from ...processing.segmentation import Placement
 from ...processing.semantic import SemanticSegmentationProcessing
 from ...processing.universal import UniversalSegmentationProcessing
 
 logger = logging.get_logger(__name__)
 
 
+class UniSegFormerImageProcessorKwargs(UniversalImageProcessorKwargs, total=False):
+    """Settings of `UniSegFormerProcessing`."""
+
+    class_map_labels: bool | None
+
+
 class UniSegFormerProcessing(UniversalSegmentationProcessing):
-    """Mixin: semantic results from dense logits too, lower thresholds, and a word when nothing passes them."""
+    """Mixin: targets and results of dense logits too, lower thresholds, and a word when nothing passes them.
+
+    Attributes beyond those of `UniversalSegmentationProcessing`:
+        class_map_labels: targets are `labels`, class maps (H, W) int64, as `UniSegFormerForSemanticSegmentation` takes
+            them, instead of `mask_labels` and `class_labels`.
+    """
+
+    class_map_labels = False
 
     size = {"shortest_edge": 1024, "longest_edge": 2048}
     # An under-trained model is unsure of everything; with 0.8 its results would be empty.
     threshold = 0.5
+
+    def make_targets(  # type: ignore[override]
+        self,
+        segmentation_maps: Any,
+        instance_id_to_semantic_id: Any = None,
+        *,
+        placed: Placement,
+        class_map_labels: bool | None = False,
+        **settings: Any,
+    ) -> dict[str, list[np.ndarray]]:
+        """Targets of queries, or `labels`."""
+        if not class_map_labels:
+            return super().make_targets(segmentation_maps, instance_id_to_semantic_id, placed=placed, **settings)
+        if instance_id_to_semantic_id is not None:
+            raise ValueError("With class_map_labels maps hold class ids; do not give instance_id_to_semantic_id.")
+        return SemanticSegmentationProcessing.make_targets(self, segmentation_maps, placed=placed, **settings)  # type: ignore[arg-type]
+
+    class_maps = SemanticSegmentationProcessing.class_maps
 
     def post_process_semantic_segmentation(
         self,
