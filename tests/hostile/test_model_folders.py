@@ -88,7 +88,7 @@ def test_weights_that_are_not_the_models(spoiled, name, kind):
     with pytest.raises(ModelFolderError, match=message) as raised:
         Predictor(folder, progress=False)
     assert "\n" not in str(raised.value) and str(folder) in str(raised.value)
-    if kind == "missing" and name != "meddensevit":  # whose auxiliary heads may be missing; five of the seven are named
+    if kind == "missing" and name != "meddensevit":  # five of the seven are named
         assert re.search(r"\((\S+, ){5}\.\.\.\)", str(raised.value))
 
 
