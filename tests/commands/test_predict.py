@@ -13,7 +13,7 @@ from transformers import AutoImageProcessor, pipeline
 import hfseg
 from hfseg.commands.main import main
 from hfseg.inference.files import find_sources
-from hfseg.inference.predictor import Prompts, _check_places, find_task
+from hfseg.inference.predictor import Options, Prediction, Predictor, Prompts, _check_places, find_task
 from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
 from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
 from tiny_zoo import example_pairs, model_folder, picture, volume_file
@@ -370,6 +370,34 @@ def test_overlapping_masks_show_the_best():
 
 
 # The command itself.
+
+
+def test_a_prediction_does_what_its_result_does(zoo, tmp_path):
+    predictor = Predictor(model_folder("proscale", zoo), progress=False)
+    prediction = predictor(picture(), options=Options(subtask="instance", threshold=0.0))
+    assert len(prediction) == len(prediction.result) == len(prediction.result.segments) > 0
+    assert prediction.plot().size == picture().size
+    with Image.open(prediction.save(tmp_path / "x.png")) as saved:
+        assert np.array_equal(np.asarray(saved), np.asarray(prediction.overlay()))
+    assert prediction.to_coco(1) == prediction.result.to_coco(1)
+    assert {segment.label for segment in prediction.result.segments} <= set(predictor.labels.values())
+    assert all("label" in info for info in prediction.result.segments_info)
+    with pytest.raises(AttributeError, match="no attribute 'plott'"):
+        prediction.plott()
+    with pytest.raises(AttributeError, match=r"use \.answer"):
+        Prediction(picture(), None).plot()
+
+
+def test_segments_are_listed_once(zoo, monkeypatch):
+    prediction = Predictor(model_folder("proscale", zoo), progress=False)(picture())
+    calls = []
+    plain = SegmentationResult.to_coco
+    monkeypatch.setattr(
+        SegmentationResult, "to_coco", lambda *args, **kwargs: calls.append(1) or plain(*args, **kwargs)
+    )
+    assert prediction.segments() == prediction.segments() and calls == [1]
+    prediction.result = SegmentationResult(prediction.result.segmentation, [])
+    assert prediction.segments() == []
 
 
 def test_list_and_version(capsys):

@@ -186,6 +186,8 @@ def test_plots_have_the_images_size_and_a_legend_on_request(panoptic, tmp_path):
     assert result.save(tmp_path / "x.png") == tmp_path / "x.png"
     with Image.open(tmp_path / "x.png") as saved:
         assert np.array_equal(np.asarray(saved), np.asarray(result.plot()))
+    image.save(tmp_path / "image.png")
+    assert np.array_equal(np.asarray(result.plot(tmp_path / "image.png")), np.asarray(result.plot()))
     result.save(tmp_path / "x.json")
     assert json.loads((tmp_path / "x.json").read_text()) == result.to_coco(1)
     with pytest.raises(ValueError, match="must end in"):

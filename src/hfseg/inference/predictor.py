@@ -71,6 +71,9 @@ TASKS = tuple(NEEDS)
 SUBTASKS = ("panoptic", "instance", "semantic")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
+# What a prediction with segments does as its result does.
+HANDED_ON = ("plot", "save", "to_coco", "to_pandas", "to_supervision")
+
 
 @dataclass
 class Prompts:
@@ -151,6 +154,21 @@ class Prediction:
         return self.result.plot(
             self.picture, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
         )
+
+    def __len__(self) -> int:
+        """Number of segments."""
+        return 0 if self.result is None else len(self.result)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        # `plot`, `save`, `to_coco`, `to_supervision` and `to_pandas` are the result's.
+        if name in HANDED_ON:
+            if self.result is None:
+                raise AttributeError(f"The model generated an image and no segments: use .answer instead of .{name}.")
+            return getattr(self.result, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def segments(self) -> list[dict[str, Any]]:
         """Lists the segments as COCO entries with names: id (value in the id map), label, score, area, bbox, mask."""
@@ -363,6 +381,10 @@ class Predictor:
         ask: Callable[..., Prediction] = getattr(self, "_" + self.task.replace("-", "_"))
         prediction = ask(image, picture, prompts, options)
         prediction.seconds = time.perf_counter() - start
+        if prediction.result is not None:
+            prediction.result.image = picture
+            for info in prediction.result.segments_info:
+                info.setdefault("label", prediction.names.get(int(info["label_id"]), str(info["label_id"])))
         return prediction
 
     # ------------------------------------------------------------------------------------------------------ by task

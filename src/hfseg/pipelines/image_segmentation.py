@@ -147,7 +147,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
         for segment in result.segments_info:
             segment["label"] = id2label[segment["label_id"]]
-        return SegmentList(result)
+        return SegmentList(result.cpu())
 
 
 def _collate(items: list[Any]) -> dict[str, list[Any]]:

@@ -136,7 +136,7 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
         result = method(model_outputs["outputs"], target_sizes=sizes, label_ids_to_fuse=stuff, **thresholds)[0]
         for segment in result.segments_info:
             segment["label"] = labels[segment["label_id"]]
-        return SegmentList(result)
+        return SegmentList(result.cpu())
 
 
 def register() -> None:

@@ -103,30 +103,34 @@ def instance_segmentation(
             scores = class_scores[index, is_thing] * masks.means[mask_indices]
             if query_scores is not None:
                 scores = scores * query_scores[index].float().cpu()[queries[is_thing]]
-            order = scores.argsort(descending=True, stable=True)
-            order = order[scores[order] >= threshold]
-            mask_indices = mask_indices[order]
-            used, mask_indices = mask_indices.unique(return_inverse=True)
-            packed = masks.packed
-            if len(used) < len(packed):
-                packed = packed.index_select(0, used.to(packed.device))
-            width = geometry.outputs[index][1]
-            if masks.regions is None:
-                topmost = _topmost_instance(packed, mask_indices, width)
-            else:
-                regions = [masks.regions[row] for row in used.tolist()]
-                topmost = _topmost_in_regions(packed, mask_indices, regions, width)
             results.append(
-                InstanceMasks(
-                    scores=scores[order],
-                    label_ids=labels[is_thing][order],
-                    areas=masks.areas[used][mask_indices],
-                    mask_indices=mask_indices,
-                    packed_masks=packed,
-                    segmentation=topmost,
-                )
+                _ranked(masks, scores, labels[is_thing], mask_indices, threshold, geometry.outputs[index][1])
             )
     return results
+
+
+def _ranked(
+    masks: "_Masks", scores: Tensor, label_ids: Tensor, mask_indices: Tensor, threshold: float, width: int
+) -> InstanceMasks:
+    """Instances at or above the threshold, best first, with the masks that they use."""
+    order = scores.argsort(descending=True, stable=True)
+    order = order[scores[order] >= threshold]
+    used, mask_indices = mask_indices[order].unique(return_inverse=True)
+    packed = masks.packed
+    if len(used) < len(packed):
+        packed = packed.index_select(0, used.to(packed.device))
+    if masks.regions is None:
+        topmost = _topmost_instance(packed, mask_indices, width)
+    else:
+        topmost = _topmost_in_regions(packed, mask_indices, [masks.regions[row] for row in used.tolist()], width)
+    return InstanceMasks(
+        scores=scores[order],
+        label_ids=label_ids[order],
+        areas=masks.areas[used][mask_indices],
+        mask_indices=mask_indices,
+        packed_masks=packed,
+        segmentation=topmost,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Non-overlapping segments from queries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,28 +96,31 @@ def panoptic_segmentation(
 
     # Second wait: ids and areas of all images at once.
     rows = iter(torch.cat(tables).tolist() if tables else [])
-    fused_labels = set(fused.tolist())
-    results = []
-    for index, id_map in enumerate(maps):
-        segments: dict[int, dict[str, Any]] = {}
-        for query in kept[index].tolist():
-            segment_id, area = next(rows)
-            if segment_id == 0:
-                continue
-            label = int(labels[index, query])
-            segment = segments.setdefault(
-                segment_id,
-                {
-                    "id": segment_id,
-                    "label_id": label,
-                    "was_fused": label in fused_labels,
-                    "score": float(scores[index, query]),
-                    "area": 0,
-                },
-            )
-            segment["area"] += area
-        results.append((id_map, list(segments.values())))
-    return results
+    return [
+        (id_map, _segments(kept[index], rows, scores[index], labels[index], set(fused.tolist())))
+        for index, id_map in enumerate(maps)
+    ]
+
+
+def _segments(
+    queries: Tensor, rows: Iterator[list[int]], scores: Tensor, labels: Tensor, fused_labels: set[int]
+) -> list[dict[str, Any]]:
+    """Table of the segments of one image, from the next rows of (segment id, painted area), one per query."""
+    segments: dict[int, dict[str, Any]] = {}
+    for query in queries.tolist():
+        segment_id, area = next(rows)
+        if segment_id == 0:
+            continue
+        label = int(labels[query])
+        founder = {
+            "id": segment_id,
+            "label_id": label,
+            "was_fused": label in fused_labels,
+            "score": float(scores[query]),
+            "area": 0,
+        }
+        segments.setdefault(segment_id, founder)["area"] += area
+    return list(segments.values())
 
 
 def _panoptic_of_image(

@@ -69,17 +69,11 @@ def confusion_plot(
     if title:
         draw.text((12, 8), title, font=title_font, fill="black")
 
-    dark = np.array([8, 48, 107])
-
-    def color(share: float) -> tuple[int, int, int]:
-        red, green, blue = np.round(255 + (dark - 255) * share).astype(int).tolist()
-        return red, green, blue
-
     lines = (222, 222, 222) if cell >= 28 else (242, 242, 242)
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             x, y = left + j * cell, top + i * cell
-            draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=color(share), outline=lines)
+            draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=_color_of(share), outline=lines)
             if cell >= 28 and share >= 0.005:
                 ink = "white" if share > 0.45 else "black"
                 center = (x + cell / 2, y + cell / 2)
@@ -95,11 +89,21 @@ def confusion_plot(
     ImageDraw.Draw(side).text((30, 12), "truth", font=label_font, fill=255, anchor="mm")
     side = side.rotate(90, expand=True)
     result.paste((90, 90, 90), (8, top + max(0, height // 2 - side.height // 2)), side)
-    bar = max(min(height, 300), 120)
-    for step in range(bar):
-        draw.line((bar_left, top + step, bar_left + 18, top + step), fill=color(1 - step / (bar - 1)))
-    draw.rectangle((bar_left, top, bar_left + 18, top + bar), outline=(120, 120, 120))
+    _draw_scale(draw, bar_left, top, max(min(height, 300), 120))
+    return result
+
+
+def _color_of(share: float) -> tuple[int, int, int]:
+    """From white to dark blue."""
+    red, green, blue = np.round(255 + (np.array([8, 48, 107]) - 255) * share).astype(int).tolist()
+    return red, green, blue
+
+
+def _draw_scale(draw: ImageDraw.ImageDraw, left: int, top: int, length: int) -> None:
+    """Draws what the colors mean."""
+    for step in range(length):
+        draw.line((left, top + step, left + 18, top + step), fill=_color_of(1 - step / (length - 1)))
+    draw.rectangle((left, top, left + 18, top + length), outline=(120, 120, 120))
     small = font_of(12)
     for share, name in ((1.0, "100 %"), (0.5, "50 %"), (0.0, "0 %")):
-        draw.text((bar_left + 24, top + (1 - share) * bar), name, font=small, fill="black", anchor="lm")
-    return result
+        draw.text((left + 24, top + (1 - share) * length), name, font=small, fill="black", anchor="lm")

@@ -216,6 +216,48 @@ def _segment_colors(
     return colors, of_class
 
 
+def _name_of(segment: Mapping[str, Any], class_id: int, id2label: Mapping[int, str] | None) -> str:
+    return str(segment.get("label", class_id) if id2label is None else id2label.get(class_id, class_id))
+
+
+def _label_places(
+    index_map: np.ndarray,
+    segments: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    colors: Sequence[Color],
+    maximum: int,
+) -> list[tuple[str, Color, tuple[int, int]]]:
+    """Text, color and point of the labels of the largest segments."""
+    areas = _areas(index_map, len(segments))
+    boxes = ndimage.find_objects(index_map, max_label=len(segments))
+    present = [position for position in range(len(segments)) if areas[position]]
+    present.sort(key=lambda position: -int(areas[position]))
+    labels = []
+    for position in present[:maximum]:
+        segment, window = segments[position], boxes[position]
+        x, y = _inner_point(index_map[window] == position + 1)
+        score = segment.get("score")
+        track = f" #{segment['track']}" if "track" in segment else ""
+        text = names[position] + track + ("" if score is None else f" {float(score):.2f}")
+        labels.append((text, colors[position], (x + window[1].start, y + window[0].start)))
+    return labels
+
+
+def _legend_entries(
+    classes: Sequence[int], names: Sequence[str], colors: Sequence[Color], of_class: Sequence[bool]
+) -> list[tuple[str, Color]]:
+    """Names and colors: one entry per class, or per object that has a color of its own."""
+    entries: dict[Any, tuple[str, Color]] = {}
+    for position, class_id in sorted(enumerate(classes), key=lambda item: (item[1], item[0])):
+        if of_class[position]:
+            entries.setdefault(class_id, (names[position], class_color(class_id)))
+        else:
+            number = sum(other == class_id for other in classes[: position + 1])
+            text = names[position] + (f" {number}" if classes.count(class_id) > 1 else "")
+            entries[(class_id, position)] = (text, colors[position])
+    return list(entries.values())
+
+
 def overlay(
     image: Any,
     segmentation: Any,
@@ -267,40 +309,15 @@ def overlay(
     index_map = _index_map(id_map, [int(segment["id"]) for segment in segments])
     drawn = _tint(drawn, index_map, colors, alpha, max(round(max(drawn.size) / 400), 1))
 
-    def name(position: int) -> str:
-        class_id = classes[position]
-        if id2label is not None:
-            return str(id2label.get(class_id, class_id))
-        return str(segments[position].get("label", class_id))
-
+    names = [_name_of(segment, class_id, id2label) for segment, class_id in zip(segments, classes)]
     size = max(round(max(drawn.size) / 36), 13)
     if draw_labels:
-        areas = _areas(index_map, len(segments))
-        boxes = ndimage.find_objects(index_map, max_label=len(segments))
-        present = [position for position in range(len(segments)) if areas[position]]
-        present.sort(key=lambda position: -int(areas[position]))
-        labels = []
-        for position in present[:maximum_labels]:
-            segment, window = segments[position], boxes[position]
-            x, y = _inner_point(index_map[window] == position + 1)
-            score = segment.get("score")
-            track = f" #{segment['track']}" if "track" in segment else ""
-            text = name(position) + track + ("" if score is None else f" {float(score):.2f}")
-            labels.append((text, colors[position], (x + window[1].start, y + window[0].start)))
-        _draw_labels(drawn, labels, size)
+        _draw_labels(drawn, _label_places(index_map, segments, names, colors, maximum_labels), size)
     if legend and segments:
-        entries: dict[Any, tuple[str, Color]] = {}
-        for position, class_id in sorted(enumerate(classes), key=lambda item: (item[1], item[0])):
-            if of_class[position]:
-                entries.setdefault(class_id, (name(position), class_color(class_id)))
-            else:
-                number = sum(other == class_id for other in classes[: position + 1])
-                text = name(position) + (f" {number}" if classes.count(class_id) > 1 else "")
-                entries[(class_id, position)] = (text, colors[position])
-        shown = list(entries.values())
-        if color_by == "instance" and len(shown) > LONGEST_LEGEND:
-            shown = [*shown[:LONGEST_LEGEND], (f"and {len(shown) - LONGEST_LEGEND} more", (255, 255, 255))]
-        drawn = _with_legend(drawn, shown, size)
+        entries = _legend_entries(classes, names, colors, of_class)
+        if color_by == "instance" and len(entries) > LONGEST_LEGEND:
+            entries = [*entries[:LONGEST_LEGEND], (f"and {len(entries) - LONGEST_LEGEND} more", (255, 255, 255))]
+        drawn = _with_legend(drawn, entries, size)
     return drawn
 
 

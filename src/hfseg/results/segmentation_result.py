@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..files.images import load_image
 from ..files.writing import replacing, write_json
 from .run_lengths import compress_counts, counts_of_runs, decode_run_lengths, encode_run_lengths
 from .runs import Runs, box_of_runs, runs_of_bits, runs_of_ids
@@ -107,7 +108,7 @@ class SegmentationResult(dict):
 
         Shape: class_map (H, W) integer.
         """
-        classes = torch.as_tensor(class_map).to(torch.int64)
+        classes = torch.as_tensor(class_map).cpu().to(torch.int64)
         low = int(classes.min()) if classes.numel() else 0
         present = (torch.bincount((classes - min(low, 0)).flatten()).nonzero().flatten() + min(low, 0)).tolist()
         present = [label for label in present if label >= 0 and (id2label is None or label in id2label)]
@@ -117,6 +118,12 @@ class SegmentationResult(dict):
         segmentation = table[(classes + 1).clamp_(min=0)]
         segments = [{"id": label + 1, "label_id": label, "score": None} for label in present]
         return cls(segmentation, segments, id2label=id2label)
+
+    def cpu(self) -> "SegmentationResult":
+        """Brings id map and bits to main memory, once; returns the result itself."""
+        self["segmentation"] = self["segmentation"].cpu()
+        self.packed_masks = None if self.packed_masks is None else self.packed_masks.cpu()
+        return self
 
     def __len__(self) -> int:
         """Number of segments."""
@@ -279,7 +286,7 @@ class SegmentationResult(dict):
         """Draws the segments over their image, at its size; each object has its own color.
 
         Args:
-            image: PIL image, array or tensor; default: the result's own, else white.
+            image: PIL image, array, tensor or path of a local file; default: the result's own, else white.
             id2label: names of the classes; default: those in `segments_info`.
             **options: see `hfseg.results.drawing.overlay`; `legend=True` adds names and colors beside the image.
         """
@@ -287,6 +294,8 @@ class SegmentationResult(dict):
 
         if image is None:
             image = self.image if self.image is not None else Image.new("RGB", self.size[::-1], "white")
+        if isinstance(image, (str, os.PathLike)):
+            image = load_image(image)
         options = {"minimum_side": 0, "color_by": "instance", **options}
         return overlay(image, self["segmentation"], self["segments_info"], id2label, **options)
 
