@@ -132,7 +132,7 @@ def save_pipeline_adapter(folder: Path) -> None:
     """
     from ..auto import load
 
-    convert = load("models.lavin_dit.pipeline_lavin_dit:adapter_for_diffusers")
+    convert = load("models.lavin_dit.sampling_lavin_dit:adapter_for_diffusers")
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     tensors, settings = convert(load_file(folder / "adapter_model.safetensors"), config)
     write_tensors(folder / "pytorch_lora_weights.safetensors", tensors, {"lora_adapter_metadata": settings})

@@ -42,7 +42,6 @@ from .checkpointing import (
     bare_model,
     clean_up,
     complete_checkpoints,
-    data_fingerprint,
     load_model_tensors,
     resolve_checkpoint,
     write_json,
@@ -51,6 +50,7 @@ from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
 from .progress import Progress
+from .resuming import data_fingerprint
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
 from .sharding import precision_of, sharding_units
 from .signals import StopSignals

@@ -14,13 +14,12 @@ frames simply follow one another is our layout. To predict the 12 frames after a
 first of which is the last of the input.
 """
 
-import contextlib
 import importlib
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,8 @@ from ...files.remote_code import SHIM
 from ...files.writing import write_text
 from ...losses.flow_matching import velocity_of_sample
 from ...results.visual_formats import find_format
-from .scheduling_lavin_dit import PREDICTIONS, LavinDiTScheduler
+from .sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
+from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
 
@@ -53,7 +53,6 @@ Pair = tuple[Clip, Clip]
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 OUTPUT_SIZES = ("query", "model")
-LORA_SETTINGS = ("r", "lora_alpha", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
 LORA_FILE = "pytorch_lora_weights.safetensors"
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 MAXIMUM_FOLDER_EXAMPLES = 8
@@ -208,38 +207,6 @@ def to_pixels(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return ((values - 0.5) * 2).transpose(0, 1)
 
 
-def check_scheduler(scheduler: Any) -> None:
-    """Checks that a scheduler moves a velocity along times that ascend from noise to data.
-
-    Raises:
-        ValueError: It predicts something else, e.g. the noise.
-    """
-    predicted = scheduler.config.get("prediction_type", "velocity") if hasattr(scheduler, "config") else None
-    if (
-        not isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
-        or predicted not in PREDICTIONS
-        or not scheduler.config.get("invert_sigmas")
-    ):
-        raise ValueError(
-            f"The scheduler is a {type(scheduler).__name__} (prediction_type {predicted!r}); LaVin-DiT predicts the "
-            "velocity of flow matching from noise (t = 0) to data: use LavinDiTScheduler, or "
-            "FlowMatchEulerDiscreteScheduler with invert_sigmas=True."
-        )
-
-
-@contextlib.contextmanager
-def evaluation_mode(*models: torch.nn.Module) -> Iterator[None]:
-    """Puts models into evaluation mode for a block, and every part back into its own mode after."""
-    modes = [(part, part.training) for model in models for part in model.modules()]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-
-
 def _levels(pixels: torch.Tensor) -> np.ndarray:
     """Turns pixels in [0, 1] into 8 bits, truncated. Shape: (..., 3, H, W) -> (..., H, W, 3)."""
     return (pixels * 255).to(torch.uint8).movedim(-3, -1).numpy()
@@ -250,27 +217,6 @@ def _resized(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
     if tuple(clip.shape[-2:]) == (height, width):
         return clip
     return transforms.resize(clip, [height, width], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
-
-
-def adapter_for_diffusers(
-    tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Turns an adapter in peft's form into diffusers': names from `transformer.` on, and the settings that scale it.
-
-    Raises:
-        ValueError: It also holds whole modules, or layers that are not the transformer's.
-    """
-    state = {name.removeprefix("base_model.model."): tensor for name, tensor in tensors.items()}
-    foreign = [name for name in state if not name.startswith("transformer.") or ".lora_" not in name]
-    if foreign or not state:
-        raise ValueError(
-            f"The adapter holds {foreign[0] if foreign else 'nothing'}, which is no low-rank layer of the transformer: "
-            "train with lora.modules=[transformer], or use the merged folder."
-        )
-    kept = {key: value for key, value in config.items() if value is not None and key in LORA_SETTINGS}
-    targets = [str(name).removeprefix("transformer.") for name in config.get("target_modules") or ()]
-    settings = {**kept, "target_modules": targets}
-    return state, {f"transformer.{key}": value for key, value in settings.items()}
 
 
 class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):

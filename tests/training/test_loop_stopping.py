@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
-from hfseg.training import checkpointing, loop, train
+from hfseg.training import loop, train
 from hfseg.training.checkpointing import CheckpointError, checkpoint_problem, complete_checkpoints, resolve_checkpoint
 from hfseg.training.loop import TrainingStopped
+from hfseg.training.resuming import data_fingerprint
 
 
 def run(folder: Path, resume: str | None = None, dataset=None, allow: bool = False, **sections):
@@ -186,9 +187,9 @@ def test_sizes_of_files_are_in_the_fingerprint(tmp_path):
 
     for sample in Files.samples:
         sample["image"].write_bytes(b"1")
-    first = checkpointing.data_fingerprint(Files())
+    first = data_fingerprint(Files())
     Files.samples[3]["image"].write_bytes(b"22")
-    second = checkpointing.data_fingerprint(Files())
+    second = data_fingerprint(Files())
     assert first["files"] == 13 and first["sizes"] != second["sizes"] and first["names"] == second["names"]
 
 
