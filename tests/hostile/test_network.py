@@ -119,14 +119,14 @@ def test_predict_opens_addresses_only_where_asked(tmp_path, capsys, monkeypatch)
         picture().save(target / "a.png")
         return target / "a.png"
 
-    monkeypatch.setattr(predict_command, "download", fetch)
+    monkeypatch.setattr("hfseg.inference.predict.download", fetch)
     assert predict_command.main([*words, "--allow_urls"]) == 0
     assert (tmp_path / "out" / "a.json").is_file()
 
 
 def test_minutes_shorten_the_warm_up():
-    from hfseg.commands.quickstart import shorten
     from hfseg.training import TrainingArguments
+    from hfseg.training.quickstart import shorten
 
     recipe = {"schedule": {"warmup_steps": 100, "milestones": [600, 0.9]}, "run": {"max_steps": 1000}}
     for steps, expected in ((50, 5), (1000, 100), (5, 1), (2000, 100)):

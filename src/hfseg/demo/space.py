@@ -9,10 +9,11 @@ from pathlib import Path
 
 import hfseg
 
+from .. import tasks
 from ..files.model_folders import ModelFolderError, check_model_folder, read_settings
 from ..files.repositories import RECORDS, is_component_file, is_model_file, leaves_folder, without_paths
 from ..files.writing import write_json, write_text
-from ..inference.predictor import find_task
+from ..tasks import find_task
 
 __all__ = ["write_space"]
 
@@ -112,7 +113,7 @@ def write_space(folder: str | Path, models: Sequence[str], title: str = "hfseg")
     named = []
     lines = []
     for model in models:
-        path = Path(model)
+        path = tasks.checkpoint(model) if model in tasks.shipped_checkpoints() else Path(model)
         if not path.is_dir():
             if path.exists() or "/" not in model or model.startswith((".", "/")):
                 raise FileNotFoundError(f"There is no model folder {model!r}.")
