@@ -19,8 +19,8 @@ from .. import tasks
 from .running import describe, run_command
 
 # Earlier first words, which `scripts/benchmark.py` serves.
-MOVED = ("params", "flops", "speed", "masks", "oracle", "open-vocabulary", "in-context", "data", "referring", "learn")
-MOVED += ("pretraining", "medical", "volume")
+MOVED = {"params", "flops", "speed", "masks", "oracle", "open-vocabulary", "in-context", "data", "referring", "learn"}
+MOVED |= {"pretraining", "medical", "volume"}
 
 
 def build_parser() -> argparse.ArgumentParser:
