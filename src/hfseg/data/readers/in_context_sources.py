@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from ...files.images import convert_to_rgb, load_image, open_image
+from ...files.listing import list_files
 from ...files.writing import replacing
 from ...results.visual_formats import FORMATS
 from .folders import IMAGE_SUFFIXES, read_json
@@ -195,8 +196,7 @@ class PictureFolderSource:
     keys = ("image",)
 
     def __init__(self, root: str, number: int | None = None, seed: int = 0) -> None:
-        files = [path for path in Path(root).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-        self.files = sorted(path for path in files if not path.name.startswith("."))
+        self.files = list_files(root, IMAGE_SUFFIXES)
         if not self.files:
             raise FileNotFoundError(f"{root} holds no pictures ({', '.join(IMAGE_SUFFIXES)}).")
         if number is not None:

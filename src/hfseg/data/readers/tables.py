@@ -184,10 +184,29 @@ def _described(table: Any) -> dict[str, Any]:
 
 def _names(features: Any) -> list[str] | None:
     """Names of the classes in a table's features."""
-    column = features.get("segments_info", features.get("classes"))
-    inner = getattr(column, "feature", column[0] if isinstance(column, list) else None)
-    inner = inner.get("category_id") if isinstance(inner, dict) else inner
-    return getattr(inner, "names", None)
+    for name in ("segments_info", "classes", "categories", "objects"):
+        column = features.get(name)
+        inner = getattr(column, "feature", column[0] if isinstance(column, list) and column else column)
+        if isinstance(inner, dict):
+            inner = next((inner[key] for key in ("category_id", "category", "label", "class") if key in inner), None)
+            inner = getattr(inner, "feature", inner)
+        if inner is not column and getattr(inner, "names", None):
+            return list(inner.names)
+    return None
+
+
+# Columns of class maps, ours first; in tables of others only if they hold images.
+MAP_COLUMNS = ("segmentation_map", "label", "labels", "annotation", "annotations", "mask", "masks", "semantic")
+
+
+def _map_column(table: Any) -> str | None:
+    """Column of the class maps."""
+    import datasets
+
+    if "segmentation_map" in table.column_names:
+        return "segmentation_map"
+    features = table.features or {}
+    return next((name for name in MAP_COLUMNS if isinstance(features.get(name), datasets.Image)), None)
 
 
 class TableDataset(torch.utils.data.Dataset):
@@ -215,15 +234,16 @@ class TableDataset(torch.utils.data.Dataset):
         columns = set(table.column_names)
         if {"image", "segmentation", "segments_info"} <= columns:
             self.kind = "panoptic"
-        elif {"image", "segmentation_map"} <= columns:
+        elif "image" in columns and _map_column(table) is not None:
             self.kind = "semantic"
         elif {"image", "text"} <= columns:
             self.kind = "captions"
         else:
             raise ValueError(
                 f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
-                "segmentation_map, or text"
+                "segmentation_map (or label, annotation, mask: an image of class ids), or text"
             )
+        self._map_column = _map_column(table)
         self._check_length(table)
         described, names = _described(table), _names(table.features)
         if id2label is None and described.get("id2label"):
@@ -264,7 +284,7 @@ class TableDataset(torch.utils.data.Dataset):
         if self.kind == "captions":
             return item | {"text": row["text"]}
         if self.kind == "semantic":
-            return item | {"segmentation_map": to_id_map(row["segmentation_map"], "segmentation_map")}
+            return item | {"segmentation_map": to_id_map(row[self._map_column], self._map_column)}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
 
 
