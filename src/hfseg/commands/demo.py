@@ -18,7 +18,7 @@ from .running import describe, run_command
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg demo", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg demo", **describe(__doc__))
     parser.add_argument(
         "--model", nargs="+", action="extend", required=True, metavar="DIR", help="model folders, or names on the Hub"
     )

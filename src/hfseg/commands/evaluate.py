@@ -75,7 +75,7 @@ RENAMED = {
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg evaluate", allow_abbrev=False, **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg evaluate", allow_abbrev=False, **describe(__doc__))
     parser.add_argument("--model", required=True, metavar="MODEL", help="shipped name, model folder or Hub id")
     parser.add_argument("--dataset", required=True, metavar="SPEC", help="folder, file, or NAME[:PATH][,key=value]")
     parser.add_argument("--output_dir", required=True, metavar="DIR")

@@ -49,7 +49,7 @@ def label_list(text: str) -> list[str]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg predict", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg predict", **describe(__doc__))
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, video (mp4, ...) or volume (NIfTI)")
     parser.add_argument("--model", required=True, metavar="MODEL", help="shipped name, model folder or Hub id")
     parser.add_argument("-o", "--output_dir", required=True, metavar="OUT", help="folder of the results")

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 __all__ = ["INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
 
@@ -21,7 +22,7 @@ OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError")
 MACHINE_ERRORS = ("out of memory", "No space left", "CUDA error", "can't allocate memory")
 
 
-def describe(doc: str) -> dict[str, object]:
+def describe(doc: str) -> dict[str, Any]:
     """Keywords for `argparse.ArgumentParser` from a command's docstring: its first paragraph, and examples below."""
     about, _, examples = doc.partition("\n\n")
     return {

@@ -19,7 +19,7 @@ from .running import command_line, describe, run_command
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg train", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg train", **describe(__doc__))
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="packaged recipe or YAML file")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe, as YAML")
     parser.add_argument(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.images import load_image
+from ..files.listing import list_files
 from ..files.writing import replacing
 from .readers.entities import extract_entities
 
@@ -28,7 +29,7 @@ def pictures_of(folder: Path) -> list[Path]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    found = list_files(folder, PICTURES)
     if not found:
         raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
     return found

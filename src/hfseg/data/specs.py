@@ -99,7 +99,12 @@ def _medical_layout(folder: Path) -> str | None:
         return None
     names = {path.name for path in folder.iterdir()}
     if {"imagesTr", "labelsTr"} <= names:
-        return "decathlon" if "dataset.json" in names else "amos"
+        images = [path.name.lower() for path in (folder / "imagesTr").iterdir()]
+        if images and all(name.endswith((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")) for name in images):
+            return None  # a 2-D nnU-Net folder
+        if "dataset.json" not in names:
+            return "amos"
+        return "nnunet" if any("_0000." in name for name in images) else "decathlon"
     if {"img", "label"} <= names:
         return "btcv"
     if any(name.lower().endswith("_segmentation.mhd") for name in names):

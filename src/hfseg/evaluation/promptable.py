@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import nn
 from tqdm import tqdm
 
-from ..data.readers.promptable import boxes_of_masks, draw_mask
+from ..data.readers.promptable import boxes_of_masks, masks_of
 from ..metrics.oracle_iou import OracleIoU
 from ..results.drawing import overlay, side_by_side
 from .base import Outcome, TaskEvaluator, gathered
@@ -29,12 +29,8 @@ AVERAGES = {
 
 def true_masks(example: Mapping[str, Any]) -> np.ndarray:
     """Draws the true masks of an example of the promptable, universal or semantic schema. Shape: (N, H, W) bool."""
-    if example.get("masks") is not None:
-        drawn = [draw_mask(mask) for mask in example["masks"]]
-        return np.stack(drawn) if drawn else np.zeros((0, 1, 1), dtype=bool)
-    if example.get("segmentation") is not None and "segments_info" in example:
-        ids = [segment["id"] for segment in example["segments_info"] if not segment.get("iscrowd", 0)]
-        return np.asarray(example["segmentation"])[None] == np.asarray(ids)[:, None, None]
+    if any(example.get(name) is not None for name in ("masks", "instances", "segmentation")):
+        return masks_of(example)
     label_map = np.asarray(example["segmentation_map"])
     ids = [value for value in np.unique(label_map).tolist() if value != 255]
     return label_map[None] == np.asarray(ids)[:, None, None]

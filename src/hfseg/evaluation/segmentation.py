@@ -7,7 +7,6 @@ post-processing makes the results, and `hfseg.metrics` counts. No model is impor
 fields.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from accelerate.utils import gather_object
 from torch import nn
 from transformers.utils import logging
 
+from ..data.readers.coco import read_coco, sample_keys
 from ..data.readers.schema import semantic_map
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
@@ -112,24 +112,19 @@ class CocoInstances:
     def __init__(self, file: Path, class_of: Mapping[int, int]):
         if not file.is_file():
             raise FileNotFoundError(f"There is no annotation file {file}.")
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            images, annotations = content["images"], content["annotations"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{file} is not a complete COCO instances json ({type(error).__name__} {error})."
-            ) from error
+        images, annotations, _ = read_coco(file)
         self.file = file
-        self._images = {Path(image["file_name"]).stem: image for image in images}
+        keys = sample_keys(images)
+        self._images = {keys[image["id"]]: image for image in images}
         self._annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
         for annotation in annotations:
             if "segmentation" not in annotation:
                 raise ValueError(
-                    f"{file}: annotation {annotation.get('id')} has no segmentation; give an instances json."
+                    f"{file}: annotation {annotation['where']} has no segmentation; give an instances json."
                 )
             if annotation["category_id"] not in class_of:
                 raise ValueError(
-                    f"{file}: annotation {annotation.get('id')} has category {annotation['category_id']}, none "
+                    f"{file}: annotation {annotation['where']} has category {annotation['category_id']}, none "
                     f"of the data set's, {_some(map(str, sorted(class_of)))}."
                 )
             entry = {
@@ -145,7 +140,8 @@ class CocoInstances:
         Raises:
             ValueError: The file does not list the picture.
         """
-        image = self._images.get(str(example.get("image_id")))
+        name = str(example.get("image_id"))
+        image = self._images.get(name, self._images.get(name.rpartition("/")[2]))
         if image is None:
             raise ValueError(f"{self.file} lists no picture {example.get('image_id')!r}.")
         return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
@@ -159,7 +155,8 @@ class SegmentationMetrics:
             pixels are background; otherwise they are void).
         tasks: Some of `TASKS`.
         rank_images: Whether to score every picture by itself, to find the best and worst.
-        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: its segments.
+        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: the
+            example's own instances, or its segments.
     """
 
     def __init__(
@@ -169,7 +166,7 @@ class SegmentationMetrics:
         rank_images: bool = False,
         instance_truth: Callable[[Mapping[str, Any]], Any] | None = None,
     ):
-        self.instance_truth = instance_truth or _reference
+        self.instance_truth = instance_truth or _instances
         self.tasks = [task for task in TASKS if task in tasks]
         self.id2label = {int(key): str(name) for key, name in dataset.id2label.items()}
         self.stuff = frozenset(int(class_id) for class_id in dataset.stuff_class_ids)
@@ -334,8 +331,16 @@ class SegmentationMetrics:
                 rows[name]["ap"] = percent(value)
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
+            absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
+            if not measured["num_classes"]:
+                logger.warning("The labels have no labeled pixel: mean IoU and accuracies are not available.")
+            elif absent:
+                logger.warning(
+                    f"{len(absent)} of {len(measured['per_class'])} classes have no pixel in the labels "
+                    f"({_some(absent)}); mean_iou and mean_accuracy leave them out."
+                )
             for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
-                numbers[name] = percent(measured[name])
+                numbers[name] = percent(measured[name]) if measured["num_classes"] else None
             for name, values in measured["per_class"].items():
                 rows[name] |= {"iou": percent(values["iou"]), "accuracy": percent(values["accuracy"])}
                 rows[name]["pixels"] = values["pixels"]
@@ -344,6 +349,12 @@ class SegmentationMetrics:
 
 def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"segmentation": np.asarray(example["segmentation"]), "segments_info": list(example["segments_info"])}
+
+
+def _instances(example: Mapping[str, Any]) -> dict[str, Any]:
+    """Truth of AP: the instances' own masks, which may overlap, where the example has them; else its segments."""
+    own = example.get("instances")
+    return _reference(example) if own is None else dict(own)
 
 
 def segmentation_overlays(

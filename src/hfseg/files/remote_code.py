@@ -63,14 +63,14 @@ class RemoteCodeModel:
 
     def post_init(self) -> None:
         """Initialises weights, and notes which of them the constructor froze."""
-        super().post_init()  # type: ignore[misc]
+        super().post_init()
         frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
         self._frozen_by_constructor = frozenset(frozen)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Loads the model; see `PreTrainedModel.from_pretrained`."""
-        loaded = super().from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
@@ -84,11 +84,11 @@ class RemoteCodeModel:
         return False
 
     def _initialize_weights(self, module: Any, is_custom_code: bool = False) -> None:
-        super()._initialize_weights(module, is_custom_code=False)  # type: ignore[misc]
+        super()._initialize_weights(module, is_custom_code=False)
 
     def save_pretrained(self, save_directory: str | os.PathLike, is_main_process: bool = True, **kwargs) -> None:
         """Saves the model; see `PreTrainedModel.save_pretrained`."""
-        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)  # type: ignore[misc]
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
             write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
 
@@ -100,11 +100,11 @@ class RemoteCodeImageProcessor:
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
         """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
         settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
-        return super().from_dict(settings, **kwargs)  # type: ignore[misc]
+        return super().from_dict(settings, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
         """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""
-        files = super().save_pretrained(save_directory, **kwargs)  # type: ignore[misc]
+        files = super().save_pretrained(save_directory, **kwargs)
         name = type(self).__name__.removesuffix("Pil")
         write_shim(Path(save_directory), "preprocessor_config.json", {"AutoImageProcessor": f"{SHIM}.{name}"})
         return files

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..files.writing import replacing, write_json
+from ..volumes import is_dicom
 from .predictor import Prediction
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd")
+DICOM = (".dcm", ".ima")
 LARGEST_ID = 65535  # of a 16-bit PNG
 
 
@@ -57,10 +59,15 @@ def _suffix(path: Path) -> str:
 
 def _kind(path: Path) -> str | None:
     suffix = _suffix(path)
-    for kind, suffixes in (("picture", PICTURES), ("video", VIDEOS), ("volume", (*VOLUMES, ".dcm"))):
+    for kind, suffixes in (("picture", PICTURES), ("video", VIDEOS), ("volume", (*VOLUMES, *DICOM))):
         if suffix in suffixes:
             return kind
     return None
+
+
+def _is_slice(path: Path) -> bool:
+    """Whether a file is DICOM, by its ending or, under an unknown one, by its content."""
+    return _suffix(path) in DICOM or (_kind(path) is None and path.is_file() and is_dicom(path))
 
 
 def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False) -> list[Source]:
@@ -83,7 +90,10 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
         path = Path(name)
         if path.is_dir():
             files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=natural_order)
-            if any(_suffix(file) == ".dcm" for file in files):
+            odd = [file for file in files if _kind(file) and not file.is_file() and not file.is_dir()]
+            if odd:
+                raise ValueError(f"{odd[0]} is no regular file but a pipe, socket or device; move it elsewhere.")
+            if any(_is_slice(file) for file in files):
                 found.append((path, "volume"))
             elif frames and any(_kind(file) == "picture" for file in files):
                 found.append((path, "video"))
@@ -98,7 +108,7 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
             raise FileNotFoundError(f"There is no file or folder {name!r}.")
         else:
             # A file of an unknown name may still be a picture; its content decides when it is opened.
-            found.append((path, _kind(path) or "picture"))
+            found.append((path, _kind(path) or ("volume" if _is_slice(path) else "picture")))
     stems = [_stem(path) for path, _ in found]
     repeated = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
     names: set[str] = set()

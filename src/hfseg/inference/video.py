@@ -67,6 +67,8 @@ class VideoReader:
             raise FileNotFoundError(f"There is no video file {str(path)!r}.")
         with self._open() as container:
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError(f"{str(path)!r} is no video that can be read: its codec is not known.")
             width, height = stream.codec_context.width, stream.codec_context.height
             if width * height > max_pixels:
                 raise ValueError(f"Frames of {path} have {width} x {height} pixels; the limit is {max_pixels} pixels.")
@@ -102,6 +104,11 @@ class VideoReader:
             stream.thread_type = "AUTO"
             try:
                 for frame in container.decode(stream):
+                    if frame.width * frame.height > self.max_pixels:  # sizes may change on the way
+                        raise ValueError(
+                            f"Frame {number} of {self.path} has {frame.width} x {frame.height} pixels; the limit is "
+                            f"{self.max_pixels} pixels."
+                        )
                     image = frame.to_image()
                     rotation = int(getattr(frame, "rotation", 0) or 0)
                     yield image.rotate(rotation, expand=True) if rotation % 360 else image

@@ -42,8 +42,9 @@ def init_convolution(*convolutions: nn.Module, by_outputs: bool = False):
             init.kaiming_normal_(convolution.weight, mode="fan_out")
         else:
             init.kaiming_uniform_(convolution.weight, a=1)
-        if getattr(convolution, "bias", None) is not None:
-            init.zeros_(convolution.bias)
+        bias = getattr(convolution, "bias", None)
+        if isinstance(bias, torch.Tensor):
+            init.zeros_(bias)
 
 
 def init_projection(*layers: nn.Module):

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 import evaluate
-import numpy as np
 
+from ..results.run_lengths import canonical_run_lengths, decode_segmentation, encode_run_lengths
 from .streaming import StreamingMetric, to_numpy
 
 __all__ = ["MaskAP"]
@@ -44,8 +44,13 @@ def _mask_tools() -> Any:
     return mask
 
 
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    return _mask_tools().encode(np.asfortranarray(mask.astype(np.uint8)))
+def _checked(segmentation: Any, size: Sequence[int]) -> dict[str, Any]:
+    """A mask as pycocotools takes it, after the checks that it lacks: it reads beyond what is damaged."""
+    if isinstance(segmentation, Mapping):
+        return canonical_run_lengths(segmentation, size)
+    if isinstance(segmentation, list):
+        return canonical_run_lengths(encode_run_lengths(decode_segmentation(segmentation, size), True), size)
+    return canonical_run_lengths(encode_run_lengths(to_numpy(segmentation) != 0, True), size)
 
 
 class MaskAP(StreamingMetric):
@@ -118,10 +123,6 @@ class MaskAP(StreamingMetric):
             else:
                 entry["iscrowd"] = int(item.get("iscrowd", 0) or 0)
             mask = item.get("segmentation")
-            if mask is not None and not isinstance(mask, (Mapping, list)):
-                mask = _encode(to_numpy(mask) != 0)
-            if isinstance(mask, Mapping) and isinstance(mask["counts"], list):
-                mask = _mask_tools().frPyObjects(mask, *mask["size"])
             if mask is not None:
                 entry["segmentation"] = mask
             if item.get("area") is not None:
@@ -143,9 +144,8 @@ class MaskAP(StreamingMetric):
             )
         tools = _mask_tools()
         for entry in [*true_entries, *predicted_entries]:
-            if isinstance(entry.get("segmentation"), list):
-                entry["segmentation"] = tools.merge(tools.frPyObjects(entry["segmentation"], *true_size))
             if "segmentation" in entry:
+                entry["segmentation"] = _checked(entry["segmentation"], true_size)
                 entry.setdefault("area", float(tools.area(entry["segmentation"])))
                 entry.setdefault("bbox", tools.toBbox(entry["segmentation"]).tolist())
             elif self.iou_type == "segm":

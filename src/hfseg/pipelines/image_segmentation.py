@@ -104,7 +104,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
                         per_image[position] = row
         return ModelOutput({**collected, "target_size": target_size})
 
-    def postprocess(  # type: ignore[override]
+    def postprocess(
         self,
         model_outputs: Any,
         subtask: str | None = None,

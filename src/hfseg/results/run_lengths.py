@@ -20,6 +20,7 @@ from ..files.images import DEFAULT_MAX_PIXELS
 
 __all__ = [
     "MAX_RELATIVE_COORDINATE",
+    "canonical_run_lengths",
     "decode_run_lengths",
     "decode_segmentation",
     "draw_polygons",
@@ -69,6 +70,23 @@ def decode_run_lengths(encoded: Mapping[str, Any], size: Sequence[int] | None = 
         ValueError: The size is missing, not the image's or beyond the limit of an image; the counts are no counts, or
             do not add up to the size.
     """
+    (height, width), counts = _checked(encoded, size)
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(width, height).T
+
+
+def canonical_run_lengths(encoded: Mapping[str, Any], size: Sequence[int] | None = None) -> dict[str, Any]:
+    """The same run lengths in COCO's compressed form (bytes, as pycocotools takes them), checked.
+
+    Raises:
+        ValueError: As `decode_run_lengths`.
+    """
+    (height, width), counts = _checked(encoded, size)
+    return {"size": [height, width], "counts": compress_counts(counts).encode("ascii")}
+
+
+def _checked(encoded: Mapping[str, Any], size: Sequence[int] | None) -> tuple[tuple[int, int], np.ndarray]:
+    """Size and counts that fill it."""
     height, width = _checked_size(encoded, size)
     counts = _checked_counts(encoded.get("counts") if isinstance(encoded, Mapping) else None)
     total = height * width
@@ -76,8 +94,7 @@ def decode_run_lengths(encoded: Mapping[str, Any], size: Sequence[int] | None = 
     if (counts < 0).any() or counts.astype(np.float64).sum() > 2 * total or int(counts.sum()) != total:
         added = counts.astype(np.float64).sum()
         raise ValueError(f"Run lengths add up to {added:.0f}, but the size {height} x {width} needs {total}.")
-    values = np.arange(len(counts)) % 2 == 1
-    return np.repeat(values, counts).reshape(width, height).T
+    return (height, width), counts
 
 
 def _checked_size(encoded: Any, size: Sequence[int] | None) -> tuple[int, int]:
@@ -100,7 +117,9 @@ def _checked_size(encoded: Any, size: Sequence[int] | None) -> tuple[int, int]:
 def _is_count(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, (int, np.integer)) or (isinstance(value, (float, np.floating)) and value == int_or(value))
+    return isinstance(value, (int, np.integer)) or (
+        isinstance(value, (float, np.floating)) and float(value) == int_or(float(value))
+    )
 
 
 def int_or(value: float) -> float:

@@ -25,7 +25,7 @@ from .images import image_size, read_rgb_ids
 from .samples import FolderDataset, Sample, check_sizes, listing, read_json, relative_key
 from .schema import DEFAULT_IGNORE_INDEX, segments_from_map
 
-__all__ = ["coco_files", "load_coco_file", "read_coco"]
+__all__ = ["coco_files", "load_coco_file", "read_coco", "sample_keys"]
 
 logger = logging.getLogger(__name__)
 
@@ -383,7 +383,7 @@ def load_coco_file(
             f"{len(absent)} of {len(images)} pictures of {file} are not in {folder}: {listing(absent)}; add them, or "
             "remove their entries"
         )
-    keys = _keys(images)
+    keys = sample_keys(images)
 
     samples = []
     if panoptic:
@@ -433,7 +433,7 @@ def load_coco_file(
     )
 
 
-def _keys(images: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
+def sample_keys(images: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
     """Name of every image: its path without ending; with it where two differ in that only, else with the id."""
     paths = {image["id"]: PurePosixPath(image["file_name"].replace("\\", "/")) for image in images}
     keys = {image_id: relative_key(path) for image_id, path in paths.items()}

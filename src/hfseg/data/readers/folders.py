@@ -1,7 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Local data sets: folders of pictures with label maps, and COCO annotation files.
 
-`load_folder(path, split)` recognises four layouts (`<split>` is train, val, ...; pictures: jpg, png, webp, bmp, tif):
+`load_folder(path, split)` recognizes the layouts of other tools (`hfseg.data.readers.layouts`) and four of its own
+(`<split>` is train, val, ...; pictures: jpg, png, webp, bmp, tif):
 
 * semantic: `images/<split>/NAME.jpg` and `labels/<split>/NAME.png` (or `masks/`), one class index per pixel;
 * instance: `images/<split>/NAME.jpg` and `instances/<split>/NAME.png`, an object id per pixel, 0 = background;
@@ -17,19 +18,17 @@ validation split. What needs no pixels is checked when the folder is opened; pic
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ...files.images import open_image
+from ...files.listing import list_files
+from .classes import SemanticReader, read_classes, say_what_is_empty, scan_classes, settle_binary
 from .coco import coco_files, load_coco_file
 from .images import read_map
+from .layouts import Layout, describe, find_layout
 from .samples import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -37,6 +36,7 @@ from .samples import (
     FolderDataset,
     Sample,
     check_sizes,
+    divide,
     listing,
     read_json,
     same_split,
@@ -75,11 +75,8 @@ _LAYOUTS = (
 def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Files below a folder by their relative path without suffix, sorted."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or any(part.startswith(".") for part in relative.parts):
-            continue
-        key = relative.with_suffix("").as_posix()
+    for path in list_files(folder, suffixes):
+        key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:
             raise ValueError(f"{found[key]} and {path} have the same name; keep one of them")
         found[key] = path
@@ -122,13 +119,6 @@ def _split_folders(folder: Path) -> list[str]:
     )
 
 
-def _held_out(names: Sequence[str], fraction: float, seed: int) -> set[str]:
-    """A seeded share of the names. A name's rank depends on the name and the seed alone, so that adding files later
-    moves few samples between the splits."""
-    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    return set(ranked[: max(round(fraction * len(names)), 1)])
-
-
 def _choose_split(
     path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
 ) -> tuple[list[Sample], str]:
@@ -142,7 +132,13 @@ def _choose_split(
             chosen = [name for name in folders if same_split(name, split)]
             if not chosen:
                 raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
-        samples = [sample for name in chosen for sample in _pairs(images / name, labels / name)]
+        of_split = {name: _pairs(images / name, labels / name) for name in chosen}
+        names = [sample.name for samples in of_split.values() for sample in samples]
+        samples = [
+            dataclasses.replace(sample, name=f"{name}/{sample.name}") if len(set(names)) < len(names) else sample
+            for name, samples in of_split.items()
+            for sample in samples
+        ]
         return samples, f"folder {', '.join(chosen)}"
 
     samples = _pairs(images, labels)
@@ -166,122 +162,11 @@ def _choose_split(
             raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {listing(unknown)}")
         return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
 
-    if len(samples) < 2:
-        raise ValueError(f"{images} holds one picture, which cannot be split; use split=None, or add pictures")
-    held_out = _held_out([sample.name for sample in samples], validation_fraction, seed)
-    note = f"{validation_fraction:.0%} held out for validation by seed {seed}"
-    if same_split("train", split):
-        return [sample for sample in samples if sample.name not in held_out], note
-    if same_split("validation", split):
-        return [sample for sample in samples if sample.name in held_out], note
-    raise ValueError(
-        f"split {split!r} does not exist: {images} has no split folders, so that there are only train and validation "
-        f"({note})"
-    )
+    return divide(samples, split, validation_fraction, seed, images)
 
 
 def _split_of_list(stem: str) -> bool:
     return any(stem.lower() in names for names in SPLIT_NAMES.values())
-
-
-def _read_classes(path: Path) -> Classes | None:
-    """`classes.json` of a folder, None if there is none.
-
-    A void class that is one of the names is left out; if that opens a gap, the classes after it move down by one.
-    """
-    file = path / "classes.json"
-    if not file.is_file():
-        return None
-    content = read_json(file)
-    wanted = 'a list of names, {"0": name, ...} or {"names": [...], "ignore_index": number}'
-    palette, ignore = None, DEFAULT_IGNORE_INDEX
-    if isinstance(content, dict) and "names" in content:
-        names, ignore, palette = content["names"], content.get("ignore_index", ignore), content.get("palette_rgb")
-    else:
-        names = content
-    if isinstance(names, dict) and all(str(key).isdigit() for key in names):
-        by_value = {int(key): name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
-    elif isinstance(names, list):
-        by_value = dict(enumerate(names))
-    else:
-        raise ValueError(f"{file} is not understood; give {wanted}")
-    if ignore is None:
-        ignore = DEFAULT_IGNORE_INDEX
-    if not isinstance(ignore, int) or not all(isinstance(name, str) for name in by_value.values()):
-        raise ValueError(f"{file}: names must be text and ignore_index a whole number; give {wanted}")
-    kept = [value for value in by_value if value != ignore]
-    if not kept:
-        raise ValueError(f"{file} names no class besides the ignore index {ignore}; give {wanted}")
-    void = ignore if ignore >= len(kept) else DEFAULT_IGNORE_INDEX
-    value_to_class = {value: class_id for class_id, value in enumerate(kept)} | {ignore: void}
-    colours = None
-    if palette is not None:
-        colours = {
-            (int(red), int(green), int(blue)): value
-            for value, (red, green, blue) in enumerate(palette)
-            if value in value_to_class
-        }
-    return Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colours)
-
-
-def _read_semantic_map(path: Path, colours: dict[tuple[int, int, int], int] | None) -> np.ndarray:
-    """Label values of a map; an RGB map is read through the palette of `classes.json`.
-
-    Shape:
-        (H, W), int32.
-    """
-    if colours is None:
-        return read_map(path)
-    image = open_image(path)
-    if len(image.getbands()) < 3:
-        return read_map(path)
-    pixels = np.asarray(image.convert("RGB"), dtype=np.int32)
-    codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]  # (H, W)
-    unique, index_map = compact_ids(codes)
-    values = []
-    for code in unique.tolist():
-        colour = (code >> 16, code >> 8 & 255, code & 255)
-        if colour not in colours:
-            raise ValueError(
-                f"{path} holds the colour {colour}, which is not in palette_rgb of classes.json; correct the label or "
-                "the palette"
-            )
-        values.append(colours[colour])
-    return np.array(values, dtype=np.int32)[index_map]
-
-
-@dataclasses.dataclass(frozen=True)
-class SemanticReader:
-    """Class map of a label file; values that are no class are an error."""
-
-    classes: Classes
-    read_values: Callable[[Path], np.ndarray] | None = None  # of a label file; None: a PNG, maybe in palette colours
-
-    def __call__(self, sample: Sample) -> dict[str, Any]:
-        if self.read_values is not None:
-            values = self.read_values(sample.label)
-        else:
-            values = _read_semantic_map(sample.label, self.classes.colours)
-        table = self._table
-        if values.min() >= 0 and values.max() < len(table):
-            classes = table.take(values)
-            if classes.min() >= 0:
-                return {"segmentation_map": classes}
-        wrong = [value for value in np.unique(values).tolist() if value not in self.classes.value_to_class]
-        raise ValueError(
-            f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
-            f"{len(self.classes.id2label)} classes ({listing(sorted(self.classes.value_to_class), 12)}, void "
-            "included); correct the label"
-            + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
-        )
-
-    @functools.cached_property
-    def _table(self) -> np.ndarray:
-        """Class of every label value, -1 for values that are none; a file cannot hold negative ones."""
-        of_value = {value: class_id for value, class_id in self.classes.value_to_class.items() if value >= 0}
-        table = np.full(max(of_value) + 1, -1, dtype=np.int32)
-        table[list(of_value)] = list(of_value.values())
-        return table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,29 +180,6 @@ class _InstanceReader:
         return {"segmentation": segmentation, "segments_info": segments}
 
 
-def _scan_classes(samples: Sequence[Sample]) -> Classes:
-    """Classes of labels without `classes.json`: the values that occur, 255 void."""
-    values: set[int] = set()
-    for sample in samples:
-        values.update(compact_ids(read_map(sample.label))[0].tolist())
-    classes = sorted(values - {DEFAULT_IGNORE_INDEX})
-    if not classes:
-        raise ValueError(f"the {len(samples)} labels hold nothing but void ({DEFAULT_IGNORE_INDEX}); check the labels")
-    if classes[0] < 0 or classes[-1] >= 1000:
-        raise ValueError(
-            f"the labels hold values from {classes[0]} to {classes[-1]}, which do not look like class ids; add "
-            "classes.json, or put object ids into instances/ instead of labels/"
-        )
-    highest = classes[-1]
-    void = DEFAULT_IGNORE_INDEX
-    id2label = {value: f"class_{value}" for value in range(highest + 1) if value != void}
-    if highest > void:
-        raise ValueError(
-            f"the labels hold values above {void} (up to {highest}); add classes.json to say which is void"
-        )
-    return Classes(id2label, void, {value: value for value in id2label} | {void: void})
-
-
 def _load_maps(
     path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
 ) -> FolderDataset:
@@ -325,7 +187,7 @@ def _load_maps(
         raise FileNotFoundError(f"{path / 'images'} does not exist, but {path / label_folder} does; {_LAYOUTS}")
     samples, note = _choose_split(path, label_folder, split, validation_fraction, seed)
     check_sizes(samples)
-    classes = _read_classes(path)
+    classes = read_classes(path)
     if label_folder == "instances":
         names = list(classes.id2label.values()) if classes else ["object"]
         if len(names) != 1:
@@ -336,8 +198,10 @@ def _load_maps(
         return FolderDataset(
             "instance", path, split, note, samples, _InstanceReader(), {0: names[0]}, (), DEFAULT_IGNORE_INDEX
         )
-    if classes is None:  # over all splits, so that every split has the same classes
-        classes = _scan_classes(_choose_split(path, label_folder, None, validation_fraction, seed)[0])
+    everything = _choose_split(path, label_folder, None, validation_fraction, seed)[0]
+    # Over all splits, so that every split has the same classes.
+    classes = scan_classes(everything) if classes is None else settle_binary(classes, everything)
+    say_what_is_empty(samples, classes, split is None or same_split("train", split), str(path))
     stuff = tuple(classes.id2label)
     reader = SemanticReader(classes)
     return FolderDataset("semantic", path, split, note, samples, reader, classes.id2label, stuff, classes.ignore_index)
@@ -349,7 +213,16 @@ def _load_maps(
 
 
 def _label_folder(path: Path) -> str | None:
-    return next((name for name in ("labels", "masks", "instances") if (path / name).is_dir()), None)
+    """Name of the folder of labels in our own layouts."""
+    if not (path / "images").is_dir() and any((path / name).is_dir() for name in ("image", "imgs", "img")):
+        return None  # of another layout
+    for name in ("labels", "masks", "instances"):
+        folder = path / name
+        if folder.is_dir():
+            foreign = name == "labels" and any((path / file).is_file() for file in ("data.yaml", "dataset.yaml"))
+            if not foreign or list_files(folder, (".png",)):
+                return name
+    return None
 
 
 def list_splits(path: str | Path) -> list[str]:
@@ -361,23 +234,36 @@ def list_splits(path: str | Path) -> list[str]:
     path = Path(path)
     if path.is_file():
         return []
-    _require_layout(path)
+    layout = _require_layout(path)
+    if layout is not None:
+        return list(layout.splits) or ["train", "validation"]
     if _label_folder(path) is None:
-        return sorted(coco_files(path))
+        found = sorted(coco_files(path))
+        return ["train", "validation"] if len(found) == 1 and not _split_of_list(found[0]) else found
     folders = _split_folders(path / "images") if (path / "images").is_dir() else []
     lists = sorted(file.stem for file in path.glob("*.txt") if _split_of_list(file.stem))
     return folders or lists or ["train", "validation"]
 
 
-def _require_layout(path: Path) -> None:
+def _require_layout(path: Path) -> Layout | None:
+    """Layout of another tool; None for our own and COCO.
+
+    Raises:
+        FileNotFoundError, ValueError: There is nothing that can be read; says what it looks like.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a folder or a COCO json file: {_LAYOUTS}")
-    if path.is_dir() and _label_folder(path) is None and not coco_files(path):
+    if not path.is_dir() or _label_folder(path) is not None or coco_files(path):
+        return None
+    layout = find_layout(path)
+    if layout is None:
         inside = sorted(child.name + ("/" if child.is_dir() else "") for child in path.iterdir())
+        guess = describe(path)
         raise ValueError(
             f"{path} is not a data set that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
-            f"masks/, instances/ or annotations/*.json; {_LAYOUTS}"
+            f"masks/, instances/ or annotations/*.json; {guess + '; ' if guess else ''}{_LAYOUTS}"
         )
+    return layout
 
 
 def load_folder(
@@ -388,6 +274,7 @@ def load_folder(
     validation_fraction: float = 0.2,
     seed: int = 0,
     stretch_contrast: bool = False,
+    allow_outside: bool = False,
 ) -> FolderDataset:
     """Data set of a local folder or COCO json, with its layout recognised and checked; pictures are read lazily.
 
@@ -401,39 +288,54 @@ def load_folder(
         seed: Seed of that division, which depends on the file names and the seed alone.
         stretch_contrast: True brings every picture to the full range of intensities, as very dark microscopy needs
             (`hfseg.data.readers.images.stretch_contrast`); do the same to pictures that the trained model is shown.
+        allow_outside: Whether the file names of a COCO json may lead out of its folder.
 
     Raises:
         FileNotFoundError: If the folder, its pictures or its labels are missing.
         ValueError: If the layout is not known, a picture has no label, sizes differ, a split does not exist, or a json
             is damaged. Label values outside the classes are reported, with the file, when the sample is read.
     """
-    dataset = _open_folder(Path(path), split, image_folder, validation_fraction, seed)
+    dataset = _open_folder(Path(path), split, image_folder, validation_fraction, seed, allow_outside)
     dataset.stretch_contrast = stretch_contrast
     return dataset
 
 
 def _open_folder(
-    path: Path, split: str | None, image_folder: str | Path | None, validation_fraction: float, seed: int
+    path: Path,
+    split: str | None,
+    image_folder: str | Path | None,
+    validation_fraction: float,
+    seed: int,
+    allow_outside: bool,
 ) -> FolderDataset:
     """Recognises the layout and opens it."""
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
-    _require_layout(path)
+    layout = _require_layout(path)
+    if layout is not None:
+        return layout.open(split, validation_fraction, seed)
     images = Path(image_folder) if image_folder is not None else None
     if path.is_file():
         if path.suffix.lower() != ".json":
             raise ValueError(f"{path} is not a COCO json file; give a folder or a .json: {_LAYOUTS}")
         if split is not None and not same_split(path.stem.split("_", 1)[-1], split):
             raise ValueError(f"{path} is a single annotation file, so split {split!r} cannot be chosen; omit split")
-        return load_coco_file(path, split, "the file itself", images)
+        return load_coco_file(path, split, "the file itself", images, allow_outside=allow_outside)
     label_folder = _label_folder(path)
     if label_folder is not None:
         return _load_maps(path, label_folder, split, validation_fraction, seed)
 
     files = coco_files(path)
     chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
+    if not chosen and len(files) == 1 and not _split_of_list(next(iter(files))):
+        # One file that is no split (CVAT's "default", Label Studio's "result"): divided like a folder without splits.
+        (file,) = next(iter(files.values()))
+        dataset = load_coco_file(file, split, "", images, allow_outside=allow_outside)
+        assert split is not None
+        return dataset.restricted(*divide(dataset.samples, split, validation_fraction, seed, file))
     if not chosen:
         raise ValueError(f"split {split!r} is not in {path}; the splits of its annotation files are {', '.join(files)}")
     if len(chosen) > 1:
         raise ValueError(f"{path} has the splits {', '.join(sorted(chosen))}; give split= to choose one")
-    return load_coco_file(files[chosen[0]][0], split, f"file {files[chosen[0]][0].name}", images)
+    first = files[chosen[0]][0]
+    return load_coco_file(first, split, f"file {first.name}", images, allow_outside=allow_outside)

@@ -71,7 +71,9 @@ class _TarShard:
             with tarfile.open(file, "r:") as archive:
                 for member in archive:
                     if member.isfile():
-                        stem, _, extension = member.name.partition(".")
+                        folder, slash, base = member.name.rpartition("/")  # a folder's name may hold dots
+                        stem, _, extension = base.partition(".")
+                        stem = folder + slash + stem
                         parts.setdefault(stem, {})[extension.lower()] = (member.offset_data, member.size)
         except tarfile.TarError as error:
             raise ValueError(

@@ -5,6 +5,7 @@
 |---|---|---|
 | `pairs` | NIfTI pairs of one name | `images/<split>/NAME.nii.gz`, `labels/<split>/NAME.nii.gz` |
 | `decathlon` | Medical Segmentation Decathlon | `dataset.json`, `imagesTr`, `labelsTr` |
+| `nnunet` | nnU-Net raw, version 1 and 2 | `dataset.json`, `imagesTr/NAME_0000.nii.gz`, ..., `labelsTr/NAME.nii.gz` |
 | `amos` | AMOS22, also nnU-Net's older folders | `imagesTr/NAME.nii.gz`, `labelsTr/NAME.nii.gz` |
 | `btcv` | BTCV abdomen | `img/imgNNNN.nii.gz`, `label/labelNNNN.nii.gz` |
 | `promise12` | PROMISE12 prostate | `CaseNN.mhd`, `CaseNN_segmentation.mhd` (with `.raw`) |
@@ -18,18 +19,19 @@ persons. Whatever is asked for, the other side is looked at too, and a person on
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .layouts import nnunet_labels
 from .medical import MedicalCase, MedicalSlices, check_disjoint
+from .samples import read_json
 
 __all__ = ["LAYOUTS", "load_medical", "medical_cases"]
 
-LAYOUTS = ("pairs", "decathlon", "amos", "btcv", "promise12", "luna16", "dicom", "xray")
+LAYOUTS = ("pairs", "decathlon", "nnunet", "amos", "btcv", "promise12", "luna16", "dicom", "xray")
 ENDINGS = (".nii.gz", ".nii", ".mhd", ".mha", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm")
 FOLD = re.compile(r"^(train|val):(\d+)/(\d+)$")
 
@@ -51,7 +53,16 @@ def image_files(folder: Path, endings: Sequence[str] = ENDINGS, folders: bool = 
     found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     if folders:
         return {path.name: path for path in found if path.is_dir()}
-    return {stem(path): path for path in found if path.is_file() and path.name.lower().endswith(tuple(endings))}
+    named: dict[str, Path] = {}
+    for path in found:
+        if not path.name.lower().endswith(tuple(endings)) or path.is_dir():
+            continue
+        if not path.is_file():
+            raise ValueError(f"{path} is no regular file but a pipe, socket or device; move it elsewhere.")
+        other = named.setdefault(stem(path), path)
+        if other != path:
+            raise ValueError(f"{other} and {path} are both called {stem(path)!r}; keep one of them.")
+    return named
 
 
 def _pairs(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -74,7 +85,27 @@ def _description(root: Path) -> dict[str, Any]:
     path = root / "dataset.json"
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: a Decathlon task has dataset.json, imagesTr and labelsTr.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
+        raise ValueError(f"{path} has no labels; it must name every label value.")
+    return content
+
+
+def _nnunet(root: Path, split: str | None) -> tuple[dict[str, tuple[Path, ...]], dict[str, Path]]:
+    """Images with one file per channel, `NAME_0000` and so on."""
+    _description(root)
+    channels: dict[str, dict[str, Path]] = {}
+    for name, path in image_files(root / "imagesTr").items():
+        case, separator, channel = name.rpartition("_")
+        if not separator or not re.fullmatch(r"\d{4}", channel):
+            raise ValueError(f"{path} is not named NAME_0000, as nnU-Net's images are, with the channel at the end.")
+        channels.setdefault(case, {})[channel] = path
+    number = {len(found) for found in channels.values()}
+    if len(number) > 1:
+        fewest = min(channels, key=lambda case: len(channels[case]))
+        raise ValueError(f"{root}: {fewest} has {len(channels[fewest])} channels, others have {max(number)}.")
+    images = {case: tuple(found[key] for key in sorted(found)) for case, found in channels.items()}
+    return images, image_files(root / "labelsTr")
 
 
 def _amos(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -112,9 +143,10 @@ def _xray(root: Path, split: str | None) -> tuple[dict[str, Path], dict[str, Pat
     return image_files(root / "images" / (split or "")), image_files(root / "masks" / (split or ""))
 
 
-READERS = {
+READERS: dict[str, Callable[[Path, str | None], tuple[dict[str, Any], dict[str, Path]]]] = {
     "pairs": _pairs,
     "decathlon": _decathlon,
+    "nnunet": _nnunet,
     "amos": _amos,
     "btcv": _btcv,
     "promise12": _promise12,
@@ -173,7 +205,8 @@ def medical_cases(
                 raise ValueError(f"patient_pattern {patient_pattern!r} finds no group in {name!r}.")
             patient = match[1]
         taken = tuple(channels) if channels is not None else None
-        cases.append(MedicalCase(name, str(path), str(labels[name]), patient, modality, taken))
+        source = tuple(map(str, path)) if isinstance(path, tuple) else str(path)
+        cases.append(MedicalCase(name, source, str(labels[name]), patient, modality, taken))
     return _fold(cases, fold) if fold else cases
 
 
@@ -221,9 +254,9 @@ def load_medical(
     """
     root = Path(root)
     if id2label is None:
-        if layout != "decathlon":
+        if layout not in ("decathlon", "nnunet"):
             raise ValueError("id2label is missing: name every class, background first, e.g. {0: background, 1: gland}.")
-        id2label = {int(key): name for key, name in _description(root)["labels"].items()}
+        id2label = nnunet_labels(_description(root), root / "dataset.json")
     options.setdefault("label_sets", None)
     cases = medical_cases(root, layout, split, modality, patient_pattern, channels)
     others = {

@@ -13,7 +13,7 @@ import json
 import logging
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,21 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from ...files.images import convert_to_rgb
+from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
-from .images import to_rgb
+from .images import to_id_map, to_rgb
+from .reading import check_on_error
 
-__all__ = ["CocoMasks", "PromptableCollator", "SegmentAnythingData", "boxes_of_masks", "draw_mask", "stream_shards"]
+__all__ = [
+    "CocoMasks",
+    "PromptableCollator",
+    "SegmentAnythingData",
+    "boxes_of_masks",
+    "draw_mask",
+    "masks_of",
+    "stream_shards",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +70,47 @@ def draw_mask(mask: Any) -> np.ndarray:
     if array.ndim != 2:
         raise ValueError(f"a mask has the shape {array.shape}; it must be (H, W)")
     return array != 0
+
+
+def masks_of(example: Mapping[str, Any]) -> np.ndarray:
+    """Draws the masks of an example of the promptable, the universal or the semantic schema; crowds are left out.
+
+    Instances with masks of their own keep their overlaps; of an id map what is visible is taken.
+
+    Shape:
+        Output: (N, H, W), bool.
+
+    Raises:
+        ValueError: A mask is damaged, or of another size than the others.
+    """
+    if example.get("masks") is not None:
+        drawn = [draw_mask(mask) for mask in example["masks"]]
+    elif example.get("instances") is not None:
+        own = example["instances"]
+        size = (own["height"], own["width"])
+        drawn = [
+            draw_mask(entry["segmentation"])
+            if isinstance(entry["segmentation"], np.ndarray)
+            else decode_segmentation(entry["segmentation"], size)
+            for entry in own["annotations"]
+            if not entry.get("iscrowd", 0)
+        ]
+        if not drawn:
+            return np.zeros((0, *size), dtype=bool)
+    elif example.get("segmentation") is not None:
+        ids = to_id_map(example["segmentation"])
+        crowds = [segment["id"] for segment in example.get("segments_info", ()) if segment.get("iscrowd", 0)]
+        present = np.array(
+            [value for value in np.unique(ids).tolist() if value != 0 and value not in crowds], dtype=int
+        )
+        return ids[None] == present[:, None, None]
+    else:
+        raise ValueError(f"an example has the columns {sorted(example)}; it needs masks, instances or segmentation")
+    if len({mask.shape for mask in drawn}) > 1:
+        raise ValueError(f"masks have different sizes, {sorted({mask.shape for mask in drawn})}")
+    if not drawn:
+        return np.zeros((0, *to_rgb(example["image"]).shape[:2]), dtype=bool)
+    return np.stack(drawn)
 
 
 def boxes_of_masks(masks: torch.Tensor) -> torch.Tensor:
@@ -100,11 +151,10 @@ def stream_shards(
         FileNotFoundError: If there is neither a tar file nor a picture with its json.
         ValueError: If `on_error` is another word, or with "stop" for damage.
     """
-    if on_error not in ("skip", "stop"):
-        raise ValueError(f"on_error is {on_error!r}; legal are 'skip' and 'stop'")
+    check_on_error(on_error)
     root = Path(root)
-    shards = [root] if root.is_file() else sorted(root.rglob("*.tar"))
-    loose = [] if root.is_file() else sorted(path for path in root.rglob("*.json") if _picture_of(path) is not None)
+    shards = [root] if root.is_file() else list_files(root, (".tar",))
+    loose = [] if root.is_file() else [path for path in list_files(root, (".json",)) if _picture_of(path) is not None]
     if not shards and not loose:
         raise FileNotFoundError(f"{root} holds neither tar files nor pairs like sa_1.jpg and sa_1.json")
     damaged: list[str] = []
@@ -119,7 +169,7 @@ def stream_shards(
         try:
             picture = _picture_of(path)
             assert picture is not None
-            yield _example(picture.read_bytes(), path.read_bytes(), path.stem)
+            yield _example(picture.read_bytes(), path.read_bytes(), path.relative_to(root).with_suffix("").as_posix())
         except (OSError, ValueError, KeyError) as error:
             failed(str(path), error)
     for shard in shards:
@@ -129,13 +179,17 @@ def stream_shards(
                 for member in archive:
                     if not member.isfile():
                         continue
-                    name, suffix = Path(member.name).stem, Path(member.name).suffix.lower()
+                    name, suffix = _member_key(member.name)
                     if suffix not in (*PICTURES, ".json"):
                         continue
                     extracted = archive.extractfile(member)
                     assert extracted is not None
                     kind = "annotation" if suffix == ".json" else "picture"
                     pair = waiting.setdefault(name, {})
+                    if kind in pair:
+                        del waiting[name]
+                        failed(f"{shard}:{name}", ValueError(f"there are two {kind}s of this name"))
+                        continue
                     pair[kind] = extracted.read()
                     if len(pair) == 2:
                         del waiting[name]
@@ -150,6 +204,12 @@ def stream_shards(
     if damaged:
         message = f"{len(damaged)} shard(s) or sample(s) could not be read: {', '.join(damaged[:20])}"
         (report or logger.warning)(message)
+
+
+def _member_key(name: str) -> tuple[str, str]:
+    """Path of an archive's member without its ending, and the ending; equal names in two folders stay apart."""
+    path = PurePosixPath(name)
+    return path.with_suffix("").as_posix(), path.suffix.lower()
 
 
 def _picture_of(annotation: Path) -> Path | None:
@@ -183,25 +243,31 @@ class SegmentAnythingData(torch.utils.data.Dataset):
         self.bad_shards: list[str] = []
         # (shard or None, name, (picture offset, size) or path, (annotation offset, size) or path)
         self.pairs: list[tuple[Any, str, Any, Any]] = []
-        shards = [self.root] if self.root.is_file() else sorted(self.root.rglob("*.tar"))
+        shards = [self.root] if self.root.is_file() else list_files(self.root, (".tar",))
         if self.root.is_dir():
-            for path in sorted(self.root.rglob("*.json")):
+            for path in list_files(self.root, (".json",)):
                 picture = _picture_of(path)
                 if picture is not None:
-                    self.pairs.append((None, path.stem, picture, path))
+                    self.pairs.append((None, path.relative_to(self.root).with_suffix("").as_posix(), picture, path))
         for shard in shards:
             found: dict[str, dict[str, tuple[int, int]]] = {}
+            doubled: list[str] = []
             try:
                 with tarfile.open(shard, "r:") as archive:
                     for member in archive:
-                        suffix = Path(member.name).suffix.lower()
+                        name, suffix = _member_key(member.name)
                         if member.isfile() and suffix in (*PICTURES, ".json"):
                             kind = "annotation" if suffix == ".json" else "picture"
-                            found.setdefault(Path(member.name).stem, {})[kind] = (member.offset_data, member.size)
+                            if kind in found.setdefault(name, {}):
+                                doubled.append(name)
+                            found[name][kind] = (member.offset_data, member.size)
             except (tarfile.TarError, OSError, EOFError) as error:
                 self.bad_shards.append(str(shard))
                 logger.warning("Shard %s cannot be read to its end: %s", shard, error)
             length = shard.stat().st_size
+            for name in doubled:
+                logger.warning("%s:%s occurs twice and is left out: pictures and masks would be mixed up", shard, name)
+                found.pop(name, None)
             for name, pair in found.items():
                 if len(pair) == 2 and all(offset + size <= length for offset, size in pair.values()):
                     self.pairs.append((shard, name, pair["picture"], pair["annotation"]))
@@ -350,7 +416,8 @@ class PromptableCollator(UniversalCollator):
 
     def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Picture (3, H, W) uint8 and masks (N, H, W) bool of one example."""
-        if example.get("masks") is None:
+        own = example.get("instances") is not None and self.transforms is None
+        if example.get("masks") is None and not own:
             pixels, ids, _ = self._transformed(example, position)
             present = np.unique(ids)
             masks = ids[None] == present[present != 0][:, None, None]
@@ -358,7 +425,7 @@ class PromptableCollator(UniversalCollator):
         if example.get("image") is None:
             raise ValueError(f"example {position} has no 'image', only the columns {sorted(example)}")
         image = np.ascontiguousarray(to_rgb(example["image"]))
-        drawn = [draw_mask(mask) for mask in example["masks"]]
+        drawn = list(masks_of(example)) if own else [draw_mask(mask) for mask in example["masks"]]
         wrong = [mask.shape for mask in drawn if mask.shape != image.shape[:2]]
         if wrong:
             raise ValueError(

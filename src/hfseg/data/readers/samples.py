@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import hashlib
 import json
 import logging
 import re
@@ -15,6 +17,7 @@ import torch
 
 from ...files.images import open_image
 from .images import image_size, read_image, stretch_contrast
+from .reading import listing
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -23,6 +26,7 @@ __all__ = [
     "FolderDataset",
     "Sample",
     "check_sizes",
+    "divide",
     "listing",
     "read_json",
     "relative_key",
@@ -59,6 +63,7 @@ class Classes:
     ignore_index: int
     value_to_class: dict[int, int]
     colours: dict[tuple[int, int, int], int] | None = None
+    ignore_stated: bool = False  # by the user, so that 255 is nothing else
 
 
 class FolderDataset(torch.utils.data.Dataset):
@@ -116,6 +121,17 @@ class FolderDataset(torch.utils.data.Dataset):
         """Names of the samples, in order."""
         return [sample.name for sample in self._samples]
 
+    @property
+    def samples(self) -> list[Sample]:
+        """Samples, in order."""
+        return list(self._samples)
+
+    def restricted(self, samples: Sequence[Sample], split_note: str) -> FolderDataset:
+        """The same dataset with some of its samples."""
+        part = copy.copy(self)
+        part._samples, part.split_note = list(samples), split_note
+        return part
+
     def sample_id(self, index: int) -> str:
         """Name of a sample, without reading it; messages about it use this."""
         return self._samples[index].name
@@ -167,12 +183,6 @@ def same_split(folder_name: str, split: str) -> bool:
     if folder_name == split or plain == split.lower():
         return True
     return any(plain in names and split.lower() in names for names in SPLIT_NAMES.values())
-
-
-def listing(names: Sequence[Any], limit: int = 5) -> str:
-    """The first names, and how many there are in all."""
-    shown = ", ".join(str(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
 
 
 def read_json(path: Path) -> Any:
@@ -228,3 +238,32 @@ def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> Non
                 f"label {sample.label} has size {sizes[1]} (height, width) but its picture {sample.image} {sizes[0]}; "
                 "resize the label (nearest neighbour) or replace it"
             )
+
+
+def _held_out(names: Sequence[str], fraction: float, seed: int) -> set[str]:
+    """A seeded share of the names. A name's rank depends on the name and the seed alone, so that adding files later
+    moves few samples between the splits."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    return set(ranked[: max(round(fraction * len(names)), 1)])
+
+
+def divide(
+    samples: Sequence[Sample], split: str, validation_fraction: float, seed: int, where: Path
+) -> tuple[list[Sample], str]:
+    """One side of a seeded division, and how it came about.
+
+    Raises:
+        ValueError: There is one sample only, or the split is neither train nor validation.
+    """
+    if len(samples) < 2:
+        raise ValueError(f"{where} holds one picture, which cannot be split; use split=None, or add pictures")
+    held_out = _held_out([sample.name for sample in samples], validation_fraction, seed)
+    note = f"{validation_fraction:.0%} held out for validation by seed {seed}"
+    if same_split("train", split):
+        return [sample for sample in samples if sample.name not in held_out], note
+    if same_split("validation", split):
+        return [sample for sample in samples if sample.name in held_out], note
+    raise ValueError(
+        f"split {split!r} does not exist: {where} has no split folders, so that there are only train and validation "
+        f"({note})"
+    )

@@ -18,18 +18,20 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .folders import FolderDataset, listing
 from .images import to_id_map, to_rgb
+from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
 
 if TYPE_CHECKING:
     import datasets
+
+    from .samples import FolderDataset
 
 __all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
 
@@ -100,7 +102,7 @@ def _rows(dataset: FolderDataset, parts: Sequence[range], state: str, on_error: 
             try:
                 row = _row(dataset, index)
             except (OSError, ValueError) as error:
-                if on_error == "raise":
+                if on_error == "stop":
                     raise
                 skipped.append(dataset.sample_id(index))
                 logger.warning("Sample %s cannot be read and is left out: %s", skipped[-1], error)
@@ -123,7 +125,7 @@ def _state_of_files(dataset: FolderDataset) -> str:
 def to_datasets(
     dataset: FolderDataset,
     streaming: bool = False,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "stop",
     cache_dir: str | Path | None = None,
 ) -> datasets.Dataset | datasets.IterableDataset:
     """A reader's samples as a table.
@@ -132,7 +134,7 @@ def to_datasets(
         dataset: From `load_official` or `load_folder`.
         streaming: True reads while the table is iterated, in up to 64 shards for nodes and workers; False writes an
             Arrow file into the cache first.
-        on_error: "raise" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
+        on_error: "stop" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
         cache_dir: Where the Arrow file goes, if not into the cache of `datasets`.
 
     Raises:
@@ -140,8 +142,7 @@ def to_datasets(
     """
     import datasets
 
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is {on_error!r}; legal are 'raise' and 'skip'")
+    check_on_error(on_error)
     shards = min(_SHARDS, len(dataset))
     bounds = [len(dataset) * shard // shards for shard in range(shards + 1)]
     parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
@@ -183,10 +184,29 @@ def _described(table: Any) -> dict[str, Any]:
 
 def _names(features: Any) -> list[str] | None:
     """Names of the classes in a table's features."""
-    column = features.get("segments_info", features.get("classes"))
-    inner = getattr(column, "feature", column[0] if isinstance(column, list) else None)
-    inner = inner.get("category_id") if isinstance(inner, dict) else inner
-    return getattr(inner, "names", None)
+    for name in ("segments_info", "classes", "categories", "objects"):
+        column = features.get(name)
+        inner = getattr(column, "feature", column[0] if isinstance(column, list) and column else column)
+        if isinstance(inner, dict):
+            inner = next((inner[key] for key in ("category_id", "category", "label", "class") if key in inner), None)
+            inner = getattr(inner, "feature", inner)
+        if inner is not column and getattr(inner, "names", None):
+            return list(inner.names)
+    return None
+
+
+# Columns of class maps, ours first; in tables of others only if they hold images.
+MAP_COLUMNS = ("segmentation_map", "label", "labels", "annotation", "annotations", "mask", "masks", "semantic")
+
+
+def _map_column(table: Any) -> str | None:
+    """Column of the class maps."""
+    import datasets
+
+    if "segmentation_map" in table.column_names:
+        return "segmentation_map"
+    features = table.features or {}
+    return next((name for name in MAP_COLUMNS if isinstance(features.get(name), datasets.Image)), None)
 
 
 class TableDataset(torch.utils.data.Dataset):
@@ -214,15 +234,16 @@ class TableDataset(torch.utils.data.Dataset):
         columns = set(table.column_names)
         if {"image", "segmentation", "segments_info"} <= columns:
             self.kind = "panoptic"
-        elif {"image", "segmentation_map"} <= columns:
+        elif "image" in columns and _map_column(table) is not None:
             self.kind = "semantic"
         elif {"image", "text"} <= columns:
             self.kind = "captions"
         else:
             raise ValueError(
                 f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
-                "segmentation_map, or text"
+                "segmentation_map (or label, annotation, mask: an image of class ids), or text"
             )
+        self._map_column = _map_column(table)
         self._check_length(table)
         described, names = _described(table), _names(table.features)
         if id2label is None and described.get("id2label"):
@@ -263,7 +284,7 @@ class TableDataset(torch.utils.data.Dataset):
         if self.kind == "captions":
             return item | {"text": row["text"]}
         if self.kind == "semantic":
-            return item | {"segmentation_map": to_id_map(row["segmentation_map"], "segmentation_map")}
+            return item | {"segmentation_map": to_id_map(row[self._map_column], self._map_column)}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
 
 

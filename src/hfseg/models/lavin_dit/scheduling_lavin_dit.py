@@ -161,7 +161,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         """
         if self.step_index is None:
             self._init_step_index(timestep)
-        index: int = self.step_index  # type: ignore[assignment]
+        index: int = self.step_index
         moved = sample.float() + (self.sigmas[index + 1] - self.sigmas[index]) * model_output
         self._step_index = index + 1
         moved = moved.to(model_output.dtype)

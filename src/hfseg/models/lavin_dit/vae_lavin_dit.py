@@ -211,7 +211,7 @@ class PixelAutoencoder(ModelMixin, ConfigMixin):
         with torch.autocast(x.device.type, enabled=False):  # latents are what is learnt, whatever the nets' precision
             latents = torch.einsum("cs,nshw->nchw", self.analysis, squares - self.mean[:, None, None])
         posterior = _Point(latents.unflatten(0, frames.shape[:2]).transpose(1, 2))
-        return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)  # type: ignore[arg-type]
+        return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     @apply_forward_hook
     def decode(self, z: torch.Tensor, return_dict: bool = True) -> DecoderOutput | tuple:

@@ -173,7 +173,7 @@ def from_mask2former(
     if backend not in backends:
         raise ValueError(f"backend must be one of {', '.join(backends)}; got {backend!r}.")
     name = os.fspath(source)
-    hub = {"revision": revision, "cache_dir": cache_dir, "token": token}
+    hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
     _check_kind(name, _read_json(name, CONFIG, required=True, **hub) or {})
     published = _read_json(name, PREPROCESSOR, required=False, **hub)
     theirs, info = Mask2FormerForUniversalSegmentation.from_pretrained(name, output_loading_info=True, **hub)
@@ -184,11 +184,11 @@ def from_mask2former(
 
     if stuff_class_ids is None and "num_labels" not in overrides and "id2label" not in overrides:
         stuff_class_ids = _stuff_classes(theirs.config.id2label, name)
-    fields = {"encoder": "full"} if "encoder_stage_layers" not in overrides else {}
+    fields: dict[str, Any] = {"encoder": "full"} if "encoder_stage_layers" not in overrides else {}
     if stuff_class_ids is not None:
-        fields["stuff_class_ids"] = list(stuff_class_ids)  # type: ignore[assignment]
+        fields["stuff_class_ids"] = list(stuff_class_ids)
     elif "num_labels" not in overrides and "id2label" not in overrides:
-        fields["stuff_class_ids"] = None  # type: ignore[assignment]
+        fields["stuff_class_ids"] = None
     model = ProScaleForUniversalSegmentation.from_mask2former(theirs, **{**fields, **overrides}).eval()
     settings = processor_settings(published or {})
     if "num_labels" in overrides:
@@ -221,12 +221,13 @@ def _card(source: str, title: str, model: ProScaleForUniversalSegmentation) -> s
     """Card of a converted folder."""
     is_hub_id = not Path(source).exists()
     same = model.config.encoder == "full"
+    origin_fields: dict[str, Any] = {"base_model": source, "base_model_relation": "finetune"} if is_hub_id else {}
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="image-segmentation",
         tags=["vision", "image-segmentation", "proscale", "mask2former", "hfseg"],
         model_name=title,
-        **({"base_model": source, "base_model_relation": "finetune"} if is_hub_id else {}),
+        **origin_fields,
     )
     origin = f"[{source}](https://huggingface.co/{source})" if is_hub_id else "a local Mask2Former folder"
     about = (

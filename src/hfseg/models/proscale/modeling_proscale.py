@@ -265,7 +265,7 @@ class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
         elif isinstance(module, ProScaleLightPixelEmbedding):
             init_convolution(module.lateral[0], module.mix, module.projection)
         elif isinstance(module, ProScalePixelDecoder):
-            init_projection(*(convolution for convolution, _ in module.input_projections))
+            init_projection(*(part.get_submodule("0") for part in module.input_projections))
             init.normal_(module.level_embed)
         elif isinstance(module, ProScaleForUniversalSegmentation):
             init_linear(module.class_predictor)

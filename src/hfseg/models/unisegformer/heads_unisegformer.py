@@ -108,7 +108,7 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
         if module is self:
-            init_convolution(*(convolution for convolution, _ in self.input_projections), self.pixel_projection)
+            init_convolution(*(part.get_submodule("0") for part in self.input_projections), self.pixel_projection)
             init_linear(self.class_predictor)
 
     @merge_with_config_defaults

@@ -27,7 +27,7 @@ from ...losses.region_text import alignment_loss, match_regions
 from ...postprocess import mask_nms
 from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPreTrainedModel
-from .modeling_unpairseg import UnpairSegImageEmbeddings, UnpairSegModel, UnpairSegModelOutput
+from .modeling_unpairseg import REQUESTED, UnpairSegImageEmbeddings, UnpairSegModel, UnpairSegModelOutput
 
 
 @dataclass
@@ -181,10 +181,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
-        projection_dim = config.text_config.projection_dim  # type: ignore[union-attr]
+        projection_dim = config.text_config.projection_dim
         self.model = UnpairSegModel(config)
-        self.text_model = CLIPTextModelWithProjection(config.text_config)  # type: ignore[arg-type]
-        self.visual_projection = UnpairSegVisualProjection(config.backbone_config.hidden_sizes[-1], projection_dim)  # type: ignore[union-attr]
+        self.text_model = CLIPTextModelWithProjection(config.text_config)
+        self.visual_projection = UnpairSegVisualProjection(config.backbone_config.hidden_sizes[-1], projection_dim)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.requires_grad_(False)
         self.adapter: nn.Module | None = None
@@ -208,10 +208,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             init_linear(*module.down)
             for linear in module.up:
                 if module.residual:
-                    init.zeros_(linear.weight)  # type: ignore[arg-type]
+                    init.zeros_(linear.weight)
                 else:
                     init_linear(linear)
-                init.zeros_(linear.bias)  # type: ignore[arg-type]
+                init.zeros_(linear.bias)
             init_linear(module.fuse)
             self._init_adapter_output(module.projection)
         elif isinstance(module, UnpairSegCrossAttentionAdapter):
@@ -373,13 +373,12 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
         if text_embeds is None and input_ids is not None:
             text_embeds = self.get_text_features(input_ids, attention_mask).unsqueeze(1)  # (V, 1, D)
-        class_logits = None
+        class_logits = loss = loss_dict = None
         if text_embeds is not None:
             text_embeds = F.normalize(text_embeds.to(region_embeds.dtype), dim=-1)
             class_logits = self.classify(region_embeds, text_embeds)
         masks = mask_logits(embeddings, outputs.pixel_embedding) if output_masks else None
 
-        loss = loss_dict = None
         if entity_labels is not None:
             assert pixel_values is not None
             loss = self.alignment(pixel_values, outputs, entity_labels)
@@ -394,11 +393,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             text_embeds=text_embeds,
             mask_embeddings=embeddings,
             pixel_embedding=outputs.pixel_embedding,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
+            **{name: outputs[name] for name in REQUESTED if name in outputs},
         )
 
     @torch.no_grad()

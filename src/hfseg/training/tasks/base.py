@@ -79,14 +79,23 @@ class Task:
             ValueError: Unknown reader or argument.
         """
         name = self.arguments.data.name
+        spec = self._with_split(spec, "train")
         return call(find(name, self.datasets, "data.name"), spec, {}, f"data.name={name}")
+
+    def _with_split(self, spec: Mapping[str, Any], split: str) -> Mapping[str, Any]:
+        """One folder for both sides is divided: train for training, and the rest for validation."""
+        data = self.arguments.data
+        paths = [side.get("path") for side in (data.train, data.validation) if side is not None]
+        if data.name != "folder" or "split" in spec or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
+            return spec
+        return {"split": split, **spec}
 
     def build_validation_dataset(self) -> Any:
         """Builds the held-out data; None if the recipe has none. Damaged samples are treated as in training."""
         data = self.arguments.data
         if data.validation is None:
             return None
-        dataset = self.build_dataset(data.validation)
+        dataset = self.build_dataset(self._with_split(data.validation, "validation"))
         return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:

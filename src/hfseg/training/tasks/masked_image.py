@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 from ...data.collators.collation import SemanticCollator
 from ...data.readers.images import read_image
+from ...files.listing import list_files
 from .base import Task, call, find
 
 
@@ -40,7 +41,7 @@ class Pictures:
         suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp"),
     ) -> None:
         folder = Path(path).expanduser()
-        files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+        files = list_files(folder, suffixes)
         self.files = [file for file in files if split in file.relative_to(folder).parts[:-1]] or files
         if not self.files:
             raise FileNotFoundError(f"{folder} holds no picture ({', '.join(suffixes)}), at any depth.")
@@ -83,7 +84,7 @@ class MaskedImageTask(Task):
         Raises:
             ValueError: It has no backbone of square patches, or `run.evaluation` has an unknown key.
         """
-        self.auto_class = "AutoModel"  # type: ignore[misc]
+        self.auto_class = "AutoModel"
         model = super().build_model(dataset, load_backbone)
         if not (hasattr(model, "backbone") and hasattr(model, "patch_size")):
             raise ValueError(

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....files.label_names import COCO_PANOPTIC_THINGS, COCO_STUFF, COCO_STUFF_MISSING_IDS
 from ..folders import Classes, FolderDataset, Sample, listing, load_coco_file, read_json
+from ..samples import relative_key
 from ..schema import DEFAULT_IGNORE_INDEX
 from .layout import first_existing, pictures, require, samples_of, semantic_dataset
 
@@ -100,7 +101,7 @@ def load_captions(root: Path, split: str) -> FolderDataset:
             raise ValueError(f"{file}: a caption names image {annotation['image_id']}, which is not among the images")
         captions[annotation["image_id"]].append(annotation)
     samples = [
-        Sample(Path(image["file_name"]).stem, folder / image["file_name"], file, (caption,))
+        Sample(relative_key(PurePosixPath(image["file_name"])), folder / image["file_name"], file, (caption,))
         for image in content["images"]
         for caption in captions[image["id"]]
     ]

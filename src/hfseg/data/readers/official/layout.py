@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....files.listing import list_files
 from ..folders import IMAGE_SUFFIXES, Classes, FolderDataset, Sample, SemanticReader, check_sizes, listing
 from ..images import read_map
 from ..schema import DEFAULT_IGNORE_INDEX
@@ -48,9 +49,9 @@ def pictures(folder: Path, ending: str = "") -> dict[str, Path]:
         ValueError: If there is none.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in list_files(folder, IMAGE_SUFFIXES):
         key = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() in IMAGE_SUFFIXES and key.endswith(ending) and not path.name.startswith("."):
+        if key.endswith(ending):
             found[key.removesuffix(ending)] = path
     if not found:
         raise ValueError(f"{folder} holds no picture named *{ending}{{{','.join(IMAGE_SUFFIXES)}}}: 0 usable samples")

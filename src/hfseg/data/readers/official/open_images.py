@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ....files.listing import list_files
 from ..folders import FolderDataset, Sample, listing
 from ..images import read_map
 from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
@@ -94,7 +95,7 @@ class _MaskReader:
 
 
 def _mask_files(folders: list[Path]) -> dict[str, Path]:
-    return {path.name: path for folder in folders if folder.is_dir() for path in folder.rglob("*.png")}
+    return {path.name: path for folder in folders if folder.is_dir() for path in list_files(folder, (".png",))}
 
 
 def _verified(root: Path, split: str, class_of: dict[str, int]) -> dict[str, tuple[int, ...]] | None:
