@@ -25,7 +25,7 @@ MOVED |= {"pretraining", "medical", "volume"}
 
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser of `hfseg benchmark`."""
-    parser = argparse.ArgumentParser(prog="hfseg benchmark", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg benchmark", **describe(__doc__))
     parser.add_argument("model", metavar="MODEL", help="folder, Hub id or name of a shipped model")
     parser.add_argument("--against", nargs="+", default=[], metavar="MODEL", help="further models to compare with")
     parser.add_argument(

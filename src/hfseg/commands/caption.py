@@ -17,7 +17,7 @@ EXTRACTORS = ("list", "nltk", "rules", "spacy")
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg caption", allow_abbrev=False, **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg caption", allow_abbrev=False, **describe(__doc__))
     parser.add_argument("--images", required=True, metavar="DIR")
     parser.add_argument("--output", required=True, metavar="FILE.jsonl", help="or FILE.parquet")
     parser.add_argument("--model", metavar="DIR_OR_ID", help="any image-text-to-text model of transformers")

@@ -13,7 +13,7 @@ from .running import describe, run_command
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg convert", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg convert", **describe(__doc__))
     parser.add_argument("--architecture", required=True, choices=auto.convertible())
     parser.add_argument(
         "--checkpoint", required=True, metavar="FILE", help=".pth, .pkl, .pt or .safetensors, or a folder"

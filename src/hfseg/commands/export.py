@@ -26,7 +26,7 @@ ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg export", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg export", **describe(__doc__))
     parser.add_argument("--model", required=True, metavar="MODEL", help="shipped name, model folder or Hub id")
     parser.add_argument("--format", required=True, choices=sorted(ENDINGS))
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="FILE.onnx or FILE.pt2")

@@ -24,7 +24,7 @@ WIDTH = 118
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg list", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg list", **describe(__doc__))
     parser.add_argument("kind", nargs="?", metavar="KIND", help="architectures or recipes; default: both")
     parser.add_argument("word", nargs="?", default="", help="only names with this in them")
     parser.add_argument("--json", action="store_true", help="print json")

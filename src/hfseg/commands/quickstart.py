@@ -15,7 +15,7 @@ from .running import describe, run_command
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(prog="hfseg quickstart", **describe(__doc__))  # type: ignore[arg-type]
+    parser = argparse.ArgumentParser(prog="hfseg quickstart", **describe(__doc__))
     names = [row.model_type for row in auto.ARCHITECTURES]
     parser.add_argument("--architecture", default=names[0], choices=names)
     parser.add_argument("--data", metavar="FOLDER", help="images and labels (or a COCO json) instead of `shapes`")

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 __all__ = ["INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
 
@@ -21,7 +22,7 @@ OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError")
 MACHINE_ERRORS = ("out of memory", "No space left", "CUDA error", "can't allocate memory")
 
 
-def describe(doc: str) -> dict[str, object]:
+def describe(doc: str) -> dict[str, Any]:
     """Keywords for `argparse.ArgumentParser` from a command's docstring: its first paragraph, and examples below."""
     about, _, examples = doc.partition("\n\n")
     return {
@@ -61,6 +62,9 @@ def run_command(work: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        if type(error).__name__ == "TrainingStopped":  # a signal, after which everything is saved
+            print(error, file=sys.stderr)
+            return 128 + getattr(error, "signal_number", 15)
         if not is_user_error(error):
             raise
         text = " ".join(str(error).split()) or type(error).__name__

@@ -51,7 +51,7 @@ class _Pictures(nn.Module):
 class _Expressions(_Pictures):
     """A referring model: one expression per picture."""
 
-    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, L)`."""
         outputs = self.model(pixel_values=pixel_values, input_ids=input_ids)
         return tuple(outputs[name] for name in self.outputs)
@@ -60,7 +60,7 @@ class _Expressions(_Pictures):
 class _Points(_Pictures):
     """A promptable model: one point per mask."""
 
-    def forward(self, pixel_values: Tensor, input_points: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, pixel_values: Tensor, input_points: Tensor) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`."""
         outputs = self.model(pixel_values=pixel_values, input_points=input_points)
         return tuple(outputs[name] for name in self.outputs)
@@ -69,9 +69,7 @@ class _Points(_Pictures):
 class _Names(_Pictures):
     """An open-vocabulary model: embedded names of classes, and points where to look."""
 
-    def forward(  # type: ignore[override]
-        self, pixel_values: Tensor, input_points: Tensor, text_embeds: Tensor
-    ) -> tuple[Tensor, ...]:
+    def forward(self, pixel_values: Tensor, input_points: Tensor, text_embeds: Tensor) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`, `(K, D)`."""
         outputs = self.model(pixel_values=pixel_values, input_points=input_points, text_embeds=text_embeds[:, None])
         return tuple(outputs[name] for name in self.outputs)

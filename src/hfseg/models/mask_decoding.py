@@ -1,11 +1,12 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """The mask decoder of PRO-SCALE and UniSegFormer as their configurations describe it: building it, its heat loss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from ..layers.mask_decoder import MaskedAttentionDecoder
+from ..layers.mask_decoder import MaskedAttentionDecoder, close_invalid_queries, mask_logits
 from ..layers.query_selection import PixelQuerySelection
 from ..losses.center_heat import center_heat_loss
 
@@ -42,6 +43,31 @@ def num_queries_in_use(config: Any, training: bool) -> int:
     if config.query_selection == "learned" or training:
         return config.num_queries
     return config.max_queries or 2 * config.num_queries
+
+
+def auxiliary_predictions(
+    class_logits: torch.Tensor,
+    mask_embeddings: Sequence[torch.Tensor] | torch.Tensor,
+    pixel_embedding: torch.Tensor,
+    valid_queries: torch.Tensor | None,
+    precise: bool,
+) -> list[dict[str, torch.Tensor]]:
+    """Computes the logits of all predictions but the last, under the names of the model's output.
+
+    Args:
+        precise: Whether masks are computed in float32, as mask positions want.
+
+    Shape:
+        class_logits: `(levels, B, Q, K + 1)`; mask_embeddings: levels of `(B, Q, M)`; pixel_embedding: `(B, M, h, w)`;
+        valid_queries: `(B, Q)`.
+    """
+    return [
+        {
+            "class_queries_logits": close_invalid_queries(logits, valid_queries),
+            "masks_queries_logits": mask_logits(embeddings, pixel_embedding, precise=precise),
+        }
+        for logits, embeddings in zip(class_logits[:-1], mask_embeddings[:-1])
+    ]
 
 
 def heat_terms(

@@ -2,6 +2,7 @@
 """Auto classes of tasks that transformers has none for; `hfseg.auto` fills them."""
 
 from collections import OrderedDict
+from typing import Any
 
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -12,10 +13,10 @@ __all__ = ["AutoModelForOpenVocabularySegmentation", "AutoModelForReferringImage
 class AutoModelForOpenVocabularySegmentation(_BaseAutoModelClass):
     """Loads models that segment a picture into classes given by their names."""
 
-    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore[assignment]
+    _model_mapping: Any = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
 
 
 class AutoModelForReferringImageSegmentation(_BaseAutoModelClass):
     """Loads models that segment what an expression refers to: `logits` of `(images, expressions, height, width)`."""
 
-    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())  # type: ignore[assignment]
+    _model_mapping: Any = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())

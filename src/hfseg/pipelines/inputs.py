@@ -84,6 +84,6 @@ class OneByOne:
     def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any, **named: Any) -> Any:
         """See `Pipeline.get_iterator`."""
         if not getattr(self, "_is_ours", True):
-            return super().get_iterator(inputs, num_workers, batch_size, *parameters, **named)  # type: ignore[misc]
+            return super().get_iterator(inputs, num_workers, batch_size, *parameters, **named)
         workers = num_workers if hasattr(inputs, "__len__") else min(num_workers, 1)
-        return super().get_iterator(inputs, workers, 1, *parameters, **named)  # type: ignore[misc]
+        return super().get_iterator(inputs, workers, 1, *parameters, **named)

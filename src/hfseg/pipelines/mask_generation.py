@@ -79,7 +79,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
             postprocess,
         )
 
-    def preprocess(self, image: Any, timeout: float | None = None, **kwargs: Any) -> Iterator[Any]:  # type: ignore[override]
+    def preprocess(self, image: Any, timeout: float | None = None, **kwargs: Any) -> Iterator[Any]:
         if not self._is_ours:
             yield from super().preprocess(image, timeout=timeout, **kwargs)
             return

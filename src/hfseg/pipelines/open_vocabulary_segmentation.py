@@ -43,10 +43,10 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
     """
 
     processor: Any
-    _load_processor = True  # type: ignore[assignment]
-    _load_image_processor = False  # type: ignore[assignment]
-    _load_feature_extractor = False  # type: ignore[assignment]
-    _load_tokenizer = False  # type: ignore[assignment]
+    _load_processor: Any = True
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False
     _load_video_processor: Any = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

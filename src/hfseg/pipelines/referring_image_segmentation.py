@@ -35,10 +35,10 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
     - `logits`: with `return_logits=True`, the model's logits, a tensor (h, w).
     """
 
-    _load_processor = True  # type: ignore[assignment]
-    _load_image_processor = False  # type: ignore[assignment]
-    _load_feature_extractor = False  # type: ignore[assignment]
-    _load_tokenizer = False  # type: ignore[assignment]
+    _load_processor: Any = True
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False
     _load_video_processor: Any = False
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:

@@ -103,34 +103,19 @@ def instance_segmentation(
             if query_scores is None:
                 is_thing &= class_scores[index] >= threshold  # the mean probability, a factor, is at most 1
             if suppress_duplicates:
-                is_thing &= distinct_pairs(
-                    mask_logits[index],
-                    queries,
-                    class_scores[index],
-                    is_thing,
-                    None if query_scores is None else query_scores[index],
-                    geometry.padded,
-                    geometry.images[index],
-                    mask_threshold,
-                )
+                quality = None if query_scores is None else query_scores[index]
+                pairs_of_image = (queries, class_scores[index], is_thing, quality)
+                sizes = (geometry.padded, geometry.images[index])
+                is_thing &= distinct_pairs(mask_logits[index], *pairs_of_image, *sizes, mask_threshold)
             # Several pairs may share a query: its mask is resized once.
-            unique_queries, mask_indices = queries[is_thing].unique(return_inverse=True)
-            logits = mask_logits[index].index_select(0, unique_queries.to(mask_logits.device))
+            used, mask_indices = queries[is_thing].unique(return_inverse=True)
+            logits = mask_logits[index].index_select(0, used.to(mask_logits.device))
             masks = _masks_of_image(BandResizer(logits, *geometry.of(index)), logit_threshold)
             scores = class_scores[index, is_thing] * masks.means[mask_indices]
             if query_scores is not None:
                 scores = scores * query_scores[index].float().cpu()[queries[is_thing]]
-            results.append(
-                _ranked(
-                    masks,
-                    scores,
-                    labels[is_thing],
-                    mask_indices,
-                    threshold,
-                    geometry.outputs[index][1],
-                    min_segment_area,
-                )
-            )
+            limits = (threshold, min_segment_area)
+            results.append(_ranked(masks, scores, labels[is_thing], mask_indices, limits, geometry.outputs[index][1]))
     return results
 
 
@@ -143,9 +128,9 @@ def _ranked(
     width: int,
     min_area: int,
 ) -> InstanceMasks:
-    """Instances at or above the threshold and the smallest area, best first, with the masks that they use."""
+    """Instances at or above the limits of score and area, best first, with the masks that they use."""
     order = scores.argsort(descending=True, stable=True)
-    order = order[(scores[order] >= threshold) & (masks.areas[mask_indices[order]] >= min_area)]
+    order = order[(scores[order] >= limits[0]) & (masks.areas[mask_indices[order]] >= limits[1])]
     used, mask_indices = mask_indices[order].unique(return_inverse=True)
     packed = masks.packed
     if len(used) < len(packed):

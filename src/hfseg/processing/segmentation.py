@@ -95,7 +95,7 @@ class SegmentationProcessing:
         """
         if isinstance(images, (list, tuple)) and len(images) == 0:
             raise ValueError("The list of images is empty; give at least one image.")
-        return super().preprocess(images, *targets, **kwargs)  # type: ignore[misc]
+        return super().preprocess(images, *targets, **kwargs)
 
     def _preprocess(
         self,
@@ -180,7 +180,7 @@ class SegmentationProcessing:
             return load_image(images)
         if isinstance(images, (list, tuple)):
             return [self.fetch_images(image) for image in images]
-        return super().fetch_images(images)  # type: ignore[misc]
+        return super().fetch_images(images)
 
     def process_image(
         self, image: Any, do_convert_rgb: bool | None = None, input_data_format: Any = None, **kwargs: Any
@@ -200,7 +200,7 @@ class SegmentationProcessing:
             if input_data_format is None and image.ndim == 3 and image.shape[0] in (1, 4) and image.shape[-1] == 3:
                 # RGB of height 1 or 4; transformers would take the rows for channels.
                 input_data_format = ChannelDimension.LAST
-        channels_first = super().process_image(  # type: ignore[misc]
+        channels_first = super().process_image(
             image, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, **kwargs
         )
         if do_convert_rgb and channels_first.shape[0] == 1:

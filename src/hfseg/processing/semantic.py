@@ -78,7 +78,7 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
             class_maps.append(labels)
         return class_maps
 
-    def make_targets(  # type: ignore[override]
+    def make_targets(
         self,
         segmentation_maps: Any,
         *,

@@ -136,7 +136,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             class_labels.append(labels)
         return id_maps, class_labels
 
-    def make_targets(  # type: ignore[override]
+    def make_targets(
         self,
         segmentation_maps: Any,
         instance_id_to_semantic_id: Any = None,

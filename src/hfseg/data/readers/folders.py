@@ -17,21 +17,15 @@ validation split. What needs no pixels is checked when the folder is opened; pic
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ...files.listing import list_files
-from .classes import SemanticReader, read_classes, say_what_is_empty, scan_classes, settle_binary
+from .classes import SemanticReader
 from .coco import coco_files, load_coco_file
-from .images import read_map
 from .layouts import Layout, describe, find_layout
+from .maps import LAYOUTS, label_folder_of, load_maps, split_folders, split_of_list
 from .samples import (
     IMAGE_SUFFIXES,
-    SPLIT_NAMES,
     Classes,
     FolderDataset,
     Sample,
@@ -41,7 +35,6 @@ from .samples import (
     read_json,
     same_split,
 )
-from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -60,169 +53,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_LAYOUTS = (
-    "legal layouts are: images/<split>/NAME.jpg with labels/<split>/NAME.png (semantic; labels/ may be called masks/), "
-    "images/<split>/NAME.jpg with instances/<split>/NAME.png (instances), annotations/instances_<split>.json or "
-    "annotations/panoptic_<split>.json with images/<split>/ (COCO), each also without <split> folders"
-)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Folders of pictures and label maps
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Files below a folder by their relative path without suffix, sorted."""
-    found: dict[str, Path] = {}
-    for path in list_files(folder, suffixes):
-        key = path.relative_to(folder).with_suffix("").as_posix()
-        if key in found:
-            raise ValueError(f"{found[key]} and {path} have the same name; keep one of them")
-        found[key] = path
-    return found
-
-
-def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
-    """Pictures with their label maps.
-
-    Raises:
-        ValueError: Without pictures or labels, or if a picture has no label.
-    """
-    images = _files(image_folder, IMAGE_SUFFIXES)
-    if not images:
-        raise ValueError(f"{image_folder} holds no picture ({', '.join(IMAGE_SUFFIXES)}); {_LAYOUTS}")
-    if not label_folder.is_dir():
-        raise FileNotFoundError(
-            f"{label_folder} does not exist, but {image_folder} has {len(images)} pictures; {_LAYOUTS}"
-        )
-    labels = _files(label_folder, (".png",))
-    missing = [name for name in images if name not in labels]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(images)} pictures in {image_folder} have no label in {label_folder}: "
-            f"{listing(missing)}; add NAME.png for each of them, or move these pictures elsewhere"
-        )
-    spare = [name for name in labels if name not in images]
-    if spare:
-        logger.warning("%d labels in %s have no picture and are left out: %s", len(spare), label_folder, listing(spare))
-    return [Sample(name, path, labels[name]) for name, path in images.items()]
-
-
-def _split_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders that are splits: known names, holding pictures."""
-    known = {name for names in SPLIT_NAMES.values() for name in names}
-    return sorted(
-        child.name
-        for child in folder.iterdir()
-        if child.is_dir() and re.sub(r"(19|20)\d\d$", "", child.name.lower()) in known
-    )
-
-
-def _choose_split(
-    path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
-) -> tuple[list[Sample], str]:
-    """Samples of a split of a folder, and how the split came about."""
-    images, labels = path / "images", path / label_folder
-    folders = _split_folders(images)
-    if folders:
-        if split is None:
-            chosen = folders
-        else:
-            chosen = [name for name in folders if same_split(name, split)]
-            if not chosen:
-                raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
-        of_split = {name: _pairs(images / name, labels / name) for name in chosen}
-        names = [sample.name for samples in of_split.values() for sample in samples]
-        samples = [
-            dataclasses.replace(sample, name=f"{name}/{sample.name}") if len(set(names)) < len(names) else sample
-            for name, samples in of_split.items()
-            for sample in samples
-        ]
-        return samples, f"folder {', '.join(chosen)}"
-
-    samples = _pairs(images, labels)
-    if split is None:
-        return samples, "all samples"
-    lists = {file.stem: file for file in sorted(path.glob("*.txt")) if _split_of_list(file.stem)}
-    if lists:
-        chosen = [name for name in lists if same_split(name, split)]
-        if not chosen:
-            raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
-        by_name = {sample.name: sample for sample in samples}
-        wanted = [
-            Path(line.strip()).with_suffix("").as_posix()
-            if Path(line.strip()).suffix.lower() in IMAGE_SUFFIXES
-            else line.strip()
-            for line in lists[chosen[0]].read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        unknown = [name for name in wanted if name not in by_name]
-        if unknown:
-            raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {listing(unknown)}")
-        return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
-
-    return divide(samples, split, validation_fraction, seed, images)
-
-
-def _split_of_list(stem: str) -> bool:
-    return any(stem.lower() in names for names in SPLIT_NAMES.values())
-
-
-@dataclasses.dataclass(frozen=True)
-class _InstanceReader:
-    def __call__(self, sample: Sample) -> dict[str, Any]:
-        segmentation = read_map(sample.label)
-        present, _ = compact_ids(segmentation)
-        if present[0] < 0:
-            raise ValueError(f"{sample.label} holds the negative id {present[0]}; ids are 0 (background) to 65535")
-        segments = segments_from_map(segmentation, dict.fromkeys(present.tolist(), 0))
-        return {"segmentation": segmentation, "segments_info": segments}
-
-
-def _load_maps(
-    path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
-) -> FolderDataset:
-    if not (path / "images").is_dir():
-        raise FileNotFoundError(f"{path / 'images'} does not exist, but {path / label_folder} does; {_LAYOUTS}")
-    samples, note = _choose_split(path, label_folder, split, validation_fraction, seed)
-    check_sizes(samples)
-    classes = read_classes(path)
-    if label_folder == "instances":
-        names = list(classes.id2label.values()) if classes else ["object"]
-        if len(names) != 1:
-            raise ValueError(
-                f"{path / 'classes.json'} names {len(names)} classes, but maps of object ids tell one class only; name "
-                "one, or use a COCO json for several classes"
-            )
-        return FolderDataset(
-            "instance", path, split, note, samples, _InstanceReader(), {0: names[0]}, (), DEFAULT_IGNORE_INDEX
-        )
-    everything = _choose_split(path, label_folder, None, validation_fraction, seed)[0]
-    # Over all splits, so that every split has the same classes.
-    classes = scan_classes(everything) if classes is None else settle_binary(classes, everything)
-    say_what_is_empty(samples, classes, split is None or same_split("train", split), str(path))
-    stuff = tuple(classes.id2label)
-    reader = SemanticReader(classes)
-    return FolderDataset("semantic", path, split, note, samples, reader, classes.id2label, stuff, classes.ignore_index)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Entry
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _label_folder(path: Path) -> str | None:
-    """Name of the folder of labels in our own layouts."""
-    if not (path / "images").is_dir() and any((path / name).is_dir() for name in ("image", "imgs", "img")):
-        return None  # of another layout
-    for name in ("labels", "masks", "instances"):
-        folder = path / name
-        if folder.is_dir():
-            foreign = name == "labels" and any((path / file).is_file() for file in ("data.yaml", "dataset.yaml"))
-            if not foreign or list_files(folder, (".png",)):
-                return name
-    return None
 
 
 def list_splits(path: str | Path) -> list[str]:
@@ -237,11 +70,11 @@ def list_splits(path: str | Path) -> list[str]:
     layout = _require_layout(path)
     if layout is not None:
         return list(layout.splits) or ["train", "validation"]
-    if _label_folder(path) is None:
+    if label_folder_of(path) is None:
         found = sorted(coco_files(path))
-        return ["train", "validation"] if len(found) == 1 and not _split_of_list(found[0]) else found
-    folders = _split_folders(path / "images") if (path / "images").is_dir() else []
-    lists = sorted(file.stem for file in path.glob("*.txt") if _split_of_list(file.stem))
+        return ["train", "validation"] if len(found) == 1 and not split_of_list(found[0]) else found
+    folders = split_folders(path / "images") if (path / "images").is_dir() else []
+    lists = sorted(file.stem for file in path.glob("*.txt") if split_of_list(file.stem))
     return folders or lists or ["train", "validation"]
 
 
@@ -252,8 +85,8 @@ def _require_layout(path: Path) -> Layout | None:
         FileNotFoundError, ValueError: There is nothing that can be read; says what it looks like.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give a folder or a COCO json file: {_LAYOUTS}")
-    if not path.is_dir() or _label_folder(path) is not None or coco_files(path):
+        raise FileNotFoundError(f"{path} does not exist; give a folder or a COCO json file: {LAYOUTS}")
+    if not path.is_dir() or label_folder_of(path) is not None or coco_files(path):
         return None
     layout = find_layout(path)
     if layout is None:
@@ -261,7 +94,7 @@ def _require_layout(path: Path) -> Layout | None:
         guess = describe(path)
         raise ValueError(
             f"{path} is not a data set that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
-            f"masks/, instances/ or annotations/*.json; {guess + '; ' if guess else ''}{_LAYOUTS}"
+            f"masks/, instances/ or annotations/*.json; {guess + '; ' if guess else ''}{LAYOUTS}"
         )
     return layout
 
@@ -317,17 +150,17 @@ def _open_folder(
     images = Path(image_folder) if image_folder is not None else None
     if path.is_file():
         if path.suffix.lower() != ".json":
-            raise ValueError(f"{path} is not a COCO json file; give a folder or a .json: {_LAYOUTS}")
+            raise ValueError(f"{path} is not a COCO json file; give a folder or a .json: {LAYOUTS}")
         if split is not None and not same_split(path.stem.split("_", 1)[-1], split):
             raise ValueError(f"{path} is a single annotation file, so split {split!r} cannot be chosen; omit split")
         return load_coco_file(path, split, "the file itself", images, allow_outside=allow_outside)
-    label_folder = _label_folder(path)
+    label_folder = label_folder_of(path)
     if label_folder is not None:
-        return _load_maps(path, label_folder, split, validation_fraction, seed)
+        return load_maps(path, label_folder, split, validation_fraction, seed)
 
     files = coco_files(path)
     chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
-    if not chosen and len(files) == 1 and not _split_of_list(next(iter(files))):
+    if not chosen and len(files) == 1 and not split_of_list(next(iter(files))):
         # One file that is no split (CVAT's "default", Label Studio's "result"): divided like a folder without splits.
         (file,) = next(iter(files.values()))
         dataset = load_coco_file(file, split, "", images, allow_outside=allow_outside)

@@ -23,9 +23,9 @@ from ...files.images import convert_to_rgb, load_image, open_image
 from ...files.listing import list_files
 from ...files.writing import replacing
 from ...results.visual_formats import FORMATS
-from .folders import IMAGE_SUFFIXES, read_json
 from .images import read_map
 from .official.layout import read_list, require
+from .samples import IMAGE_SUFFIXES, read_json
 
 __all__ = [
     "CocoPersonSource",

@@ -58,7 +58,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         """
         return super().preprocess(images, masks, **kwargs)
 
-    def scale_images(  # type: ignore[override]
+    def scale_images(
         self,
         images: list[Any],
         size: SizeDict,
@@ -71,7 +71,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         frame = (int(size.height or 0), int(size.width or 0))
         return [to_frame(image, frame, self.fill(image, image_mean, do_rescale, rescale_factor)) for image in images]
 
-    def make_targets(self, masks: Any, *, placed: Placement, **_: Any) -> dict[str, list[np.ndarray]]:  # type: ignore[override]
+    def make_targets(self, masks: Any, *, placed: Placement, **_: Any) -> dict[str, list[np.ndarray]]:
         """`mask_labels`, masks in the frame."""
         frame = placed.resized_sizes[0] if placed.resized else None
         return {"mask_labels": self.mask_targets(masks, placed.original_sizes, frame)}

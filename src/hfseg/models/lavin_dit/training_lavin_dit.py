@@ -175,8 +175,8 @@ class LavinDiTForTraining(nn.Module):
         if input_pixels is not None and target_pixels is not None:
             inputs, targets = self.encode(input_pixels), self.encode(target_pixels)
         else:
-            inputs = self.sample_latents(input_mean, input_std)  # type: ignore[arg-type]
-            targets = self.sample_latents(target_mean, target_std)  # type: ignore[arg-type]
+            inputs = self.sample_latents(input_mean, input_std)
+            targets = self.sample_latents(target_mean, target_std)
         query, answer = inputs[:, -1], targets[:, -1]  # (B, C, F, h, w)
         drop = self.training and torch.rand(()).item() < self.unconditional_ratio  # on the CPU: nothing waits
         if drop:
@@ -447,4 +447,4 @@ class AutoencoderTask(Task):
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the autoencoder."""
-        model.save_pretrained(folder, state_dict=dict(state_dict))  # type: ignore[operator]
+        model.save_pretrained(folder, state_dict=dict(state_dict))

@@ -92,7 +92,7 @@ class MedicalIntensityProcessing:
         """Loads local paths; image objects pass through."""
         if isinstance(images, (str, os.PathLike)):
             return self.load_image(images)
-        return super().fetch_images(images)  # type: ignore[misc]
+        return super().fetch_images(images)
 
     def process_image(self, image: Any, **kwargs: Any) -> Any:
         """Converts one picture to channel-first form; deep grey values are kept."""
@@ -102,7 +102,7 @@ class MedicalIntensityProcessing:
             image = image.as_tensor()
         if getattr(image, "dtype", None) in (np.uint16, torch.uint16):
             image = image.astype(np.int32) if isinstance(image, np.ndarray) else image.to(torch.int32)
-        return super().process_image(image, **kwargs)  # type: ignore[misc]
+        return super().process_image(image, **kwargs)
 
     def normalized_picture(self, image: np.ndarray, modality: str, windows: Any, check_values: bool) -> np.ndarray:
         """Normalises one picture by its own statistics.
@@ -138,7 +138,7 @@ class MedicalIntensityProcessing:
                 array = self.normalized_picture(array, modality or "XR", windows, bool(check_values))
                 normalized.append(torch.from_numpy(array).to(image.device) if isinstance(image, Tensor) else array)
             images = normalized
-        return super()._preprocess(images, segmentation_maps, **kwargs)  # type: ignore[misc]
+        return super()._preprocess(images, segmentation_maps, **kwargs)
 
     # -------------------------------------------------------------------------------------------------------- volumes
 
@@ -162,7 +162,7 @@ class MedicalIntensityProcessing:
         volumes = [is_volume(source) for source in several]
         if not any(volumes):
             pictures = [one[None] if getattr(one, "ndim", 0) == 2 else one for one in several]  # grey arrays (H, W)
-            return super().preprocess(pictures, segmentation_maps, **kwargs)  # type: ignore[misc]
+            return super().preprocess(pictures, segmentation_maps, **kwargs)
         if not all(volumes):
             raise ValueError("The list mixes volumes and pictures; give one kind per call.")
         if segmentation_maps is not None:

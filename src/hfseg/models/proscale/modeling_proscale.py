@@ -53,7 +53,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centres, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
-from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
+from ..mask_decoding import auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -577,15 +577,13 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
 
         auxiliary_logits = None
         if auxiliary:
-            auxiliary_logits = [
-                {
-                    "class_queries_logits": close_invalid_queries(logits, outputs.valid_queries),
-                    "masks_queries_logits": mask_logits(
-                        embeddings, outputs.pixel_embedding, precise=config.mask_positions
-                    ),
-                }
-                for logits, embeddings in zip(class_logits[:-1], outputs.mask_embeddings[:-1])
-            ]
+            auxiliary_logits = auxiliary_predictions(
+                class_logits,
+                outputs.mask_embeddings,
+                outputs.pixel_embedding,
+                outputs.valid_queries,
+                config.mask_positions,
+            )
 
         loss = loss_dict = None
         if mask_labels is not None and class_labels is not None:

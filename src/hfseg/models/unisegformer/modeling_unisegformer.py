@@ -44,6 +44,7 @@ from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.mask_decoder import close_invalid_queries, mask_logits
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
+from ..mask_decoding import auxiliary_predictions
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerBackbone, UniSegFormerPreTrainedModel
 from .heads_unisegformer import (
@@ -377,13 +378,13 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
 
         auxiliary_logits = None
         if auxiliary:
-            auxiliary_logits = [
-                {
-                    "class_queries_logits": close_invalid_queries(logits, predictions.valid_queries),
-                    "masks_queries_logits": mask_logits(embeddings, pixel_embedding, precise=config.mask_positions),
-                }
-                for logits, embeddings in zip(predictions.class_logits[:-1], predictions.mask_embeddings[:-1])
-            ]
+            auxiliary_logits = auxiliary_predictions(
+                predictions.class_logits,
+                predictions.mask_embeddings,
+                pixel_embedding,
+                predictions.valid_queries,
+                config.mask_positions,
+            )
         loss = loss_dict = None
         if with_loss:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)

@@ -36,7 +36,7 @@ class UniSegFormerProcessing(UniversalSegmentationProcessing):
     # An under-trained model is unsure of everything; with 0.8 its results would be empty.
     threshold = 0.5
 
-    def make_targets(  # type: ignore[override]
+    def make_targets(
         self,
         segmentation_maps: Any,
         instance_id_to_semantic_id: Any = None,

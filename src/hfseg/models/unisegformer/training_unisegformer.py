@@ -93,10 +93,10 @@ class UniSegFormerPreTrainingTask(Task):
                 tokenizer = AutoTokenizer.from_pretrained(source)
             except (OSError, ValueError, KeyError) as error:
                 raise ValueError(f"No tokenizer can be read from {source!r}: {error}") from error
-        if tokenizer is not None and len(tokenizer) > model.config.text_config.vocab_size:  # type: ignore[union-attr]
+        if tokenizer is not None and len(tokenizer) > model.config.text_config.vocab_size:
             raise ValueError(
                 f"The tokenizer has {len(tokenizer)} tokens, the text tower only "
-                f"{model.config.text_config.vocab_size}: raise model.config.text_config.vocab_size."  # type: ignore[union-attr]
+                f"{model.config.text_config.vocab_size}: raise model.config.text_config.vocab_size."
             )
         return Preparation(super().build_processor(model), tokenizer)
 
@@ -120,21 +120,21 @@ class UniSegFormerPreTrainingTask(Task):
         for start in range(0, len(dataset), size):
             batch = collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
             pixels = batch["pixel_values"].to(device)
-            hidden = model.draw_mask(batch["pixel_values"], generator).to(device)  # type: ignore[operator]
+            hidden = model.draw_mask(batch["pixel_values"], generator).to(device)
             outputs = model(pixel_values=pixels, masked_units=hidden)
             errors.append(outputs.loss_dict["loss_mim"].item() * len(pixels))
             if "input_ids" in batch:
                 seen = model(pixels, batch["input_ids"].to(device), masked_units=None, embeddings_only=True)
-                whole = model.image_features(pixels)[1]  # type: ignore[operator]
+                whole = model.image_features(pixels)[1]
                 images.append(whole)
                 texts.append(seen.text_embeds)
-        numbers = {"reconstruction": sum(errors) / len(dataset) / float(model.config.mim_weight or 1)}  # type: ignore[union-attr]
+        numbers = {"reconstruction": sum(errors) / len(dataset) / float(model.config.mim_weight or 1)}
         if images:
             numbers |= retrieval(torch.cat(images), torch.cat(texts))
         count = int(options["probe_images"] or 0)
         if count and "segments" in dataset[0] and dataset.id2label:
             numbers["probe_mean_iou"] = linear_probe(
-                lambda pixels: model.model(pixels.to(device)).last_hidden_state,  # type: ignore[operator, union-attr]
+                lambda pixels: model.model(pixels.to(device)).last_hidden_state,
                 self._labelled(self.build_dataset(self.arguments.data.train), count),
                 self._labelled(dataset, len(dataset)),
                 len(dataset.id2label),

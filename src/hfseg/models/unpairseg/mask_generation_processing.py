@@ -248,7 +248,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             return side, side
         return self.padded_size(sizes, None)
 
-    def pad_images(  # type: ignore[override]
+    def pad_images(
         self,
         images: list[Any],
         size: SizeDict,
@@ -268,7 +268,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         padded = [place([image], self.filled(image, (1, image.shape[0], *square), value))[0] for image in images]  # type: ignore[attr-defined]
         return padded, self.padded_size([square], size_divisor)
 
-    def make_targets(  # type: ignore[override]
+    def make_targets(
         self,
         segmentation_maps: Any,
         instance_id_to_semantic_id: Any = None,
@@ -449,7 +449,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         pixels = outputs.masks_queries_logits if outputs.get("pixel_embedding") is None else outputs.pixel_embedding
         return [(pixels.shape[-2] * self.mask_stride, pixels.shape[-1] * self.mask_stride)] * count
 
-    def post_process_semantic_segmentation(  # type: ignore[override]
+    def post_process_semantic_segmentation(
         self,
         outputs: Any,
         target_sizes: Sizes | None = None,
@@ -489,7 +489,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             )
         return results
 
-    def post_process_panoptic_segmentation(  # type: ignore[override]
+    def post_process_panoptic_segmentation(
         self,
         outputs: Any,
         threshold: float | None = None,
@@ -535,7 +535,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             results.append(SegmentationResult(segmentation, segments))
         return results
 
-    def post_process_instance_segmentation(  # type: ignore[override]
+    def post_process_instance_segmentation(
         self,
         outputs: Any,
         threshold: float = 0.0,

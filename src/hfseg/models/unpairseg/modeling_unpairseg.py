@@ -137,9 +137,9 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
         # A ConvNeXt has no attention, and refuses to be told how to compute it.
-        config.backbone_config._attn_implementation = "eager"  # type: ignore[union-attr]
-        self.backbone = ConvNextModel(config.backbone_config)  # type: ignore[arg-type]
-        self.pixel_decoder = UnpairSegPixelDecoder(config, list(config.backbone_config.hidden_sizes))  # type: ignore[union-attr]
+        config.backbone_config._attn_implementation = "eager"
+        self.backbone = ConvNextModel(config.backbone_config)
+        self.pixel_decoder = UnpairSegPixelDecoder(config, list(config.backbone_config.hidden_sizes))
         self.mask_decoder = UnpairSegMaskDecoder(config)
         if config.freeze_backbone:
             self.backbone.requires_grad_(False)
@@ -151,7 +151,7 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module):
         """Replaces the backbone's patch embedding."""
-        self.backbone.embeddings.patch_embeddings = value  # type: ignore[assignment]
+        self.backbone.embeddings.patch_embeddings = value
 
     def train(self, mode: bool = True) -> "UnpairSegModel":
         """Sets training mode; a frozen backbone stays in evaluation mode."""
@@ -393,7 +393,7 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
         if mask_labels is not None:
             if input_boxes is not None and box_labels is None:
                 raise ValueError("Training with input_boxes needs box_labels: which mask each box frames.")
-            size = image_embeddings.input_size if pixel_values is None else pixel_values.shape[-2:]  # type: ignore[union-attr]
+            size = image_embeddings.input_size if pixel_values is None else pixel_values.shape[-2:]
             levels = slice(None) if config.use_auxiliary_loss and self.training else slice(-1, None)
             loss_dict = promptable_loss(
                 mask_embeddings=torch.stack(outputs.all_mask_embeddings[levels]),

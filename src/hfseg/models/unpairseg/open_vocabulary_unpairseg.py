@@ -181,10 +181,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
-        projection_dim = config.text_config.projection_dim  # type: ignore[union-attr]
+        projection_dim = config.text_config.projection_dim
         self.model = UnpairSegModel(config)
-        self.text_model = CLIPTextModelWithProjection(config.text_config)  # type: ignore[arg-type]
-        self.visual_projection = UnpairSegVisualProjection(config.backbone_config.hidden_sizes[-1], projection_dim)  # type: ignore[union-attr]
+        self.text_model = CLIPTextModelWithProjection(config.text_config)
+        self.visual_projection = UnpairSegVisualProjection(config.backbone_config.hidden_sizes[-1], projection_dim)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.requires_grad_(False)
         self.adapter: nn.Module | None = None
@@ -208,10 +208,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             init_linear(*module.down)
             for linear in module.up:
                 if module.residual:
-                    init.zeros_(linear.weight)  # type: ignore[arg-type]
+                    init.zeros_(linear.weight)
                 else:
                     init_linear(linear)
-                init.zeros_(linear.bias)  # type: ignore[arg-type]
+                init.zeros_(linear.bias)
             init_linear(module.fuse)
             self._init_adapter_output(module.projection)
         elif isinstance(module, UnpairSegCrossAttentionAdapter):

@@ -263,7 +263,7 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
     def iou_scores(self, readouts: torch.Tensor, first_head: int) -> torch.Tensor:
         """Predicts the quality of masks. Shape: `(..., M, C)` to `(..., M)`."""
         heads = self.iou_predictors[first_head : first_head + readouts.shape[-2]]
-        parts = zip(heads, readouts.unbind(-2))  # type: ignore[arg-type]
+        parts = zip(heads, readouts.unbind(-2))
         return torch.cat([head(readout) for head, readout in parts], dim=-1).float().sigmoid()
 
     @merge_with_config_defaults
@@ -291,7 +291,7 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
 
         def read(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             normalised = self.layer_norm(states[:, :, first_token : first_token + num_masks])  # (B, Q, M, C)
-            parts = zip(heads, normalised.unbind(2))  # type: ignore[arg-type]
+            parts = zip(heads, normalised.unbind(2))
             return normalised, torch.stack([head(part) for head, part in parts], dim=2)
 
         flat = tokens.flatten(0, 1)  # (B*Q, K, C)

@@ -84,7 +84,7 @@ class MaskedImageTask(Task):
         Raises:
             ValueError: It has no backbone of square patches, or `run.evaluation` has an unknown key.
         """
-        self.auto_class = "AutoModel"  # type: ignore[misc]
+        self.auto_class = "AutoModel"
         model = super().build_model(dataset, load_backbone)
         if not (hasattr(model, "backbone") and hasattr(model, "patch_size")):
             raise ValueError(

@@ -13,7 +13,7 @@ import importlib
 import os
 from pathlib import Path
 
-from ..folders import FolderDataset
+from ..samples import FolderDataset
 
 __all__ = ["DATA_ROOT_VARIABLE", "OFFICIAL", "OfficialSpec", "default_root", "load_official", "official_names"]
 

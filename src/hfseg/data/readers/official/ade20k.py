@@ -27,8 +27,9 @@ import numpy as np
 
 from ....files.images import open_image
 from ....files.label_names import ADE20K, ADE20K_FULL, ADE20K_THINGS
-from ..folders import FolderDataset, Sample, load_coco_file
+from ..coco import load_coco_file
 from ..images import read_map
+from ..samples import FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 from .layout import class_table, pictures, require, samples_of, semantic_dataset
 

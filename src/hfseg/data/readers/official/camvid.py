@@ -10,16 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ....files.label_names import CAMVID
-from ..folders import FolderDataset, load_folder
+from ..maps import label_folder_of, load_maps
+from ..samples import FolderDataset
 from .layout import class_table, pictures, require, samples_of, semantic_dataset
 
 __all__ = ["load_semantic"]
 
 
 def load_semantic(root: Path, split: str) -> FolderDataset:
-    """The 11 classes of the SegNet split; `images/` and `labels/` are read as `load_folder` reads them."""
+    """The 11 classes of the SegNet split; `images/` and `labels/` are read as in every folder."""
     if (root / "images").is_dir():
-        return load_folder(root, split)
+        return load_maps(root, label_folder_of(root) or "labels", split, validation_fraction=0.2, seed=0)
     folder = {"validation": "val"}.get(split, split)
     wanted = {folder: "pictures, or images/ with labels/", f"{folder}annot": "class maps"}
     require(root, wanted, f"CamVid ({split})")

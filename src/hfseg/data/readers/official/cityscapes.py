@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ....files.label_names import CITYSCAPES, CITYSCAPES_LABEL_IDS, CITYSCAPES_STUFF
-from ..folders import Classes, FolderDataset, Sample
 from ..images import read_map
+from ..samples import Classes, FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 from .layout import pictures, require, samples_of, semantic_dataset
 

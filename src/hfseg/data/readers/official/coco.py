@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....files.label_names import COCO_PANOPTIC_THINGS, COCO_STUFF, COCO_STUFF_MISSING_IDS
-from ..folders import Classes, FolderDataset, Sample, listing, load_coco_file, read_json
-from ..samples import relative_key
+from ..coco import load_coco_file
+from ..reading import listing
+from ..samples import Classes, FolderDataset, Sample, read_json, relative_key
 from ..schema import DEFAULT_IGNORE_INDEX
 from .layout import first_existing, pictures, require, samples_of, semantic_dataset
 

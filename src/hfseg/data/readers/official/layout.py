@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ....files.listing import list_files
-from ..folders import IMAGE_SUFFIXES, Classes, FolderDataset, Sample, SemanticReader, check_sizes, listing
+from ..classes import SemanticReader
 from ..images import read_map
+from ..reading import listing
+from ..samples import IMAGE_SUFFIXES, Classes, FolderDataset, Sample, check_sizes
 from ..schema import DEFAULT_IGNORE_INDEX
 
 __all__ = ["class_table", "first_existing", "pictures", "read_list", "require", "samples_of", "semantic_dataset"]

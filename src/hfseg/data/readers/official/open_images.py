@@ -30,9 +30,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ....files.images import FORMATS
 from ....files.listing import list_files
-from ..folders import FolderDataset, Sample, listing
 from ..images import read_map
+from ..reading import listing
+from ..samples import FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
 from .layout import first_existing, require
 
@@ -70,7 +72,7 @@ class _MaskReader:
     verified: dict[str, tuple[int, ...]] | None = None
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        with Image.open(sample.image) as image:
+        with Image.open(sample.image, formats=FORMATS) as image:
             size = image.size[::-1]
         masks = []
         for annotation in sample.annotations:

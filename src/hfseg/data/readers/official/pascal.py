@@ -37,8 +37,8 @@ from typing import Any
 import numpy as np
 
 from ....files.label_names import PASCAL_CONTEXT_59, PASCAL_CONTEXT_59_IDS, PASCAL_VOC
-from ..folders import Classes, FolderDataset, Sample
 from ..images import read_map
+from ..samples import Classes, FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
 from .layout import class_table, first_existing, read_list, require, samples_of, semantic_dataset
 

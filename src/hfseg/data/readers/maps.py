@@ -1,0 +1,187 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Our own layouts of images with label maps: `images/` beside `labels/`, `masks/` or `instances/`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ...files.listing import list_files
+from .classes import SemanticReader, read_classes, say_what_is_empty, scan_classes, settle_binary
+from .images import read_map
+from .samples import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    FolderDataset,
+    Sample,
+    check_sizes,
+    divide,
+    listing,
+    same_split,
+)
+from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
+
+__all__ = ["LAYOUTS", "label_folder_of", "load_maps", "split_folders", "split_of_list"]
+
+logger = logging.getLogger(__name__)
+
+LAYOUTS = (
+    "legal layouts are: images/<split>/NAME.jpg with labels/<split>/NAME.png (semantic; labels/ may be called masks/), "
+    "images/<split>/NAME.jpg with instances/<split>/NAME.png (instances), annotations/instances_<split>.json or "
+    "annotations/panoptic_<split>.json with images/<split>/ (COCO), each also without <split> folders"
+)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Folders of pictures and label maps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Files below a folder by their relative path without suffix, sorted."""
+    found: dict[str, Path] = {}
+    for path in list_files(folder, suffixes):
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            raise ValueError(f"{found[key]} and {path} have the same name; keep one of them")
+        found[key] = path
+    return found
+
+
+def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
+    """Pictures with their label maps.
+
+    Raises:
+        ValueError: Without pictures or labels, or if a picture has no label.
+    """
+    images = _files(image_folder, IMAGE_SUFFIXES)
+    if not images:
+        raise ValueError(f"{image_folder} holds no picture ({', '.join(IMAGE_SUFFIXES)}); {LAYOUTS}")
+    if not label_folder.is_dir():
+        raise FileNotFoundError(
+            f"{label_folder} does not exist, but {image_folder} has {len(images)} pictures; {LAYOUTS}"
+        )
+    labels = _files(label_folder, (".png",))
+    missing = [name for name in images if name not in labels]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(images)} pictures in {image_folder} have no label in {label_folder}: "
+            f"{listing(missing)}; add NAME.png for each of them, or move these pictures elsewhere"
+        )
+    spare = [name for name in labels if name not in images]
+    if spare:
+        logger.warning("%d labels in %s have no picture and are left out: %s", len(spare), label_folder, listing(spare))
+    return [Sample(name, path, labels[name]) for name, path in images.items()]
+
+
+def split_folders(folder: Path) -> list[str]:
+    """Names of the sub-folders that are splits: known names, holding pictures."""
+    known = {name for names in SPLIT_NAMES.values() for name in names}
+    return sorted(
+        child.name
+        for child in folder.iterdir()
+        if child.is_dir() and re.sub(r"(19|20)\d\d$", "", child.name.lower()) in known
+    )
+
+
+def _choose_split(
+    path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
+) -> tuple[list[Sample], str]:
+    """Samples of a split of a folder, and how the split came about."""
+    images, labels = path / "images", path / label_folder
+    folders = split_folders(images)
+    if folders:
+        if split is None:
+            chosen = folders
+        else:
+            chosen = [name for name in folders if same_split(name, split)]
+            if not chosen:
+                raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
+        of_split = {name: _pairs(images / name, labels / name) for name in chosen}
+        names = [sample.name for samples in of_split.values() for sample in samples]
+        samples = [
+            dataclasses.replace(sample, name=f"{name}/{sample.name}") if len(set(names)) < len(names) else sample
+            for name, samples in of_split.items()
+            for sample in samples
+        ]
+        return samples, f"folder {', '.join(chosen)}"
+
+    samples = _pairs(images, labels)
+    if split is None:
+        return samples, "all samples"
+    lists = {file.stem: file for file in sorted(path.glob("*.txt")) if split_of_list(file.stem)}
+    if lists:
+        chosen = [name for name in lists if same_split(name, split)]
+        if not chosen:
+            raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
+        by_name = {sample.name: sample for sample in samples}
+        wanted = [
+            Path(line.strip()).with_suffix("").as_posix()
+            if Path(line.strip()).suffix.lower() in IMAGE_SUFFIXES
+            else line.strip()
+            for line in lists[chosen[0]].read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
+        unknown = [name for name in wanted if name not in by_name]
+        if unknown:
+            raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {listing(unknown)}")
+        return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
+
+    return divide(samples, split, validation_fraction, seed, images)
+
+
+def split_of_list(stem: str) -> bool:
+    return any(stem.lower() in names for names in SPLIT_NAMES.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class _InstanceReader:
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        segmentation = read_map(sample.label)
+        present, _ = compact_ids(segmentation)
+        if present[0] < 0:
+            raise ValueError(f"{sample.label} holds the negative id {present[0]}; ids are 0 (background) to 65535")
+        segments = segments_from_map(segmentation, dict.fromkeys(present.tolist(), 0))
+        return {"segmentation": segmentation, "segments_info": segments}
+
+
+def load_maps(path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int) -> FolderDataset:
+    if not (path / "images").is_dir():
+        raise FileNotFoundError(f"{path / 'images'} does not exist, but {path / label_folder} does; {LAYOUTS}")
+    samples, note = _choose_split(path, label_folder, split, validation_fraction, seed)
+    check_sizes(samples)
+    classes = read_classes(path)
+    if label_folder == "instances":
+        names = list(classes.id2label.values()) if classes else ["object"]
+        if len(names) != 1:
+            raise ValueError(
+                f"{path / 'classes.json'} names {len(names)} classes, but maps of object ids tell one class only; name "
+                "one, or use a COCO json for several classes"
+            )
+        return FolderDataset(
+            "instance", path, split, note, samples, _InstanceReader(), {0: names[0]}, (), DEFAULT_IGNORE_INDEX
+        )
+    everything = _choose_split(path, label_folder, None, validation_fraction, seed)[0]
+    # Over all splits, so that every split has the same classes.
+    classes = scan_classes(everything) if classes is None else settle_binary(classes, everything)
+    say_what_is_empty(samples, classes, split is None or same_split("train", split), str(path))
+    stuff = tuple(classes.id2label)
+    reader = SemanticReader(classes)
+    return FolderDataset("semantic", path, split, note, samples, reader, classes.id2label, stuff, classes.ignore_index)
+
+
+def label_folder_of(path: Path) -> str | None:
+    """Name of the folder of labels in our own layouts."""
+    if not (path / "images").is_dir() and any((path / name).is_dir() for name in ("image", "imgs", "img")):
+        return None  # of another layout
+    for name in ("labels", "masks", "instances"):
+        folder = path / name
+        if folder.is_dir():
+            foreign = name == "labels" and any((path / file).is_file() for file in ("data.yaml", "dataset.yaml"))
+            if not foreign or list_files(folder, (".png",)):
+                return name
+    return None
