@@ -32,7 +32,7 @@ ROOMS = {
     "data": {"files", "results", "volumes"},
     "metrics": {"files", "results", "data"},
     # Models only through the Auto classes.
-    "tasks": {"auto"},
+    "tasks": {"auto", "files"},
     "pipelines": {"files", "postprocess", "results"},
     "inference": {"auto", "files", "postprocess", "results", "tasks", "volumes"},
     "evaluation": {"data", "files", "inference", "metrics", "processing", "results", "tasks", "volumes"},

@@ -89,7 +89,7 @@ def in_context_table(
 
     def answer(name: str, shown: LavinDiTExamples, guidance: float) -> list[np.ndarray]:
         queries = [item["query"] for item in items[name]]
-        images = pipe(queries, shown, num_inference_steps=points, guidance_scale=guidance, latents=noise).images
+        images = pipe(queries, shown, num_inference_steps=points - 1, guidance_scale=guidance, latents=noise).images
         return [np.asarray(image) for image in images]
 
     rows, grid = [], []

@@ -7,7 +7,6 @@ Nothing is imported before it is used: places are named as `"module:name"`, rela
 
 import dataclasses
 import importlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -278,7 +277,10 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the client's errors are many and change
         reason = str(error).strip().split("\n")[0]
-        raise FileNotFoundError(f"{name!r} is no folder, and is not available from the Hub: {reason}") from error
+        raise FileNotFoundError(
+            f"{name!r} is no folder, and is not available from the Hub: {reason} Download it elsewhere (hf "
+            f"download {name} --local-dir DIR) and give the folder."
+        ) from error
 
 
 def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
@@ -297,12 +299,11 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     file = next((path / name for name in _CONFIGS if (path / name).is_file()), None)
     if file is None:
         raise FileNotFoundError(f"{path} is no model folder: neither config.json nor model_index.json is in it.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it holds no object")
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}.") from error
+    from .files.model_folders import check_config, read_settings  # loads torch, which a command's help does not need
+
+    config = read_settings(file)
+    if file.name == "config.json":
+        check_config(config, file)
     if file.name == "model_index.json":
         named = config.get("_class_name")
         name = str(named[-1] if isinstance(named, list) and named else named)
@@ -315,7 +316,7 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
     if not rows:
         known = ", ".join(row.model_type for row in auto.ARCHITECTURES if row.config is not None)
-        raise ValueError(f"{file} has model_type {model_type!r}; the zoo has {known}.")
+        raise ValueError(f"{file} has model_type {str(model_type)[:60]!r}; the zoo has {known}.")
     (row,) = rows
     for name in classes:
         task = choose_task(row.models, row.tasks, name)
@@ -329,4 +330,4 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
         for model in ((value,) if isinstance(value, str) else value)
     )
     makes = ", ".join(dict.fromkeys(legal))
-    raise ValueError(f"{file} names {', '.join(classes) or 'no class'}, which makes no masks; {makes} does.")
+    raise ValueError(f"{file} names {', '.join(classes)[:200] or 'no class'}, which makes no masks; {makes} does.")

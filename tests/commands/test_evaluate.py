@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -375,11 +374,11 @@ def test_specifications_and_protocols():
 
 
 def test_official_layouts_by_name(monkeypatch):
+    from hfseg.data.readers import official
+
     opened = []
-    official = types.ModuleType("hfseg.data.readers.official")
-    official.official_names = lambda: ["city_panoptic"]
-    official.load_official = lambda *arguments: opened.append(arguments)
-    monkeypatch.setitem(sys.modules, "hfseg.data.readers.official", official)
+    monkeypatch.setattr(official, "official_names", lambda: ["city_panoptic"])
+    monkeypatch.setattr(official, "load_official", lambda *arguments: opened.append(arguments))
     load_dataset("city_panoptic:some/where", "val")
     load_dataset("city_panoptic", None)
     assert opened == [("city_panoptic", "some/where", "val"), ("city_panoptic", None, "validation")]

@@ -86,7 +86,7 @@ def convert(tmp_path: Path, tensors: dict[str, torch.Tensor], config: str | None
 
 def test_checkpoint_of_another_architecture(tmp_path, capsys):
     tensors = {"vision_model.embeddings.weight": torch.zeros(3), "text_model.embeddings.weight": torch.zeros(3)}
-    assert convert(tmp_path, tensors) == 1
+    assert convert(tmp_path, tensors) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: This is not a checkpoint of PRO-SCALE")
     assert "text_model.embeddings.weight" in error
@@ -98,7 +98,7 @@ def test_missing_and_unexpected_keys_are_listed(tmp_path, capsys):
     weights = dict(case.weights)
     weights["sem_seg_head.pixel_decoder.adapter_2.weight"] = torch.zeros(3)
     del weights["sem_seg_head.predictor.decoder_norm.bias"]
-    assert convert(tmp_path, weights, case.config_file.read_text()) == 1
+    assert convert(tmp_path, weights, case.config_file.read_text()) == 2
     error = capsys.readouterr().err
     assert "sem_seg_head.pixel_decoder.adapter_2.weight" in error
     assert "decoder.layer_norm.bias" in error
@@ -110,12 +110,12 @@ def test_wrong_shape(tmp_path, capsys):
     weights = dict(case.weights)
     key = "sem_seg_head.pixel_decoder.input_proj.0.1.weight"
     weights[key] = torch.zeros(len(weights[key]) + 1)
-    assert convert(tmp_path, weights, case.config_file.read_text()) == 1
+    assert convert(tmp_path, weights, case.config_file.read_text()) == 2
     error = capsys.readouterr().err
     assert "do not fit" in error and "input_projections.0.1.weight" in error
 
 
 @pytest.mark.parametrize("config", ["{", "[1, 2]", '"NHEADS"'])
 def test_config_that_is_no_object(tmp_path, capsys, config):
-    assert convert(tmp_path, {"weight": torch.zeros(1)}, config) == 1
+    assert convert(tmp_path, {"weight": torch.zeros(1)}, config) == 2
     assert "config.json" in capsys.readouterr().err

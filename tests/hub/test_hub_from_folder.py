@@ -65,4 +65,4 @@ def test_folder_becomes_a_repository(tmp_path, monkeypatch, capsys):
     assert "## Evaluation" in card.text and "ground, square" in card.text
     (tmp_path / "empty").mkdir()
     command[3], command[-1] = "empty", "other"
-    assert push.main(command) == 1 and "hfseg evaluate wrote" in capsys.readouterr().err
+    assert push.main(command) == 2 and "hfseg evaluate wrote" in capsys.readouterr().err

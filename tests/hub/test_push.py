@@ -161,7 +161,7 @@ def test_dry_run_command(folder, tmp_path, capsys, monkeypatch):
     for text in ("me/tiny", "model.safetensors", "sha256", "commit: Upload model with hfseg", "tag: v1", "left out"):
         assert text in said.out
     status, said = run(folder, "me/tiny", "--dry_run", tmp_path / "dry", capsys=capsys)
-    assert status == 1 and "not empty" in said.err
+    assert status == 2 and "not empty" in said.err
     status, said = run(folder, "me/tiny", "--dry_run", tmp_path / "other", "--json", capsys=capsys)
     assert status == 0 and json.loads(said.out)["tag"] is None
 
@@ -179,7 +179,7 @@ def test_dry_run_command(folder, tmp_path, capsys, monkeypatch):
 )
 def test_wrong_arguments(folder, tmp_path, capsys, arguments, message):
     status, said = run(folder, *arguments, "--dry_run", tmp_path / "dry", capsys=capsys)
-    assert status == 1
+    assert status == 2
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(said.err)
 
@@ -193,7 +193,7 @@ def test_wrong_folders(folder, tmp_path, capsys, monkeypatch):
     assert "lies in the model's folder" in inside
     monkeypatch.setattr("hfseg.hub.publishing.get_token", lambda: None)
     status, said = run(folder, "me/tiny", "--json", capsys=capsys)
-    assert status == 1 and "hf auth login" in said.err and "HF_TOKEN" in json.loads(said.out)["problems"][0]
+    assert status == 2 and "hf auth login" in said.err and "HF_TOKEN" in json.loads(said.out)["problems"][0]
     with pytest.raises(SystemExit):
         command.main([str(folder), "me/tiny", "--max_shard_size", "5"])
     with pytest.raises(SystemExit):

@@ -148,7 +148,7 @@ def test_in_context_errors_of_a_perfect_reader(monkeypatch, tmp_path):
     tables, notes = in_context.in_context_table("folder", scenes, 4, 1.5, str(tmp_path / "grid/a.png"))
     (rows,) = tables.values()
     assert [row["task"] for row in rows] == [*in_context.LEARNT, *(f"{name} *" for name in in_context.HELD_OUT)]
-    assert {call[:3] for call in reader.calls} == {(4, 1.5, (3, 2, 1, 4, 4)), (4, 0.0, (3, 2, 1, 4, 4))}
+    assert {call[:3] for call in reader.calls} == {(3, 1.5, (3, 2, 1, 4, 4)), (3, 0.0, (3, 2, 1, 4, 4))}
     assert len({call[3] for call in reader.calls}) == 1  # the same noise for every kind of example
 
     def error(name, answer):

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def run_toy() -> Callable[..., SimpleNamespace]:
     """Runs a script of this folder with options; returns the largest exit code and the output of rank 0.
 
     `processes=2` joins two processes by gloo; `launcher=True` starts them by torchrun instead of forking.
-    `kill_at` kills them (SIGKILL) that many seconds after their start, wherever they are.
+    `kill_at` kills them (SIGKILL, or `number`) that many seconds after their start, wherever they are.
     """
 
     def run(
@@ -62,6 +63,7 @@ def run_toy() -> Callable[..., SimpleNamespace]:
         script: str = "run_toy.py",
         launcher: bool = False,
         kill_at: float | None = None,
+        number: int = signal.SIGKILL,
         **options,
     ):
         arguments = [str(output_dir), json.dumps(options)]
@@ -89,7 +91,8 @@ def run_toy() -> Callable[..., SimpleNamespace]:
         if kill_at is not None:
             time.sleep(kill_at)
             for child in children:
-                child.kill()
+                if child.exitcode is None:
+                    os.kill(child.pid, number)
         # Not `join`: it waits for a killed child's loading workers too, which notice after five seconds.
         deadline = time.monotonic() + 180
         while any(child.exitcode is None for child in children) and time.monotonic() < deadline:

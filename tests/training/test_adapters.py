@@ -105,3 +105,64 @@ def test_what_does_not_fit(tmp_path, base, lora, message, refuses):
     changes = [f"model.pretrained={base}", "model.config={}", f"lora={lora}"]
     words = ["--recipe", "proscale-tiny-shapes", "--output_dir", tmp_path, *SMALL, *changes]
     assert re.search(message, refuses(main, words))
+
+
+@pytest.mark.parametrize("save", ["merged", "both"])
+def test_with_averaged_weights(base, save, tmp_path):
+    """What is saved is the average of adapters and head, merged; card and metrics are written."""
+    train(tmp_path, f"model.pretrained={base}", "model.config={}", *LORA, f"lora.save={save}", "run.ema_decay=0.9")
+    assert (tmp_path / "README.md").is_file() and (tmp_path / "metrics.json").is_file()
+    average = load_file(tmp_path / "checkpoint-4" / "ema.safetensors")
+    pairs = {name.rpartition(".lora_A")[0] for name in average if ".lora_A." in name}
+    merged = AutoModelForUniversalSegmentation.from_pretrained(tmp_path)
+    before = AutoModelForUniversalSegmentation.from_pretrained(base)
+    assert pairs
+    for name in pairs:
+        change = 4 * average[f"{name}.lora_B.default.weight"] @ average[f"{name}.lora_A.default.weight"]
+        expected = before.get_submodule(name).weight + change
+        torch.testing.assert_close(merged.get_submodule(name).weight, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_adapter_of_a_pipeline_loads_in_diffusers(tmp_path):
+    """Trained, saved, loaded by `load_lora_weights` with its scaling; switched, fused and unloaded."""
+    from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
+    from lavin_dit_models import TINY, drawn
+
+    torch.manual_seed(0)
+    transformer = drawn(LavinDiTTransformer3DModel(**{**TINY, "num_layers": 2})).eval()
+    vae = PixelAutoencoder(2, sample_height=32, sample_width=32)
+    LavinDiTPipeline(transformer, vae, LavinDiTScheduler()).save_pretrained(tmp_path / "base")
+    changes = ["data.train.num_scenes=8", "data.validation=null", "data.batch_size=2", "data.num_workers=0"]
+    changes += [f"model.pretrained={tmp_path / 'base'}", "run.max_steps=4", "run.save_every=4", "run.ema_decay=0.5"]
+    changes += ["schedule.warmup_steps=0", "optimizer.learning_rate=0.05", "data.collator={height: 32, width: 32}"]
+    changes += [
+        "model.config={}",
+        "run.mixed_precision=no",
+        "lora={r: 2, alpha: 16, save: both, modules: [transformer]}",
+    ]
+    main(["--recipe", "lavin-dit-tiny-shapes", "--output_dir", str(tmp_path / "out"), *changes])
+    shown = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+    noise = torch.randn(1, 12, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def answer(pipe):
+        pipe.set_progress_bar_config(disable=True)
+        call = {"latents": noise, "sample_posterior": False, "num_inference_steps": 2, "output_type": "latent"}
+        return pipe(shown[2], [(shown[0], shown[1])], **call).images
+
+    plain = answer(LavinDiTPipeline.from_pretrained(tmp_path / "base"))
+    merged = answer(LavinDiTPipeline.from_pretrained(tmp_path / "out"))
+    assert (plain - merged).abs().max() > 1e-2
+    for form in ("both", "peft"):
+        if form == "peft":
+            (tmp_path / "out/adapter/pytorch_lora_weights.safetensors").unlink()
+        pipe = LavinDiTPipeline.from_pretrained(tmp_path / "base")
+        pipe.load_lora_weights(tmp_path / "out/adapter", adapter_name="shapes")
+        torch.testing.assert_close(answer(pipe), merged, atol=1e-4, rtol=1e-4)
+        pipe.set_adapters("shapes", 0.0)
+        torch.testing.assert_close(answer(pipe), plain, atol=1e-5, rtol=1e-5)
+        pipe.set_adapters("shapes", 1.0)
+        pipe.fuse_lora()
+        torch.testing.assert_close(answer(pipe), merged, atol=1e-4, rtol=1e-4)
+        pipe.unfuse_lora()
+        pipe.unload_lora_weights()
+        torch.testing.assert_close(answer(pipe), plain, atol=1e-4, rtol=1e-4)

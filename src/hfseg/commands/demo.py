@@ -11,6 +11,7 @@ through a volume. Addresses are refused, uploads have a limit, and nothing is re
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..tasks import DTYPES
 from .running import describe, run_command
@@ -26,6 +27,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--title", default="hfseg", help="of the Space")
     parser.add_argument("--host", help="address to listen at; default: this machine only")
     parser.add_argument("--port", type=int, help="default: the first that is free from 7860 on")
+    parser.add_argument(
+        "--auth", metavar="USER:PASSWORD|FILE", help="who may use it: one, or a file with one USER:PASSWORD per line"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--max_megabytes", type=int, default=64, help="of an upload")
@@ -35,6 +39,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         if getattr(options, name) <= 0:
             parser.error(f"--{name} is {getattr(options, name)}; give more than 0")
     return options
+
+
+def read_auth(text: str | None) -> list[tuple[str, str]] | None:
+    """Reads names and passwords from `USER:PASSWORD`, or from a file of such lines.
+
+    Raises:
+        ValueError: There is none, or one has no name or no password.
+    """
+    if text is None:
+        return None
+    path = Path(text)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else [text]
+    pairs = [tuple(line.strip().split(":", 1)) for line in lines if line.strip() and not line.startswith("#")]
+    if not pairs or any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise ValueError("--auth must be USER:PASSWORD, or an existing file with one USER:PASSWORD per line.")
+    return [(pair[0], pair[1]) for pair in pairs]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
     limits = Limits(megabytes=options.max_megabytes, pixels=int(options.max_megapixels * 1e6))
     device, dtype = find_device(options.device), getattr(torch, options.dtype)
-    launch(options.model, device, dtype, limits, options.host, options.port)
+    launch(options.model, device, dtype, limits, options.host, options.port, auth=read_auth(options.auth))
     return 0
 
 

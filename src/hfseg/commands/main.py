@@ -41,4 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}.\n\n{usage()}", file=sys.stderr)
         return 2
+    if name != "push":  # which is told to go online
+        from ..files.hub_access import bound_hub_look_ups
+
+        bound_hub_look_ups()
     return importlib.import_module(f"{__package__}.{name}").main(rest) or 0

@@ -73,6 +73,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     how.add_argument("--dtype", choices=DTYPES, default="float32")
     how.add_argument("--max_pixels", type=int, default=DEFAULT_MAX_PIXELS, help="larger images are refused")
+    how.add_argument("--allow_urls", action="store_true", help="inputs may be http(s) addresses of public hosts")
+    how.add_argument("--max_download", type=int, default=256, metavar="MB", help="larger downloads are refused")
     how.add_argument("--frames", action="store_true", help="a folder of images is one video")
     how.add_argument("--max_frames", type=int, metavar="N", help="stop a video after N frames")
     out = parser.add_argument_group("output")
@@ -84,7 +86,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not 0 <= options.opacity <= 1:
         parser.error(f"--opacity is {options.opacity}; give 0 to 1")
-    for name in ("max_pixels", "max_frames"):
+    for name in ("max_pixels", "max_frames", "max_download"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; give 1 or more")
     return options

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Publishes a model folder on the Hub, or writes what would be published (--dry_run DIR).
 
-The folder is checked first: safe files, complete settings and card, and it must load in a new process that has not
-imported this package.
+The folder is checked first: safe files, complete settings and card, and it must load in a new process. No code that
+comes with it is run or uploaded, no link out of it is followed, and paths of this machine leave card and settings.
 """
 
 import argparse
@@ -133,14 +133,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             print(json.dumps({"problems": [str(error)], "url": None}))
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     if options.json:
         print(json.dumps(found, indent=1))
     for problem in found["problems"]:
         print(f"error: {problem}", file=sys.stderr)
     if found["problems"]:
         print(f"{len(found['problems'])} problem(s): nothing was uploaded.", file=sys.stderr)
-        return 1
+        return 2
     done = f"Published {found['url']}" if found["url"] else f"Dry run: wrote {options.dry_run}; nothing was uploaded."
     print(done, file=sys.stderr if options.json else sys.stdout)
     return 0

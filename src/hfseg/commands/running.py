@@ -62,6 +62,9 @@ def run_command(work: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
+        if type(error).__name__ == "TrainingStopped":  # a signal, after which everything is saved
+            print(error, file=sys.stderr)
+            return 128 + getattr(error, "signal_number", 15)
         if not is_user_error(error):
             raise
         text = " ".join(str(error).split()) or type(error).__name__

@@ -27,6 +27,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output_dir", metavar="DIR", help="folder of checkpoints and of the trained model")
     parser.add_argument("--resume_from_checkpoint", metavar="latest|FOLDER", help="go on from a checkpoint")
+    parser.add_argument(
+        "--allow_changed_data", action="store_true", help="resume although the training data are not those of before"
+    )
     parser.add_argument("--dry_run", action="store_true", help="show what would be done: groups, shapes, memory")
     options = parser.parse_intermixed_args(argv)
     if options.output_dir is None and not options.dry_run:
@@ -47,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         resume_from_checkpoint=options.resume_from_checkpoint,
         dry_run=options.dry_run,
         command=options.command,
+        allow_changed_data=options.allow_changed_data,
     )
     return 0
 

@@ -5,8 +5,11 @@ Every tab ends in `_Tab.answer`: read the upload, ask the model, draw. What is w
 and stops there; the server goes on. Models are asked one at a time.
 """
 
+import atexit
 import os
+import re
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -18,10 +21,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import torch
+from gradio.context import LocalContext
+from gradio.utils import get_upload_folder
 from PIL import Image, ImageDraw
 
 from .. import tasks
-from ..files.images import load_image
+from ..files.images import load_image, open_image
 from ..files.writing import write_json
 from ..inference import predict_volume
 from ..inference.clips import segment_video
@@ -33,6 +38,7 @@ from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
 from .guard import RequestGuard
+from .uploads import check_volume_file
 
 __all__ = ["Limits", "build_app", "launch"]
 
@@ -125,6 +131,37 @@ class Limits:
     frames: int = 300
     frame_pixels: int = 2_500_000
     prompts: int = 32
+
+
+def visit_folder(folder: Path, request: Any = None) -> Path:
+    """The folder of a visit's files: of the request in progress, unless one is given."""
+    request = request if request is not None else LocalContext.request.get(None)
+    session = re.sub(r"\W", "", str(getattr(request, "session_hash", None) or "")) or "visit"
+    place = folder / session
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def note_upload(folder: Path, path: str) -> None:
+    """Remembers an upload of the visit in progress, in its folder."""
+    with open(visit_folder(folder) / "uploads.txt", "a", encoding="utf-8") as file:
+        file.write(f"{path}\n")
+
+
+def forget_visit(folder: Path, request: Any = None) -> None:
+    """Removes the files of a visit: uploads, results, and the copies that Gradio made of them."""
+    from gradio.processing_utils import hash_file
+
+    place, cache = visit_folder(folder, request), Path(get_upload_folder()).resolve()
+    for file in [path for path in place.rglob("*") if path.is_file()]:
+        if file.name == "uploads.txt":
+            for line in file.read_text(encoding="utf-8").splitlines():
+                parent = Path(line).resolve().parent
+                if parent.parent == cache:  # Gradio gives every upload a folder
+                    shutil.rmtree(parent, ignore_errors=True)
+        else:
+            shutil.rmtree(cache / hash_file(file), ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def picture_field(**settings: Any) -> gr.Image:
@@ -235,21 +272,22 @@ class _Tab:
         """
         if not file:
             raise ValueError("Upload a picture first.")
+        note_upload(self.folder, file)
         try:
             own = getattr(model.predictor.image_processor, "load_image", None)
             if own is None:
                 return load_image(file, self.limits.pixels)
-            load_image(file, self.limits.pixels) if Image.open(file).mode not in ("F", "I", "I;16") else None
+            open_image(file, self.limits.pixels)  # within the limit, and whole
             return own(file)
         except INPUT_ERRORS as error:  # the server's own paths are nobody's business
             raise ValueError(str(error).replace(str(Path(file).parent) + os.sep, "")) from error
 
     def room(self) -> Path:
         """A new folder for downloads; those of a while ago are removed."""
-        for old in self.folder.iterdir():
+        for old in self.folder.glob("*/*"):
             if time.time() - old.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        return Path(tempfile.mkdtemp(dir=visit_folder(self.folder)))
 
     def answer(
         self, name: str, file: str | None, opacity: float, prompts: Prompts, options: Options | None = None
@@ -431,7 +469,7 @@ class _Examples(_Tab):
                             fields.append(picture_field(label=f"Example {number}, {kind}", height=150))
                 picture = picture_field(label="Picture", height=260)
                 task = gr.Dropdown(["a picture", *FORMATS], value="a picture", label="The answer is")
-                steps = gr.Slider(2, 40, 20, step=1, label="Steps")
+                steps = gr.Slider(1, 40, 19, step=1, label="Steps")
                 button = gr.Button("Answer", variant="primary")
             with gr.Column():
                 self.outputs()
@@ -515,7 +553,9 @@ class _Volumes(_Tab):
             raise ValueError(f"There is no model {name!r} here.")
         model = self.models[name]
         modality = kind if kind in MODALITIES else None
+        note_upload(self.folder, path)
         try:
+            check_volume_file(path, self.limits.voxels)
             volume: Volume = read_volume(path, modality)
         except INPUT_ERRORS as error:
             raise ValueError(str(error).replace(str(Path(path).parent) + os.sep, "")) from error
@@ -613,6 +653,7 @@ class _Videos(_Tab):
         options = Options(subtask=chosen)
         model.predictor.check(given, options)
         where = str(Path(path).parent) + os.sep
+        note_upload(self.folder, path)
         room = self.room()
         stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(path).stem)[:40] or "video"
         about = {"model": model.name, "class": model.predictor.class_name, "task": task}
@@ -664,6 +705,7 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
         raise ValueError("There is no model to show; give one or more.")
     limits = limits or Limits()
     folder = folder or Path(tempfile.mkdtemp(prefix="hfseg-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
     models: list[Loaded] = []
     for predictor in predictors:
         # One folder may serve two tabs; within a tab names differ.
@@ -687,6 +729,12 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
                 with gr.Tab(tab.title):  # type: ignore[attr-defined]
                     tab.build()  # type: ignore[attr-defined]
         app.load(None, js=DRAG)
+
+        def leave(request: gr.Request) -> None:
+            """Removes the files of a visit that ends."""
+            forget_visit(folder, request)
+
+        app.unload(leave)
     return app
 
 
@@ -721,6 +769,10 @@ def load(
     return predictors
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def launch(
     folders: Sequence[str],
     device: str | torch.device = "cpu",
@@ -729,6 +781,7 @@ def launch(
     host: str | None = None,
     port: int | None = None,
     wait: bool = True,
+    auth: Sequence[tuple[str, str]] | None = None,
 ) -> gr.Blocks:
     """Loads models and serves the app.
 
@@ -740,16 +793,24 @@ def launch(
         host: Address to listen at; default: GRADIO_SERVER_NAME (as on a Space) or this machine only.
         port: Default: GRADIO_SERVER_PORT, or the first that is free from 7860 on.
         wait: Serve until interrupted.
+        auth: Names and passwords of those who may use it; default: everybody who reaches it.
     """
     limits = limits or Limits()
-    app = build_app(load(folders, device, dtype), limits)
+    # Uploads, results and Gradio's copies of both, in one place of this server's own, which goes when it stops.
+    place = Path(tempfile.mkdtemp(prefix="hfseg-demo-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(place / "gradio")
+    app = build_app(load(folders, device, dtype), limits, place / "results")
     app.queue(max_size=32, default_concurrency_limit=1)
     from starlette.middleware import Middleware
 
+    if wait and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: the server ends in order and its files go
     app.launch(
         server_name=host,
         server_port=port,
         share=False,
+        auth=[tuple(pair) for pair in auth] if auth else None,
         show_error=True,
         max_file_size=f"{limits.megabytes}mb",
         ssr_mode=False,

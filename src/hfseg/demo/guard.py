@@ -45,8 +45,9 @@ class RequestGuard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope.get("headers", ())}
-        is_json = b"json" in headers.get(b"content-type", b"")
-        if scope["type"] != "http" or scope["method"] != "POST" or not is_json:
+        # Only forms carry files. Whatever calls itself otherwise, or nothing at all, may be read as json.
+        is_form = headers.get(b"content-type", b"").strip().lower().startswith(b"multipart/form-data")
+        if scope["type"] != "http" or scope["method"].upper() not in ("POST", "PUT", "PATCH") or is_form:
             await self.app(scope, receive, send)
             return
         body, more = b"", True
@@ -57,6 +58,9 @@ class RequestGuard:
             if len(body) > LARGEST_REQUEST:
                 await _refuse(send, 413, f"The request is larger than {LARGEST_REQUEST} bytes; upload files as files.")
                 return
+        if not body.strip():
+            await _replayed(self.app, scope, receive, send, body)
+            return
         try:
             address = find_address(json.loads(body), headers.get(b"host", b"").decode("latin-1"))
         except (ValueError, RecursionError):
@@ -65,16 +69,23 @@ class RequestGuard:
         if address is not None:
             await _refuse(send, 400, f"Only uploaded files are opened, not the address {address[:100]!r}.")
             return
-        given = False
+        await _replayed(self.app, scope, receive, send, body)
 
-        async def replay() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": body, "more_body": False}
 
-        await self.app(scope, replay, send)
+async def _replayed(
+    app: Callable[..., Awaitable[None]], scope: Message, receive: Receive, send: Send, body: bytes
+) -> None:
+    """Calls the app with a body that was read already."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    await app(scope, replay, send)
 
 
 async def _refuse(send: Send, status: int, message: str) -> None:

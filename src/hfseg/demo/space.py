@@ -10,7 +10,9 @@ from pathlib import Path
 import hfseg
 
 from .. import tasks
-from ..files.writing import write_text
+from ..files.model_folders import ModelFolderError, check_model_folder, read_settings
+from ..files.repositories import RECORDS, is_component_file, is_model_file, leaves_folder, without_paths
+from ..files.writing import write_json, write_text
 from ..tasks import find_task
 
 __all__ = ["write_space"]
@@ -68,6 +70,32 @@ def requirements() -> list[str]:
     return wanted
 
 
+def copy_model(folder: Path, target: Path) -> None:
+    """Copies what belongs to a model, as `hfseg push` does: files by exact names, no link, no path of this machine.
+
+    Raises:
+        ModelFolderError: A file is a link out of the folder, or settings name foreign code.
+    """
+    check_model_folder(folder)
+    is_pipeline = (folder / "model_index.json").is_file()
+    chosen = [path for path in folder.iterdir() if is_model_file(path.name, is_pipeline)]
+    if is_pipeline:
+        parts = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        chosen += [path for part in parts for path in part.iterdir() if is_component_file(path.name)]
+    for path in chosen:
+        if leaves_folder(path, folder):
+            raise ModelFolderError(f"{path} is a link out of {folder}: replace it by the file itself, or remove it.")
+    for path in chosen:
+        place = target / path.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.name in RECORDS:
+            write_json(place, without_paths(read_settings(path)))
+        elif path.name == "README.md":
+            write_text(place, without_paths(path.read_text(encoding="utf-8")))
+        else:
+            shutil.copyfile(path, place)
+
+
 def write_space(folder: str | Path, models: Sequence[str], title: str = "hfseg") -> Path:
     """Writes a Space.
 
@@ -96,7 +124,7 @@ def write_space(folder: str | Path, models: Sequence[str], title: str = "hfseg")
         target = folder / "models" / path.resolve().name
         if str(target.relative_to(folder)) in named:
             raise ValueError(f"Two models are called {target.name}; rename a folder.")
-        shutil.copytree(path, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint*", "*.pt", "*.bin"))
+        copy_model(path, target)
         named.append(str(target.relative_to(folder)))
         lines.append(f"- `{target.name}`: `{name}` ({task})")
     folder.mkdir(parents=True, exist_ok=True)

@@ -216,7 +216,7 @@ class InContextEvaluator(TaskEvaluator):
         "task": None,
         "examples": None,
         "num_examples": 4,
-        "num_inference_steps": 20,
+        "num_inference_steps": 19,
         "guidance_scale": 1.5,
         "height": None,
         "width": None,
@@ -233,7 +233,7 @@ class InContextEvaluator(TaskEvaluator):
             ValueError: They are not.
         """
         options = self.options
-        for name, least in (("num_examples", 1), ("num_inference_steps", 2)):
+        for name, least in (("num_examples", 1), ("num_inference_steps", 1)):
             if getattr(options, name) < least:
                 raise ValueError(f"{name} must be {least} or more; got {getattr(options, name)}.")
         if options.task not in TASK_METRICS:

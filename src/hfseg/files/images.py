@@ -10,10 +10,22 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["DEFAULT_MAX_PIXELS", "check_finite", "convert_to_rgb", "load_image", "open_image", "sixteen_bit_to_eight"]
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "FORMATS",
+    "check_finite",
+    "convert_to_rgb",
+    "load_image",
+    "open_image",
+    "sixteen_bit_to_eight",
+]
 
 # Pillow's own limit (a quarter of a gigabyte of RGB), at which Pillow only warns.
 DEFAULT_MAX_PIXELS = 89_478_485
+
+# What is decoded, whatever a file is called. Not among them: formats that start other programs (EPS runs Ghostscript),
+# or whose files cannot be told from noise.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 
 # What Pillow's decoders raise for damaged content.
 _DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
@@ -69,11 +81,11 @@ def open_image(path: "str | os.PathLike[str]", max_pixels: int = DEFAULT_MAX_PIX
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
-            opened = Image.open(path)
+            opened = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large(repr(path), None, max_pixels)) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path!r} is not a picture in a format that Pillow reads.") from error
+        raise ValueError(f"{path!r} is not an image in a format that is read ({', '.join(FORMATS)}).") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system's own complaint (permissions)

@@ -8,12 +8,15 @@ stale.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from .stuff_classes import follow_configuration
 from .writing import write_text
 
 SHIM = "modeling_hfseg"
+MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
 
 
 def auto_classes(model_type: str) -> dict[str, str]:
@@ -35,19 +38,33 @@ def write_shim(folder: Path, file: str, auto_map: dict[str, str]) -> None:
     path = folder / file
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     content["auto_map"] = auto_map
-    names = sorted({name.partition(".")[2] for name in auto_map.values()})
     shim = folder / f"{SHIM}.py"
-    known = set()
-    if shim.exists():
-        line = next((line for line in shim.read_text(encoding="utf-8").splitlines() if line.startswith("from")), "")
-        known = {name.strip() for name in line.partition(" import ")[2].split(",") if name.strip()}
-    names = sorted(known | set(names))
+    # Written anew: what a file of that name held before may be anything. The other settings say what else it needs.
+    names = sorted(shim_names(auto_map).union(*(shim_names(_auto_map(folder / name)) for name in MAPPED - {file})))
     for target, text in (
         (shim, f'"""Finds the classes of this folder in the package `hfseg` (pip install hfseg)."""\n\n'
                f"from hfseg import {', '.join(names)}\n"),
         (path, json.dumps(content, indent=2, sort_keys=True) + "\n"),
     ):  # fmt: skip
         write_text(target, text)
+
+
+def shim_names(auto_map: dict[str, Any]) -> set[str]:
+    """Lists the public classes of this package that an `auto_map` names."""
+    import hfseg
+
+    found = (re.fullmatch(rf"{SHIM}\.(\w+)", str(name)) for name in auto_map.values())
+    return {match[1] for match in found if match is not None and match[1] in hfseg.__all__}
+
+
+def _auto_map(path: Path) -> dict[str, Any]:
+    """Reads the `auto_map` of a settings file; empty if there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = content.get("auto_map") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 class RemoteCodeModel:
@@ -69,14 +86,18 @@ class RemoteCodeModel:
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads the model; see `PreTrainedModel.from_pretrained`."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        """Loads the model; see `PreTrainedModel.from_pretrained`.
+
+        What was missing, left over or of another shape stays on the model as `loading_report`.
+        """
+        wanted = bool(kwargs.pop("output_loading_info", False))
+        model, report = super().from_pretrained(*args, **kwargs, output_loading_info=True)
+        model.loading_report = report
         frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
             if name in frozen:
                 weight.requires_grad_(False)
-        return loaded
+        return (model, report) if wanted else model
 
     @classmethod
     def is_custom_code(cls) -> bool:
@@ -91,6 +112,7 @@ class RemoteCodeModel:
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
             write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
+            follow_configuration(Path(save_directory))
 
 
 class RemoteCodeImageProcessor:
@@ -107,4 +129,5 @@ class RemoteCodeImageProcessor:
         files = super().save_pretrained(save_directory, **kwargs)
         name = type(self).__name__.removesuffix("Pil")
         write_shim(Path(save_directory), "preprocessor_config.json", {"AutoImageProcessor": f"{SHIM}.{name}"})
+        follow_configuration(Path(save_directory))
         return files

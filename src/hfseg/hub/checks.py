@@ -193,10 +193,11 @@ def _shim_problems(path: Path, names: set[str]) -> list[str]:
 
 
 def loading_problems(*folders: Path, timeout: float = 1800) -> list[str]:
-    """Loads folders in a new process that has not imported this package, as users of the Hub do; lists what failed.
+    """Loads folders in a new process, with the installed package and without remote code; lists what failed.
 
-    The model goes through its Auto class (a pipeline through `DiffusionPipeline`) with `trust_remote_code=True`,
-    offline. Every tensor must be found, none be left over, and all be finite; the processor must load.
+    The model goes through its Auto class (a pipeline part by part), offline. Every tensor must be found, none be left
+    over, and all be finite; the processor must load. The shim, through which `trust_remote_code=True` finds the
+    classes, is written by `stage` and compared here word by word, so it need not run.
     """
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": cache, "TQDM_DISABLE": "1"}

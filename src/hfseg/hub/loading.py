@@ -1,27 +1,45 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Loads folders as a user of the Hub does; run as a script in a new process, which must not have imported hfseg.
+"""Loads folders with the installed package alone; run as a script in a new process, so that a crash ends there.
 
-Prints one line of JSON with `problems` per folder. `hub.checks.loading_problems` hands this file to an interpreter.
+No code that comes with a folder runs: `trust_remote_code` is never set. Prints one line of JSON with `problems` per
+folder. `hub.checks.loading_problems` hands this file to an interpreter.
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
+LIBRARIES = ("diffusers", "transformers")
+
 
 def load_pipeline(folder: Path) -> list[str]:
-    """Loads a diffusers pipeline and looks at its weights."""
+    """Loads the parts of a diffusers pipeline and looks at their weights."""
     import torch
-    from diffusers import DiffusionPipeline
 
-    pipe = DiffusionPipeline.from_pretrained(str(folder), trust_remote_code=True)
-    models = {name: part for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)}
-    return [problem for name, part in models.items() for problem in unsound(part, f"{name}: ")]
+    import hfseg
+
+    problems = []
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list) or value[0] is None:
+            continue
+        library, class_name = value
+        if library not in LIBRARIES and class_name not in hfseg.__all__:
+            problems.append(f"model_index.json: {name} is a {class_name} of {library}, which is not loaded here.")
+            continue
+        part_class = getattr(importlib.import_module(library) if library in LIBRARIES else hfseg, class_name)
+        part = part_class.from_pretrained(str(folder / name))
+        if isinstance(part, torch.nn.Module):
+            problems += unsound(part, f"{name}: ")
+    return problems
 
 
 def load_model(folder: Path) -> list[str]:
     """Loads model and processor through Auto classes and looks at the loading report."""
     import transformers
+
+    import hfseg
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     architecture = config["architectures"][0]
@@ -33,14 +51,8 @@ def load_model(folder: Path) -> list[str]:
         if key not in ("AutoConfig", "AutoModel") and value.endswith("." + architecture) and hasattr(transformers, key)
     ]
     problems = []
-    if named:
-        model, report = getattr(transformers, named[0]).from_pretrained(
-            folder, trust_remote_code=True, output_loading_info=True
-        )
-    else:  # the package's own Auto class, which the trusted configuration brings along
-        transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
-        model_class = getattr(sys.modules["hfseg"], architecture)
-        model, report = model_class.from_pretrained(folder, output_loading_info=True)
+    model_class = getattr(transformers, named[0]) if named else getattr(hfseg, architecture)
+    model, report = model_class.from_pretrained(folder, output_loading_info=True)
     if type(model).__name__ != architecture:
         problems.append(f"config.json says {architecture}, but {named[0]} loads {type(model).__name__}.")
     for kind, text in (("missing_keys", "lacks"), ("unexpected_keys", "has the unknown"), ("mismatched_keys", "has")):
@@ -49,7 +61,7 @@ def load_model(folder: Path) -> list[str]:
             shape = " of another shape" if kind == "mismatched_keys" else ""
             problems.append(f"The checkpoint {text} {len(keys)} tensor(s){shape}, e.g. {', '.join(keys[:3])}.")
     auto = "AutoProcessor" if (folder / "processor_config.json").is_file() else "AutoImageProcessor"
-    getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True)
+    getattr(transformers, auto).from_pretrained(folder)
     return [*problems, *unsound(model)]
 
 
@@ -61,7 +73,6 @@ def unsound(model, prefix: str = "") -> list[str]:
 
 def main(folders: list[Path]) -> None:
     """Loads and reports."""
-    assert "hfseg" not in sys.modules, "hfseg was imported before"
     for folder in folders:
         found = load_pipeline(folder) if (folder / "model_index.json").is_file() else load_model(folder)
         print(json.dumps({"problems": found}))

@@ -6,7 +6,6 @@
 shown by a dry run and uploaded is that folder, so the three cannot differ.
 """
 
-import fnmatch
 import hashlib
 import json
 import os
@@ -22,30 +21,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id
 
 from .. import auto
+from ..files.model_folders import ModelFolderError, check_code
 from ..files.remote_code import SHIM, auto_classes, write_shim
+from ..files.repositories import is_component_file, is_model_file, leaves_folder, private_reason, without_paths
 from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
 from .checks import components, is_pickle, read_json
 
-# What a repository consists of; anything else in the folder (checkpoints, logs, optimiser states) stays at home.
-MODEL_FILES = (
-    "README.md",
-    "LICENSE*",
-    "NOTICE*",
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "training_args.json",
-    "metrics.json",
-)
-PIPELINE_FILES = ("README.md", "LICENSE*", "NOTICE*", "model_index.json", "training_args.json", "metrics.json")
-COMPONENT_FILES = ("config.json", "scheduler_config.json", "*.safetensors", "*.safetensors.index.json")
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)\.safetensors")
 TAG = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*")
 MAX_SHARD_SIZE = 5 * 10**9
@@ -161,18 +142,17 @@ def selected_files(folder: Path, include: Sequence[str] = ()) -> list[Path]:
     top = [path for path in folder.iterdir() if path.is_file()]
     pickles = sorted(path.name for path in top if is_pickle(path))
     places: list[Path] = []
-    patterns: Sequence[str] = MODEL_FILES
-    if index.is_file():
-        patterns = PIPELINE_FILES
+    is_pipeline = index.is_file()
+    if is_pipeline:
         places = [folder / name for name in components(read_json(index)) if (folder / name).is_dir()]
-    for path in top:
-        if any(fnmatch.fnmatch(path.name, pattern) for pattern in patterns):
-            chosen.add(path)
+    chosen |= {path for path in top if is_model_file(path.name, is_pipeline)}
     for place in places:
         inside = [path for path in place.iterdir() if path.is_file()]
         pickles += sorted(str(path.relative_to(folder)) for path in inside if is_pickle(path))
-        chosen |= {path for path in inside if any(fnmatch.fnmatch(path.name, pattern) for pattern in COMPONENT_FILES)}
+        chosen |= {path for path in inside if is_component_file(path.name)}
     for pattern in include:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise PublishingError(f"--include {pattern}: give a pattern of names below {folder}.")
         found = [path for path in folder.glob(pattern) if path.is_file()]
         if not found:
             raise PublishingError(f"--include {pattern}: no file of {folder} has such a name.")
@@ -184,13 +164,20 @@ def selected_files(folder: Path, include: Sequence[str] = ()) -> list[Path]:
             "or move them away; weights belong in safetensors (model.save_pretrained writes them)."
         )
     card = folder / "README.md"
-    if card.is_file():
+    if card.is_file() and not leaves_folder(card, folder):
         for name in pictures_in(card.read_text(encoding="utf-8")):
             picture = (folder / name).resolve()
             if picture.is_file() and picture.is_relative_to(folder.resolve()):
                 chosen.add(folder / name)
             else:
                 raise PublishingError(f"README.md shows {name!r}, which is not in {folder}.")
+    for path in sorted(chosen):
+        name = path.relative_to(folder)
+        if leaves_folder(path, folder):
+            raise PublishingError(f"{name} is a link out of {folder}: replace it by the file itself, or remove it.")
+        reason = private_reason(name)
+        if reason is not None:
+            raise PublishingError(f"{name} is {reason}, which is not published: leave it out.")
     return sorted(path.relative_to(folder) for path in chosen)
 
 
@@ -273,6 +260,12 @@ def stage(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise PublishingError(f"{target} exists and is not empty: give a new folder, or empty it.")
     chosen = selected_files(folder, include)
+    for name in chosen:
+        if name.suffix == ".json":
+            try:
+                check_code(read_json(folder / name), folder / name)
+            except ModelFolderError as error:
+                raise PublishingError(str(error)) from error
     target.mkdir(parents=True, exist_ok=True)
     for name in chosen:
         source = folder / name
@@ -285,9 +278,33 @@ def stage(
         _add_pipeline_shims(target)
     else:
         _add_model_shims(target)
+    _remove_paths(target)
     _complete_card(target, license_name, dataset_ids, evaluation)
     left = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} - set(chosen)
     return sorted(str(path) for path in left if not (target / path).exists())
+
+
+def _remove_paths(target: Path) -> None:
+    """Replaces paths of this machine by their last parts, in card and settings."""
+    for name in ("training_args.json", "metrics.json"):
+        if (target / name).is_file():
+            _write_json(target / name, without_paths(read_json(target / name)))
+    for path in sorted(target.rglob("*config.json")):
+        content = read_json(path)
+        cleaned = _without_names(content)
+        if cleaned != content:
+            _write_json(path, cleaned)
+    card = target / "README.md"
+    if card.is_file():
+        card.write_text(without_paths(card.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _without_names(content: Any) -> Any:
+    """Settings without the places they were loaded from."""
+    if isinstance(content, dict):
+        kept = {key: value for key, value in content.items() if key not in ("_name_or_path", "name_or_path")}
+        return {key: _without_names(value) for key, value in kept.items()}
+    return [_without_names(value) for value in content] if isinstance(content, list) else content
 
 
 def _add_model_shims(target: Path) -> None:

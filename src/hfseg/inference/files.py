@@ -86,7 +86,9 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
     found: list[tuple[Path, str]] = []
     for name in inputs:
         if "://" in name or name.startswith("data:"):
-            raise ValueError(f"Only local files are opened, got the URL {name[:100]!r}. Download it first.")
+            raise ValueError(
+                f"Only local files are opened, got the URL {name[:100]!r}. Download it, or give --allow_urls."
+            )
         path = Path(name)
         if path.is_dir():
             files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=natural_order)

@@ -7,7 +7,6 @@ finite: whoever predicts or evaluates wants the trained model, not a partly rand
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import torch
 from torch import nn
 
 from .. import auto, tasks
+from ..files.model_folders import ModelFolderError, check_pipeline_weights, check_sizes, check_weights, loading
 
 __all__ = ["LoadedModel", "load", "one_line"]
-
-SHOWN_KEYS = 5
 
 
 @dataclass
@@ -117,17 +115,20 @@ def load(
         pipe = _load_pipeline(folder, auto.load(row.components[0]), dtype, device)
         return LoadedModel(folder, chosen, model_type, class_name, pipe)
     auto_class = auto.find_auto_class(auto_class_name)
-    try:
+    with loading(folder):
+        if row is not None:
+            check_sizes(folder, _own_class(row, class_name))
         model, report = auto_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        model.loading_report = report
         processor = _load_processor(folder, chosen) if with_processor else None
-    except (OSError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} cannot be loaded: {one_line(error)}") from error
-    _check_keys(folder, type(model).__name__, "lacks", report["missing_keys"])
-    if type(model).__name__ == class_name:
-        _check_keys(folder, class_name, "holds foreign", report["unexpected_keys"])
-    loaded = LoadedModel(folder, chosen, model_type, class_name, model.eval(), processor)
-    _check_finite(loaded)
-    return loaded.to(device)
+        check_weights(model, folder)
+    return LoadedModel(folder, chosen, model_type, class_name, model.eval(), processor).to(device)
+
+
+def _own_class(row: auto.Architecture, class_name: str) -> Any:
+    """The class that a folder names."""
+    values = [(value,) if isinstance(value, str) else value for value in row.models.values()]
+    return auto.load(next(model for value in values for model in value if model.endswith(f":{class_name}")))
 
 
 def _describe(folder: Path) -> tuple[str, str, str, auto.Architecture | None]:
@@ -135,6 +136,8 @@ def _describe(folder: Path) -> tuple[str, str, str, auto.Architecture | None]:
     try:
         task, model_type, class_name = tasks.find_task(folder)
         return task, model_type, class_name, auto.find(model_type)
+    except ModelFolderError:  # damaged, whatever it is
+        raise
     except ValueError as error:
         file = folder / "config.json"
         if not file.is_file():
@@ -165,53 +168,8 @@ def _load_processor(folder: Path, task: str) -> Any:
 
 def _load_pipeline(folder: Path, pipeline_class: Any, dtype: torch.dtype, device: Any) -> Any:
     """Loads a diffusers pipeline."""
-    try:
+    with loading(folder):
         pipe = pipeline_class.from_pretrained(folder, torch_dtype=dtype)
-    except (OSError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder} cannot be loaded: {one_line(error)}") from error
+        check_pipeline_weights(pipe, folder)
     pipe.set_progress_bar_config(disable=True)
-    loaded = LoadedModel(folder, "", "", "", pipe)
-    for name, module in loaded.modules.items():
-        saved = _saved_keys(folder / name)
-        if saved:
-            own = set(module.state_dict())
-            _check_keys(folder / name, type(module).__name__, "lacks", own - saved)
-            _check_keys(folder / name, type(module).__name__, "holds foreign", saved - own)
-    _check_finite(loaded)
     return pipe.to(device)
-
-
-def _saved_keys(folder: Path) -> set[str]:
-    """Names of the tensors in a folder's safetensors files."""
-    from safetensors import safe_open
-
-    keys: set[str] = set()
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as opened:
-            keys |= set(opened.keys())
-    return keys
-
-
-def _check_keys(folder: Path, class_name: str, verb: str, keys: Iterable[str]) -> None:
-    found = sorted(str(key) for key in keys)
-    if found:
-        more = " and others" if len(found) > SHOWN_KEYS else ""
-        raise ValueError(
-            f"{folder} {verb} {len(found)} weights of {class_name}: {', '.join(found[:SHOWN_KEYS])}{more}. "
-            "Save the trained model again with save_pretrained, or load the class that it was saved as."
-        )
-
-
-def _check_finite(loaded: LoadedModel) -> None:
-    """Refuses weights that are not finite.
-
-    Raises:
-        ValueError: Names the first.
-    """
-    for module in loaded.modules.values():
-        wrong = [name for name, value in module.named_parameters() if not bool(value.isfinite().all())]
-        if wrong:
-            raise ValueError(
-                f"{loaded.folder} holds {len(wrong)} weights that are not finite, such as {wrong[0]}: "
-                "the training diverged or the file is damaged; use an earlier checkpoint."
-            )

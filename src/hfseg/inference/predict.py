@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from accelerate.utils import gather_object
 from PIL import Image
 from tqdm import tqdm
 
+from ..files.downloads import download, is_address
 from ..files.images import DEFAULT_MAX_PIXELS
 from ..files.writing import write_json
 from ..volumes import read_volume
@@ -153,6 +155,8 @@ class JobOptions:
         opacity: Of overlays.
         legend: Whether names and colors stand beside them.
         quiet: Whether no bar is shown.
+        allow_urls: Whether inputs may be http(s) addresses of public hosts.
+        max_download: Larger downloads are refused, in MB.
     """
 
     inputs: list[str]
@@ -169,6 +173,8 @@ class JobOptions:
     opacity: float = 0.5
     legend: bool = False
     quiet: bool = False
+    allow_urls: bool = False
+    max_download: int = 256
 
 
 class Job:
@@ -185,6 +191,7 @@ class Job:
 
         self.options, self.prompts, self.how = options, options.prompts, options.how
         self.folder = Path(options.output_dir)
+        options.inputs = self.fetched(options.inputs)
         find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
         prompts = options.prompts
         promptable = bool(prompts.points or prompts.boxes) or not (prompts.labels or prompts.text)
@@ -206,6 +213,14 @@ class Job:
         }
         self.results: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []
+
+    def fetched(self, inputs: Sequence[str]) -> list[str]:
+        """Downloads the inputs that are addresses, where that was asked for; the others as they are."""
+        if not self.options.allow_urls or not any(is_address(name) for name in inputs):
+            return list(inputs)
+        self.downloads = tempfile.TemporaryDirectory(prefix="hfseg-predict-")
+        folder, limit = Path(self.downloads.name), self.options.max_download * 2**20
+        return [str(download(name, folder, limit)) if is_address(name) else name for name in inputs]
 
     def work(self) -> None:
         """Segments this process's share of the inputs; what failed is named and does not stop the rest."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -179,6 +180,7 @@ class Predictor:
         self.task, self.model_type, self.class_name = loaded.task, loaded.model_type, loaded.class_name
         self.image_processor: Any = loaded.image_processor
         self.pipe = self._pipeline()
+        self._examples: tuple[Any, Any, Any] | None = None
         self.reads_volumes = hasattr(self.image_processor, "volume_settings")
 
     def _load(self, folder: str | os.PathLike[str], promptable: bool) -> LoadedModel:
@@ -247,8 +249,8 @@ class Predictor:
                 raise ValueError("Tiles are joined to panoptic or semantic results; instances are seen whole only.")
         if options.threshold is not None and not 0 <= options.threshold <= 1:
             raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
-        if options.num_inference_steps is not None and options.num_inference_steps < 2:
-            raise ValueError(f"num_inference_steps must be 2 or more; got {options.num_inference_steps}.")
+        if options.num_inference_steps is not None and options.num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps must be 1 or more; got {options.num_inference_steps}.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -346,11 +348,25 @@ class Predictor:
         )
         return Prediction(picture, result, names)
 
+    def _encoded(self, examples: Any, seed: int) -> Any:
+        """Encodes examples, once for all images that are asked about with them."""
+        if isinstance(examples, (str, os.PathLike)):
+            files = sorted(Path(examples).iterdir()) if Path(examples).is_dir() else []
+            key: Any = (os.fspath(examples), [(file.name, file.stat().st_mtime_ns) for file in files], seed)
+        else:
+            key = (id(examples), seed)
+        if self._examples is None or self._examples[0] != key:
+            generator = torch.Generator().manual_seed(seed)
+            encoded = self.pipe.prepare_examples(examples, generator=generator)
+            self._examples = (key, examples, encoded)  # the examples too: their id must not be another's
+        return self._examples[2]
+
     def _in_context(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         given = options.num_inference_steps
         steps = {} if given is None else {"num_inference_steps": given}
         generator = torch.Generator().manual_seed(options.seed)
-        output = self.pipe(picture, prompts.examples, task=prompts.task, generator=generator, **steps)
+        examples = self._encoded(prompts.examples, options.seed)
+        output = self.pipe(picture, examples, task=prompts.task, generator=generator, **steps)
         answer = output.images[0]
         decoded = None if output.decoded is None else output.decoded[0]
         result, names = None, {}

@@ -141,6 +141,9 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         if task == "instance":
             # Evaluation wants all instances; people want those that the model is sure of.
             given.setdefault("threshold", self.image_processor.threshold)
+        stuff = getattr(self.model.config, "stuff_class_ids", None)
+        if stuff is not None:  # the model knows its classes; a processor may come from another one
+            given["label_ids_to_fuse"] = list(stuff)
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
         for segment in result.segments_info:
             segment["label"] = id2label[segment["label_id"]]

@@ -6,12 +6,14 @@ W + (alpha / r) B A with B of zeros at the start, so training starts from the mo
 the model itself, whose class, forward and inputs stay what they are; checkpoints hold everything, so resuming is exact.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from .arguments import LoraArguments
@@ -121,6 +123,19 @@ def rest_modules(model: nn.Module, modules: list[str]) -> list[str]:
             yield from visit(child, f"{name}.{child_name}" if name else child_name)
 
     return list(visit(model, ""))
+
+
+def save_pipeline_adapter(folder: Path) -> None:
+    """Writes an adapter folder of `save_adapter` in diffusers' form too: `pipe.load_lora_weights(folder)`.
+
+    The settings that scale it, alpha and rank, are in the file's metadata, as diffusers itself writes them.
+    """
+    from ..auto import load
+
+    convert = load("models.lavin_dit.sampling_lavin_dit:adapter_for_diffusers")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    tensors, settings = convert(load_file(folder / "adapter_model.safetensors"), config)
+    write_tensors(folder / "pytorch_lora_weights.safetensors", tensors, {"lora_adapter_metadata": settings})
 
 
 def save_adapter(

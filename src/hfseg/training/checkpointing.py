@@ -9,7 +9,10 @@ A checkpoint is a folder `checkpoint-<step>`:
 * `ema.safetensors`: averaged weights, if the run keeps them;
 * `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process, and where it
   stands in a stream;
-* `trainer_state.json`: counters, position in the data, scheduler, loss scaler, best metric, tracker id, the recipe.
+* `trainer_state.json`: counters, position in the data, scheduler, loss scaler, best metric, tracker id, the recipe, and
+  the fingerprint of the training data;
+* `checksums_<rank>.json`: SHA-256 of every file that a process wrote. A checkpoint that does not agree with them is
+  set aside as `checkpoint-<step>.damaged`, and `latest` is the newest one that does.
 
 No pickle anywhere. It is written as `checkpoint-<step>.partial`, flushed to the disk, and renamed; a run killed at any
 moment leaves the earlier ones untouched and at most one `.partial` folder, which the next run removes. (With DeepSpeed
@@ -17,12 +20,13 @@ weights and optimiser are written by DeepSpeed, in its own format, into a subfol
 """
 
 import errno
+import hashlib
 import json
 import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -39,14 +43,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from accelerate import Accelerator
 
 from .optimization import ExponentialMovingAverage
+from .resuming import CheckpointError, check_resumed
 
 logger = logging.getLogger(__name__)
 
-_PARTIAL, _REPLACED = ".partial", ".replaced"
-
-
-class CheckpointError(OSError):
-    """A checkpoint could not be written or read; earlier checkpoints are intact."""
+_PARTIAL, _REPLACED, _DAMAGED = ".partial", ".replaced", ".damaged"
+_FORMAT = 2  # since then with checksums
 
 
 @dataclass
@@ -137,15 +139,80 @@ def clean_up(output_dir: Path) -> None:
         shutil.rmtree(folder)
 
 
-def resolve_checkpoint(output_dir: Path, wanted: str) -> Path | None:
-    """Finds the checkpoint to resume: `latest` is the newest complete one (None if there is none), else a folder.
+def file_checksum(path: Path) -> str:
+    """Computes the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checksums(folder: Path, rank: int, names: Sequence[str]) -> None:
+    """Writes the checksums of the files that a process wrote into a checkpoint."""
+    files = {name: file_checksum(folder / name) for name in sorted(names)}
+    write_json(folder / f"checksums_{rank}.json", {"files": files})
+
+
+def checkpoint_problem(folder: Path) -> str | None:
+    """Compares a checkpoint with its checksums; says what is wrong with it, None if nothing.
+
+    Checkpoints of releases without checksums are only looked at for JSON that can be read.
+    """
+    try:
+        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or not isinstance(state.get("step"), int) or "recipe" not in state:
+            return "trainer_state.json holds no state of a run"
+        if state.get("format", 1) < _FORMAT and not list(folder.glob("checksums_*.json")):
+            return None
+        for rank in range(state["world_size"]):
+            path = folder / f"checksums_{rank}.json"
+            for name, expected in json.loads(path.read_text(encoding="utf-8"))["files"].items():
+                if not (folder / name).is_file():
+                    return f"{name} is missing"
+                if file_checksum(folder / name) != expected:
+                    return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"a file is missing or cannot be read: {reason}"
+    return None
+
+
+def newest_sound_checkpoint(output_dir: Path) -> Path | None:
+    """Returns the newest checkpoint that agrees with its checksums, None if there is no checkpoint at all.
+
+    Damaged newer ones are named and set aside as `checkpoint-<step>.damaged`.
 
     Raises:
-        CheckpointError: The named folder is not a complete checkpoint, or `output_dir` holds newer ones.
+        CheckpointError: All are damaged.
     """
-    checkpoints = complete_checkpoints(output_dir)
+    problems = []
+    for folder in reversed(complete_checkpoints(output_dir)):
+        problem = checkpoint_problem(folder)
+        if problem is None:
+            for damaged, reason in problems:
+                aside = damaged.with_name(damaged.name + _DAMAGED)
+                shutil.rmtree(aside, ignore_errors=True)
+                os.rename(damaged, aside)
+                logger.warning(
+                    "%s is damaged (%s) and now called %s; going on from %s.", damaged, reason, aside.name, folder.name
+                )
+            return folder
+        problems.append((folder, problem))
+    if problems:
+        listed = "; ".join(f"{folder.name}: {reason}" for folder, reason in problems)
+        raise CheckpointError(
+            f"Every checkpoint of {output_dir} is damaged ({listed}). Move them away and start the run again."
+        )
+    return None
+
+
+def resolve_checkpoint(output_dir: Path, wanted: str) -> Path | None:
+    """Finds the checkpoint to resume: `latest` is the newest sound one (None if there is none), else a folder.
+
+    Raises:
+        CheckpointError: The named folder is not a complete checkpoint or is damaged, or `output_dir` holds newer ones.
+    """
     if wanted == "latest":
-        return checkpoints[-1] if checkpoints else None
+        return newest_sound_checkpoint(output_dir)
+    checkpoints = complete_checkpoints(output_dir)
     for folder in (Path(wanted), output_dir / wanted):
         if step_of(folder) >= 0 and (folder / "trainer_state.json").is_file():
             newer = [other.name for other in checkpoints if step_of(other) > step_of(folder)]
@@ -154,6 +221,9 @@ def resolve_checkpoint(output_dir: Path, wanted: str) -> Path | None:
                     f"{output_dir} holds {', '.join(newer)}, newer than {folder.name}. Move them away, or resume "
                     f"{folder} with another --output_dir."
                 )
+            problem = checkpoint_problem(folder)
+            if problem is not None:
+                raise CheckpointError(f"{folder} is damaged: {problem}. Resume from another one, or `latest`.")
             return folder
     names = ", ".join(folder.name for folder in checkpoints) or "none"
     raise CheckpointError(
@@ -325,10 +395,12 @@ class Checkpointer:
         scheduler: The learning-rate schedule.
         ema: The moving average, if any.
         state: The counters; restored in place.
-        recipe: The run's arguments as plain data, kept to warn about changes on resume.
+        recipe: The run's arguments as plain data, kept to refuse changes on resume that would not take effect.
         keep_last: Newest checkpoints to keep beside the best.
         more: Further optimisers with their schedules, by the name of their phase.
         stream: This rank's loader, if the data are a stream.
+        data: Fingerprint of the training data; None if they have none.
+        allow_changed_data: Whether a run goes on with other data than it began with.
     """
 
     output_dir: Path
@@ -342,6 +414,8 @@ class Checkpointer:
     keep_last: int = 2
     more: dict[str, tuple[Any, LRScheduler]] = field(default_factory=dict)
     stream: Any = None
+    data: dict[str, Any] | None = None
+    allow_changed_data: bool = False
 
     @property
     def _sharded(self) -> bool:
@@ -389,7 +463,14 @@ class Checkpointer:
             generators, plain = random_state()
             if self.stream is not None:
                 plain["stream"] = self.stream.state_dict()
-            write_tensors(folder / f"random_state_{self.accelerator.process_index}.safetensors", generators, plain)
+            rank = self.accelerator.process_index
+            own = f"random_state_{rank}.safetensors"
+            write_tensors(folder / own, generators, plain)
+            names = [own]
+            if self.accelerator.is_main_process:
+                names += ["model.safetensors", *optimizers, "trainer_state.json"]
+                names += ["ema.safetensors"] if self.ema is not None else []
+            write_checksums(folder, rank, names)
             if self._deepspeed:
                 self.model.save_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
 
@@ -409,6 +490,8 @@ class Checkpointer:
             "more_schedulers": {name: _schedule_state(scheduler) for name, (_, scheduler) in self.more.items()},
             "scaler": scaler.state_dict() if scaler is not None else {},
             "recipe": self.recipe,
+            "data": self.data,
+            "format": _FORMAT,
         }
 
     def load(self, folder: Path) -> None:
@@ -419,6 +502,14 @@ class Checkpointer:
         """
         try:
             plain = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            check_resumed(
+                folder,
+                plain,
+                self.recipe,
+                self.data,
+                self.accelerator,
+                self.allow_changed_data,
+            )
             self._load_weights(folder)
             if self.ema is not None:
                 path = folder / "ema.safetensors"
@@ -427,7 +518,9 @@ class Checkpointer:
                         f"{folder} holds no moving average; unset run.ema_decay or resume its own recipe."
                     )
                 self.ema.load_state_dict(load_file(path), read_metadata(path)["updates"])
-        except (json.JSONDecodeError, SafetensorError, FileNotFoundError) as error:
+        except CheckpointError:
+            raise
+        except (ValueError, SafetensorError, OSError, KeyError, TypeError) as error:
             raise CheckpointError(f"{folder} is damaged: {error}. Delete it and resume from an earlier one.") from error
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **plain["scheduler"]})
         for name, (_, scheduler) in self.more.items():
@@ -438,10 +531,6 @@ class Checkpointer:
         for name in asdict(self.state):
             setattr(self.state, name, plain[name])
         self._restore_randomness(folder)
-        recipe = json.loads(json.dumps(self.recipe))  # as it is read back: keys are strings, tuples are lists
-        changed = list(_differences(plain["recipe"], recipe))
-        if changed and self.accelerator.is_main_process:
-            logger.warning("The recipe differs from the one that wrote %s in %s.", folder.name, "; ".join(changed))
 
     def _load_weights(self, folder: Path) -> None:
         if self._deepspeed:
@@ -528,13 +617,3 @@ def _restore_optimizer(optimizer: Optimizer, state: dict[str, Any], folder: Path
 def _full(tensor: torch.Tensor) -> torch.Tensor:
     """Gathers a sharded tensor; others as they are."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Any:
-    """Yields `section.key: old -> new` for every difference of two recipes."""
-    for key in sorted(set(old) | set(new)):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            yield f"{prefix}{key}: {before!r} -> {after!r}"

@@ -11,6 +11,7 @@ every n       = log, evaluate, keep the best, save a checkpoint
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ from accelerate.utils import (
     send_to_device,
     set_seed,
 )
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -48,8 +50,10 @@ from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
 from .progress import Progress
+from .resuming import data_fingerprint
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
 from .sharding import precision_of, sharding_units
+from .signals import StopSignals
 from .stream import StreamLoader, is_stream
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,14 @@ logger = logging.getLogger(__name__)
 EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
 OverlayFunction = Callable[[nn.Module, int], Sequence[Any]]
 SaveFunction = Callable[[nn.Module, Path, Mapping[str, torch.Tensor]], None]
+
+
+class TrainingStopped(RuntimeError):
+    """A signal ended the run after a whole update, and its checkpoint is written."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 class NonFiniteLossError(RuntimeError):
@@ -130,6 +142,7 @@ def train(
     overlay_fn: OverlayFunction | None = None,
     resume_from_checkpoint: str | None = None,
     accelerator: Accelerator | None = None,
+    allow_changed_data: bool = False,
 ) -> TrainingResult:
     """Trains a model and leaves a `from_pretrained` folder with `training_args.json` and `metrics.json`.
 
@@ -152,8 +165,10 @@ def train(
             (on the main process only, unless weights are sharded); returns PIL images.
         resume_from_checkpoint: `latest` (starts anew if there is none) or a checkpoint folder.
         accelerator: Used instead of one built from `arguments.run`.
+        allow_changed_data: Resume although the training data are not those the run began with.
 
     Raises:
+        TrainingStopped: SIGTERM or Ctrl-C; the update was finished and a checkpoint written.
         NonFiniteLossError: The loss is not finite.
         CheckpointError: A checkpoint could not be written or read.
         ValueError: The recipe contradicts itself or the data set is empty.
@@ -161,6 +176,7 @@ def train(
     accelerator = accelerator or create_accelerator(arguments.run, output_dir, len(arguments.phases) > 1)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
     run.save_fn, run.overlay_fn = save_fn, overlay_fn
+    run.checkpointer.allow_changed_data = allow_changed_data
     run.start(resume_from_checkpoint)
     stopped_by = run.loop()
     return run.finish(image_processor, stopped_by)
@@ -231,7 +247,10 @@ class _Run:
             recipe=arguments.to_dict(),
             keep_last=options.keep_last,
             stream=self.stream,
+            data=None if self.stream is not None else data_fingerprint(dataset),
         )
+        self.stop = StopSignals()
+        self.stopping = False
         self.save_fn: SaveFunction | None = None
         self.overlay_fn: OverlayFunction | None = None
         self.last_checkpoint: Path | None = None
@@ -241,17 +260,14 @@ class _Run:
 
     def start(self, resume_from_checkpoint: str | None) -> None:
         """Restores a checkpoint if asked to, and opens trackers and data."""
-        if self.accelerator.is_main_process:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            clean_up(self.output_dir)
-        self.accelerator.wait_for_everyone()
+        self._on_main(self._prepare_folder)
         if resume_from_checkpoint is None and (old := complete_checkpoints(self.output_dir)):
             raise CheckpointError(
                 f"{self.output_dir} holds {old[-1].name} of another run. Use --resume_from_checkpoint latest to go on "
                 "with it, or another --output_dir."
             )
         if resume_from_checkpoint is not None:
-            self.last_checkpoint = resolve_checkpoint(self.output_dir, resume_from_checkpoint)
+            self.last_checkpoint = self._on_main(lambda: resolve_checkpoint(self.output_dir, resume_from_checkpoint))
             if self.last_checkpoint is not None:
                 self.checkpointer.load(self.last_checkpoint)
         self.started, self.first_sample = time.monotonic() - self.state.seconds, self.state.samples
@@ -260,6 +276,29 @@ class _Run:
         self.progress = Progress(self.accelerator, self.max_steps, self.state.step, self.arguments.run.log_every)
         if self.last_checkpoint is not None:
             self.progress.say(f"Resuming {self.last_checkpoint} at step {self.state.step} of {self.max_steps}.")
+
+    def _prepare_folder(self) -> None:
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            clean_up(self.output_dir)
+        except OSError as error:
+            raise CheckpointError(
+                f"--output_dir {self.output_dir} cannot be made or written ({error.strerror or error}): name a folder "
+                "that can."
+            ) from error
+
+    def _on_main(self, act: Callable[[], Any]) -> Any:
+        """Does something on the main process; every rank gets what it returns, or its CheckpointError."""
+        outcome: list[Any] = [None, None]
+        if self.accelerator.is_main_process:
+            try:
+                outcome[0] = act()
+            except CheckpointError as error:
+                outcome[1] = str(error)
+        result, failure = broadcast_object_list(outcome)
+        if failure is not None:
+            raise CheckpointError(failure)
+        return result
 
     def _start_trackers(self) -> None:
         if not self.arguments.run.trackers:
@@ -281,12 +320,19 @@ class _Run:
 
     def loop(self) -> str:
         """Trains until the steps, the seconds or the patience are used up; returns which."""
+        with self.stop:
+            stopped_by = self._loop()
+        self.progress.close()
+        return stopped_by
+
+    def _loop(self) -> str:
         options, state = self.arguments.run, self.state
         stream = iter(self.stream if self.stream is not None else self._keyed_loader())
-        stopped_by = "steps"
         while state.step < self.max_steps:
             out_of_time = self.update([next(stream) for _ in range(self.micro_batches)])
             finished = out_of_time or state.step == self.max_steps
+            if self.stopping and not finished:
+                self._stop()
             improved = self._due(options.evaluate_every, finished) and self.evaluate()
             impatient = options.patience is not None and state.stale_evaluations >= options.patience
             finished = finished or impatient
@@ -294,10 +340,27 @@ class _Run:
                 state.seconds = time.monotonic() - self.started
                 self.last_checkpoint = self.checkpointer.save()
             if finished:
-                stopped_by = "seconds" if out_of_time else "patience" if impatient else "steps"
-                break
+                return "seconds" if out_of_time else "patience" if impatient else "steps"
+        return "steps"
+
+    def _stop(self) -> None:
+        """Saves the run where it stands and ends it.
+
+        Raises:
+            TrainingStopped: Always.
+        """
+        state = self.state
+        if self._due(self.arguments.run.evaluate_every, False):  # as the run that goes on would have
+            self.evaluate()
+        state.seconds = time.monotonic() - self.started
+        folder = self.checkpointer.save()
         self.progress.close()
-        return stopped_by
+        number = self.stop.number or signal.SIGTERM
+        raise TrainingStopped(
+            f"Stopped by {signal.Signals(number).name} at step {state.step} of {self.max_steps}; {folder} is written. "
+            "Go on with the same command and --resume_from_checkpoint latest.",
+            number,
+        )
 
     def _keyed_loader(self) -> Iterable:
         """Builds the loader of a map-style data set, from where the run stands."""
@@ -412,8 +475,9 @@ class _Run:
 
         # The one wait for the device per update.
         local = torch.stack([torch.stack(losses).sum(), *parts.values()])
-        flags = torch.tensor([float(out_of_time)], device=local.device)
-        *values, any_out_of_time = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
+        flags = torch.tensor([float(out_of_time), float(self.stop.number is not None)], device=local.device)
+        *values, any_out_of_time, any_stopped = accelerator.reduce(torch.cat([local, flags]), "mean").tolist()
+        self.stopping = self.stopping or any_stopped > 0
         self.loss = values[0]
         norm = float(norm) if norm is not None else 0.0
         scaled = getattr(accelerator, "scaler", None) is not None  # the scaler skips overflowing updates itself
@@ -542,6 +606,20 @@ class _Run:
         load_model_tensors(self.bare_model, tensors, str(folder))
 
     def _save_model(self) -> None:
+        """Writes the trained model.
+
+        Raises:
+            CheckpointError: It could not be written, for example for want of space.
+        """
+        try:
+            self._write_model()
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"Could not write the trained model to {self.output_dir}: {error}. The last checkpoint is "
+                f"{self.last_checkpoint}; free some space and go on with --resume_from_checkpoint latest."
+            ) from error
+
+    def _write_model(self) -> None:
         sharded = self.accelerator.distributed_type == DistributedType.FSDP
         weights = self.accelerator.get_state_dict(self.model) if sharded else self.bare_model.state_dict()
         if not self.accelerator.is_main_process:

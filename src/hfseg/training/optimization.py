@@ -221,7 +221,8 @@ class ExponentialMovingAverage:
         try:
             yield
         finally:
-            torch._foreach_copy_(self._current(model), trained)
+            # By the tensors, not by their names: saving may have taken adapters out of the model.
+            torch._foreach_copy_(current, trained)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Returns the averages by parameter name; the number of updates is kept by the checkpoint's counters."""

@@ -98,6 +98,20 @@ def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping
     return max(1, int(60 * minutes / seconds))
 
 
+def shorten(arguments: TrainingArguments, steps: int) -> None:
+    """Fits a recipe to another number of updates: its warm-up and milestones keep their share of the run.
+
+    Without a number of updates in the recipe the warm-up takes at most a tenth.
+    """
+    schedule, before = arguments.schedule, arguments.run.max_steps
+    share = steps / before if before else 1.0
+    schedule.warmup_steps = min(round(schedule.warmup_steps * min(share, 1.0)), max(steps // 10, 1))
+    schedule.milestones = [stone if stone < 1 else round(stone * share) for stone in schedule.milestones]
+    if schedule.backbone_full_rate_until >= 1:
+        schedule.backbone_full_rate_until = round(schedule.backbone_full_rate_until * share)
+    arguments.run.max_steps, arguments.run.epochs = steps, None
+
+
 @dataclass
 class Job:
     """What a training run needs.
@@ -145,7 +159,7 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
             collate([training[(number * size + place) % len(training)] for place in range(size)])
             for number in range(WARM_UPDATES + TIMED_UPDATES)
         ]
-        arguments.run.max_steps = updates_in(minutes, model, batches)
+        shorten(arguments, updates_in(minutes, model, batches))
     return Job(arguments, task, training, held_out, model, processor, collate)
 
 

@@ -17,7 +17,7 @@ from accelerate.utils import set_seed
 
 from accelerate import Accelerator
 
-from .adapters import add_adapters, merge_adapters, save_adapter
+from .adapters import add_adapters, merge_adapters, save_adapter, save_pipeline_adapter
 from .arguments import TrainingArguments, load_recipe
 from .dry_run import dry_run as describe_run
 from .loop import create_accelerator
@@ -37,6 +37,7 @@ def train(
     resume_from_checkpoint: str | None = None,
     dry_run: bool = False,
     command: str | None = None,
+    allow_changed_data: bool = False,
 ) -> Path | None:
     """Trains a model from a recipe: its stages one after the other, or the recipe itself.
 
@@ -51,6 +52,7 @@ def train(
         resume_from_checkpoint: "latest", or the folder of a checkpoint.
         dry_run: Prints what would be done (groups, shapes, memory) and trains nothing.
         command: Recorded in the model card; default: this call.
+        allow_changed_data: Resume although the training data are not those the run began with.
 
     Returns:
         The output folder; None of a dry run.
@@ -88,7 +90,7 @@ def train(
         show(stages, accelerator)
         return None
     folder = Path(str(output_dir))
-    run_stages(stages, folder, accelerator, resume_from_checkpoint, command)
+    run_stages(stages, folder, accelerator, resume_from_checkpoint, command, allow_changed_data)
     accelerator.print(f"The trained model is in {folder}.")
     return folder
 
@@ -99,6 +101,7 @@ def run_stages(
     accelerator: Accelerator,
     resume: str | None,
     command: str,
+    allow_changed_data: bool = False,
 ) -> None:
     """Runs stages, each from the output of the one before.
 
@@ -120,7 +123,7 @@ def run_stages(
         if not last and resume is not None and (folder / "metrics.json").is_file():
             accelerator.print(f"{folder} is complete.")
             continue
-        run_stage(stage, folder, accelerator, resume, command)
+        run_stage(stage, folder, accelerator, resume, command, allow_changed_data)
         accelerator.free_memory()
 
 
@@ -144,7 +147,12 @@ def show(stages: list[tuple[str, TrainingArguments]], accelerator: Accelerator) 
 
 
 def run_stage(
-    arguments: TrainingArguments, folder: Path, accelerator: Accelerator, resume: str | None, command: str
+    arguments: TrainingArguments,
+    folder: Path,
+    accelerator: Accelerator,
+    resume: str | None,
+    command: str,
+    allow_changed_data: bool = False,
 ) -> None:
     """Trains one recipe and leaves a model folder with processor, metrics and card."""
     set_seed(arguments.run.seed)  # the same initial weights on every rank
@@ -171,6 +179,8 @@ def run_stage(
             if lora.save != "merged":
                 base = arguments.model.pretrained
                 save_adapter(model, weights, adapters, lora, backbone_names, base, folder / "adapter")
+                if task.library_name == "diffusers":
+                    save_pipeline_adapter(folder / "adapter")
             weights = merge_adapters(model, weights)
         task.save(model, folder, weights)
 
@@ -187,6 +197,7 @@ def run_stage(
         save_fn=save,
         resume_from_checkpoint=resume,
         accelerator=accelerator,
+        allow_changed_data=allow_changed_data,
     )
     if accelerator.is_main_process:
         card = model_card(

@@ -150,7 +150,7 @@ def test_foreign_files_are_refused(case, tmp_path, capsys):
     save_file({**broken, "extra.weight": torch.zeros(1)}, tmp_path / "lavin_dit.safetensors")
     arguments = ["--architecture", "lavin_dit", "--checkpoint", str(tmp_path / "lavin_dit.safetensors")]
     arguments += ["--output_dir", str(tmp_path / "out")]
-    assert convert(arguments) == 1 and "num_heads" in capsys.readouterr().err
+    assert convert(arguments) == 2 and "num_heads" in capsys.readouterr().err
     assert convert([*arguments, "--config", str(case.config_file)]) == 2
     message = capsys.readouterr().err
     assert "blocks.0.x_mlp.up_proj.weight" in message and "extra.weight" in message
@@ -208,8 +208,8 @@ def test_a_net_that_predicts_the_sample(pipe, monkeypatch):
     pipe.scheduler = LavinDiTScheduler(prediction_type="sample")
     wanted = torch.randn(1, 12, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(pipe.transformer, "forward", lambda *arguments, **settings: (wanted,))
-    for points in (2, 5, 20):
-        latents = pipe(pictures()[0], examples(), num_inference_steps=points, output_type="latent").images
+    for steps in (1, 4, 19):
+        latents = pipe(pictures()[0], examples(), num_inference_steps=steps, output_type="latent").images
         torch.testing.assert_close(latents, wanted, atol=1e-5, rtol=1e-5)
 
 
@@ -218,10 +218,10 @@ def test_guidance_one_needs_one_pass(pipe, monkeypatch):
     query, shown, passes = pictures()[0], examples(), []
     pipe.transformer.register_forward_hook(lambda *a: passes.append(1))
     one = pipe(query, shown, guidance_scale=1.0, **call).images
-    assert len(passes) == 2
+    assert len(passes) == 3
     # As both passes would give it.
     almost = pipe(query, shown, guidance_scale=1.0 + 1e-9, **call).images
-    assert len(passes) == 6
+    assert len(passes) == 9
     torch.testing.assert_close(one, almost, atol=1e-5, rtol=0)
     assert (pipe(query, shown, guidance_scale=3.0, **call).images - one).abs().max() > 1e-2
 
@@ -231,7 +231,7 @@ def test_condition_without_examples(pipe):
     noise = torch.randn(1, 12, 1, 16, 16)
     query, transformer = pictures()[0], pipe.transformer
     got = pipe(
-        query, examples(), guidance_scale=0.0, num_inference_steps=2, output_type="latent", latents=noise
+        query, examples(), guidance_scale=0.0, num_inference_steps=1, output_type="latent", latents=noise
     ).images  # fmt: skip
     pixels = pipeline_lavin_dit.to_pixels(pipeline_lavin_dit.to_clip(query), 32, 32)[None]
     latents = pipe.vae.encode(pixels).latent_dist.mode()
@@ -286,7 +286,7 @@ def test_callback_changes_and_interrupts(pipe):
         return {"latents": torch.zeros_like(tensors["latents"])}
 
     out = pipe(
-        pictures()[0], examples(), num_inference_steps=20, callback_on_step_end=callback, output_type="latent"
+        pictures()[0], examples(), num_inference_steps=19, callback_on_step_end=callback, output_type="latent"
     ).images
     assert [step for step, _ in seen] == [0, 1] and seen[1][1] == pytest.approx(5.6) and not out.any()
 
@@ -304,3 +304,92 @@ def test_released_modulations(pipe):
     plain = pipe(pictures()[0], examples(), **call).images
     pipe.transformer.release_modulation_weights()
     torch.testing.assert_close(pipe(pictures()[0], examples(), **call).images, plain, atol=1e-5, rtol=0)
+
+
+# ------------------------------------------------------------------------------------------------------ as in diffusers
+
+
+def test_n_steps_are_n_steps(pipe):
+    for count in (1, 4, 19):
+        seen = []
+        pipe(pictures()[0], examples(), num_inference_steps=count, output_type="latent",
+             callback_on_step_end=lambda pipe, step, time, tensors, seen=seen: seen.append(step) or {})  # fmt: skip
+        assert seen == list(range(count)) and pipe.num_timesteps == count == pipe.scheduler.num_inference_steps
+
+
+@pytest.mark.parametrize("kind", ["pixels", "st"])
+def test_from_pipe_shares_the_parts(pipe, video_pipe, kind):
+    given = pipe if kind == "pixels" else video_pipe
+    again = LavinDiTPipeline.from_pipe(given)
+    assert again.transformer is given.transformer and again.vae is given.vae
+    assert again.scheduler is given.scheduler
+
+
+def test_answers_have_the_size_of_their_query(pipe):
+    tall = np.zeros((50, 70, 3), np.uint8)
+    call = {"examples": examples(), "num_inference_steps": 1, "latents": torch.randn(1, 12, 1, 16, 16)}
+    assert pipe(tall, **call).images[0].size == (70, 50)
+    assert pipe(tall, output_size="model", **call).images[0].size == (32, 32)
+    assert pipe(tall, output_type="np", **call).images.shape == (1, 50, 70, 3)
+    call["latents"] = torch.randn(2, 12, 1, 16, 16)
+    both = pipe([tall, tall[:40]], output_type="pt", **call).images
+    assert [tuple(image.shape) for image in both] == [(3, 50, 70), (3, 40, 70)]
+    with pytest.raises(ValueError, match="output_size is 'screen'"):
+        pipe(tall, output_size="screen", **call)
+
+
+def test_other_schedulers_are_refused(pipe):
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+
+    for scheduler in (DDIMScheduler(), EulerDiscreteScheduler(), FlowMatchEulerDiscreteScheduler()):
+        with pytest.raises(ValueError, match=rf"{type(scheduler).__name__}.*velocity"):
+            LavinDiTPipeline(pipe.transformer, pipe.vae, scheduler)
+        pipe.scheduler = scheduler
+        with pytest.raises(ValueError, match="velocity"):
+            pipe(pictures()[0], examples(), num_inference_steps=2)
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
+    pipe(pictures()[0], examples(), num_inference_steps=2)
+
+
+def test_moving_says_nothing_needless(pipe, caplog, recwarn):
+    pipe.to("cpu")
+    pipe.to(torch.float32)
+    assert not caplog.records and not recwarn.list
+
+
+def test_sampling_is_in_evaluation_mode(transformer):
+    """With stochastic depth, a pipeline in training mode gives what it gives in evaluation mode, and stays in it."""
+    from hfseg import PixelAutoencoder
+    from lavin_dit_models import TINY, drawn
+
+    torch.manual_seed(0)
+    model = drawn(LavinDiTTransformer3DModel(**{**TINY, "num_layers": 3, "drop_path_rate": 0.9})).train()
+    pipe = LavinDiTPipeline(model, PixelAutoencoder(2, sample_height=32, sample_width=32), LavinDiTScheduler())
+    pipe.set_progress_bar_config(disable=True)
+    parts = list(model.modules())
+    parts[3].eval()  # one part on purpose
+    modes = [part.training for part in parts]
+    call = {"examples": examples(), "num_inference_steps": 2, "output_type": "latent"}
+    answers = [pipe(pictures()[0], generator=torch.Generator().manual_seed(1), **call).images for _ in range(3)]
+    assert torch.equal(answers[0], answers[1]) and torch.equal(answers[0], answers[2])
+    assert [part.training for part in parts] == modes
+    model.eval()
+    assert torch.equal(pipe(pictures()[0], generator=torch.Generator().manual_seed(1), **call).images, answers[0])
+
+
+def test_examples_are_encoded_once_for_many_images(pipe, tmp_path, monkeypatch):
+    from hfseg.inference.predictor import Options, Predictor, Prompts
+    from tiny_zoo import example_pairs, picture
+
+    pipe.save_pretrained(tmp_path / "model")
+    predictor = Predictor(tmp_path / "model", progress=False)
+    folder, encoded = example_pairs(tmp_path / "pairs", 2), []
+    original = predictor.pipe.vae.encode
+    monkeypatch.setattr(predictor.pipe.vae, "encode", lambda *a, **k: encoded.append(1) or original(*a, **k))
+    prompts, options = Prompts(examples=str(folder)), Options(steps=1)
+    first = [np.asarray(predictor(picture(seed=seed), prompts, options).answer) for seed in (0, 1, 0)]
+    assert len(encoded) == 4  # the examples, and each query
+    assert np.array_equal(first[0], first[2]) and first[0].shape[:2] == picture().size[::-1]
+    picture(32, 32, 5).save(folder / "0_input.png")  # another example under the same name
+    predictor(picture(), prompts, options)
+    assert len(encoded) == 6

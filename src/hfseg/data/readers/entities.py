@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...files.images import convert_to_rgb
+from ...files.images import FORMATS, convert_to_rgb
 from ..synthetic.shapes import Scene, SceneObject, ShapesDataset, render_scene
 from .promptable import CLIP_MEAN, CLIP_STD, PromptableCollator
 from .schema import segments_from_map
@@ -205,7 +205,7 @@ class EntityDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
-        with Image.open(self.root / row["image"]) as image:
+        with Image.open(self.root / row["image"], formats=FORMATS) as image:
             picture = convert_to_rgb(image)
         return {"image": picture, "text": row.get("caption", ""), "entities": list(row["entities"])}
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from ...files.images import FORMATS
 from .folders import listing
 from .images import to_rgb
 
@@ -222,7 +223,7 @@ def _checked(pair: Mapping[str, Any], name: str) -> dict[str, Any]:
     picture = pair["image"]
     if isinstance(picture, bytes):
         try:
-            picture = Image.open(io.BytesIO(picture))
+            picture = Image.open(io.BytesIO(picture), formats=FORMATS)
             picture.load()
         except (OSError, Image.DecompressionBombError) as error:
             raise ValueError(f"The picture of the pair {name} cannot be decoded: {error}") from error

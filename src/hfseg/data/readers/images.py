@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ...files.images import convert_to_rgb, open_image, sixteen_bit_to_eight
+from ...files.images import FORMATS, convert_to_rgb, open_image, sixteen_bit_to_eight
 
 __all__ = ["image_size", "read_image", "read_map", "read_rgb_ids", "stretch_contrast", "to_id_map", "to_rgb"]
 
@@ -159,7 +159,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 return image.size[::-1]
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is not an image that can be read: {error}") from error

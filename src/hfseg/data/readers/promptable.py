@@ -23,7 +23,7 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ...files.images import convert_to_rgb
+from ...files.images import FORMATS, convert_to_rgb
 from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
@@ -217,7 +217,7 @@ def _picture_of(annotation: Path) -> Path | None:
 
 
 def _example(picture: bytes, annotation: bytes, name: str) -> dict[str, Any]:
-    image = Image.open(io.BytesIO(picture))
+    image = Image.open(io.BytesIO(picture), formats=FORMATS)
     image.load()
     content = json.loads(annotation)
     masks = [entry["segmentation"] for entry in content["annotations"]]
@@ -349,7 +349,7 @@ class CocoMasks(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, segmentations = self.entries[index]
-        with Image.open(self.folder / entry["file_name"]) as image:
+        with Image.open(self.folder / entry["file_name"], formats=FORMATS) as image:
             picture = convert_to_rgb(image)
         size = [picture.height, picture.width]
         masks = [{"polygons": s, "size": size} if isinstance(s, list) else s for s in segmentations]

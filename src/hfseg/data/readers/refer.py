@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...files.images import FORMATS
 from ...results.run_lengths import decode_segmentation
 from .images import read_image, to_rgb
 from .samples import listing, read_json
@@ -134,7 +135,7 @@ def read_mask(path: Path) -> np.ndarray:
     Shape:
         (H, W), bool.
     """
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         values = np.asarray(image)
     return np.asarray(values.any(axis=-1)) if values.ndim == 3 else values != 0
 
@@ -316,12 +317,12 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
             raise IndexError(f"referent {index} of {self.length}")
         key = self.keys[index]
         entry = self._read(key if isinstance(key, bytes) else str(key).encode())
-        with Image.open(io.BytesIO(as_bytes(entry["img"]))) as picture:
+        with Image.open(io.BytesIO(as_bytes(entry["img"])), formats=FORMATS) as picture:
             image = to_rgb(picture)
         if self.mask_root is not None:
             mask = read_mask(self.mask_root / f"{entry['seg_id']}.png").astype(np.uint8) * np.uint8(255)
         else:
-            with Image.open(io.BytesIO(as_bytes(entry["mask"]))) as drawn:
+            with Image.open(io.BytesIO(as_bytes(entry["mask"])), formats=FORMATS) as drawn:
                 mask = np.asarray(drawn.convert("L"))
         where = f"{self.file}: referent {index}"
         if mask.shape != image.shape[:2]:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ...files.images import FORMATS
 from .images import to_id_map, to_rgb
 from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
@@ -65,7 +66,7 @@ def _encoded_map(values: np.ndarray, dtype: type) -> dict[str, Any]:
 
 def _encoded_picture(file: Path, pixels: np.ndarray) -> dict[str, Any]:
     """The file's own bytes, unless a decoder that obeys the EXIF orientation would turn it against its label."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
         size = image.size if turned else image.size[::-1]
     if size == pixels.shape[:2]:

@@ -26,11 +26,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKLCogVideoX, FlowMatchEulerDiscreteScheduler
+from diffusers.loaders.lora_pipeline import CogVideoXLoraLoaderMixin
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
+from safetensors.torch import load_file
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
@@ -39,14 +42,18 @@ from ...files.remote_code import SHIM
 from ...files.writing import write_text
 from ...losses.flow_matching import velocity_of_sample
 from ...results.visual_formats import find_format
+from .sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
+from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
 
 Picture = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
 Clip = Picture | Sequence[Picture]
 Pair = tuple[Clip, Clip]
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+OUTPUT_SIZES = ("query", "model")
+LORA_FILE = "pytorch_lora_weights.safetensors"
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 MAXIMUM_FOLDER_EXAMPLES = 8
 ASPECT_TOLERANCE = 0.02
@@ -200,13 +207,28 @@ def to_pixels(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return ((values - 0.5) * 2).transpose(0, 1)
 
 
-class LavinDiTPipeline(DiffusionPipeline):
+def _levels(pixels: torch.Tensor) -> np.ndarray:
+    """Turns pixels in [0, 1] into 8 bits, truncated. Shape: (..., 3, H, W) -> (..., H, W, 3)."""
+    return (pixels * 255).to(torch.uint8).movedim(-3, -1).numpy()
+
+
+def _resized(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Resizes an answer to its query's size (bicubic, antialiased). Shape: (T, 3, H, W) -> (T, 3, height, width)."""
+    if tuple(clip.shape[-2:]) == (height, width):
+        return clip
+    return transforms.resize(clip, [height, width], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
+
+
+class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     """Answers a query picture by the task that examples show.
 
     Args:
         transformer: J-DiT.
         vae: ST-VAE (`LavinDiTAutoencoderKL`), or any autoencoder of clips with `latent_dist`.
-        scheduler: `LavinDiTScheduler`.
+        scheduler: `LavinDiTScheduler`, or diffusers' Euler scheduler of flow matching with `invert_sigmas`.
+
+    Adapters (LoRA) of the transformer load as in diffusers: `load_lora_weights(folder)`, also of a folder in peft's
+    form as `hfseg train` writes it, then `set_adapters`, `fuse_lora`, `unfuse_lora`, `unload_lora_weights`.
 
     >>> from hfseg.models.lavin_dit.vae_lavin_dit import PixelAutoencoder
     >>> transformer = LavinDiTTransformer3DModel(in_channels=3, num_layers=1, num_attention_heads=1,
@@ -221,8 +243,15 @@ class LavinDiTPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "transformer->vae"
     _callback_tensor_inputs = ["latents"]
 
-    def __init__(self, transformer: LavinDiTTransformer3DModel, vae: ModelMixin, scheduler: LavinDiTScheduler) -> None:
+    # Concrete classes: `from_pipe` takes over components of exactly these.
+    def __init__(
+        self,
+        transformer: LavinDiTTransformer3DModel,
+        vae: LavinDiTAutoencoderKL | PixelAutoencoder | AutoencoderKLCogVideoX,
+        scheduler: LavinDiTScheduler | FlowMatchEulerDiscreteScheduler,
+    ) -> None:
         super().__init__()
+        check_scheduler(scheduler)
         self.register_modules(transformer=transformer, vae=vae, scheduler=scheduler)
 
     # -------------------------------------------------------------------------------------------------- what it knows
@@ -358,6 +387,12 @@ class LavinDiTPipeline(DiffusionPipeline):
         """
         height, width = self.check_size(height, width)
         pairs = self._choose(examples, num_examples, generator)
+        with evaluation_mode(self.transformer, self.vae):
+            return self._encode_examples(pairs, height, width, generator, sample_posterior)
+
+    def _encode_examples(
+        self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], height: int, width: int, generator: Any, sample: bool
+    ) -> LavinDiTExamples:
         inputs, targets = zip(*pairs)
         if len(inputs[0]) == len(targets[0]):
             mixed = [clip for pair in pairs for clip in pair]
@@ -367,7 +402,7 @@ class LavinDiTPipeline(DiffusionPipeline):
         sources = generator if isinstance(generator, list) else [generator]
         rows = []
         for source in sources:
-            latents = [self._latents(posterior, source, sample_posterior) for posterior in posteriors]
+            latents = [self._latents(posterior, source, sample) for posterior in posteriors]
             clips = list(latents[0]) if len(latents) == 1 else [clip for pair in zip(*latents) for clip in pair]
             rows.append(torch.cat(clips, dim=1))  # (C, F, h, w)
         joined = torch.stack(rows)  # (1 or B, C, F, h, w)
@@ -383,14 +418,13 @@ class LavinDiTPipeline(DiffusionPipeline):
 
     # ---------------------------------------------------------------------------------------------------------- call
 
-    @torch.no_grad()
     def __call__(
         self,
         query: Clip | Sequence[Clip],
         examples: Sequence[Pair] | str | os.PathLike | LavinDiTExamples,
         height: int | None = None,
         width: int | None = None,
-        num_inference_steps: int = 20,
+        num_inference_steps: int = 19,
         guidance_scale: float = 1.5,
         num_examples: int | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
@@ -398,11 +432,12 @@ class LavinDiTPipeline(DiffusionPipeline):
         sample_posterior: bool = True,
         task: str | None = None,
         output_type: str = "pil",
+        output_size: str = "query",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> LavinDiTPipelineOutput | tuple:
-        """Answers queries.
+        """Answers queries, in evaluation mode: in training mode blocks would be dropped at random.
 
         Args:
             query: A picture, a clip (an array or tensor with a frame axis), or a list of them, which is a batch; a clip
@@ -412,7 +447,7 @@ class LavinDiTPipeline(DiffusionPipeline):
             height: Height in pixels to which every picture is resized; None: the autoencoder's `sample_height`, or that
                 of prepared examples.
             width: Likewise.
-            num_inference_steps: Points of time, as the authors count: 20 are 19 Euler steps.
+            num_inference_steps: Number of Euler steps. (The official code counts points of time; its 20 are 19 steps.)
             guidance_scale: How far to go from the answer without examples to that with, and beyond; 1 needs one pass.
             num_examples: How many examples to draw; see `prepare_examples`.
             generator: Makes the answer reproducible; a list has one per query, each as if it were asked alone.
@@ -421,6 +456,8 @@ class LavinDiTPipeline(DiffusionPipeline):
             task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`,
                 `flow`): also decode the answer to what it shows, by our conventions in `hfseg.results.visual_formats`.
             output_type: `pil`, `np`, `pt` or `latent`.
+            output_size: Whether images get the size of their `query` (arrays of queries of several sizes are then a
+                list) or that of the `model`, `height` x `width`. `decoded` always has the model's.
             return_dict: Whether to return an output object or the tuple (images, decoded).
             callback_on_step_end: Called as `f(pipe, step, timestep, {"latents": ...})` behind every step; may return
                 other latents.
@@ -430,107 +467,113 @@ class LavinDiTPipeline(DiffusionPipeline):
             ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths,
                 damaged pictures, unknown names.
         """
-        # 1. Check.
-        if output_type not in OUTPUT_TYPES:
-            raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}.")
-        visual_format = find_format(task) if task is not None else None
-        if visual_format is not None and output_type == "latent":
-            raise ValueError("task decodes pictures; it cannot be combined with output_type='latent'.")
-        unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
-        if unknown:
-            raise ValueError(
-                f"callback_on_step_end_tensor_inputs has {sorted(unknown)}; legal is {self._callback_tensor_inputs}."
-            )
-        if not math.isfinite(guidance_scale):
-            raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
-        self._guidance_scale, self._interrupt = guidance_scale, False
-        device, dtype = self._execution_device, self.transformer.dtype
-
-        # 2. Read and encode.
-        queries = self._queries(query)
-        batch = len(queries)
-        if isinstance(generator, list) and len(generator) != batch:
-            raise ValueError(f"There are {len(generator)} generators for {batch} queries.")
-        if isinstance(examples, LavinDiTExamples):
-            if (height or examples.height, width or examples.width) != (examples.height, examples.width):
+        with torch.no_grad(), evaluation_mode(self.transformer, self.vae):
+            # 1. Check.
+            if output_type not in OUTPUT_TYPES:
+                raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}.")
+            if output_size not in OUTPUT_SIZES:
+                raise ValueError(f"output_size is {output_size!r}; choose one of {', '.join(OUTPUT_SIZES)}.")
+            check_scheduler(self.scheduler)
+            visual_format = find_format(task) if task is not None else None
+            if visual_format is not None and output_type == "latent":
+                raise ValueError("task decodes pictures; it cannot be combined with output_type='latent'.")
+            unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
+            if unknown:
                 raise ValueError(
-                    f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
-                    "prepare them again."
+                    f"callback_on_step_end_tensor_inputs has {sorted(unknown)}; it may have "
+                    f"{self._callback_tensor_inputs}."
                 )
-            if len(examples.latents) not in (1, batch):
-                raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {batch}.")
-        else:
-            examples = self.prepare_examples(examples, height, width, num_examples, generator, sample_posterior)
-        height, width = examples.height, examples.width
-        if {len(clip) for clip in queries} != {examples.input_frames}:
-            raise ValueError(
-                f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
-                f"{examples.input_frames}; they must have equally many."
-            )
-        query_latents = self._latents(self._posterior(queries, height, width), generator, sample_posterior)
-        query_tokens = self.transformer.embed_condition(query_latents)
-        condition = torch.cat([examples.tokens.to(device).expand(batch, -1, -1), query_tokens], dim=1)
+            if not math.isfinite(guidance_scale):
+                raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
+            self._guidance_scale, self._interrupt = guidance_scale, False
+            device, dtype = self._execution_device, self.transformer.dtype
 
-        # 3. Initial noise.
-        target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
-        shape = (batch, query_latents.shape[1], target_frames, *query_latents.shape[-2:])
-        if latents is None:
-            latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
-        elif tuple(latents.shape) != shape:
-            raise ValueError(f"latents have the shape {tuple(latents.shape)}; this call needs {shape}.")
-        latents = latents.to(device, dtype).float()
+            # 2. Read and encode.
+            queries = self._queries(query)
+            batch = len(queries)
+            if isinstance(generator, list) and len(generator) != batch:
+                raise ValueError(f"There are {len(generator)} generators for {batch} queries.")
+            if isinstance(examples, LavinDiTExamples):
+                if (height or examples.height, width or examples.width) != (examples.height, examples.width):
+                    raise ValueError(
+                        f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
+                        "prepare them again."
+                    )
+                if len(examples.latents) not in (1, batch):
+                    raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {batch}.")
+            else:
+                examples = self.prepare_examples(examples, height, width, num_examples, generator, sample_posterior)
+            height, width = examples.height, examples.width
+            if {len(clip) for clip in queries} != {examples.input_frames}:
+                raise ValueError(
+                    f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
+                    f"{examples.input_frames}; they must have equally many."
+                )
+            query_latents = self._latents(self._posterior(queries, height, width), generator, sample_posterior)
+            query_tokens = self.transformer.embed_condition(query_latents)
+            condition = torch.cat([examples.tokens.to(device).expand(batch, -1, -1), query_tokens], dim=1)
 
-        # 4. What stays the same over the steps.
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
-        times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
-        modulations = self.transformer.precompute_modulations(times)
-        grid = query_latents.shape[-2:]
-        tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
-        rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
-        passes = [("cond", condition, rotary)]
-        if self.do_classifier_free_guidance:
-            zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
-            null = torch.cat([zero, query_tokens], dim=1)
-            frames = null.shape[1] // tokens_per_frame + target_frames
-            passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
+            # 3. Initial noise.
+            target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
+            shape = (batch, query_latents.shape[1], target_frames, *query_latents.shape[-2:])
+            if latents is None:
+                latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
+            elif tuple(latents.shape) != shape:
+                raise ValueError(f"latents have the shape {tuple(latents.shape)}; this call needs {shape}.")
+            latents = latents.to(device, dtype).float()
 
-        # 5. Move the noise along the velocity.
-        self._num_timesteps = len(self.scheduler.timesteps)
-        with self.progress_bar(total=self._num_timesteps) as progress:
-            for step, timestep in enumerate(self.scheduler.timesteps):
-                if self._interrupt:
-                    continue
-                velocities = []
-                for name, tokens, table in passes:
-                    with self.transformer.cache_context(name):
-                        velocities.append(
-                            self.transformer(
-                                latents,
-                                condition_tokens=tokens,
-                                modulations=modulations.at(step),
-                                rotary=table,
-                                return_dict=False,
-                            )[0]
-                        )
-                velocity = velocities[0]
-                if len(velocities) > 1:  # combining predicted samples or their velocities is the same
-                    velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
-                if self.scheduler.config.get("prediction_type") == "sample":
-                    velocity = velocity_of_sample(velocity, latents, times[step])
-                latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-                if callback_on_step_end is not None:
-                    given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
-                    changed = callback_on_step_end(self, step, timestep, given)
-                    latents = (changed or {}).get("latents", latents)
-                progress.update()
+            # 4. What stays the same over the steps.
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
+            times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
+            modulations = self.transformer.precompute_modulations(times)
+            grid = query_latents.shape[-2:]
+            tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
+            rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
+            passes = [("cond", condition, rotary)]
+            if self.do_classifier_free_guidance:
+                zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
+                null = torch.cat([zero, query_tokens], dim=1)
+                frames = null.shape[1] // tokens_per_frame + target_frames
+                passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
 
-        # 6. Decode.
-        if output_type == "latent":
-            images, decoded = latents, None
-        else:
-            images, decoded = self._pictures(latents, output_type, visual_format)
-        self.maybe_free_model_hooks()
-        return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
+            # 5. Move the noise along the velocity.
+            self._num_timesteps = len(self.scheduler.timesteps)
+            with self.progress_bar(total=self._num_timesteps) as progress:
+                for step, timestep in enumerate(self.scheduler.timesteps):
+                    if self._interrupt:
+                        continue
+                    velocities = []
+                    for name, tokens, table in passes:
+                        with self.transformer.cache_context(name):
+                            velocities.append(
+                                self.transformer(
+                                    latents,
+                                    condition_tokens=tokens,
+                                    modulations=modulations.at(step),
+                                    rotary=table,
+                                    return_dict=False,
+                                )[0]
+                            )
+                    velocity = velocities[0]
+                    if len(velocities) > 1:  # combining predicted samples or their velocities is the same
+                        velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
+                    if self.scheduler.config.get("prediction_type") == "sample":
+                        velocity = velocity_of_sample(velocity, latents, times[step])
+                    latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+                    if callback_on_step_end is not None:
+                        given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
+                        changed = callback_on_step_end(self, step, timestep, given)
+                        latents = (changed or {}).get("latents", latents)
+                    progress.update()
+
+            # 6. Decode.
+            if output_type == "latent":
+                images, decoded = latents, None
+            else:
+                sizes = [tuple(clip.shape[-2:]) for clip in queries] if output_size == "query" else None
+                images, decoded = self._pictures(latents, output_type, visual_format, sizes)
+            self.maybe_free_model_hooks()
+            return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Decodes shifted and scaled latents to pixels.
@@ -542,20 +585,49 @@ class LavinDiTPipeline(DiffusionPipeline):
         pixels = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
 
-    def _pictures(self, latents: torch.Tensor, output_type: str, visual_format: Any) -> tuple[Any, list[Any] | None]:
+    def _pictures(
+        self, latents: torch.Tensor, output_type: str, visual_format: Any, sizes: Sequence[Any] | None = None
+    ) -> tuple[Any, list[Any] | None]:
         pixels = self.decode_latents(latents).cpu()  # (B, T, 3, H, W)
-        levels = (pixels * 255).to(torch.uint8).permute(0, 1, 3, 4, 2).numpy()  # (B, T, H, W, 3), truncated
-        single = levels.shape[1] == 1
         decoded = None
         if visual_format is not None:
-            decoded = [visual_format.decode(clip[0] if single else clip) for clip in levels]
+            levels = _levels(pixels)
+            decoded = [visual_format.decode(clip[0] if len(clip) == 1 else clip) for clip in levels]
+        clips = list(pixels) if sizes is None else [_resized(clip, *size) for clip, size in zip(pixels, sizes)]
+        if output_type == "pil":
+            frames = [[Image.fromarray(frame) for frame in _levels(clip)] for clip in clips]
+            return [clip[0] if len(clip) == 1 else clip for clip in frames], decoded
+        values = [clip[0] if len(clip) == 1 else clip for clip in clips]  # (3, H, W) or (T, 3, H, W)
+        alike = len({value.shape for value in values}) == 1
         if output_type == "pt":
-            return pixels[:, 0] if single else pixels, decoded
-        if output_type == "np":
-            values = pixels.permute(0, 1, 3, 4, 2).numpy()
-            return values[:, 0] if single else values, decoded
-        clips = [[Image.fromarray(frame) for frame in clip] for clip in levels]
-        return [clip[0] for clip in clips] if single else clips, decoded
+            return torch.stack(values) if alike else values, decoded
+        arrays = [value.movedim(-3, -1).numpy() for value in values]
+        return np.stack(arrays) if alike else arrays, decoded
+
+    # ------------------------------------------------------------------------------------------------------ adapters
+
+    @classmethod
+    def lora_state_dict(cls, pretrained_model_name_or_path_or_dict: Any, **kwargs: Any) -> Any:
+        """Reads an adapter in diffusers' or peft's form; see `CogVideoXLoraLoaderMixin.lora_state_dict`.
+
+        Peft's form is a folder with `adapter_config.json`; its alpha and rank come along.
+
+        Raises:
+            ValueError: The adapter also holds whole modules, or layers that are not the transformer's.
+        """
+        kwargs.setdefault("use_safetensors", True)  # never a pickle
+        source = pretrained_model_name_or_path_or_dict
+        folder = Path(source) if isinstance(source, (str, os.PathLike)) and os.path.isdir(source) else None
+        if folder is None or kwargs.get("weight_name") is not None:
+            return super().lora_state_dict(source, **kwargs)
+        if (folder / LORA_FILE).is_file() or not (folder / "adapter_config.json").is_file():
+            return super().lora_state_dict(os.fspath(source), **{**kwargs, "weight_name": LORA_FILE})
+        return_metadata = kwargs.pop("return_lora_metadata", False)
+        state, metadata = adapter_for_diffusers(
+            load_file(folder / "adapter_model.safetensors"),
+            json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")),
+        )
+        return (state, metadata) if return_metadata else state
 
     # ------------------------------------------------------------------------------------------------------- folders
 

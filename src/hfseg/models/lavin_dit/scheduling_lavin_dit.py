@@ -38,7 +38,7 @@ def time_grid(num_points: int, kind: str = "authors") -> np.ndarray:
     True
     """
     if num_points < 2:
-        raise ValueError(f"num_inference_steps is {num_points}; it counts points of time, give at least 2.")
+        raise ValueError(f"There are {num_points} points of time; give at least 2, that is one step.")
     if kind == "uniform":
         return np.linspace(0, 1, num_points).astype(np.float32)
     if kind != "authors":
@@ -54,8 +54,8 @@ def time_grid(num_points: int, kind: str = "authors") -> np.ndarray:
 class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
     """Euler steps from noise (t = 0) to data (t = 1), on the authors' grid of times or a uniform one.
 
-    `num_inference_steps` counts grid *points*, as the authors count: 20 points are 19 Euler steps. `timesteps` are
-    1000 t, `sigmas` are the times t themselves, ascending.
+    N inference steps are N Euler steps between N + 1 points of time, as everywhere in diffusers; the official code
+    counts points, so its 20 are 19 steps here. `timesteps` are 1000 t, `sigmas` are the times t themselves, ascending.
 
     Args:
         num_train_timesteps: Factor between times and `timesteps`.
@@ -68,7 +68,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             they cannot pass all of its noise through (Li and He, "Back to Basics", 2025).
 
     >>> scheduler = LavinDiTScheduler()
-    >>> scheduler.set_timesteps(20)
+    >>> scheduler.set_timesteps(19)
     >>> len(scheduler.timesteps), scheduler.sigmas[[0, 1, -1]].tolist()
     (19, [0.0, 0.00559999980032444, 1.0])
     """
@@ -99,7 +99,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             self.register_to_config(_use_default_values=defaults)
         # Not the base class' __init__: it would register a dozen arguments that mean nothing here.
         self._shift = shift
-        self.set_timesteps(2)
+        self.set_timesteps(1)
 
     def set_timesteps(
         self,
@@ -111,13 +111,13 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         """Chooses the times of sampling.
 
         Args:
-            num_inference_steps: Points of the grid, at least 2.
+            num_inference_steps: Number of steps, at least 1.
             device: Where `timesteps` go.
             sigmas: Times t of one's own instead, ascending from 0; the last, 1, is added.
             timesteps: The same times 1000 t.
 
         Raises:
-            ValueError: Too few points, both or neither of the alternatives, or times that do not ascend in [0, 1).
+            ValueError: Too few steps, both or neither of the alternatives, or times that do not ascend in [0, 1).
         """
         if sum(given is not None for given in (sigmas, timesteps)) > 1:
             raise ValueError("Give sigmas or timesteps, not both.")
@@ -129,11 +129,13 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
                 raise ValueError(f"The times {list(sigmas)} must ascend within [0, 1); 1 is added.")
         elif num_inference_steps is None:
             raise ValueError("Give num_inference_steps, sigmas or timesteps.")
+        elif num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1.")
         else:
-            times = time_grid(num_inference_steps, self.config.grid)
+            times = time_grid(num_inference_steps + 1, self.config.grid)
             if self.shift != 1:
                 times = times / (times + self.shift * (1 - times))
-        self.num_inference_steps = len(times)
+        self.num_inference_steps = len(times) - 1
         self.sigmas = torch.from_numpy(times.astype(np.float32)).to(device)
         self.timesteps = self.sigmas[:-1] * self.config.num_train_timesteps
         self.sigma_min, self.sigma_max = self.sigmas[0].item(), self.sigmas[-1].item()

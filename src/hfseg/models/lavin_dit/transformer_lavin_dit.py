@@ -37,6 +37,8 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torchvision.ops import stochastic_depth
 
+from .moving_lavin_dit import QuietMoves
+
 NORM_EPSILON = 1e-6
 
 PUBLISHED_SIZES: dict[str, dict[str, Any]] = {
@@ -388,7 +390,7 @@ class LavinDiTModulations(NamedTuple):
         return LavinDiTModulations(self.blocks[step], self.final[step])
 
 
-class LavinDiTTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
+class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
     """J-DiT: predicts the velocity data - noise of a noisy target frame, given clean condition frames.
 
     Args:

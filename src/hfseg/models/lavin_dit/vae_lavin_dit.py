@@ -22,6 +22,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.upsampling import CogVideoXUpsample3D
 from diffusers.utils.accelerate_utils import apply_forward_hook
 
+from .moving_lavin_dit import QuietMoves
+
 SCALING_FACTOR, SHIFT_FACTOR = 1.08936170213, 0.032470703125
 WHOLE_CLIP = 1 << 30
 MEMORY_GUARD = 2 << 30  # bytes, at two per number: the limit in diffusers' CogVideoXSafeConv3d
@@ -40,7 +42,7 @@ class LavinDiTUpsample3D(CogVideoXUpsample3D):
         return images.unflatten(0, (batch, frames)).transpose(1, 2)
 
 
-class LavinDiTAutoencoderKL(AutoencoderKLCogVideoX):
+class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
     """ST-VAE. Parameters and methods are those of `AutoencoderKLCogVideoX`; defaults are the released model's.
 
     Shape:
@@ -141,7 +143,7 @@ class _Point:
         return self.mean
 
 
-class PixelAutoencoder(ModelMixin, ConfigMixin):
+class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
     """A fixed linear autoencoder: blocks of pixels, or their principal components. For tiny models.
 
     Pixels of a square of side `block_size` become the channels of one latent. Without `latent_channels` nothing is

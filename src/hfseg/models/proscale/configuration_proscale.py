@@ -10,6 +10,8 @@ try:
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
     SubConfigSpec = None  # type: ignore[assignment, misc]
 
+from ...files.stuff_classes import StuffClassesMixin
+
 DEFAULT_BACKBONE = {
     "depths": [2, 2, 6, 2],
     "drop_path_rate": 0.3,
@@ -28,7 +30,7 @@ ENCODER_DEFAULTS = {
 
 
 @strict
-class ProScaleConfig(PreTrainedConfig):
+class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
     r"""
     Configuration of PRO-SCALE (Aich et al., "Progressive Token Length Scaling in Transformer Encoders for Efficient
     Universal Segmentation", ICLR 2025) and of the two encoders that the paper compares with. The defaults are the

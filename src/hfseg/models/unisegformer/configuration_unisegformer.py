@@ -10,6 +10,8 @@ from transformers import PreTrainedConfig, SiglipTextConfig
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.models.swinv2 import Swinv2Config
 
+from ...files.stuff_classes import StuffClassesMixin
+
 # What differs between the sizes; everything else is the same. Swin V2 weights exist in public for all but "xlarge".
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -39,7 +41,7 @@ TEXT_DEFAULTS = {"pad_token_id": 1, "bos_token_id": None, "eos_token_id": 1}
 
 
 @strict
-class UniSegFormerConfig(BackboneConfigMixin, PreTrainedConfig):
+class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfig):
     r"""
     Configuration of UniSegFormer: a Swin V2 encoder whose levels exchange information (CLX), a U-Net decoder, and a
     mask-classification head. The defaults are the largest of four sizes; `UniSegFormerConfig.of_size("tiny")` gives the

@@ -2,6 +2,7 @@
 """What a recipe needs built before the loop can run: the base of every task, and the pieces that tasks share."""
 
 import copy
+import difflib
 import importlib
 import inspect
 import logging
@@ -203,6 +204,10 @@ class Task:
 
 # ------------------------------------------------------------------------------------------------------------- builders
 
+# Of every configuration of transformers, whether its class lists them or not.
+COMMON_FIELDS = ("id2label", "label2id", "num_labels", "dtype", "torch_dtype", "attn_implementation", "problem_type")
+COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentions", "output_hidden_states")
+
 
 def find(name: str, table: Mapping[str, str], what: str) -> Any:
     """Finds a data set, collator or task by its name in the table, or by `package.module:attribute`.
@@ -279,6 +284,7 @@ def build_model(
             f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig "
             "(`hfseg list architectures`). Or set model.pretrained to a folder."
         )
+    check_config_fields(config_class, arguments.config, "model.config.")
     if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
         fields.setdefault("stuff_class_ids", list(stuff_class_ids))
     if arguments.pretrained is not None:
@@ -297,6 +303,25 @@ def build_model(
     if arguments.backbone is not None and load_backbone:
         load_backbone_weights(model, arguments.backbone)
     return model
+
+
+def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: str) -> None:
+    """Checks that a configuration has the fields of a recipe, which it would otherwise carry along without effect.
+
+    Raises:
+        ValueError: An unknown field, with the nearest that there is.
+    """
+    known = {*inspect.signature(config_class.__init__).parameters, *vars(config_class()), *COMMON_FIELDS}
+    known |= set(getattr(config_class, "attribute_map", {}))
+    for name, value in fields.items():
+        if name not in known and not isinstance(getattr(config_class, name, None), property):
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f" Did you mean {prefix}{near[0]}?" if near else ""
+            raise ValueError(f"Unknown key {prefix}{name}: {config_class.__name__} has no such field.{advice}")
+        model_type = value.get("model_type") if isinstance(value, Mapping) else None
+        if name.endswith("_config") and model_type in CONFIG_MAPPING:
+            inner = {key: entry for key, entry in value.items() if key != "model_type"}
+            check_config_fields(CONFIG_MAPPING[model_type], inner, f"{prefix}{name}.")
 
 
 def describe_new_weights(report: Mapping[str, Any], source: str) -> None:

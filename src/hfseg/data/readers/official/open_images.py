@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ....files.images import FORMATS
 from ....files.listing import list_files
 from ..folders import FolderDataset, Sample, listing
 from ..images import read_map
@@ -70,7 +71,7 @@ class _MaskReader:
     verified: dict[str, tuple[int, ...]] | None = None
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        with Image.open(sample.image) as image:
+        with Image.open(sample.image, formats=FORMATS) as image:
             size = image.size[::-1]
         masks = []
         for annotation in sample.annotations:

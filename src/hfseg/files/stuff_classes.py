@@ -1,0 +1,68 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Stuff classes stay true to the classes: when those change without new stuff ids, the old ids would fuse objects."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from .writing import write_text
+
+__all__ = ["StuffClassesMixin", "follow_configuration"]
+
+logger = logging.getLogger(__name__)
+
+
+class StuffClassesMixin:
+    """Mixin of configurations with `stuff_class_ids`, before `PreTrainedConfig`."""
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Builds from a saved dictionary; stuff ids of other classes are dropped with a warning.
+
+        An empty list then says that no class is stuff, where None leaves it to the image processor.
+        """
+        stuff = config_dict.get("stuff_class_ids")
+        if stuff and "stuff_class_ids" not in kwargs and _other_classes(config_dict, kwargs):
+            logger.warning(
+                "The classes changed, so the stuff_class_ids %s of the old ones are dropped: all classes count as "
+                "things. Give stuff_class_ids=[...] if some are stuff.",
+                list(stuff) if len(stuff) <= 8 else f"{list(stuff[:8])[:-1]}, ...",
+            )
+            config_dict = {**config_dict, "stuff_class_ids": []}
+        return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
+
+    def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
+        """Saves the configuration, if it could be loaded again.
+
+        Raises:
+            ValueError: Its entries contradict each other, e.g. stuff ids that are no classes.
+        """
+        self.validate_architecture()  # type: ignore[attr-defined]
+        return super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+
+
+def _other_classes(old: dict[str, Any], changes: dict[str, Any]) -> bool:
+    """Says whether changes of a configuration give it other classes."""
+    before = {int(key): str(name) for key, name in (old.get("id2label") or {}).items()}
+    if changes.get("id2label") is not None:
+        return before != {int(key): str(name) for key, name in changes["id2label"].items()}
+    return changes.get("num_labels") is not None and changes["num_labels"] != len(before)
+
+
+def follow_configuration(folder: Path) -> None:
+    """Makes a saved image processor fuse the stuff classes of the model saved beside it; says so if that changes it."""
+    try:
+        stuff = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("stuff_class_ids")
+        settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, AttributeError):
+        return
+    fused = settings.get("label_ids_to_fuse")
+    if stuff is None or not fused or sorted(fused) == sorted(stuff):
+        return
+    logger.warning(
+        "The image processor fused the classes %s; now those of the model beside it, %s.", fused[:8], list(stuff)[:8]
+    )
+    settings["label_ids_to_fuse"] = list(stuff)
+    write_text(folder / "preprocessor_config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")

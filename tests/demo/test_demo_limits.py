@@ -1,0 +1,252 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The demo's limits by request and by file: what is refused before it is read, and what is left behind."""
+
+import gzip
+import http.client
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfseg.demo.guard import LARGEST_REQUEST
+from hfseg.files.images import load_image
+from tiny_zoo import model_folder, picture, volume_file
+
+gradio = pytest.importorskip("gradio", reason="extra `demo`")
+
+SERVE = """
+import sys
+from hfseg.commands.main import main
+sys.exit(main(["demo", "--model", sys.argv[1], "--port", sys.argv[2], "--auth", sys.argv[3]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The command in a process of its own; its temporary files go below `tmp`."""
+    import socket
+
+    root = tmp_path_factory.mktemp("served")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (root / "tmp").mkdir()
+    (root / "auth.txt").write_text("# who\nme:secret:word\nyou:other\n")
+    environment = {**os.environ, "TMPDIR": str(root / "tmp"), "HF_HUB_OFFLINE": "1"}
+    with open(root / "log.txt", "w") as log:
+        command = [sys.executable, "-c", SERVE, str(model_folder("vpnext", root)), str(port), str(root / "auth.txt")]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    for _ in range(600):
+        assert process.poll() is None, (root / "log.txt").read_text()[-3000:]
+        try:
+            if ask(port, "GET", "/")[0]:
+                break
+        except OSError:
+            time.sleep(0.3)
+    yield port, root, process
+    if process.poll() is None:
+        process.kill()
+
+
+def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest(method, path, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name.replace("_", "-"), value)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+ADDRESS = json.dumps(
+    {"data": [{"path": "http://169.254.169.254/a.png", "meta": {"_type": "gradio.FileData"}}]}
+).encode()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "application/JSON", "Application/Json; charset=utf-8", "text/plain", "APPLICATION/vnd.x+JSON",
+     "application/octet-stream", " application/json", None],
+)  # fmt: skip
+def test_requests_by_any_name_are_guarded(server, kind):
+    headers = {} if kind is None else {"Content_Type": kind}
+    for path in ("/gradio_api/call/segments", "/gradio_api/queue/join", "/gradio_api/run/segments"):
+        status, answer = ask(server[0], "POST", path, ADDRESS, **headers)
+        assert status == 400 and b"not the address" in answer, (status, answer[:300])
+    assert ask(server[0], "POST", "/gradio_api/queue/join", b" " * (LARGEST_REQUEST + 1), **headers)[0] == 413
+
+
+def test_without_a_password_nothing_is_served(server):
+    port = server[0]
+    body = json.dumps({"data": []}).encode()
+    assert ask(port, "POST", "/gradio_api/call/segments", body, Content_Type="application/json")[0] == 401
+    boundary = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    for word, expected in ((b"wrong", 400), (b"secret:word", 200)):
+        sent = boundary % (b"username", b"me") + boundary % (b"password", word) + b"--x--\r\n"
+        assert ask(port, "POST", "/login", sent, Content_Type="multipart/form-data; boundary=x")[0] == expected
+
+
+def test_a_stopped_server_leaves_nothing(server):
+    """Last of the tests that use it."""
+    _, root, process = server
+    assert list((root / "tmp").glob("hfseg-demo-*"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) is not None
+    assert not list((root / "tmp").glob("hfseg-demo-*")), (root / "log.txt").read_text()[-2000:]
+
+
+def test_files_of_a_visit_go_with_it(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from gradio.context import LocalContext
+    from gradio.processing_utils import hash_file, save_file_to_cache
+
+    from hfseg.demo.app import Limits, Loaded, _Segments, forget_visit
+    from hfseg.inference.predictor import Predictor, Prompts
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    predictor = Predictor(model_folder("vpnext", tmp_path), progress=False)
+
+    class Lock:
+        __enter__ = __exit__ = lambda self, *_: None
+
+    tab = _Segments([Loaded("vpnext", predictor, Lock())], Limits(), tmp_path / "results")
+    written = {}
+    for visit in ("one", "two"):
+        token = LocalContext.request.set(SimpleNamespace(session_hash=visit))
+        upload = tmp_path / "cache" / visit / "a.png"
+        upload.parent.mkdir(parents=True)
+        picture().save(upload)
+        files = tab.answer("vpnext", str(upload), 0.5, Prompts())[2]
+        written[visit] = [upload, *map(Path, files), Path(save_file_to_cache(files[0], tmp_path / "cache"))]
+        written[visit][1].write_bytes(written[visit][1].read_bytes() + visit.encode())  # contents of its own
+        written[visit][-1].unlink()
+        written[visit][-1] = Path(save_file_to_cache(files[0], tmp_path / "cache"))
+        assert hash_file(files[0]) == written[visit][-1].parent.name
+        LocalContext.request.reset(token)
+    forget_visit(tmp_path / "results", SimpleNamespace(session_hash="one"))
+    assert not any(path.exists() for path in written["one"]) and all(path.exists() for path in written["two"])
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+
+
+def nifti(dims, data=b"", bits=16, code=4, version=1) -> bytes:
+    header = bytearray(352 if version == 1 else 544)
+    if version == 1:
+        header[:4] = struct.pack("<i", 348)
+        header[40:56] = struct.pack("<8h", len(dims), *dims, *[1] * (7 - len(dims)))
+        header[70:74], header[108:112] = struct.pack("<hh", code, bits), struct.pack("<f", 352)
+        header[344:348] = b"n+1\0"
+    else:
+        header[:12] = struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n"
+        header[12:16], header[16:80] = (
+            struct.pack("<hh", code, bits),
+            struct.pack("<8q", len(dims), *dims, *[1] * (7 - len(dims))),
+        )
+    return bytes(header) + data
+
+
+def bomb(header: bytes, megabytes: int) -> bytes:
+    stream = zlib.compressobj(9, wbits=31)
+    parts = [stream.compress(header)]
+    parts += [stream.compress(bytes(2**20)) for _ in range(megabytes)]
+    return b"".join([*parts, stream.flush()])
+
+
+META = "ObjectType = Image\nNDims = 3\nDimSize = {}\nElementType = MET_SHORT\n{}ElementDataFile = LOCAL\n"
+VOLUMES = {
+    "header.nii": nifti((900, 900, 900)),
+    "header.nii.gz": gzip.compress(nifti((900, 900, 900))),
+    "second.nii.gz": gzip.compress(nifti((10**6, 10**6, 10**6), version=2)),
+    "fourth.nii": nifti((100, 100, 100, 1000)),
+    "bomb.nii.gz": bomb(nifti((10, 10, 10)), 600),
+    "members.nii.gz": gzip.compress(nifti((10, 10, 10))) + bomb(b"", 600),
+    "header.mha": META.format("900 900 900", "").encode(),
+    "words.mha": META.format("1e9 1e9 3", "").encode(),
+    "bomb.mha": META.format("10 10 10", "CompressedData = True\n").encode() + zlib.compress(bytes(300 * 2**20), 9),
+}
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_volumes_are_refused_before_they_are_read(tmp_path, name):
+    """In a process of its own, whose memory is measured."""
+    (tmp_path / name).write_bytes(VOLUMES[name])
+    code = (
+        "import resource, sys\nfrom hfseg.demo.uploads import check_volume_file\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    check_volume_file(sys.argv[1], 100_000_000)\n"
+        "except ValueError as error:\n    print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, timeout=60
+    )
+    message, megabytes = done.stdout.splitlines()
+    assert "limit is 100000000" in message or "more data than its header says" in message, done.stderr
+    assert int(megabytes) < 50
+
+
+def test_sound_volumes_pass(tmp_path):
+    pytest.importorskip("nibabel")
+    from hfseg.demo.uploads import check_volume_file
+
+    for name in ("a.nii", "a.nii.gz"):
+        check_volume_file(volume_file(tmp_path / name), 12 * 14 * 6)
+    with pytest.raises(ValueError, match="1008 voxels"):
+        check_volume_file(tmp_path / "a.nii.gz", 12 * 14 * 6 - 1)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.eps", "a.tif"])
+def test_other_programs_are_never_started(tmp_path, name, monkeypatch):
+    """EPS under any name would reach Ghostscript."""
+    picture().save(tmp_path / "real.eps", format="EPS")
+    (tmp_path / name).write_bytes((tmp_path / "real.eps").read_bytes())
+    monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail("a program was started"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a program was started"))
+    with pytest.raises(ValueError, match="not an image in a format that is read"):
+        load_image(tmp_path / name)
+
+
+def test_only_the_first_page_is_read(tmp_path):
+    pages = [picture(seed=seed) for seed in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("RGB", (4000, 4000)), *pages[1:]])
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:])
+    for name in ("a.tif", "a.gif"):
+        assert load_image(tmp_path / name, 60 * 90).size == (90, 60)
+
+
+def test_frames_that_grow(tmp_path):
+    av = pytest.importorskip("av")
+    from hfseg.inference.video import VideoReader
+
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height = 64, 48
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * index, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    reader = VideoReader(tmp_path / "a.mp4", 64 * 48)
+    assert len(list(reader)) == 3
+    reader.max_pixels = 64 * 48 - 1  # as if the stream had grown after its header was read
+    with pytest.raises(ValueError, match=r"Frame 0 of .* 64 x 48"):
+        list(reader)
+
+
+@pytest.mark.parametrize("text", ["me", "me:", ":word", ""])
+def test_wrong_passwords_options(text):
+    from hfseg.commands.demo import read_auth
+
+    with pytest.raises(ValueError, match="USER:PASSWORD"):
+        read_auth(text)

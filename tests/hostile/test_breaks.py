@@ -1,0 +1,76 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Lines that once could be broken while every test stayed green."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hfseg.commands.predict as predict_command
+from hfseg.inference.files import find_sources
+from hfseg.results.segmentation_result import SegmentationResult
+from hfseg.training.arguments import OptimizerArguments
+from hfseg.training.optimization import parameter_groups
+from tiny_zoo import model_folder, picture, volume_file
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["relative_position_bias_table", "rel_pos_h", "position_embeddings", "pos_embed", "cls_token", "mask_token",
+     "level_embed"],
+)  # fmt: skip
+def test_learned_places_are_not_decayed(name):
+    """Plain parameters of these names, not modules of nn.Embedding, which are exempt anyway."""
+    model = nn.Module()
+    setattr(model, name, nn.Parameter(torch.zeros(3, 4)))
+    model.weight = nn.Parameter(torch.zeros(3, 4))
+    groups = parameter_groups(model, OptimizerArguments(weight_decay=0.1))
+    decay = {n: group["weight_decay"] for group in groups for n in group["parameter_names"]}
+    assert decay == {name: 0.0, "weight": 0.1}
+
+
+def test_volumes_are_not_offered_to_image_models(tmp_path, capsys):
+    pytest.importorskip("nibabel")
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    picture().save(folder / "a.png")
+    volume_file(folder / "b.nii.gz")
+    words = [str(folder), "-o", str(tmp_path / "out"), "--json", "--quiet", "--model"]
+    assert predict_command.main([*words, str(model_folder("vpnext", tmp_path))]) == 0
+    assert [entry["kind"] for entry in json.loads(capsys.readouterr().out)["results"]] == ["picture"]
+    assert [source.kind for source in find_sources([str(folder)], volumes=True)] == ["picture", "volume"]
+    only = tmp_path / "only"
+    only.mkdir()
+    volume_file(only / "b.nii.gz")
+    assert predict_command.main([str(only), "-o", str(tmp_path / "o"), "--model", str(tmp_path / "vpnext")]) == 2
+    assert predict_command.main(
+        [str(only / "b.nii.gz"), "-o", str(tmp_path / "o"), "--model", str(tmp_path / "vpnext")]
+    )
+
+
+def test_no_tab_of_volumes_for_image_models(tmp_path):
+    pytest.importorskip("gradio", reason="extra `demo`")
+    from hfseg.demo.app import build_app, load
+
+    app = build_app(load([str(model_folder("vpnext", tmp_path))]), folder=tmp_path / "results")
+    assert "Volumes" not in {block.label for block in app.blocks.values() if type(block).__name__ == "Tab"}
+
+
+@pytest.mark.parametrize("scores", [[0.5, 0.5, 0.5], [None, None, None], [0.0, None, 0.0]])
+def test_of_equal_scores_the_first_is_on_top(scores):
+    masks = [np.zeros((2, 4), bool) for _ in range(3)]
+    masks[0][:, :2] = masks[1][:, 1:3] = masks[2][:, 2:] = True
+    result = SegmentationResult.from_masks(masks, [7, 8, 9], scores, (2, 4))
+    assert result.segmentation.tolist() == [[1, 1, 2, 3]] * 2
+    result = SegmentationResult.from_masks(masks, [7, 8, 9], [0.1, 0.2, 0.2], (2, 4))
+    assert result.segmentation.tolist() == [[1, 2, 2, 3]] * 2
+
+
+def test_what_no_class_covers_is_background():
+    """Void (-1) and classes without a name are 0 in the id map, and no segment."""
+    result = SegmentationResult.from_class_map(np.array([[-1, 0, 2], [1, -1, 5]]), {0: "a", 1: "b", 2: "c"})
+    assert result.segmentation.tolist() == [[0, 1, 3], [2, 0, 0]]
+    assert [segment["label_id"] for segment in result.segments_info] == [0, 1, 2]
+    assert SegmentationResult.from_class_map(np.full((2, 2), -1), {0: "a"}).segmentation.tolist() == [[0, 0]] * 2
