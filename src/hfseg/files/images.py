@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Safe loading of local picture files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
 
+import importlib.util
 import os
 import struct
 import warnings
@@ -26,7 +27,8 @@ DEFAULT_MAX_PIXELS = 89_478_485
 
 # What is decoded, whatever a file is called. Not among them: formats that start other programs (EPS runs Ghostscript),
 # or whose files cannot be told from noise.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")  # MPO is opened as JPEG
+FORMATS += ("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()
 
 # What Pillow's decoders raise for damaged content.
 _DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
