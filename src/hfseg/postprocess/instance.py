@@ -120,13 +120,7 @@ def instance_segmentation(
 
 
 def _ranked(
-    masks: "_Masks",
-    scores: Tensor,
-    label_ids: Tensor,
-    mask_indices: Tensor,
-    threshold: float,
-    width: int,
-    min_area: int,
+    masks: "_Masks", scores: Tensor, label_ids: Tensor, mask_indices: Tensor, limits: tuple[float, int], width: int
 ) -> InstanceMasks:
     """Instances at or above the limits of score and area, best first, with the masks that they use."""
     order = scores.argsort(descending=True, stable=True)
