@@ -127,7 +127,7 @@ class Prediction:
     answer: Image.Image | None = None
     decoded: Any = None
     seconds: float = 0.0
-    # What `segments` gave, and for which result.
+    # What `entries` gave, and for which result.
     _segments: tuple[SegmentationResult, list[dict[str, Any]]] | None = field(default=None, repr=False, compare=False)
 
     def overlay(
@@ -163,7 +163,12 @@ class Prediction:
             return getattr(self.result, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def segments(self) -> list[dict[str, Any]]:
+    @property
+    def segments(self) -> "PredictedSegments":
+        """Views of the segments: `.label`, `.score`, `.box`, `.area`, `.mask`. Called, it gives `entries()`."""
+        return PredictedSegments(self)
+
+    def entries(self) -> list[dict[str, Any]]:
         """Lists the segments as COCO entries with names: id (value in the id map), label, score, area, bbox, mask."""
         if self.result is None:
             return []
@@ -175,6 +180,17 @@ class Prediction:
             ]
             self._segments = (self.result, named)
         return list(self._segments[1])
+
+
+class PredictedSegments(list):
+    """Segments of a prediction, as views; called, as COCO entries with names (`Prediction.entries`)."""
+
+    def __init__(self, prediction: Prediction) -> None:
+        super().__init__(() if prediction.result is None else prediction.result.segments)
+        self._prediction = prediction
+
+    def __call__(self) -> list[dict[str, Any]]:
+        return self._prediction.entries()
 
 
 def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
