@@ -140,7 +140,8 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
             )
         if task == "instance":
             # Evaluation wants all instances; people want those that the model is sure of.
-            given.setdefault("threshold", self.image_processor.threshold)
+            processor: Any = self.image_processor
+            given.setdefault("threshold", processor.threshold)
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
         for segment in result.segments_info:
             segment["label"] = id2label[segment["label_id"]]
