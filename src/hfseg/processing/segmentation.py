@@ -76,8 +76,8 @@ class SegmentationProcessing:
     do_resize = True
     do_rescale = True
     do_normalize = True
-    do_pad = True
-    size_divisor = 32
+    do_pad: bool | None = True
+    size_divisor: int | None = 32
     ignore_index = 255
     do_reduce_labels = False
     num_labels = None
