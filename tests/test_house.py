@@ -170,3 +170,80 @@ def test_examples_run(name):
         pytest.skip(f"{name} needs {error.name}")
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
+
+
+# ------------------------------------------------------------------------------------------------------ sizes and tests
+MODULE_LINES, FUNCTION_LINES = 700, 80
+# Longer than that, still; the list may only shrink. Functions are `module: function`.
+LONG_MODULES = {
+    "commands/evaluate.py",
+    "demo/app.py",
+    "evaluation/segmentation.py",
+    "volumes/__init__.py",
+}
+LONG_FUNCTIONS = {
+    "data/readers/coco.py: load_coco_file",
+    "data/readers/official/open_images.py: load_instance",
+    "inference/export.py: exportable",
+    "inference/tiled_panoptic.py: tiled_panoptic_segmentation",
+    "inference/volumes.py: segment_volume",
+    "losses/mask_classification.py: mask_classification_loss",
+    "losses/promptable.py: promptable_loss",
+    "models/lavin_dit/pipeline_lavin_dit.py: __call__",
+    "models/unisegformer/pretraining_unisegformer.py: forward",
+    "models/unpairseg/modeling_unpairseg.py: forward",
+    "models/unpairseg/open_vocabulary_unpairseg.py: forward",
+    "postprocess/instance.py: instance_segmentation",
+    "postprocess/panoptic.py: panoptic_segmentation",
+    "results/confusion.py: confusion_plot",
+    "results/drawing.py: overlay",
+    "training/model_card.py: model_card",
+    "volumes/__init__.py: read_dicom_series",
+}
+
+
+@pytest.mark.parametrize("file", SOURCE_FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_modules_and_functions_are_short(file):
+    """A module fits a sitting, a function two screens; signature and docstring count."""
+    text, name = file.read_text(encoding="utf-8"), file.relative_to(SOURCE).as_posix()
+    assert text.count("\n") <= MODULE_LINES or name in LONG_MODULES, (
+        f"{name} has more than {MODULE_LINES} lines: split it"
+    )
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= FUNCTION_LINES or f"{name}: {node.name}" in LONG_FUNCTIONS, (
+                f"{name}: {node.name} has {lines} lines, more than {FUNCTION_LINES}: split it"
+            )
+
+
+TESTS = Path(__file__).parent
+# Tests that belong to no single module, with what they are of.
+TESTS_OF_MORE = {
+    "demo/test_demo_browser.py": "the demo as a browser shows it",
+    "hub/test_push.py": "`commands.push` with `hub.checks` and `hub.publishing`",
+    "hub/test_push_other_kinds.py": "likewise, of the other kinds of folders",
+}
+# Rooms of files that are no modules.
+ROOMS_OF_DATA = ("recipes",)
+
+
+def test_tests_mirror_the_source():
+    """`tests/ROOM/test_MODULE.py` or `test_MODULE_WHAT.py`; for a folder `test_FOLDER.py` or `test_FOLDER_WHAT.py`.
+
+    Names of test files are unique, as pytest wants them.
+    """
+    rooms = {path.name for path in SOURCE.iterdir() if path.is_dir()}
+    for file in sorted(TESTS.rglob("test_*.py")):
+        place = file.relative_to(TESTS)
+        if place.parts[0] not in rooms - set(ROOMS_OF_DATA) or place.as_posix() in TESTS_OF_MORE:
+            continue
+        folder = SOURCE / place.parent
+        assert folder.is_dir(), f"{place}: there is no {folder.relative_to(SOURCE.parent)}"
+        names = [folder.name, *(path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir())]
+        what = place.stem.removeprefix("test_")
+        assert any(what == name or what.startswith(f"{name}_") for name in names), (
+            f"{place} is named after no module of {folder.relative_to(SOURCE.parent)}"
+        )
+    names = [file.name for file in TESTS.rglob("test_*.py") if not (file.parent / "__init__.py").exists()]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_resume import assert_same_run
+from test_checkpointing_resume import assert_same_run
 from torch import nn
 from toy import GAN_PHASES, ToyDataset, ToyGan, ToyModel, collate, toy_arguments
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from test_resume import assert_same_run
+from test_checkpointing_resume import assert_same_run
 from toy import ToyModel, ToyStream, collate, toy_arguments
 
 from hfseg.data.readers.tables import TableDataset, TableStream, load_table

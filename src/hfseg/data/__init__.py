@@ -4,7 +4,51 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# What type checkers and editors see; a test compares it with the table.
+if TYPE_CHECKING:
+    from .collators.collation import SemanticCollator as SemanticCollator
+    from .collators.collation import UniversalCollator as UniversalCollator
+    from .collators.referring_collation import ReferringProcessorCollator as ReferringProcessorCollator
+    from .collators.text import ImageTextCollator as ImageTextCollator
+    from .collators.text import ReferringCollator as ReferringCollator
+    from .readers.folders import FolderDataset as FolderDataset
+    from .readers.folders import list_splits as list_splits
+    from .readers.folders import load_folder as load_folder
+    from .readers.medical import MedicalCase as MedicalCase
+    from .readers.medical import MedicalCollator as MedicalCollator
+    from .readers.medical import MedicalSlices as MedicalSlices
+    from .readers.medical import check_disjoint as check_disjoint
+    from .readers.medical import medical_features as medical_features
+    from .readers.medical_layouts import load_medical as load_medical
+    from .readers.medical_layouts import medical_cases as medical_cases
+    from .readers.official import load_official as load_official
+    from .readers.official import official_names as official_names
+    from .readers.reading import TolerantDataset as TolerantDataset
+    from .readers.refer import ReferDataset as ReferDataset
+    from .readers.refer import ReferLmdbDataset as ReferLmdbDataset
+    from .readers.refer import load_refer as load_refer
+    from .readers.refer import load_refer_json as load_refer_json
+    from .readers.schema import segments_from_map as segments_from_map
+    from .readers.schema import semantic_map as semantic_map
+    from .readers.tables import TableDataset as TableDataset
+    from .readers.tables import TableStream as TableStream
+    from .readers.tables import load_table as load_table
+    from .readers.tables import to_datasets as to_datasets
+    from .synthetic.referring_shapes import ReferringShapesDataset as ReferringShapesDataset
+    from .synthetic.shapes import Scene as Scene
+    from .synthetic.shapes import SceneObject as SceneObject
+    from .synthetic.shapes import ShapesDataset as ShapesDataset
+    from .synthetic.shapes import load_shapes as load_shapes
+    from .synthetic.shapes import render_scene as render_scene
+    from .transforms import CategoryCappedCrop as CategoryCappedCrop
+    from .transforms import FixedSizeCrop as FixedSizeCrop
+    from .transforms import LargeScaleJitter as LargeScaleJitter
+    from .transforms import PhotometricDistortion as PhotometricDistortion
+    from .transforms import RandomShortSide as RandomShortSide
+    from .transforms import instance_training_transforms as instance_training_transforms
+    from .transforms import semantic_training_transforms as semantic_training_transforms
 
 _EXPORTS = {
     "MedicalCase": "readers.medical",
@@ -53,13 +97,15 @@ _EXPORTS = {
 __all__ = sorted(_EXPORTS)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first used, so that importing hfseg stays quick."""
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # else every name would be one that exists, of type Any
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module when it is first used, so that importing hfseg stays quick."""
+        if name not in _EXPORTS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed.checkpoint.state_dict
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file
-from test_resume import assert_same_run
+from test_checkpointing_resume import assert_same_run
 from toy import GAN_PHASES, ToyDataset, ToyGan, collate, toy_arguments
 
 from accelerate import Accelerator
