@@ -193,10 +193,6 @@ LONG_FUNCTIONS = {
     "models/unisegformer/pretraining_unisegformer.py: forward",
     "models/unpairseg/modeling_unpairseg.py: forward",
     "models/unpairseg/open_vocabulary_unpairseg.py: forward",
-    "postprocess/instance.py: instance_segmentation",
-    "postprocess/panoptic.py: panoptic_segmentation",
-    "results/confusion.py: confusion_plot",
-    "results/drawing.py: overlay",
     "training/model_card.py: model_card",
     "volumes/__init__.py: read_dicom_series",
 }
