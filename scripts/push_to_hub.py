@@ -1,9 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Publishes a model folder on the Hub, or writes what would be published; see --help."""
 
+import os
 import sys
 
-from hfseg.commands.push import main
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
+sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+
+from hfseg.commands.push import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

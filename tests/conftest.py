@@ -24,3 +24,17 @@ def fresh_accelerate():
     if AcceleratorState._shared_state or PartialState._shared_state:
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
+
+
+@pytest.fixture
+def refuses(capsys):
+    """Runs a command that must refuse: exit code 2 and one line, which is returned."""
+
+    def run(command, words):
+        capsys.readouterr()
+        assert command([str(word) for word in words]) == 2
+        lines = [line for line in capsys.readouterr().err.strip().splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return run

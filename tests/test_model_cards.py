@@ -22,12 +22,11 @@ from PIL import Image
 
 from contract import peaked
 from hfseg import auto
-from hfseg.commands import evaluate_in_context
 from hfseg.commands.main import COMMANDS
-from hfseg.commands.quickstart import set_up
-from hfseg.data.readers.official import official_names
+from hfseg.data.specs import dataset_names, parse_spec
 from hfseg.hub.cards import card_problems, code_blocks, split_card
 from hfseg.training import load_recipe
+from hfseg.training.quickstart import set_up
 from hfseg.training.tasks import build_task
 from lavin_dit_models import TINY as TINY_LAVIN_DIT
 from write_cards import measured_results, render_cards
@@ -273,8 +272,6 @@ def check_line(line: str, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         for method in ("parse_args", "parse_intermixed_args"):
             patch.setattr(argparse.ArgumentParser, method, stopping(getattr(argparse.ArgumentParser, method)))
-        # `evaluate` looks into the folder, which is not here, for what kind of model it holds.
-        patch.setattr(evaluate_in_context, "takes", lambda model: "lavin" in str(model))
         try:
             importlib.import_module(name).main(arguments)
             raise AssertionError(f"{line!r} was not parsed by argparse")
@@ -285,18 +282,11 @@ def check_line(line: str, monkeypatch) -> None:
     if getattr(options, "recipe", None) is not None and not str(options.recipe).isupper():
         load_recipe(str(options.recipe), list(getattr(options, "overrides", ()) or ()))
     dataset = getattr(options, "dataset", None)
-    in_context = "lavin" in str(getattr(options, "model", ""))  # has data sets of its own, which its parser knows
-    if (
-        name == "hfseg.commands.evaluate"
-        and not in_context
-        and isinstance(dataset, str)
-        and not dataset.split(":")[0].isupper()
-    ):
-        name = dataset.partition(":")[0]
-        known = {*official_names(), "shapes"}
-        assert name in known or name.startswith(("my_", "photos")), (
-            f"{line!r}: no data set {dataset!r}"
-        )  # the reader's own
+    if name == "hfseg.commands.evaluate" and isinstance(dataset, str) and not dataset.split(":")[0].isupper():
+        name = parse_spec(dataset).name or dataset
+        known = {*dataset_names(), "shapes"}
+        # Beginning like this, it is the reader's own.
+        assert name.partition("/")[0] in known or name.startswith(("my_", "photos")), f"{line!r}: no {dataset!r}"
 
 
 @pytest.mark.parametrize("page", [*CARDS, *PAGES], ids=lambda page: page.stem)

@@ -30,7 +30,7 @@ MEASURED_AS = {
     "grey_normal_estimation": "normal_estimation",
     "grey_foreground_segmentation": "foreground_segmentation",
 }
-OFFLINE_NUMBERS = {"abs_rel", "delta1", "mean_angle", "within_11.25", "mean_iou", "mse", "psnr", "ssim"}
+OFFLINE_NUMBERS = {"abs_rel", "delta1", "mean_angle", "within_11.25", "mean_image_iou", "mse", "psnr", "ssim"}
 
 NOTES = [
     "error: mean absolute difference of answer and target, in percent of the value range, over the held-out scenes.",

@@ -11,9 +11,9 @@ import torch
 from accelerate.utils import set_seed
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from hfseg.commands.quickstart import set_up
 from hfseg.evaluation.segmentation import TASKS, evaluate_segmentation
 from hfseg.training import train
+from hfseg.training.quickstart import set_up
 
 NOTES = [
     "Both sides are trained by the same loop from scratch: same backbone, sizes, number of encoder and decoder layers, "

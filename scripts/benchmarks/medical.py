@@ -103,7 +103,7 @@ def measure(model: nn.Module, held_out: MedicalSlices, size: tuple[int, int]) ->
     distance = results["surface_distance"]
     return {
         **{f"Dice {name}": round(entry["dice"], 4) for name, entry in results["dice"]["per_class"].items()},
-        "mean Dice": round(results["dice"]["mean_dice"], 4),
+        "mean Dice": round(results["dice"]["dice"], 4),
         "ASSD mm": round(distance["assd"], 4),
         "HD95 mm": round(distance["hd95"], 3),
         "NSD 1 mm": round(distance["nsd"], 4),

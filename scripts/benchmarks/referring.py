@@ -67,7 +67,7 @@ def referring_tables(
 
 def percent(numbers: Mapping[str, Any]) -> float | None:
     """Mean IoU in percent, if there is any."""
-    return None if "mean_iou" not in numbers else 100 * numbers["mean_iou"]
+    return numbers.get("miou")
 
 
 def draw_grid(pictures: list[Any], file: str) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 from accelerate.utils import set_seed
 from torch import nn
 
-from hfseg.commands.quickstart import load_data
-from hfseg.commands.train import build_image_processor, build_model, build_transforms
 from hfseg.data.collators.collation import SemanticCollator, UniversalCollator
 from hfseg.evaluation.segmentation import evaluate_segmentation
 from hfseg.training import load_recipe, train
 from hfseg.training.normalization import count_labelled_pixels
+from hfseg.training.quickstart import load_data
+from hfseg.training.tasks.base import build_image_processor, build_model, build_transforms
 
 from .learning import as_masks
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hfseg.commands.quickstart import pictures, set_up
 from hfseg.evaluation.segmentation import TASKS, evaluate_segmentation
 from hfseg.training import train
+from hfseg.training.quickstart import pictures, set_up
 
 # Mode -> what it changes of the recipe's configuration, and whether the encoder comes from pre-training.
 MODES: dict[str, tuple[list[str], bool]] = {

@@ -23,12 +23,12 @@ from transformers import (
 )
 
 from hfseg.data.readers.promptable import boxes_of_masks
+from hfseg.evaluation.promptable import evaluate_promptable, true_masks
 from hfseg.metrics.oracle_iou import OracleIoU
 from hfseg.models.unpairseg.configuration_unpairseg import UnpairSegConfig
 from hfseg.models.unpairseg.image_processing_unpairseg import UnpairSegImageProcessor
 from hfseg.models.unpairseg.modeling_unpairseg import UnpairSegForMaskGeneration
 from hfseg.models.unpairseg.open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
-from hfseg.models.unpairseg.training_unpairseg import oracle_iou, true_masks
 from hfseg.pipelines.mask_generation import HfsegMaskGenerationPipeline
 
 PARAMETER_NOTES = [
@@ -93,6 +93,12 @@ def squares(height: int, width: int, points_per_side: int) -> np.ndarray:
                 mask[max(0, int(y - half)) : int(y + half) + 1, max(0, int(x - half)) : int(x + half) + 1] = True
                 masks.append(mask)
     return np.stack(masks)
+
+
+def oracle_iou(model: Any, processor: Any, dataset: Any, points_per_side: int) -> dict[str, float]:
+    """The papers' two numbers."""
+    numbers = evaluate_promptable(model, processor, dataset, points_per_side)
+    return {"1-pt IoU": numbers["one_point_oracle_iou"], "1-box IoU": numbers["one_box_oracle_iou"]}
 
 
 def baseline(dataset: Any, points_per_side: int) -> dict[str, float]:

@@ -3,14 +3,25 @@
 
 Importing the package registers its models with transformers: afterwards `AutoModelForUniversalSegmentation`,
 `AutoImageProcessor`, `pipeline("image-segmentation")` and the other Auto classes load them by folder or Hub name.
+
+`hfseg.load`, `predict`, `evaluate`, `train`, `from_recipe`, `checkpoint` and `load_dataset` do in Python what the
+commands of these names do.
 """
 
+import itertools
+import multiprocessing
+import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from . import auto
 
 # What type checkers and editors see; a test compares it with the table.
 if TYPE_CHECKING:
+    from .data.specs import load_dataset as load_dataset
+    from .evaluation.runner import evaluate as evaluate
+    from .inference.loading import load as load
+    from .inference.predict import predict as predict
     from .models.cris.configuration_cris import CrisConfig as CrisConfig
     from .models.cris.image_processing_cris import CrisImageProcessor as CrisImageProcessor
     from .models.cris.image_processing_pil_cris import CrisImageProcessorPil as CrisImageProcessorPil
@@ -69,10 +80,22 @@ if TYPE_CHECKING:
     from .models.vpnext.image_processing_vpnext import VPNeXtImageProcessor as VPNeXtImageProcessor
     from .models.vpnext.modeling_vpnext import VPNeXtForSemanticSegmentation as VPNeXtForSemanticSegmentation
     from .models.vpnext.modeling_vpnext import VPNeXtModel as VPNeXtModel
+    from .tasks import checkpoint as checkpoint
+    from .training.recipe_models import from_recipe as from_recipe
+    from .training.runner import train as train
 
 __version__ = "0.1.0"
 
-_PUBLIC = auto.public_names()
+_DOORS = {
+    "checkpoint": "tasks:checkpoint",
+    "evaluate": "evaluation.runner:evaluate",
+    "from_recipe": "training.recipe_models:from_recipe",
+    "load": "inference.loading:load",
+    "load_dataset": "data.specs:load_dataset",
+    "predict": "inference.predict:predict",
+    "train": "training.runner:train",
+}
+_PUBLIC = {**auto.public_names(), **_DOORS}
 __all__ = ["__version__", *_PUBLIC]
 
 if not TYPE_CHECKING:  # else every name would be one that exists, of type Any
@@ -87,4 +110,15 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-auto.register()
+def _is_command_line() -> bool:
+    """Whether `hfseg COMMAND` or `python -m hfseg COMMAND` is starting, which registers once it has work to do."""
+    if multiprocessing.parent_process() is not None:  # a worker inherits its parent's command line
+        return False
+    if sys.argv[:1] == ["-m"]:
+        words = sys.orig_argv
+        return any(pair == ("-m", __name__) for pair in itertools.pairwise(words))
+    return bool(sys.argv) and PurePath(sys.argv[0]).name in (__name__, f"{__name__}.exe")
+
+
+if not _is_command_line():
+    auto.register()

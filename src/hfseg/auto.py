@@ -5,6 +5,7 @@ A new architecture is one `Architecture` row. `import hfseg` registers every row
 with `pipeline()`.
 """
 
+import functools
 import importlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class Architecture:
         folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
             `(path, output_dir, original_config) -> folder`.
         components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
+        tasks: What its models do, by the names of `hfseg.tasks`, the usual one first.
         functions: Public functions of the architecture.
         sources: Name of another architecture whose folders become this one's, to the function that writes them, as
             `folder_converter`.
@@ -41,6 +43,7 @@ class Architecture:
     tokenizer_builder: str | None = None
     folder_converter: str | None = None
     components: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
     functions: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class Architecture:
 ARCHITECTURES = [
     Architecture(
         model_type="proscale",
+        tasks=("universal",),
         config="models.proscale.configuration_proscale:ProScaleConfig",
         models={
             "AutoModel": "models.proscale.modeling_proscale:ProScaleModel",
@@ -66,6 +70,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         model_type="vpnext",
+        tasks=("semantic",),
         config="models.vpnext.configuration_vpnext:VPNeXtConfig",
         models={
             "AutoModel": "models.vpnext.modeling_vpnext:VPNeXtModel",
@@ -80,6 +85,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         model_type="unisegformer",
+        tasks=("universal", "semantic", "pretraining"),
         config="models.unisegformer.configuration_unisegformer:UniSegFormerConfig",
         models={
             "AutoModel": "models.unisegformer.modeling_unisegformer:UniSegFormerModel",
@@ -105,6 +111,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         model_type="meddensevit",
+        tasks=("semantic", "medical"),
         config="models.meddensevit.configuration_meddensevit:MedDenseViTConfig",
         models={
             "AutoModel": "models.meddensevit.modeling_meddensevit:MedDenseViTModel",
@@ -119,13 +126,11 @@ ARCHITECTURES = [
             "torchvision": "models.meddensevit.image_processing_meddensevit:MedDenseViTImageProcessor",
             "pil": "models.meddensevit.image_processing_pil_meddensevit:MedDenseViTImageProcessorPil",
         },
-        training={
-            "semantic": "training.tasks.medical:MedicalVolumeTask",
-            "medical": "training.tasks.medical:MedicalVolumeTask",
-        },
+        training={"semantic": "training.tasks.medical:MedicalVolumeTask"},
     ),
     Architecture(
         model_type="cris",
+        tasks=("referring",),
         config="models.cris.configuration_cris:CrisConfig",
         models={
             "AutoModel": "models.cris.modeling_cris:CrisModel",
@@ -138,10 +143,10 @@ ARCHITECTURES = [
         processor="models.cris.processing_cris:CrisProcessor",
         converter="models.cris.convert_cris:convert",
         tokenizer_builder="models.cris.convert_cris:build_tokenizer",
-        training={"referring": "training.tasks.referring:ReferringSegmentationTask"},
     ),
     Architecture(
         model_type="unpairseg",
+        tasks=("open-vocabulary", "mask-generation"),
         config="models.unpairseg.configuration_unpairseg:UnpairSegConfig",
         models={
             "AutoModel": "models.unpairseg.modeling_unpairseg:UnpairSegModel",
@@ -165,6 +170,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         model_type="lavin_dit",  # a diffusers pipeline: nothing of it is imported before it is used
+        tasks=("in-context",),
         components=(
             "models.lavin_dit.pipeline_lavin_dit:LavinDiTPipeline",
             "models.lavin_dit.transformer_lavin_dit:LavinDiTTransformer3DModel",
@@ -174,8 +180,8 @@ ARCHITECTURES = [
         ),
         folder_converter="models.lavin_dit.convert_lavin_dit:convert_files",
         training={
-            "in-context": "training.tasks.lavin_dit:LavinDiTTask",
-            "autoencoder": "training.tasks.lavin_dit:AutoencoderTask",
+            "in-context": "models.lavin_dit.training_lavin_dit:LavinDiTTask",
+            "autoencoder": "models.lavin_dit.training_lavin_dit:AutoencoderTask",
         },
     ),
 ]
@@ -240,8 +246,9 @@ def public_names() -> dict[str, str]:
     return names
 
 
+@functools.cache
 def register() -> None:
-    """Registers every architecture with the Auto classes, and the pipelines with `pipeline()`."""
+    """Registers every architecture with the Auto classes, and the pipelines with `pipeline()`; once is enough."""
     import transformers
     from transformers.models.auto import modeling_auto
 

@@ -99,10 +99,10 @@ def test_a_legend_stands_beside_the_overlay(zoo, tmp_path):
 def test_the_time_is_that_of_reading_model_and_files(zoo, tmp_path, capsys, monkeypatch):
     import time
 
-    from hfseg.commands import predict as command
+    from hfseg.inference import predict as room
 
-    plain = command.write_prediction
-    monkeypatch.setattr(command, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
+    plain = room.write_prediction
+    monkeypatch.setattr(room, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
     picture().save(tmp_path / "a.png")
     assert predict(tmp_path / "a.png", "--model", model_folder("vpnext", zoo), "-o", tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] >= 0.3
@@ -154,7 +154,14 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
 
 def test_examples(zoo, tmp_path):
     picture().save(tmp_path / "a.png")
-    common = ["--model", model_folder("lavin_dit", zoo), "--examples", example_pairs(tmp_path / "pairs"), "--steps", 2]
+    common = [
+        "--model",
+        model_folder("lavin_dit", zoo),
+        "--examples",
+        example_pairs(tmp_path / "pairs"),
+        "--num_inference_steps",
+        2,
+    ]
     assert predict(tmp_path / "a.png", *common, "-o", tmp_path / "depth", "--task", "depth") == 0
     with Image.open(tmp_path / "depth/a_answer.png") as answer:
         assert answer.size == (32, 32)
@@ -398,7 +405,7 @@ def test_segments_are_listed_once(zoo, monkeypatch):
     monkeypatch.setattr(
         SegmentationResult, "to_coco", lambda *args, **kwargs: calls.append(1) or plain(*args, **kwargs)
     )
-    assert prediction.entries() == prediction.entries() == prediction.segments() and calls == [1]
+    assert prediction.entries() == prediction.entries() and calls == [1]
     prediction.result = SegmentationResult(prediction.result.segmentation, [])
     assert prediction.entries() == [] == prediction.segments
 

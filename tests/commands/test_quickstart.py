@@ -83,7 +83,7 @@ def test_own_pictures(tmp_path):
     ],
 )
 def test_wrong_input_is_one_line(arguments, words, tmp_path, capsys):
-    assert main(["--output_dir", str(tmp_path / "out"), *arguments]) == 1
+    assert main(["--output_dir", str(tmp_path / "out"), *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: ") and all(word in message for word in words)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hfseg.commands.evaluate import main
-from hfseg.commands.evaluate_referring import in_percent, open_referring_dataset
+from hfseg.data.specs import load_dataset
 from hfseg.data.synthetic.referring_shapes import ReferringShapesDataset
-from hfseg.evaluation.referring import evaluate_referring, referring_overlays
+from hfseg.evaluation.referring import evaluate_referring, in_percent, referring_overlays
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 
@@ -62,12 +62,12 @@ def test_both_protocols():
     model = Answers()
     numbers = evaluate_referring(model, Reader(), EXAMPLES)
     assert numbers["num_samples"] == 4 and numbers["first_num_samples"] == 2
-    assert numbers["mean_iou"] == pytest.approx((1 + 0.5 + 0 + 0.5) / 4, abs=1e-6)
-    assert numbers["first_mean_iou"] == pytest.approx((1 + 0.5) / 2, abs=1e-6)
-    assert numbers["overall_iou"] == pytest.approx((4 + 2 + 0 + 2) / 16)
-    assert numbers["precision_at_50"] == 0.25 and numbers["first_precision_at_50"] == 0.5
-    assert {kind: of["mean_iou"] for kind, of in numbers["kinds"].items()} == pytest.approx(
-        {"all": 1, "half": 0.5, "nothing": 0}, abs=1e-6
+    assert numbers["miou"] == pytest.approx(100 * (1 + 0.5 + 0 + 0.5) / 4, abs=1e-4)
+    assert numbers["first_miou"] == pytest.approx(100 * (1 + 0.5) / 2, abs=1e-4)
+    assert numbers["oiou"] == pytest.approx(100 * (4 + 2 + 0 + 2) / 16)
+    assert numbers["precision@0.5"] == 25 and numbers["first_precision@0.5"] == 50
+    assert {kind: of["miou"] for kind, of in numbers["kinds"].items()} == pytest.approx(
+        {"all": 100, "half": 50, "nothing": 0}, abs=1e-4
     )
     assert model.pictures == 2  # one per picture, however many expressions
     assert evaluate_referring(Answers(), Reader(), EXAMPLES, limit=1)["num_samples"] == 3
@@ -82,22 +82,22 @@ def test_processes_share_the_examples():
 def test_shares_are_joined(monkeypatch):
     """What two processes counted, gathered, is what one counts."""
     gathered = []
-    monkeypatch.setattr("hfseg.evaluation.referring.gather_object", lambda states: gathered.extend(states) or gathered)
+    monkeypatch.setattr("hfseg.evaluation.referring.gathered", lambda own, ranks: gathered.append(own) or gathered)
     for rank in (1, 0):
         numbers = evaluate_referring(Answers(), Reader(), EXAMPLES, rank=rank, ranks=2)
     assert numbers == evaluate_referring(Answers(), Reader(), EXAMPLES)
 
 
 def test_fractions_become_percent_and_counts_stay():
-    given = {"mean_iou": 0.25, "num_samples": 7, "first_num_samples": 3, "first_mean_iou": 1.0}
-    assert in_percent(given) == {"mean_iou": 25.0, "num_samples": 7, "first_num_samples": 3, "first_mean_iou": 100.0}
+    given = {"miou": 0.25, "num_samples": 7, "first_num_samples": 3, "first_miou": 1.0}
+    assert in_percent(given) == {"miou": 25.0, "num_samples": 7, "first_num_samples": 3, "first_miou": 100.0}
 
 
 def test_controls_ask_other_expressions():
     numbers = evaluate_referring(
         Answers(), Reader(), EXAMPLES, expressions_of=lambda index, example: ["nothing"] * len(example["expressions"])
     )
-    assert numbers["mean_iou"] == 0
+    assert numbers["miou"] == 0
     assert len(referring_overlays(Answers(), Reader(), EXAMPLES, 5)) == 2
 
 
@@ -121,9 +121,9 @@ def test_the_command_reports_both_protocols(folder, tmp_path, capsys):
     expected = ReferringShapesDataset("validation", 3, (64, 64), combinations="held-out", none_share=0.0)
     assert report["metrics"]["num_samples"] == sum(len(expected[index]["expressions"]) for index in range(3))
     assert report["metrics"]["first_num_samples"] == 3 and report["threshold"] == 0.3
-    assert 0 <= report["metrics"]["mean_iou"] <= 100 and (tmp_path / "overlays" / "00.png").is_file()
+    assert 0 <= report["metrics"]["miou"] <= 100 and (tmp_path / "overlays" / "00.png").is_file()
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<img") == 1 and f"{report['metrics']['overall_iou']:.2f} %" in page
+    assert page.count("<img") == 1 and f"{report['metrics']['oiou']:.2f} %" in page
     assert report["kinds"] and all(f"<td>{kind}</td>" in page for kind in report["kinds"])
     counted = sum(of_kind["num_samples"] for of_kind in report["kinds"].values())
     assert counted == report["metrics"]["num_samples"]
@@ -132,27 +132,27 @@ def test_the_command_reports_both_protocols(folder, tmp_path, capsys):
     report = json.loads((tmp_path / "metrics.json").read_text())
     assert report["number_of_images"] == 1 and report["metrics"]["num_samples"] == len(expected[0]["expressions"])
     for wrong in (["--mode", "multiscale", "--flip"], ["--protocol", "cityscapes"]):
-        assert main([*limited, *wrong]) == 1
-        assert "is not for --task referring" in capsys.readouterr().err
-    assert main([*arguments, "--dataset", "refcocos:x"]) == 1
+        assert main([*limited, *wrong]) == 2
+        assert "referring models takes no" in capsys.readouterr().err
+    assert main([*arguments, "--dataset", "refcocos:x"]) == 2
     assert "refcocog" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "specification, message",
     [
-        ("referring-shapes:scenes=3", "scenes=3"),
+        ("shapes:scenes=3", "scenes=3"),
         ("refcoco", "NAME:ROOT"),
         ("refcocog/unc:.", "refcocog umd"),
         ("nowhere", "is not known"),
     ],
 )
 def test_specifications_that_are_not_legal(specification, message):
-    with pytest.raises(ValueError, match=message):
-        open_referring_dataset(specification, None)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        load_dataset(specification, None, kind="referring")
 
 
 def test_missing_files_are_named(tmp_path):
     for specification in (f"{tmp_path}/x.json", f"{tmp_path}/x.lmdb", f"refcocog/google:{tmp_path}"):
         with pytest.raises(FileNotFoundError):
-            open_referring_dataset(specification, None)
+            load_dataset(specification, None, kind="referring")

@@ -7,16 +7,9 @@ import torch
 
 import oracle
 from hfseg.data.readers.folders import load_folder
-from hfseg.evaluation.segmentation import (
-    TASKS,
-    LabelMatch,
-    SegmentationMetrics,
-    Segmenter,
-    evaluate_segmentation,
-    match_labels,
-    predict_samples,
-    supported_tasks,
-)
+from hfseg.evaluation.labels import LabelMatch, match_labels
+from hfseg.evaluation.prediction import Segmenter, predict_samples
+from hfseg.evaluation.segmentation import TASKS, SegmentationMetrics, evaluate_segmentation, supported_tasks
 
 LABELS = {0: "traffic light", 1: "car", 2: "sky"}
 

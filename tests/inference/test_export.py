@@ -14,7 +14,6 @@ import torch
 
 import hfseg
 from contract import peaked
-from hfseg.commands import export as command
 from hfseg.commands.main import main
 from hfseg.inference import export
 from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
@@ -141,7 +140,7 @@ def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch
         Path(file).write_bytes(b"program")
         return Path(file)
 
-    monkeypatch.setattr(command, "export_model", write)
+    monkeypatch.setattr(export, "export_model", write)
     words = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(tmp_path / "a.pt2")]
     cases = [
         ((5e-5, 0.5, 0), 0),
@@ -155,7 +154,7 @@ def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch
             "batch_size": 1, "height": 64, "width": 64, "max_difference": {"logits": difference},
             "largest_value": {"logits": largest}, "decisions": 9, "different": different,
         }  # fmt: skip
-        monkeypatch.setattr(command, "parity_report", lambda *_, entry=entry: [entry])
+        monkeypatch.setattr(export, "parity_report", lambda *_, entry=entry: [entry])
         assert main(words) == status, entry
         assert ("NOT equal" in capsys.readouterr().out) == bool(status)
         assert json.loads((tmp_path / "a.pt2.json").read_text())["passed"] is not bool(status)
@@ -172,7 +171,7 @@ def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch
 )
 def test_default_size_is_the_processors_on_the_models_grid(tmp_path, file, content, size):
     (tmp_path / file).write_text(json.dumps(content))
-    assert command.default_size(str(tmp_path), 32, 64) == size
+    assert export.default_size(str(tmp_path), 32, 64) == size
 
 
 class Doubled(torch.nn.Module):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hfseg.layers.channel_norm import ChannelLayerNorm
-from hfseg.layers.upsampled_convolution import convolve_upsampled
+from hfseg.layers.upsampled_convolution import UpsampledConv2d, convolve_upsampled, convolve_upsampled_plain
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 7])
@@ -25,6 +25,16 @@ def test_is_the_plain_form(scale, size):
         torch.autograd.grad((expected * towards).sum(), (x, weight)),
     ):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (1, 3)])
+def test_the_form_with_channels_last_is_the_plain_form(size):
+    torch.manual_seed(0)
+    layer = UpsampledConv2d(6, 4).double()
+    x = torch.randn(2, 6, *size, dtype=torch.float64)
+    expected = convolve_upsampled_plain(x, layer.weight, 2)
+    torch.testing.assert_close(layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), expected)
+    torch.testing.assert_close(convolve_upsampled(x, layer.weight, 2), expected)
 
 
 def test_channel_norm_keeps_channels_last():

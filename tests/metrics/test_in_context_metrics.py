@@ -60,7 +60,7 @@ def test_iou_is_per_picture():
     small = np.zeros((111, 111), bool)
     small[:3, :3] = True
     metric.add(FORMATS["mask"].encode(small), FORMATS["mask"].encode(small))
-    assert metric.compute()["mean_iou"] == pytest.approx((1 / 3 + 1) / 2)
+    assert metric.compute()["mean_image_iou"] == pytest.approx(100 * (1 / 3 + 1) / 2)
     assert mask_iou(np.zeros((5, 5), bool), np.zeros((5, 5), bool)) == 1
 
 
@@ -71,7 +71,7 @@ def test_detection_fills_the_largest_region():
     outline[0:5, 0:5] = 255
     metric = InContextMetric("single_object_detection")
     metric.add(outline, target)
-    assert metric.compute()["mean_iou"] == 1
+    assert metric.compute()["mean_image_iou"] == 100
     assert not box_mask(None, (4, 4)).any()
 
 

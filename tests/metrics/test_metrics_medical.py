@@ -111,7 +111,7 @@ def test_means_are_over_cases_then_classes():
     metric.add(prediction=np.array([[1, 0, 0, 0]]), reference=reference)
     result = metric.compute()
     assert result["per_class"]["left"]["dice"] == pytest.approx((1 + 2 / 3) / 2)
-    assert result["mean_dice"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
+    assert result["dice"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
 
 
 def test_ignored_voxels_count_nowhere():

@@ -81,7 +81,7 @@ def test_a_clip_learns_both_towers_only(clip, tmp_path):
 def test_both_stages_in_turn(clip, tmp_path):
     changes = [f"model.pretrained={clip}", "data.train.image_size=[64, 64]", "data.collator.size=64"]
     numbers = json.dumps(run("unpairseg-tiny-stage1", tmp_path / "masks", *SMALL, *changes))
-    assert "1-pt IoU" in numbers and "1-box IoU" in numbers
+    assert "one_point_oracle_iou" in numbers and "one_box_oracle_iou" in numbers
     before, after = weights_of(clip), weights_of(tmp_path / "masks")
     assert moved(before, after) == {"pixel_decoder", "mask_decoder"}  # CLIP, texts included, is handed on
     AutoModelForMaskGeneration.from_pretrained(tmp_path / "masks")
@@ -102,7 +102,7 @@ def test_stage_one_alone(tmp_path):
     changes = [f"model.config.{name}={json.dumps(value)}" for name, value in fields.items() if name in TINY]
     changes += ["data.train.image_size=[64, 64]", "data.collator.size=64", "model.processor.size.longest_edge=64"]
     numbers = json.dumps(run("unpairseg-tiny-stage1", tmp_path, *SMALL, *changes))
-    assert "1-pt IoU" in numbers
+    assert "one_point_oracle_iou" in numbers
     AutoModelForMaskGeneration.from_pretrained(tmp_path)
 
 

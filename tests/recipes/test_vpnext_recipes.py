@@ -7,10 +7,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from hfseg.commands.train import build_model, build_transforms, main
+from hfseg.commands.train import main
 from hfseg.training import load_recipe
 from hfseg.training.arguments import recipe_names
 from hfseg.training.optimization import parameter_groups, schedule_multiplier
+from hfseg.training.tasks.base import build_model, build_transforms
 
 # Data set -> classes, crop, updates, short side in testing.
 DATA = {

@@ -2,6 +2,7 @@
 """LoRA in the Swin backbone of a tiny PRO-SCALE: what is trained, what is saved in which form, and resuming."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -100,6 +101,7 @@ def test_card_says_so(tuned):
         ("{rank: 4}", "Unknown key lora.rank"),
     ],
 )
-def test_what_does_not_fit(tmp_path, base, lora, message):
-    with pytest.raises(SystemExit, match=message):
-        train(tmp_path, f"model.pretrained={base}", "model.config={}", f"lora={lora}")
+def test_what_does_not_fit(tmp_path, base, lora, message, refuses):
+    changes = [f"model.pretrained={base}", "model.config={}", f"lora={lora}"]
+    words = ["--recipe", "proscale-tiny-shapes", "--output_dir", tmp_path, *SMALL, *changes]
+    assert re.search(message, refuses(main, words))

@@ -86,3 +86,12 @@ def test_missing_recipe():
 @pytest.mark.parametrize("name", recipe_names())
 def test_packaged_recipes_load(name):
     assert isinstance(load_recipe(name), TrainingArguments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("first_mean_iou", "first_miou"), ("precision_at_50", "precision@0.5"), ("1-box IoU", "one_box_oracle_iou")],
+)
+def test_former_names_of_metrics_are_refused_with_the_new_one(old, new):
+    with pytest.raises(ValueError, match=f"run.metric '{old}' is called '{new}' now"):
+        TrainingArguments.from_dict({"run": {"metric": old}})

@@ -9,11 +9,11 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
-from hfseg import auto
+from hfseg import auto, tasks
 from hfseg.commands.train import main
 from hfseg.data import ImageTextCollator, ReferringCollator, SemanticCollator, ShapesDataset, UniversalCollator
 from hfseg.training import TrainingArguments
-from hfseg.training.tasks import TASKS, build_task
+from hfseg.training.tasks import build_task
 from hfseg.training.tasks.closed_vocabulary import SemanticTask, UniversalTask
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=3", "data.batch_size=2"]
@@ -59,14 +59,17 @@ def test_an_architecture_brings_its_own(monkeypatch):
 
 
 def test_every_general_task_can_be_built():
-    for name in TASKS:
+    for name in tasks.training_places(None):
         task = build_task(TrainingArguments.from_dict({"model": {"task": name, "model_type": "proscale"}}))
         assert task.default_collator in task.collators
 
 
 @pytest.mark.parametrize(
     ("task", "message"),
-    [("semantik", "legal are universal, .*Did you mean semantic"), ("hfseg.nowhere:Task", "cannot be imported")],
+    [
+        ("semantik", "must be one of universal, .*got 'semantik'.*Did you mean semantic"),
+        ("hfseg.nowhere:Task", "cannot be imported"),
+    ],
 )
 def test_unknown_tasks(task, message):
     with pytest.raises(ValueError, match=message):
@@ -125,7 +128,7 @@ def test_a_text_task_without_vocabulary_is_refused():
 
 def test_ranks_share_the_evaluation(monkeypatch):
     """What two ranks count is gathered to the numbers of one."""
-    from hfseg.evaluation.segmentation import segmentation as evaluation
+    from hfseg.evaluation import segmentation as evaluation
     from hfseg.training import load_recipe
     from hfseg.training.tasks.base import build_image_processor, build_model
 

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import tasks
+from .running import describe, run_command
+
 # Earlier first words, which `scripts/benchmark.py` serves.
 MOVED = ("params", "flops", "speed", "masks", "oracle", "open-vocabulary", "in-context", "data", "referring", "learn")
 MOVED += ("pretraining", "medical", "volume")
@@ -22,13 +25,7 @@ MOVED += ("pretraining", "medical", "volume")
 
 def build_parser() -> argparse.ArgumentParser:
     """Builds the parser of `hfseg benchmark`."""
-    about, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="hfseg benchmark",
-        description=about.partition(": ")[2],
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="hfseg benchmark", **describe(__doc__))  # type: ignore[arg-type]
     parser.add_argument("model", metavar="MODEL", help="folder, Hub id or name of a shipped model")
     parser.add_argument("--against", nargs="+", default=[], metavar="MODEL", help="further models to compare with")
     parser.add_argument(
@@ -46,10 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def load(model: str) -> Any:
-    """Loads a model by the class that its folder names."""
-    from .export import load_model
+    """Loads a model: a shipped name, a folder or a Hub id."""
+    from ..inference.loading import load as load_folder
 
-    return load_model(model)
+    loaded = load_folder(model, with_processor=False)
+    if not tasks.find(loaded.task).export:
+        raise ValueError(f"{loaded.folder} holds {loaded.class_name}, which has no single forward pass to measure.")
+    return loaded.model
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     options = build_parser().parse_args(arguments)
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # its profiler, which measures memory, is chatty
+    return run_command(lambda: run(options, arguments))
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Measures and prints the tables."""
     from ..inference.benchmark import BenchmarkOptions, benchmark_models
     from ..inference.result_tables import provenance, report
 
@@ -77,12 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=options.device,
         compile=options.compile,
     )
-    try:
-        settings.check()
-        models = {name: load(name) for name in dict.fromkeys([options.model, *options.against])}
-        tables, notes = benchmark_models(models, settings)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    settings.check()
+    models = {name: load(name) for name in dict.fromkeys([options.model, *options.against])}
+    tables, notes = benchmark_models(models, settings)
     report(tables, notes, provenance(["hfseg", "benchmark", *arguments], options.device), options.output)
     return 0

@@ -1,220 +1,49 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Describes pictures with a vision-language model and extracts the entities they name: the data of stage 2.
+"""`hfseg caption`: describes images with a vision-language model and extracts the entities they name.
 
-accelerate launch scripts/caption_entities.py --images DIR --model DIR_OR_ID --output FILE.jsonl
+accelerate launch -m hfseg caption --images DIR --model DIR_OR_ID --output FILE.jsonl
 
-The work is shared by the processes of `accelerate launch` and goes on where a broken run stopped: every process
-appends to a file of its own, which are joined at the end. Without `--model`, captions are read from `--captions`.
+The work is shared by the processes of `accelerate launch` and goes on where a broken run stopped. Without --model,
+captions are read from --captions.
 """
 
 import argparse
-import json
-import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from ..data.readers.entities import EXTRACTORS, extract_entities
-from ..files.images import load_image
-from ..files.writing import replacing
+from .running import describe, refuse_old, run_command
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-DESCRIBE = "Describe this picture in detail: every object, animal, person and region of the background that you see."
-LIST = "List the visible things and background regions of this picture as short noun phrases, separated by commas."
+EXTRACTORS = ("list", "nltk", "rules", "spacy")
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """Lists the pictures of a folder and its subfolders, in order.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
-    return found
-
-
-class Captioner:
-    """A vision-language model of transformers, asked with a picture and an instruction.
-
-    Args:
-        model: Folder or Hub id of any model of `pipeline("image-text-to-text")`.
-        max_new_tokens: Of an answer.
-        device: Where it runs; default: transformers' choice.
-    """
-
-    def __init__(self, model: str, max_new_tokens: int = 256, device: Any = None):
-        from transformers import pipeline
-
-        self.max_new_tokens = max_new_tokens
-        self.pipe: Any = pipeline("image-text-to-text", model=model, device=device)
-
-    def __call__(self, image: Any, instruction: str) -> str:
-        """Answers."""
-        templated = getattr(self.pipe.processor, "chat_template", None) is not None
-        if templated:
-            content = [{"type": "image", "image": image}, {"type": "text", "text": instruction}]
-            answer = self.pipe(text=[{"role": "user", "content": content}], max_new_tokens=self.max_new_tokens,
-                               return_full_text=False)  # fmt: skip
-        else:
-            limit = self.max_new_tokens
-            answer = self.pipe(images=image, text=instruction, max_new_tokens=limit, return_full_text=False)
-        text = answer[0]["generated_text"]
-        return (text[-1]["content"] if isinstance(text, list) else text).strip()
-
-
-def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Reads JSON lines; a line that a broken run left unfinished is passed over."""
-    if file.is_file():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue
-
-
-def part_file(output: Path, rank: int) -> Path:
-    """Names the file that a process appends to."""
-    return output.with_name(f".{output.name}.part{rank}")
-
-
-def caption_pictures(
-    images: Iterable[tuple[str, Any]],
-    output: Path,
-    captioner: Any,
-    extractor: str = "list",
-    instruction: str = DESCRIBE,
-    list_instruction: str = LIST,
-    captions: dict[str, str] | None = None,
-    rank: int = 0,
-    ranks: int = 1,
-) -> dict[str, int]:
-    """Captions this process's share of the pictures that no earlier run has done.
-
-    Args:
-        images: Name and path of every picture.
-        output: File to be made; this process appends to a part beside it.
-        captioner: `(image, instruction) -> text`; None if captions are given.
-        extractor: `list` asks the model for a list; the others read the caption.
-        instruction: For the caption.
-        list_instruction: For the list.
-        captions: Caption by name of the picture.
-        rank: Of this process.
-        ranks: Number of processes.
-
-    Returns:
-        Numbers of pictures `done`, `known` from an earlier run, `unreadable`, and `empty` (without an entity).
-    """
-    known = {row["image"] for row in read_lines(output)}
-    for part in output.parent.glob(f".{output.name}.part*"):
-        known |= {row["image"] for row in read_lines(part)}
-    counts = {"done": 0, "known": 0, "unreadable": 0, "empty": 0}
-    own = part_file(output, rank)
-    # A broken last line must not swallow the next.
-    unfinished = own.is_file() and own.stat().st_size > 0 and not own.read_bytes().endswith(b"\n")
-    with own.open("a", encoding="utf-8") as file:
-        if unfinished:
-            file.write("\n")
-        for index, (name, path) in enumerate(images):
-            if index % ranks != rank:
-                continue
-            if name in known:
-                counts["known"] += 1
-                continue
-            try:
-                image = load_image(path) if captioner is not None else None
-            except (OSError, ValueError) as error:
-                print(f"{name} cannot be read and is skipped: {error}", file=sys.stderr)
-                counts["unreadable"] += 1
-                continue
-            if captions is not None:
-                caption = captions.get(name, "")
-                source = caption
-            else:
-                caption = captioner(image, instruction)
-                source = captioner(image, list_instruction) if extractor == "list" else caption
-            entities = extract_entities(source, extractor)
-            counts["done"] += 1
-            counts["empty"] += not entities
-            file.write(json.dumps({"image": name, "caption": caption, "entities": entities}, ensure_ascii=False) + "\n")
-            file.flush()
-    return counts
-
-
-def join_parts(output: Path) -> int:
-    """Joins what all processes wrote, and an earlier result, into the output, sorted by name, in one step.
-
-    Returns:
-        Number of pictures. A parquet file is written if the output's name ends so.
-    """
-    parts = sorted(output.parent.glob(f".{output.name}.part*"))
-    rows: dict[str, dict[str, Any]] = {}
-    if output.suffix == ".parquet" and output.is_file():
-        from datasets import load_dataset
-
-        rows = {row["image"]: dict(row) for row in load_dataset("parquet", data_files=str(output), split="train")}
-    elif output.suffix != ".parquet":
-        rows = {row["image"]: row for row in read_lines(output)}
-    for file in parts:
-        rows |= {row["image"]: row for row in read_lines(file)}
-    ordered = [rows[name] for name in sorted(rows)]
-    with replacing(output) as temporary:
-        if output.suffix == ".parquet":
-            from datasets import Dataset
-
-            Dataset.from_list(ordered).to_parquet(str(temporary))
-        else:
-            lines = (json.dumps(row, ensure_ascii=False) for row in ordered)
-            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    for file in parts:
-        file.unlink()
-    return len(ordered)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs `hfseg caption`."""
-    parser = argparse.ArgumentParser(prog="hfseg caption", description=__doc__.splitlines()[0])
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="hfseg caption", allow_abbrev=False, **describe(__doc__))  # type: ignore[arg-type]
     parser.add_argument("--images", required=True, metavar="DIR")
     parser.add_argument("--output", required=True, metavar="FILE.jsonl", help="or FILE.parquet")
     parser.add_argument("--model", metavar="DIR_OR_ID", help="any image-text-to-text model of transformers")
-    parser.add_argument("--captions", metavar="FILE.jsonl", help="captions by picture instead: {image, caption} lines")
-    parser.add_argument("--extractor", choices=sorted(EXTRACTORS), help="default: list with a model, else rules")
-    parser.add_argument("--instruction", default=DESCRIBE)
-    parser.add_argument("--list-instruction", default=LIST)
-    parser.add_argument("--max-new-tokens", type=int, default=256)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--captions", metavar="FILE.jsonl", help="captions by image instead: {image, caption} lines")
+    parser.add_argument("--extractor", choices=EXTRACTORS, help="default: list with a model, else rules")
+    parser.add_argument("--instruction", default=argparse.SUPPRESS, help="for the caption")
+    parser.add_argument("--list_instruction", default=argparse.SUPPRESS, help="for the list of entities")
+    parser.add_argument("--max_new_tokens", type=int, default=256)
+    refuse_old(parser, {"--list-instruction": "--list_instruction", "--max-new-tokens": "--max_new_tokens"})
+    options = parser.parse_args(argv)
     if (options.model is None) == (options.captions is None):
-        print("error: give --model or --captions, one of them.", file=sys.stderr)
-        return 1
-    from accelerate import PartialState
+        parser.error("give --model or --captions, one of them")
+    return options
 
-    state = PartialState()
-    folder, output = Path(options.images), Path(options.output)
-    try:
-        images = [(path.relative_to(folder).as_posix(), path) for path in pictures_of(folder)]
-        output.parent.mkdir(parents=True, exist_ok=True)
-        captions = captioner = None
-        if options.captions is not None:
-            captions = {row["image"]: row["caption"] for row in read_lines(Path(options.captions))}
-        else:
-            captioner = Captioner(options.model, options.max_new_tokens, state.device)
-        counts = caption_pictures(
-            images,
-            output,
-            captioner,
-            options.extractor or ("list" if captioner is not None else "rules"),
-            options.instruction,
-            options.list_instruction,
-            captions,
-            state.process_index,
-            state.num_processes,
-        )
-    except (FileNotFoundError, ValueError, ImportError, KeyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    state.wait_for_everyone()
-    print(f"process {state.process_index}: {', '.join(f'{number} {what}' for what, number in counts.items())}")
-    if state.is_main_process:
-        print(f"Wrote {output}: {join_parts(output)} pictures.")
+
+def run(options: argparse.Namespace) -> int:
+    """Captions."""
+    from ..data.captioning import caption_folder
+
+    number = caption_folder(**vars(options))
+    if number is not None:
+        print(f"Wrote {options.output}: {number} images.")
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry of `hfseg caption` and `scripts/caption_entities.py`."""
+    options = parse(argv)
+    return run_command(lambda: run(options))

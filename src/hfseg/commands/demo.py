@@ -10,21 +10,15 @@ through a volume. Addresses are refused, uploads have a limit, and nothing is re
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
-from .predict import DTYPES, find_device
+from ..tasks import DTYPES
+from .running import describe, run_command
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    about, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="hfseg demo",
-        description=about.partition(": ")[2],
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="hfseg demo", **describe(__doc__))  # type: ignore[arg-type]
     parser.add_argument(
         "--model", nargs="+", action="extend", required=True, metavar="DIR", help="model folders, or names on the Hub"
     )
@@ -43,28 +37,31 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def run(options: argparse.Namespace) -> int:
+    """Serves the demo, or writes a Space."""
+    try:
+        import gradio  # noqa: F401
+    except ImportError as error:
+        raise ImportError("The demo needs Gradio: pip install 'hfseg[demo]'.") from error
+    if options.space:
+        from ..demo.space import write_space
+
+        folder = write_space(options.space, options.model, options.title)
+        print(f"{folder} is ready: try `cd {folder} && python app.py`, then upload it as a Space.")
+        return 0
+    import torch
+
+    from ..demo.app import Limits, launch
+    from ..inference.predict import find_device
+
+    limits = Limits(megabytes=options.max_megabytes, pixels=int(options.max_megapixels * 1e6))
+    device, dtype = find_device(options.device), getattr(torch, options.dtype)
+    launch(options.model, device, dtype, limits, options.host, options.port)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry of `hfseg demo` and `scripts/demo.py`."""
     options = parse(argv)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        try:
-            import gradio  # noqa: F401
-        except ImportError as error:
-            raise ImportError("The demo needs Gradio: pip install 'hfseg[demo]'.") from error
-        if options.space:
-            from ..demo.space import write_space
-
-            folder = write_space(options.space, options.model, options.title)
-            print(f"{folder} is ready: try `cd {folder} && python app.py`, then upload it as a Space.")
-            return 0
-        from ..demo.app import Limits, launch
-
-        limits = Limits(megabytes=options.max_megabytes, pixels=int(options.max_megapixels * 1e6))
-        launch(options.model, find_device(options.device), DTYPES[options.dtype], limits, options.host, options.port)
-    except (ValueError, FileNotFoundError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_command(lambda: run(options))

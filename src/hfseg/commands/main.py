@@ -1,19 +1,19 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The `hfseg` command: one word per thing to do."""
+"""The `hfseg` command: one word per thing to do. Nothing heavy is imported before a command line is complete."""
 
 import importlib
 import sys
 
 COMMANDS = {
-    "quickstart": "train a tiny model, evaluate it and segment a picture, offline",
+    "quickstart": "train a tiny model, evaluate it and segment an image, offline",
     "train": "train a model from a recipe",
-    "evaluate": "measure a model on labelled pictures",
-    "predict": "segment pictures, videos and volumes",
+    "evaluate": "evaluate a model on a labeled dataset",
+    "predict": "segment images, videos and volumes",
     "demo": "try models in the browser",
     "export": "write a model as ONNX or torch.export program, and compare",
-    "convert": "convert an authors' checkpoint",
+    "convert": "convert an official checkpoint",
     "push": "check a model folder and publish it on the Hub",
-    "caption": "describe pictures and list the entities in them",
+    "caption": "describe images and list the entities in them",
     "benchmark": "parameters, multiply-adds, speed and memory of a model",
     "list": "architectures, tasks, classes and recipes",
 }
@@ -27,7 +27,7 @@ def usage() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command named first; returns the exit status."""
+    """Runs the command named first; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

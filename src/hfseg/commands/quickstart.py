@@ -1,310 +1,46 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""`hfseg quickstart`: trains a tiny model, evaluates it, saves it, loads it back and segments a picture with it.
+"""`hfseg quickstart`: trains a tiny model, evaluates it, saves it, loads it back and segments an image with it.
 
-Runs offline on two cores: on embedded scenes in about two minutes, or with --data on your own pictures. What it leaves
-in the output folder is an ordinary model folder, plus `overlay.png` and `metrics.json`.
+Runs offline on two cores: on embedded scenes in about two minutes, or with --data on your own images. What it leaves
+in the output folder is an ordinary model folder, plus overlay.png and metrics.json.
 """
 
 import argparse
-import copy
-import json
 import logging
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from accelerate.utils import set_seed
-from PIL import Image
+from collections.abc import Sequence
 
 from .. import auto
-from ..data.readers.folders import list_splits, load_folder
-from ..evaluation.referring import tinted
-from ..files.writing import write_json
-from ..results.drawing import image_grid, overlay, overlay_semantic
-from ..training import TrainingArguments, load_recipe, train
-from ..training.arguments import recipe_names
-from ..training.loop import create_accelerator
-from ..training.normalization import accepted_names
-from ..training.tasks import Task, build_task
-
-# Updates timed to turn --minutes into a number of updates; the first ones are slower and not counted.
-TIMED_UPDATES, WARM_UPDATES = 6, 2
+from .running import describe, run_command
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
-    trainable = [row.model_type for row in auto.ARCHITECTURES]
-    parser = argparse.ArgumentParser(prog="quickstart", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--architecture", default="proscale", choices=trainable)
-    parser.add_argument("--data", metavar="FOLDER", help="pictures and labels (or a COCO json) instead of `shapes`")
+    parser = argparse.ArgumentParser(prog="hfseg quickstart", **describe(__doc__))  # type: ignore[arg-type]
+    names = [row.model_type for row in auto.ARCHITECTURES]
+    parser.add_argument("--architecture", default=names[0], choices=names)
+    parser.add_argument("--data", metavar="FOLDER", help="images and labels (or a COCO json) instead of `shapes`")
     parser.add_argument("--output_dir", default="outputs/quickstart", metavar="DIR")
     parser.add_argument("--minutes", type=float, help="training time; the updates that fit are timed first")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
     return parser.parse_intermixed_args(argv)
 
 
-def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, Any]:
-    """Opens training and held-out data: the recipe's, or those of a folder.
+def run(options: argparse.Namespace) -> int:
+    """Trains and shows."""
+    from ..training.quickstart import quickstart
 
-    Raises:
-        FileNotFoundError, ValueError: As `load_folder`.
-    """
-    if folder is None:
-        task = build_task(arguments)
-        return task.build_dataset(arguments.data.train), task.build_dataset(arguments.data.validation or {})
-    splits = list_splits(folder)
-    named = [split for split in splits if split in ("val", "validation", "valid", "dev", "test")]
-    if splits and not named:
-        raise ValueError(f"{folder} has the splits {', '.join(splits)}: one for validation is missing (val or dev).")
-    spec = {name: value for name, value in arguments.data.train.items() if name not in ("path", "split")}
-    return load_folder(folder, "train", **spec), load_folder(folder, named[0] if named else "validation", **spec)
-
-
-def tiny_recipe(architecture: str, folder: str | None) -> str:
-    """Names the tiny recipe for some data: embedded shapes, pictures with label maps, or pictures with instances.
-
-    Raises:
-        FileNotFoundError, ValueError: As `load_folder`; the architecture has no recipe for such data.
-    """
-    stem = architecture.replace("_", "-")
-    names = [name for name in recipe_names() if "-tiny-" in name and starts_alone(load_recipe(name))]
-    name = f"{stem}-tiny-shapes"
-    if folder is not None:
-        name = f"{stem}-tiny-folder"
-        if f"{stem}-tiny-instances" in names and load_folder(folder, "train").kind == "instance":
-            name = f"{stem}-tiny-instances"
-    if name not in names:
-        ending = name.removeprefix(stem)
-        able = ", ".join(other.removesuffix(ending).replace("-", "_") for other in names if other.endswith(ending))
-        own = ", ".join(other for other in recipe_names() if other.startswith(f"{stem}-tiny")) or "none"
-        raise ValueError(
-            f"--architecture {architecture} has no quickstart {'on shapes' if folder is None else 'with --data'} (no "
-            f"recipe {name} of one stage); {able} have. Small recipes of {architecture} for scripts/train.py: {own}."
-        )
-    return name
-
-
-def starts_alone(recipe: TrainingArguments) -> bool:
-    """Says whether a recipe is one run, or its first stage already does the whole task; the others are for `train`."""
-    return not recipe.stages or "base" not in recipe.stages[0]
-
-
-def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping[str, Any]]) -> int:
-    """Times some updates of a copy of the model and returns how many fit into the time.
-
-    Raises:
-        ValueError: If the time is not positive.
-    """
-    if minutes <= 0:
-        raise ValueError(f"--minutes {minutes} is not a training time; give a positive number.")
-    trial = copy.deepcopy(model).train()
-    optimizer = torch.optim.AdamW(trial.parameters(), lr=1e-6)
-    accepted = accepted_names(trial)
-    for number, batch in enumerate(batches):
-        if number == WARM_UPDATES:
-            start = time.perf_counter()
-        trial(**{name: value for name, value in batch.items() if name in accepted})["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    seconds = (time.perf_counter() - start) / (len(batches) - WARM_UPDATES)
-    return max(1, int(60 * minutes / seconds))
-
-
-@dataclass
-class Job:
-    """What a training run needs.
-
-    Attributes:
-        arguments: The recipe, with overrides.
-        task: How it is put together.
-        training, held_out: Data.
-        model: Freshly initialised under the recipe's seed.
-        image_processor: What is saved beside the model: its image processor, with text its processor, or None.
-        collate: Turns examples into batches of the model.
-    """
-
-    arguments: TrainingArguments
-    task: Task
-    training: Any
-    held_out: Any
-    model: Any
-    image_processor: Any
-    collate: Callable[[list], Mapping[str, Any]]
-
-
-def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
-    """Builds data, model and collator of an architecture's tiny recipe; of its first stage, where it has several.
-
-    Args:
-        architecture: Its `model_type`.
-        data: Folder of pictures and labels; None for `shapes`.
-        overrides: Changes of the recipe, `section.key=value`.
-        minutes: Training time, from which the number of updates follows; None takes the recipe's.
-
-    Raises:
-        FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
-    """
-    _, arguments = load_recipe(tiny_recipe(architecture, data), overrides).stage_arguments()[0]
-    task = build_task(arguments)
-    training, held_out = load_data(arguments, data)
-    set_seed(arguments.run.seed)
-    model = task.build_model(training)
-    processor = task.build_processor(model)
-    collate = task.build_collator(training, model, processor)
-    if minutes is not None:
-        size = arguments.data.batch_size
-        batches = [
-            collate([training[(number * size + place) % len(training)] for place in range(size)])
-            for number in range(WARM_UPDATES + TIMED_UPDATES)
-        ]
-        arguments.run.max_steps = updates_in(minutes, model, batches)
-    return Job(arguments, task, training, held_out, model, processor, collate)
-
-
-# ------------------------------------------------------------------------------------------------------------- pictures
-
-
-def draw_segments(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Segments a picture through `pipeline("image-segmentation")` and shows it beside its truth."""
-    from transformers import pipeline
-
-    id2label = dataset.id2label
-    label2id = {label: class_id for class_id, label in id2label.items()}
-    image = Image.fromarray(np.asarray(example["image"]))
-    semantic = "segmentation_map" in example
-    segmenter = pipeline("image-segmentation", model=str(folder), device="cpu")
-    semantic_model = "SemanticSegmentation" in type(segmenter.model).__name__
-    subtask = "semantic" if semantic or semantic_model else "panoptic"
-    found, info = np.zeros(image.size[::-1], dtype=np.int32), []
-    for number, segment in enumerate(segmenter(image, subtask=subtask), start=1):
-        found[np.asarray(segment["mask"]) > 0] = number
-        info.append({"id": number, "label_id": label2id[segment["label"]], "score": segment["score"]})
-    if semantic:
-        truth = overlay_semantic(image, example["segmentation_map"], id2label, ignore_index=dataset.ignore_index)
-    else:
-        truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
-    plain = overlay(image, np.zeros_like(found), [], id2label)
-    return [("picture", plain), ("truth", truth), ("predicted", overlay(image, found, info, id2label))]
-
-
-def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Finds what an expression means through `pipeline("referring-image-segmentation")`."""
-    from transformers import pipeline
-
-    text, image = example["expressions"][0], np.asarray(example["image"])
-    task: Any = "referring-image-segmentation"  # ours; transformers' signature lists its own
-    found = pipeline(task, model=str(folder), device="cpu")(Image.fromarray(image), text=text)
-    masks = [np.asarray(entry["mask"]) > 0 for entry in found]
-    mask = masks[0] if masks else np.zeros(image.shape[:2], dtype=bool)
-    return [
-        (text, image),
-        ("truth", tinted(image, np.asarray(example["mask"]) != 0)),
-        ("predicted", tinted(image, mask)),
-    ]
-
-
-def draw_masks(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Finds all masks of a picture through `pipeline("mask-generation")`; the smaller ones lie on top."""
-    from transformers import pipeline
-
-    image = Image.fromarray(np.asarray(example["image"]))
-    result = pipeline("mask-generation", model=str(folder), device="cpu")(image)
-    found = np.zeros(image.size[::-1], dtype=np.int32)
-    info, names = [], {}
-    for number, mask in enumerate(sorted((np.asarray(mask) for mask in result["masks"]), key=np.sum)[::-1], start=1):
-        found[mask > 0] = number
-        info.append({"id": number, "label_id": number})
-        names[number] = str(number)
-    truth = overlay(image, example["segmentation"], example["segments_info"], dataset.id2label)
-    plain = overlay(image, np.zeros_like(found), [], names)
-    return [("picture", plain), ("truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
-
-
-def draw_answer(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Answers a query by example through the trained diffusers pipeline."""
-    pipe = auto.load("models.lavin_dit.pipeline_lavin_dit:LavinDiTPipeline").from_pretrained(str(folder))
-    pipe.set_progress_bar_config(disable=True)
-    answer = pipe(example["query"], example["examples"], generator=torch.Generator().manual_seed(0)).images[0]
-    return [("query", example["query"]), (f"truth: {example['task']}", example["target"]), ("answer", answer)]
-
-
-def pictures(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
-    """Runs the saved model on the first held-out pictures, each beside its truth.
-
-    Raises:
-        ValueError: There is no way to show such examples.
-    """
-    shown: list[Any] = []
-    titles: list[str] = []
-    for index in range(min(count, len(dataset))):
-        example = dataset[index]
-        if "query" in example:
-            draw = draw_answer
-        elif "expressions" in example:
-            draw = draw_referent
-        elif json.loads((folder / "config.json").read_text())["architectures"][0].endswith("MaskGeneration"):
-            draw = draw_masks
-        else:
-            draw = draw_segments
-        for title, picture in draw(folder, example, dataset):
-            shown.append(picture)
-            titles.append(f"picture {index}" if title == "picture" else title)
-    return image_grid(shown, columns=3, titles=titles)
-
-
-def run(options: argparse.Namespace) -> dict[str, float]:
-    """Carries out one parsed command line and returns the held-out metrics."""
-    started = time.perf_counter()
-    job = set_up(options.architecture, options.data, options.overrides, options.minutes)
-    arguments, task, training, held_out, model = job.arguments, job.task, job.training, job.held_out, job.model
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    classes = f", {len(training.id2label)} classes" if hasattr(training, "id2label") else ""
-    print(
-        f"{options.architecture}, {parameters / 1e6:.2f} M parameters; {len(training)} training and {len(held_out)} "
-        f"held-out examples{classes}; {arguments.run.max_steps} updates of {arguments.data.batch_size}.",
-        flush=True,
+    quickstart(
+        options.architecture,
+        *options.overrides,
+        data=options.data,
+        output_dir=options.output_dir,
+        minutes=options.minutes,
     )
-    if options.data is None:
-        # Measured: a second thread does nothing for tensors this small, and stalls when the machine is busy.
-        torch.set_num_threads(1)
-    folder = Path(options.output_dir)
-    accelerator = create_accelerator(arguments.run, folder, several_phases=len(arguments.phases) > 1)
-    validation_collate = task.build_collator(held_out, model, job.image_processor, training=False)
-    result = train(
-        model,
-        training,
-        job.collate,
-        arguments,
-        output_dir=folder,
-        evaluate_fn=lambda trained: task.evaluate(
-            trained, job.image_processor, held_out, validation_collate, accelerator
-        ),
-        image_processor=job.image_processor,
-        loss_normalizer=None if hasattr(model, "loss_normalizer") else task.loss_normalizer(model),
-        save_fn=task.save,
-        accelerator=accelerator,
-    )
-    file = folder / "overlay.png"
-    pictures(folder, held_out).save(file)
-    metrics = {**result.metrics, "seconds": time.perf_counter() - started}
-    write_json(folder / "metrics.json", metrics)
-    print("Held out: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
-    print(f"Model {folder}, pictures {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
-    print("".join(f"  {line}\n" for line in task.example(str(folder)).splitlines() if line), end="")
-    return metrics
+    return 0
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Entry of `hfseg quickstart` and `scripts/quickstart.py`."""
     logging.basicConfig(level=logging.WARNING)
-    try:
-        run(parse(argv))
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    options = parse(argv)
+    return run_command(lambda: run(options))

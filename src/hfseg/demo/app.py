@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from .. import tasks
 from ..files.images import load_image
 from ..files.writing import write_json
 from ..inference import predict_volume
@@ -37,7 +38,8 @@ __all__ = ["Limits", "build_app", "launch"]
 
 LARGEST_COUNT = 40  # segments that are drawn; the files have all
 # Task to the prompts that its words are.
-WORDED = {"referring": "text", "open-vocabulary": "labels"}
+# Tasks that need words, and what they call them.
+WORDED = {row.name: row.needs for row in tasks.TASKS.values() if row.needs in ("text", "labels")}
 KEPT_SECONDS = 900  # of results on the server
 INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 # Fonts of the reader's own machine: nothing is loaded from elsewhere.
@@ -449,7 +451,7 @@ class _Examples(_Tab):
             except INPUT_ERRORS as error:
                 raise _say(error) from error
             prompts = Prompts(examples=pairs, task=kind if kind in FORMATS else None)
-            return self.answer(name, file, opacity, prompts, Options(steps=int(count)))
+            return self.answer(name, file, opacity, prompts, Options(num_inference_steps=int(count)))
 
         button.click(run, [model, picture, task, steps, self.opacity, *fields], self.results, api_name="examples")
 
@@ -670,8 +672,8 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
             name, number = f"{predictor.folder.resolve().name} ({number})", number + 1
         models.append(Loaded(name, predictor, threading.Lock()))
     tabs: list[_Tab] = []
-    for build, tasks in _TABS:
-        chosen = [model for model in models if tasks(model.predictor)]
+    for build, serves in _TABS:
+        chosen = [model for model in models if serves(model.predictor)]
         if chosen:
             tabs.append(build(chosen, limits, folder))
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
@@ -688,14 +690,19 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
     return app
 
 
+def _tab(predictor: Predictor) -> str:
+    """The tab of a model's task, as the table of tasks names it."""
+    return tasks.find(predictor.task).demo
+
+
 _TABS: tuple[tuple[Callable[..., Any], Callable[[Predictor], bool]], ...] = (
-    (_Segments, lambda predictor: predictor.task in ("universal", "semantic")),
-    (lambda *given: _Words(*given, names=False), lambda predictor: predictor.task == "referring"),
-    (lambda *given: _Words(*given, names=True), lambda predictor: predictor.task == "open-vocabulary"),
-    (_Places, lambda predictor: predictor.task == "mask-generation"),
-    (_Examples, lambda predictor: predictor.task == "in-context"),
+    (_Segments, lambda predictor: _tab(predictor) == "segments"),
+    (lambda *given: _Words(*given, names=False), lambda predictor: _tab(predictor) == "text"),
+    (lambda *given: _Words(*given, names=True), lambda predictor: _tab(predictor) == "labels"),
+    (_Places, lambda predictor: _tab(predictor) == "prompts"),
+    (_Examples, lambda predictor: _tab(predictor) == "examples"),
     (_Volumes, lambda predictor: predictor.reads_volumes),
-    (_Videos, lambda predictor: predictor.task in (*WORDED, "universal", "semantic") and not predictor.reads_volumes),
+    (_Videos, lambda predictor: _tab(predictor) in ("segments", "text", "labels") and not predictor.reads_volumes),
 )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import hfseg
 
+from .. import tasks
 from ..files.writing import write_text
-from ..inference.predictor import find_task
+from ..tasks import find_task
 
 __all__ = ["write_space"]
 
@@ -84,7 +85,7 @@ def write_space(folder: str | Path, models: Sequence[str], title: str = "hfseg")
     named = []
     lines = []
     for model in models:
-        path = Path(model)
+        path = tasks.checkpoint(model) if model in tasks.shipped_checkpoints() else Path(model)
         if not path.is_dir():
             if path.exists() or "/" not in model or model.startswith((".", "/")):
                 raise FileNotFoundError(f"There is no model folder {model!r}.")

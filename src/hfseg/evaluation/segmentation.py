@@ -7,43 +7,34 @@ post-processing makes the results, and `hfseg.metrics` counts. No model is impor
 fields.
 """
 
-import dataclasses
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
-from torch import Tensor, nn
+from torch import nn
 from transformers.utils import logging
 
 from ..data.readers.schema import semantic_map
-from ..inference.scores import Predict, pad_to_divisor, prepare, resized_logits
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
-from ..processing.universal import UniversalSegmentationProcessing
 from ..results.drawing import overlay, overlay_semantic, side_by_side
 from ..results.run_lengths import decode_run_lengths
+from .labels import LabelMatch, embed_classes
+from .labels import some as _some
+from .prediction import OpenVocabularySegmenter, Segmenter, open_vocabulary_samples, predict_samples
 
 __all__ = [
     "AVERAGES",
     "TASKS",
     "CocoInstances",
-    "LabelMatch",
-    "OpenVocabularySegmenter",
-    "Sample",
     "SegmentationMetrics",
-    "Segmenter",
-    "embed_classes",
     "evaluate_open_vocabulary",
     "evaluate_segmentation",
-    "match_labels",
-    "open_vocabulary_samples",
-    "predict_samples",
     "segmentation_overlays",
     "supported_tasks",
 ]
@@ -70,449 +61,6 @@ AVERAGES = {
 }
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Labels
-# ---------------------------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True)
-class LabelMatch:
-    """How a model's classes correspond to a data set's.
-
-    Attributes:
-        to_dataset: Class of the data set for every class of the model, -1 for none.
-        by: "id" or "name".
-        not_in_dataset: Names of model classes that the data set lacks; what is predicted as them counts as no class.
-        not_in_model: Names of data set classes that the model lacks; they are always missed, and count in the means.
-    """
-
-    to_dataset: tuple[int, ...]
-    by: str
-    not_in_dataset: tuple[str, ...] = ()
-    not_in_model: tuple[str, ...] = ()
-
-    @classmethod
-    def identity(cls, num_labels: int) -> "LabelMatch":
-        """Equal ids."""
-        return cls(tuple(range(num_labels)), "id")
-
-    def to_model(self, class_ids: Collection[int]) -> list[int]:
-        """Model classes of some classes of the data set."""
-        wanted = set(class_ids)
-        return [label for label, class_id in enumerate(self.to_dataset) if class_id in wanted]
-
-
-def _plain(name: str) -> str:
-    return " ".join(str(name).lower().replace("-", " ").replace("_", " ").split())
-
-
-def match_labels(
-    model_labels: Mapping[int, str], dataset_labels: Mapping[int, str], by: str | None = None
-) -> LabelMatch:
-    """Matches the classes of a model with those of a data set.
-
-    Args:
-        model_labels: The model's `id2label`.
-        dataset_labels: The data set's.
-        by: None accepts equal names in equal order only. "name" matches by name (case, `-` and `_` aside), in any order
-            and number. "id" takes equal ids for equal classes whatever they are called; their number must agree.
-
-    Raises:
-        ValueError: The classes differ and `by` does not settle it; says how they differ and what to do.
-    """
-    ours = {int(key): str(name) for key, name in model_labels.items()}
-    theirs = {int(key): str(name) for key, name in dataset_labels.items()}
-    if sorted(ours) != list(range(len(ours))) or sorted(theirs) != list(range(len(theirs))):
-        raise ValueError("class ids must be 0 .. C-1 without gaps, in the model's id2label and in the data set's.")
-    if by not in (None, "id", "name"):
-        raise ValueError(f"labels can be matched by 'id' or by 'name', not by {by!r}.")
-    same_names = len(ours) == len(theirs) and all(_plain(ours[key]) == _plain(theirs[key]) for key in ours)
-    if by == "id" or (by is None and same_names):
-        if len(ours) != len(theirs):
-            raise ValueError(
-                f"the model has {len(ours)} classes and the data set {len(theirs)}, so ids cannot be matched; "
-                "match by name (--match_labels name)."
-            )
-        return LabelMatch.identity(len(ours))
-    class_of = {_plain(name): class_id for class_id, name in theirs.items()}
-    to_dataset = tuple(class_of.get(_plain(ours[label]), -1) for label in range(len(ours)))
-    extra = tuple(ours[label] for label, class_id in enumerate(to_dataset) if class_id < 0)
-    found = set(to_dataset)
-    lacking = tuple(name for class_id, name in theirs.items() if class_id not in found)
-    common = len(found - {-1})
-    if by == "name":
-        if common == 0:
-            raise ValueError(
-                f"the model's classes ({_some(ours.values())}) and the data set's ({_some(theirs.values())}) have no "
-                "name in common; is this the right model, or the right data set?"
-            )
-        return LabelMatch(to_dataset, "name", extra, lacking)
-    if len(ours) != len(theirs):
-        how = f"the model has {len(ours)} classes and the data set {len(theirs)}"
-    elif common == len(theirs):
-        how = "the model and the data set have the same classes in another order"
-    else:
-        how = f"the model and the data set both have {len(ours)} classes, but other names"
-    details = [f"only the model has {_some(extra)}"] * bool(extra) + [f"only the data has {_some(lacking)}"] * bool(
-        lacking
-    )
-    ways = [f"--match_labels name compares the {common} common ones"] * bool(common)
-    ways += ["--match_labels id takes equal numbers for equal classes"] * (len(ours) == len(theirs))
-    raise ValueError(
-        f"{how}{' (' + '; '.join(details) + ')' if details else ''}; "
-        + (" and ".join(ways) + "." if ways else "no name agrees: is this the right model, or the right data set?")
-    )
-
-
-def _some(names: Iterable[str], limit: int = 5) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Prediction
-# ---------------------------------------------------------------------------------------------------------------------
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """One labelled picture with the model's outputs.
-
-    Attributes:
-        index: Position in the data set.
-        example: As the data set gives it.
-        outputs: Of the model, batch of 1, float32.
-        padded_size: Height and width of the network input.
-        inner_size: Of the picture inside it, at its top left.
-        size: Of the picture as it was given, and of the labels.
-    """
-
-    index: int
-    example: Mapping[str, Any]
-    outputs: Any
-    padded_size: tuple[int, int]
-    inner_size: tuple[int, int]
-    size: tuple[int, int]
-
-
-class _Batches(torch.utils.data.Dataset):
-    """Batches of (index, example, network input), read where the loader asks for them."""
-
-    def __init__(self, dataset: Any, image_processor: Any, batches: Sequence[Sequence[int]]):
-        self.dataset, self.image_processor, self.batches = dataset, image_processor, batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, position: int) -> list[tuple[int, Any, Tensor]]:
-        read = []
-        for index in self.batches[position]:
-            example = self.dataset[index]
-            read.append((index, example, prepare(np.asarray(example["image"]), self.image_processor)))
-        return read
-
-
-def _as_read(batch: Any) -> Any:
-    return batch  # the loader would turn arrays into tensors
-
-
-def as_predict(model: nn.Module) -> Predict:
-    """Function from float32 pixel values to the model's outputs, on the model's device and in its data type."""
-    parameter = next(model.parameters())
-
-    def predict(pixel_values: Tensor) -> Any:
-        with torch.inference_mode():
-            return model(pixel_values=pixel_values.to(parameter.device, parameter.dtype))
-
-    return predict
-
-
-def predict_samples(
-    model: nn.Module,
-    image_processor: Any,
-    dataset: Any,
-    batch_size: int = 8,
-    *,
-    batches: Sequence[Sequence[int]] | None = None,
-    num_workers: int = 0,
-) -> Iterator[Sample]:
-    """Runs a model over a data set, in its order.
-
-    Pictures of a batch whose padded sizes agree run together, others apart, so that no result depends on its neighbours
-    (but for rounding).
-
-    Args:
-        model: Model in evaluation mode.
-        image_processor: Its image processor.
-        dataset: Examples in the universal or semantic schema.
-        batch_size: Pictures per forward pass at most.
-        batches: Positions to predict, by batch; default: all.
-        num_workers: Processes that read and resize pictures; 0 reads them here.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    if batches is None:
-        count = len(dataset)
-        batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    predict = as_predict(model)
-    loader: Iterable[Any] = torch.utils.data.DataLoader(
-        _Batches(dataset, image_processor, batches), batch_size=None, num_workers=num_workers, collate_fn=_as_read
-    )
-    for read in loader:
-        groups: dict[tuple[int, ...], list[int]] = {}
-        padded = [pad_to_divisor(pixel_values, image_processor) for _, _, pixel_values in read]
-        for place, pixel_values in enumerate(padded):
-            groups.setdefault(tuple(pixel_values.shape), []).append(place)
-        singles: dict[int, Any] = {}
-        for places in groups.values():
-            outputs = predict(torch.cat([padded[place] for place in places]))
-            for row, place in enumerate(places):
-                singles[place] = _row(outputs, row, len(places))
-        for place, (index, example, pixel_values) in enumerate(read):
-            height, width = np.asarray(example["image"]).shape[:2]
-            yield Sample(
-                index,
-                example,
-                singles[place],
-                (padded[place].shape[-2], padded[place].shape[-1]),
-                (pixel_values.shape[-2], pixel_values.shape[-1]),
-                (height, width),
-            )
-
-
-def _row(outputs: Any, row: int, count: int) -> Any:
-    """Outputs of one picture of a batch, without what post-processing never reads."""
-    names = ("class_queries_logits", "masks_queries_logits", "logits")
-    kept = {name: outputs[name] for name in names if name in outputs and isinstance(outputs[name], Tensor)}
-    if not kept:
-        raise ValueError(
-            f"The model returns {', '.join(outputs)}; evaluation needs class_queries_logits and masks_queries_logits, "
-            "or logits."
-        )
-    return type(outputs)(**{name: value[row : row + 1].float() for name, value in kept.items() if len(value) == count})
-
-
-class Segmenter:
-    """Makes the results of the asked tasks from outputs, by the image processor's own post-processing.
-
-    Results are in the data set's classes: `{"semantic": (H, W) class map, -1 where no class of the data set is
-    predicted, "panoptic": {"segmentation", "segments_info"}, "instance": SegmentationResult}`.
-
-    Image processors of other libraries get the authors' post-processing of mask classification
-    (`hfseg.postprocess`) instead of theirs.
-
-    Args:
-        image_processor: The model's.
-        match: How its classes correspond to the data set's.
-        stuff_label_ids: The model's stuff classes, fused in panoptic results and left out of instances.
-        thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold`; default: the processor's.
-    """
-
-    def __init__(
-        self,
-        image_processor: Any,
-        match: LabelMatch,
-        stuff_label_ids: Collection[int] = (),
-        thresholds: Mapping[str, float] | None = None,
-    ):
-        owns = getattr(image_processor, "owns_postprocessing_defaults", False)
-        self.image_processor = image_processor
-        self.processing: Any = image_processor if owns else UniversalSegmentationProcessing()
-        self.match = match
-        self.stuff_label_ids = set(stuff_label_ids)
-        self.given = dict(thresholds or {})
-        # One entry more, so that -1 (no class) stays -1.
-        self._table = np.array([*match.to_dataset, -1], dtype=np.int64)
-
-    @property
-    def thresholds(self) -> dict[str, Any]:
-        """Thresholds that are used."""
-        names = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
-        return {name: self.given.get(name, getattr(self.processing, name)) for name in names}
-
-    def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
-        """Results of one picture."""
-        outputs = sample.outputs
-        results: dict[str, Any] = {}
-        place: dict[str, Any] = {"target_sizes": [sample.size], "image_sizes": [sample.inner_size]}
-        if "semantic" in tasks:
-            if "masks_queries_logits" in outputs:
-                labels = self.processing.post_process_semantic_segmentation(outputs, **place)[0]
-            else:
-                labels = resized_logits(outputs, sample.padded_size, [sample.inner_size], [sample.size])[0].argmax(0)
-            results["semantic"] = self.semantic(labels)
-        if "panoptic" in tasks:
-            results["panoptic"] = self.panoptic(
-                self.processing.post_process_panoptic_segmentation(
-                    outputs, label_ids_to_fuse=self.stuff_label_ids, **self.thresholds, **place
-                )[0]
-            )
-        if "instance" in tasks:
-            results["instance"] = self.instance(
-                self.processing.post_process_instance_segmentation(
-                    outputs, label_ids_to_fuse=self.stuff_label_ids, **place
-                )[0]
-            )
-        return results
-
-    def semantic(self, labels: Tensor) -> np.ndarray:
-        """Class map (H, W) in the data set's classes."""
-        return self._table[np.asarray(labels.cpu())]
-
-    def panoptic(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Segments in the data set's classes; others become void."""
-        segmentation = np.array(result["segmentation"].cpu())
-        segments = [
-            {**segment, "label_id": self.match.to_dataset[segment["label_id"]]} for segment in result["segments_info"]
-        ]
-        foreign = [segment["id"] for segment in segments if segment["label_id"] < 0]
-        if foreign:
-            segmentation[np.isin(segmentation, foreign)] = 0
-        return {"segmentation": segmentation, "segments_info": [s for s in segments if s["label_id"] >= 0]}
-
-    def instance(self, result: Any) -> list[dict[str, Any]]:
-        """Instances `{"segmentation": run lengths, "category_id", "score"}` in the data set's classes."""
-        masks = result.run_length_masks(compressed=True)
-        return [
-            {
-                "segmentation": mask,
-                "category_id": self.match.to_dataset[segment["label_id"]],
-                "score": segment["score"],
-            }
-            for mask, segment in zip(masks, result["segments_info"])
-            if self.match.to_dataset[segment["label_id"]] >= 0
-        ]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Classes given by their names
-# ---------------------------------------------------------------------------------------------------------------------
-def embed_classes(
-    model: nn.Module,
-    processor: Any,
-    id2label: Mapping[int, str],
-    synonyms: Mapping[str, Collection[str]] | None = None,
-    templates: Any = "vild",
-) -> Tensor:
-    """Embeds the classes of a data set with an open-vocabulary model's text tower.
-
-    Args:
-        model: With `get_text_features`.
-        processor: Its processor.
-        id2label: Names of the classes; commas separate synonyms, `-` and `_` are read as spaces.
-        synonyms: Other names by class; classes that it lacks keep their own.
-        templates: Sentences around the names.
-
-    Shape:
-        Output: `(V, R, D)`.
-
-    Raises:
-        ValueError: If `synonyms` names a class that the data set does not have, or a name is empty or double.
-    """
-    classes = [str(id2label[key]) for key in sorted(id2label)]
-    synonyms = synonyms or {}
-    foreign = [name for name in synonyms if name not in classes]
-    if foreign:
-        raise ValueError(f"names are given for {_some(foreign)}, but the data set has the classes {_some(classes)}.")
-    given = {name: list(synonyms.get(name, ())) or [_spoken(part) for part in name.split(",")] for name in classes}
-    return processor.embed_labels(model, given, templates)[1]
-
-
-def _spoken(name: str) -> str:
-    return " ".join(name.replace("-", " ").replace("_", " ").split())
-
-
-def open_vocabulary_samples(
-    model: nn.Module, processor: Any, dataset: Any, text_embeds: Tensor, indices: Iterable[int]
-) -> Iterator[Sample]:
-    """Runs an open-vocabulary model over pictures, one by one, as its pipeline does.
-
-    Args:
-        model: Model in evaluation mode.
-        processor: Its processor, which resizes and pads.
-        dataset: Examples in the universal or semantic schema.
-        text_embeds: Of the classes, see `embed_classes`.
-        indices: Positions to predict.
-    """
-    parameter = next(model.parameters())
-    for index in indices:
-        example = dataset[index]
-        image = np.asarray(example["image"])
-        inputs = processor.image_processor(images=[image], return_tensors="pt")
-        pixel_values = inputs["pixel_values"].to(parameter.device, parameter.dtype)
-        with torch.inference_mode():
-            outputs = model(
-                pixel_values=pixel_values,
-                original_sizes=inputs["original_sizes"].to(parameter.device),
-                text_embeds=text_embeds,
-                output_masks=False,
-            )
-        padded = (pixel_values.shape[-2], pixel_values.shape[-1])
-        yield Sample(index, example, outputs, padded, padded, (image.shape[0], image.shape[1]))
-
-
-class OpenVocabularySegmenter(Segmenter):
-    """Makes the results of an open-vocabulary model: its image processor alone knows how to map masks back."""
-
-    def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
-        """Results of one picture."""
-        processing, place = self.processing, {"target_sizes": [sample.size]}
-        results: dict[str, Any] = {}
-        if "semantic" in tasks:
-            labels = processing.post_process_semantic_segmentation(sample.outputs, **place)[0]
-            nothing = labels >= len(self.match.to_dataset)  # a picture without any mask
-            results["semantic"] = self.semantic(labels.masked_fill(nothing, -1))
-        fused = {"label_ids_to_fuse": self.stuff_label_ids}
-        if "panoptic" in tasks:
-            found = processing.post_process_panoptic_segmentation(sample.outputs, **fused, **self.thresholds, **place)
-            results["panoptic"] = self.panoptic(found[0])
-        if "instance" in tasks:
-            found = processing.post_process_instance_segmentation(sample.outputs, **fused, **place)
-            results["instance"] = self.instance(found[0])
-        return results
-
-
-def evaluate_open_vocabulary(
-    model: nn.Module,
-    processor: Any,
-    dataset: Any,
-    tasks: Collection[str] = ("panoptic", "semantic"),
-    templates: Any = "vild",
-    thresholds: Mapping[str, float] | None = None,
-    *,
-    rank: int = 0,
-    ranks: int = 1,
-) -> dict[str, float]:
-    """Measures an open-vocabulary model on labelled pictures, with the names of the data set's classes.
-
-    Args:
-        model: In evaluation mode.
-        processor: Its processor.
-        dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
-        tasks: What to measure, as far as the labels allow (`supported_tasks`).
-        templates: Sentences around the names.
-        thresholds: Of panoptic segments; default: the processor's.
-        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
-
-    Returns:
-        Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
-
-    Raises:
-        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
-    """
-    tasks = _measurable(dataset, tasks, rank)
-    text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
-    match = LabelMatch.identity(len(dataset.id2label))
-    segment = OpenVocabularySegmenter(
-        processor.image_processor, match, match.to_model(dataset.stuff_class_ids), thresholds
-    )
-    metrics = SegmentationMetrics(dataset, tasks)
-    for sample in open_vocabulary_samples(model, processor, dataset, text_embeds, range(rank, len(dataset), ranks)):
-        metrics.add(sample.index, sample.example, segment(sample, tasks))
-    if ranks > 1:
-        metrics.load_states(gather_object([metrics.state_dict()]))
-    return {name: value for name, value in metrics.compute()[0].items() if value is not None}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Metrics
-# ---------------------------------------------------------------------------------------------------------------------
 def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     """What can be measured on a data set: an empty text for a task that can, else the reason why not.
 
@@ -860,6 +408,48 @@ def evaluate_segmentation(
     starts = range(rank * batch_size, len(dataset), ranks * batch_size)
     batches = [range(start, min(start + batch_size, len(dataset))) for start in starts]
     for sample in predict_samples(model, image_processor, dataset, batches=batches):
+        metrics.add(sample.index, sample.example, segment(sample, tasks))
+    if ranks > 1:
+        metrics.load_states(gather_object([metrics.state_dict()]))
+    return {name: value for name, value in metrics.compute()[0].items() if value is not None}
+
+
+def evaluate_open_vocabulary(
+    model: nn.Module,
+    processor: Any,
+    dataset: Any,
+    tasks: Collection[str] = ("panoptic", "semantic"),
+    templates: Any = "vild",
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Measures an open-vocabulary model on labelled pictures, with the names of the data set's classes.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
+        tasks: What to measure, as far as the labels allow (`supported_tasks`).
+        templates: Sentences around the names.
+        thresholds: Of panoptic segments; default: the processor's.
+        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+
+    Returns:
+        Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
+
+    Raises:
+        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+    """
+    tasks = _measurable(dataset, tasks, rank)
+    text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
+    match = LabelMatch.identity(len(dataset.id2label))
+    segment = OpenVocabularySegmenter(
+        processor.image_processor, match, match.to_model(dataset.stuff_class_ids), thresholds
+    )
+    metrics = SegmentationMetrics(dataset, tasks)
+    for sample in open_vocabulary_samples(model, processor, dataset, text_embeds, range(rank, len(dataset), ranks)):
         metrics.add(sample.index, sample.example, segment(sample, tasks))
     if ranks > 1:
         metrics.load_states(gather_object([metrics.state_dict()]))

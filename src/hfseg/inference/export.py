@@ -8,6 +8,7 @@ Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 """
 
 import contextlib
+import json
 import logging
 import operator
 import os
@@ -22,6 +23,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .. import tasks
+from ..files.writing import write_json
+from .loading import load
 
 __all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
 
@@ -108,85 +113,106 @@ def _points(batch: int, height: int, width: int, count: int = 4) -> Tensor:
 
 
 def exportable(model: nn.Module) -> Exportable:
-    """Chooses inputs and results of a model, by what its `forward` takes and returns.
+    """Chooses inputs and results of a model by the task of its class (`hfseg.tasks`, field `export`).
 
     Raises:
         ValueError: The model is of a kind that has no single forward pass to export.
     """
     name = type(model).__name__
-    config: Any = model.config
-    pixels = {"pixel_values": (0, 2, 3)}
-    if name.endswith("ForUniversalSegmentation"):
-        results = ("class_queries_logits", "masks_queries_logits")
-        return Exportable(
-            _Pictures(model, results),
-            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
-            pixels,
-            results,
-            lambda values: (values[0].argmax(-1), values[1] > 0),
-        )
-    if name.endswith("ForSemanticSegmentation"):
-        return Exportable(
-            _Pictures(model, ("logits",)),
-            lambda batch, height, width: {"pixel_values": _pixels(batch, height, width)},
-            pixels,
-            ("logits",),
-            lambda values: (values[0].argmax(1),),
-        )
-    if name.endswith("ForReferringImageSegmentation"):
-        text = config.text_config
-        length = int(getattr(config, "max_text_length", None) or text.max_position_embeddings)
-
-        def expressions(batch: int, height: int, width: int) -> dict[str, Tensor]:
-            ids = torch.zeros(batch, length, dtype=torch.int64)
-            for row in range(batch):
-                words = min(2 + row % 4, length - 2)
-                ids[row, 0] = text.bos_token_id
-                ids[row, 1 : 1 + words] = torch.arange(1, 1 + words) + row
-                ids[row, 1 + words] = text.eos_token_id
-            return {"pixel_values": _pixels(batch, height, width), "input_ids": ids}
-
-        return Exportable(
-            _Expressions(model, ("logits",)),
-            expressions,
-            {**pixels, "input_ids": (0,)},
-            ("logits",),
-            lambda values: (values[0] > 0,),
-        )
-    if name.endswith("ForMaskGeneration"):
-        return Exportable(
-            _Points(model, ("pred_masks", "iou_scores")),
-            lambda batch, height, width: {
-                "pixel_values": _pixels(batch, height, width),
-                "input_points": _points(batch, height, width),
-            },
-            {**pixels, "input_points": (0, 1)},
-            ("pred_masks", "iou_scores"),
-            lambda values: (values[0] > 0, values[1].argmax(-1)),
-        )
-    if name.endswith("ForOpenVocabularySegmentation"):
-        size = int(config.text_config.projection_dim)
-
-        def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
-            embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
-            return {
-                "pixel_values": _pixels(batch, height, width),
-                "input_points": _points(batch, height, width),
-                "text_embeds": nn.functional.normalize(embeds, dim=-1),
-            }
-
-        results = ("class_queries_logits", "masks_queries_logits")
-        return Exportable(
-            _Names(model, results),
-            names,
-            {**pixels, "input_points": (0, 1), "text_embeds": (0,)},
-            results,
-            lambda values: (values[0].argmax(-1), values[1] > 0),
-        )
+    endings = {str(row.auto_class).removeprefix("AutoModel"): row.export for row in tasks.TASKS.values() if row.export}
+    for ending, place in endings.items():
+        if name.endswith(ending):
+            return tasks.load(place)(model)
     raise ValueError(
-        f"{name} cannot be exported: only models with one forward pass from pictures to masks can "
-        "(...ForUniversalSegmentation, ...ForSemanticSegmentation, ...ForReferringImageSegmentation, "
-        "...ForMaskGeneration, ...ForOpenVocabularySegmentation)."
+        f"{name} cannot be exported: only models with one forward pass from images to masks can "
+        f"({', '.join(f'...{ending}' for ending in endings)})."
+    )
+
+
+def _image_input(batch: int, height: int, width: int) -> dict[str, Tensor]:
+    return {"pixel_values": _pixels(batch, height, width)}
+
+
+PIXEL_AXES = {"pixel_values": (0, 2, 3)}
+
+
+def universal(model: nn.Module) -> Exportable:
+    """Images to classes and masks of queries."""
+    results = ("class_queries_logits", "masks_queries_logits")
+    return Exportable(
+        _Pictures(model, results),
+        _image_input,
+        PIXEL_AXES,
+        results,
+        lambda values: (values[0].argmax(-1), values[1] > 0),
+    )
+
+
+def semantic(model: nn.Module) -> Exportable:
+    """Images to scores per class and pixel."""
+    return Exportable(
+        _Pictures(model, ("logits",)), _image_input, PIXEL_AXES, ("logits",), lambda values: (values[0].argmax(1),)
+    )
+
+
+def referring(model: nn.Module) -> Exportable:
+    """Images and token ids to masks."""
+    config: Any = model.config
+    text = config.text_config
+    length = int(getattr(config, "max_text_length", None) or text.max_position_embeddings)
+
+    def expressions(batch: int, height: int, width: int) -> dict[str, Tensor]:
+        ids = torch.zeros(batch, length, dtype=torch.int64)
+        for row in range(batch):
+            words = min(2 + row % 4, length - 2)
+            ids[row, 0] = text.bos_token_id
+            ids[row, 1 : 1 + words] = torch.arange(1, 1 + words) + row
+            ids[row, 1 + words] = text.eos_token_id
+        return {"pixel_values": _pixels(batch, height, width), "input_ids": ids}
+
+    return Exportable(
+        _Expressions(model, ("logits",)),
+        expressions,
+        {**PIXEL_AXES, "input_ids": (0,)},
+        ("logits",),
+        lambda values: (values[0] > 0,),
+    )
+
+
+def mask_generation(model: nn.Module) -> Exportable:
+    """Images and points to masks with their scores."""
+    return Exportable(
+        _Points(model, ("pred_masks", "iou_scores")),
+        lambda batch, height, width: {
+            "pixel_values": _pixels(batch, height, width),
+            "input_points": _points(batch, height, width),
+        },
+        {**PIXEL_AXES, "input_points": (0, 1)},
+        ("pred_masks", "iou_scores"),
+        lambda values: (values[0] > 0, values[1].argmax(-1)),
+    )
+
+
+def open_vocabulary(model: nn.Module) -> Exportable:
+    """Images, points and embedded names to classes and masks."""
+    config: Any = model.config
+    size = int(config.text_config.projection_dim)
+
+    def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
+        embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
+        return {
+            "pixel_values": _pixels(batch, height, width),
+            "input_points": _points(batch, height, width),
+            "text_embeds": nn.functional.normalize(embeds, dim=-1),
+        }
+
+    results = ("class_queries_logits", "masks_queries_logits")
+    return Exportable(
+        _Names(model, results),
+        names,
+        {**PIXEL_AXES, "input_points": (0, 1), "text_embeds": (0,)},
+        results,
+        lambda values: (values[0].argmax(-1), values[1] > 0),
     )
 
 
@@ -392,3 +418,93 @@ def parity_report(
             }
         )
     return report
+
+
+TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
+
+
+def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
+    """The size to which the folder's image processor brings pictures, rounded up to what the model takes."""
+    size: dict[str, Any] = {}
+    file = next(
+        (f for n in ("preprocessor_config.json", "processor_config.json") if (f := Path(folder) / n).is_file()), None
+    )
+    if file is not None:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        size = content.get("size") or content.get("image_processor", {}).get("size") or {}
+    short = size.get("shortest_edge") or size.get("longest_edge") or 512
+    sides = (size.get("height") or short, size.get("width") or short)
+    height, width = (max(-(-int(side) // divisor) * divisor, smallest) for side in sides)
+    return height, width
+
+
+def export_folder(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    format: str,
+    *,
+    size: tuple[int, int] | None = None,
+    check_size: tuple[int, int] | None = None,
+    batch_size: int = 1,
+    dynamic: bool = False,
+    command: str = "",
+) -> dict[str, Any]:
+    """Exports a model and compares the file with it; the report is written beside the file.
+
+    Args:
+        folder: Shipped name, model folder or Hub id.
+        output: File to write.
+        format: Of `FORMATS`.
+        size: Height and width of the traced image; default: the image processor's.
+        check_size: Second size to compare, of a file for all sizes.
+        batch_size: Of the traced batch.
+        dynamic: One file for all batch and image sizes.
+        command: Recorded in the report.
+
+    Returns:
+        The report; `passed` says whether file and model agree.
+
+    Raises:
+        FileNotFoundError, ValueError: The model is not right, or has no single forward pass.
+    """
+    import hfseg
+
+    found = tasks.model_folder(folder)
+    task, _, name = tasks.find_task(found)
+    if not tasks.find(task).export:
+        raise ValueError(
+            f"{found} holds {name}, a loop of denoising steps over a transformer and an autoencoder; there is no "
+            "single forward pass to export. Use it through diffusers."
+        )
+    model = load(found, with_processor=False).model
+    target = exportable(model)
+    size = size or default_size(str(found), target.divisor, target.smallest)
+    file = export_model(target, output, format, size, batch_size, dynamic)
+    places = [(batch_size, *size)]
+    if dynamic:
+        unit = target.divisor
+        other = (max(size[0] // 2 // unit * unit, target.smallest), size[1] + unit)
+        places = [(max(batch_size, 2), *size), (1, *(check_size or other))]
+    report = parity_report(target, file, format, places)
+    difference = max(
+        value / max(1.0, entry["largest_value"][name])
+        for entry in report
+        for name, value in entry["max_difference"].items()
+    )
+    content = {
+        "command": command,
+        "hfseg": hfseg.__version__,
+        "torch": torch.__version__,
+        "file": str(file),
+        "class": type(model).__name__,
+        "format": format,
+        "dynamic": dynamic,
+        "inputs": {name: list(value.shape) for name, value in target.inputs(*places[0]).items()},
+        "free_axes": {name: list(axes) for name, axes in target.dynamic.items()} if dynamic else {},
+        "outputs": list(target.outputs),
+        "tolerance": TOLERANCE,
+        "passed": difference <= TOLERANCE and not any(entry["different"] for entry in report),
+        "sizes": report,
+    }
+    write_json(Path(f"{file}.json"), content)
+    return content

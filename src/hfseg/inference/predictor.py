@@ -6,63 +6,30 @@ the class is, and the task has one `pipeline()`. What the pipelines return is br
 list of segments (`hfseg.results.segmentation_result`), or a picture for models that paint their answer.
 """
 
-import json
 import math
 import os
-import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .. import auto
+from .. import auto, tasks
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
 from ..results.drawing import side_by_side
+from ..results.segment import Segment
 from ..results.segmentation_result import SegmentationResult
+from ..tasks import SUBTASKS, find_task, segmentation_tasks
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
+from .loading import LoadedModel, load
 
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
 
-# Auto class that loads a model to what the model is for; the first that names the folder's class counts.
-TASK_OF_AUTO_CLASS = {
-    "AutoModelForUniversalSegmentation": "universal",
-    "AutoModelForSemanticSegmentation": "semantic",
-    "AutoModelForReferringImageSegmentation": "referring",
-    "AutoModelForOpenVocabularySegmentation": "open-vocabulary",
-    "AutoModelForMaskGeneration": "mask-generation",
-}
-PIPELINES = {
-    "universal": "image-segmentation",
-    "semantic": "image-segmentation",
-    "referring": "referring-image-segmentation",
-    "open-vocabulary": "open-vocabulary-segmentation",
-    "mask-generation": "mask-generation",
-}
-# Task to what it needs and what it may be given, in the words of `Prompts` and `Options`.
-NEEDS = {
-    "universal": "",
-    "semantic": "",
-    "referring": "text",
-    "open-vocabulary": "labels",
-    "mask-generation": "",
-    "in-context": "examples",
-}
-TAKES = {
-    "universal": {"subtask", "threshold", "tile"},
-    "semantic": {"subtask", "tile"},
-    "referring": {"text", "threshold"},
-    "open-vocabulary": {"labels", "subtask", "threshold"},
-    "mask-generation": {"points", "boxes", "threshold"},
-    "in-context": {"examples", "task", "steps", "seed"},
-}
-TASKS = tuple(NEEDS)
-SUBTASKS = ("panoptic", "instance", "semantic")
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TASKS = tuple(segmentation_tasks())
 
 # What a prediction with segments does as its result does.
 HANDED_ON = ("plot", "save", "to_coco", "to_pandas", "to_supervision")
@@ -97,14 +64,14 @@ class Options:
         subtask: "panoptic", "instance" or "semantic"; None takes the model's first.
         threshold: Smallest score of a segment, or of a pixel of a referring mask; None takes the processor's.
         tile: Side of overlapping windows in pixels of the picture, for large pictures; None sees the picture whole.
-        steps: Points of time of in-context models.
+        num_inference_steps: Of in-context models.
         seed: Of their noise.
     """
 
     subtask: str | None = None
     threshold: float | None = None
     tile: int | None = None
-    steps: int | None = None
+    num_inference_steps: int | None = None
     seed: int = 0
 
 
@@ -164,9 +131,9 @@ class Prediction:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
-    def segments(self) -> "PredictedSegments":
-        """Views of the segments: `.label`, `.score`, `.box`, `.area`, `.mask`. Called, it gives `entries()`."""
-        return PredictedSegments(self)
+    def segments(self) -> list[Segment]:
+        """Views of the segments: `.label`, `.score`, `.box`, `.area`, `.mask`."""
+        return [] if self.result is None else self.result.segments
 
     def entries(self) -> list[dict[str, Any]]:
         """Lists the segments as COCO entries with names: id (value in the id map), label, score, area, bbox, mask."""
@@ -182,72 +149,11 @@ class Prediction:
         return list(self._segments[1])
 
 
-class PredictedSegments(list):
-    """Segments of a prediction, as views; called, as COCO entries with names (`Prediction.entries`)."""
-
-    def __init__(self, prediction: Prediction) -> None:
-        super().__init__(() if prediction.result is None else prediction.result.segments)
-        self._prediction = prediction
-
-    def __call__(self) -> list[dict[str, Any]]:
-        return self._prediction.entries()
-
-
-def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
-    """Reads what a model folder is for.
-
-    Returns:
-        Task (of `TASKS`), architecture, and class name.
-
-    Raises:
-        FileNotFoundError: There is no such folder, or it has no configuration.
-        ValueError: The configuration is damaged, or its model is not one of the zoo that segments.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no model folder {str(folder)!r}: train or convert a model first.")
-    file = next((path / name for name in ("config.json", "model_index.json") if (path / name).is_file()), None)
-    if file is None:
-        raise FileNotFoundError(f"{path} is no model folder: neither config.json nor model_index.json is in it.")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it holds no object")
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}.") from error
-    if file.name == "model_index.json":
-        named = config.get("_class_name")
-        name = str(named[-1] if isinstance(named, list) and named else named)
-        for row in auto.ARCHITECTURES:
-            if any(component.endswith(f":{name}") for component in row.components):
-                return "in-context", row.model_type, name
-        pipelines = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
-        raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(pipelines)}.")
-    model_type, classes = config.get("model_type"), config.get("architectures") or []
-    rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
-    if not rows:
-        known = ", ".join(row.model_type for row in auto.ARCHITECTURES if row.config is not None)
-        raise ValueError(f"{file} has model_type {model_type!r}; the zoo has {known}.")
-    (row,) = rows
-    for auto_class, task in TASK_OF_AUTO_CLASS.items():
-        models = row.models.get(auto_class, ())
-        for model in (models,) if isinstance(models, str) else models:
-            if model.partition(":")[2] in classes:
-                return task, row.model_type, model.partition(":")[2]
-    legal = sorted(
-        model.partition(":")[2]
-        for auto_class, value in row.models.items()
-        if auto_class in TASK_OF_AUTO_CLASS
-        for model in ((value,) if isinstance(value, str) else value)
-    )
-    raise ValueError(f"{file} names {', '.join(classes) or 'no class'}, which makes no masks; {', '.join(legal)} does.")
-
-
 class Predictor:
     """A loaded model with its processing.
 
     Args:
-        folder: Of a trained or converted model; or a name on the Hub.
+        folder: Shipped name, model folder or Hub id; or a model that `hfseg.load` returned.
         device: Where it runs.
         dtype: Of its weights and activations.
         promptable: Load an open-vocabulary folder for points and boxes instead of names, where its model can.
@@ -265,45 +171,41 @@ class Predictor:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | LoadedModel,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         promptable: bool = False,
         progress: bool = True,
     ) -> None:
-        name = os.fspath(folder)
-        if not os.path.isdir(name) and HUB_NAME.fullmatch(name) and not name.startswith("."):
-            name = _fetch(name)
-        self.folder = Path(name)
-        self.task, self.model_type, self.class_name = find_task(self.folder)
-        if promptable and self.task == "open-vocabulary" and "AutoModelForMaskGeneration" in self._row().models:
-            self.task = "mask-generation"
-        self.device, self.dtype = torch.device(device), dtype
         if not progress:
-            _hide_bars(self.task)
-        try:
-            self.pipe = self._load()
-        except (OSError, ImportError, KeyError, RuntimeError, TypeError) as error:
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise ValueError(f"{self.folder} cannot be loaded: {reason}") from error
-        self.image_processor: Any = None
-        if self.task != "in-context":
-            processor = self.pipe.image_processor or getattr(self.pipe.processor, "image_processor", None)
-            self.image_processor = processor
+            _hide_bars()
+        self.device, self.dtype = torch.device(device), dtype
+        loaded = folder if isinstance(folder, LoadedModel) else self._load(folder, promptable)
+        self.loaded, self.folder = loaded, loaded.folder
+        self.task, self.model_type, self.class_name = loaded.task, loaded.model_type, loaded.class_name
+        self.image_processor: Any = loaded.image_processor
+        self.pipe = self._pipeline()
         self.reads_volumes = hasattr(self.image_processor, "volume_settings")
 
-    def _row(self) -> auto.Architecture:
-        return auto.find(self.model_type)
+    def _load(self, folder: str | os.PathLike[str], promptable: bool) -> LoadedModel:
+        found = tasks.model_folder(folder)
+        task, model_type, _ = find_task(found)
+        if promptable and task == "open-vocabulary" and "mask-generation" in auto.find(model_type).tasks:
+            task = "mask-generation"
+        return load(found, task=task, device=self.device, dtype=self.dtype)
 
-    def _load(self) -> Any:
+    def _pipeline(self) -> Any:
+        """The pipeline of the task, around the loaded model."""
         if self.task == "in-context":
-            pipe = auto.load(self._row().components[0]).from_pretrained(self.folder, torch_dtype=self.dtype)
-            pipe.set_progress_bar_config(disable=True)
-            return pipe.to(self.device)
+            return self.loaded.model
         from transformers import pipeline
 
-        task: Any = PIPELINES[self.task]  # the overloads know the libraries' own tasks only
-        return pipeline(task, model=str(self.folder), device=self.device, dtype=self.dtype)
+        processor = self.loaded.processor
+        given: dict[str, Any] = {"image_processor": self.image_processor}
+        if processor is not self.image_processor:
+            given |= {"processor": processor, "tokenizer": processor.tokenizer}
+        name: Any = tasks.find(self.task).pipeline  # the overloads know the libraries' own tasks only
+        return pipeline(name, model=self.loaded.model, device=self.device, **given)
 
     @property
     def labels(self) -> dict[int, str]:
@@ -328,14 +230,14 @@ class Predictor:
             "subtask": options.subtask,
             "threshold": options.threshold is not None,
             "tile": options.tile,
-            "steps": options.steps,
+            "num_inference_steps": options.num_inference_steps,
         }
         described = f"{self.folder} holds {self.class_name} ({self.task})"
-        foreign = [name for name, value in given.items() if value and name not in TAKES[self.task]]
+        foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
         if foreign:
-            legal = ", ".join(sorted(TAKES[self.task] & set(given))) or "nothing besides a picture"
+            legal = ", ".join(sorted(tasks.find(self.task).takes & set(given))) or "nothing besides a picture"
             raise ValueError(f"{described}, which does not take {', '.join(foreign)}; it takes {legal}.")
-        needed = NEEDS[self.task]
+        needed = tasks.find(self.task).needs
         if needed and not given[needed]:
             raise ValueError(f"{described}, which needs {needed}.")
         if prompts.points and prompts.boxes:
@@ -351,8 +253,8 @@ class Predictor:
                 raise ValueError("Tiles are joined to panoptic or semantic results; instances are seen whole only.")
         if options.threshold is not None and not 0 <= options.threshold <= 1:
             raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
-        if options.steps is not None and options.steps < 2:
-            raise ValueError(f"steps is {options.steps}; give 2 or more.")
+        if options.num_inference_steps is not None and options.num_inference_steps < 2:
+            raise ValueError(f"num_inference_steps must be 2 or more; got {options.num_inference_steps}.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -451,7 +353,8 @@ class Predictor:
         return Prediction(picture, result, names)
 
     def _in_context(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
-        steps = {} if options.steps is None else {"num_inference_steps": options.steps}
+        given = options.num_inference_steps
+        steps = {} if given is None else {"num_inference_steps": given}
         generator = torch.Generator().manual_seed(options.seed)
         output = self.pipe(picture, prompts.examples, task=prompts.task, generator=generator, **steps)
         answer = output.images[0]
@@ -493,23 +396,12 @@ def _check_places(prompts: Prompts, size: tuple[int, int]) -> None:
             )
 
 
-def _hide_bars(task: str) -> None:
+def _hide_bars() -> None:
     """Turns the libraries' progress bars off."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    if task == "in-context":
+    if "diffusers" in sys.modules:
         import diffusers
 
         diffusers.utils.logging.disable_progress_bar()
-
-
-def _fetch(name: str) -> str:
-    """Downloads (or finds in the cache) a model repository; the path of its snapshot."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*/*.json"])
-    except Exception as error:  # the client's errors are many and change
-        reason = str(error).strip().split("\n")[0]
-        raise FileNotFoundError(f"{name!r} is no folder, and not to be had from the Hub: {reason}") from error

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from transformers.utils.generic import maybe_autocast
 
+from .levels import weighted_terms
 from .point_sampling import KnownPixels, Targets, sample_embedding, sample_masks
 
 # Point reads (levels x pairs x points) handled at once: bounds memory, does not change results. Each takes about 100
@@ -323,6 +324,60 @@ def mean_targets(num_targets: int, device: torch.device) -> torch.Tensor:
     return count.clamp(min=1)
 
 
+def match_levels(
+    class_logits: torch.Tensor,
+    mask_embeddings: torch.Tensor,
+    pixel_embedding: torch.Tensor,
+    targets: Targets,
+    class_labels: list[torch.Tensor],
+    counts: list[int],
+    points: Points,
+    weights: LossWeights,
+    known: KnownPixels | None,
+) -> Pairs:
+    """Matches queries and targets at all levels, as many levels at once as memory allows."""
+    numbers = points.matching[0, ..., 0].numel() * pixel_embedding.shape[1]
+    costs = [
+        matching_costs(
+            class_logits[some],
+            mask_embeddings[some],
+            pixel_embedding,
+            targets,
+            class_labels,
+            points.matching[some],
+            weights,
+            known,
+        )
+        for some in parts_of(len(class_logits), EMBEDDINGS_AT_ONCE // numbers)
+    ]
+    return match(torch.cat(costs, dim=1), counts)
+
+
+def mask_losses_of_levels(
+    mask_embeddings: torch.Tensor,
+    pixel_embedding: torch.Tensor,
+    pairs: Pairs,
+    targets: Targets,
+    points: Points,
+    known: KnownPixels | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Computes `mask_losses` of all levels, as many at once as memory allows."""
+    reads = len(pairs.images) * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
+    parts = [
+        mask_losses(
+            mask_embeddings[some],
+            pixel_embedding,
+            pairs._replace(queries=pairs.queries[some], targets=pairs.targets[some]),
+            targets,
+            Points(*(part[some] for part in points)),
+            known,
+        )
+        for some in parts_of(len(mask_embeddings), READS_AT_ONCE // reads)
+    ]
+    bce, dice = zip(*parts)
+    return torch.cat(bce), torch.cat(dice)
+
+
 def mask_classification_loss(
     class_logits: torch.Tensor,
     mask_embeddings: torch.Tensor,
@@ -386,21 +441,8 @@ def mask_classification_loss(
             if void_masks is not None:
                 known = KnownPixels([void.to(device) for void in void_masks], mask_labels, padded_size)
             targets = Targets(mask_labels, counts, padded_size)
-            numbers = points.matching[0, ..., 0].numel() * pixel_embedding.shape[1]
-            costs = [
-                matching_costs(
-                    class_logits[some],
-                    mask_embeddings[some],
-                    pixel_embedding,
-                    targets,
-                    class_labels,
-                    points.matching[some],
-                    weights,
-                    known,
-                )
-                for some in parts_of(num_levels, EMBEDDINGS_AT_ONCE // numbers)
-            ]
-            pairs = match(torch.cat(costs, dim=1), counts)
+            predictions = (class_logits, mask_embeddings, pixel_embedding)
+            pairs = match_levels(*predictions, targets, class_labels, counts, points, weights, known)
 
         if normalizer is not None:
             normalizer = normalizer.to(device, torch.float32)
@@ -409,27 +451,10 @@ def mask_classification_loss(
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
         if pairs is not None and targets is not None:
-            reads = num_pairs * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
-            parts = [
-                mask_losses(
-                    mask_embeddings[some],
-                    pixel_embedding,
-                    pairs._replace(queries=pairs.queries[some], targets=pairs.targets[some]),
-                    targets,
-                    Points(*(part[some] for part in points)),
-                    known,
-                )
-                for some in parts_of(num_levels, READS_AT_ONCE // reads)
-            ]
-            loss_mask, loss_dice = (torch.cat(part) / num_masks for part in zip(*parts))
+            sums = mask_losses_of_levels(mask_embeddings, pixel_embedding, pairs, targets, points, known)
+            loss_mask, loss_dice = (part / num_masks for part in sums)
         else:
             nothing = (mask_embeddings.sum() + pixel_embedding.sum()) * 0.0
             loss_mask = loss_dice = nothing.expand(num_levels)
 
-    suffixes = [*(f"_{level}" for level in range(num_levels - 1)), ""]
-    terms = {}
-    for level in (num_levels - 1, *range(num_levels - 1)):  # the output's own terms first
-        terms[f"loss_ce{suffixes[level]}"] = weights.ce * loss_ce[level]
-        terms[f"loss_mask{suffixes[level]}"] = weights.mask * loss_mask[level]
-        terms[f"loss_dice{suffixes[level]}"] = weights.dice * loss_dice[level]
-    return terms
+    return weighted_terms({"ce": loss_ce, "mask": loss_mask, "dice": loss_dice}, weights._asdict())

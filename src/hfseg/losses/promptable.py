@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from transformers.utils.generic import maybe_autocast
 
+from .levels import weighted_terms
 from .mask_classification import Pairs, Points, draw_points, mask_losses, mean_targets
 from .point_sampling import Targets
 
@@ -274,49 +275,54 @@ def promptable_loss(
         flat = mask_embeddings.flatten(2, 3)  # (P, B, Q*M, C)
         scores = iou_scores.float().flatten(2, 3)  # (P, B, Q*M)
         if num_pairs:
-            targets = Targets([stack.to(torch.uint8) for stack in masks], [len(stack) for stack in masks], padded_size)
-            drawn = random_points or draw_points(
-                num_levels,
-                batch_size,
-                num_pairs,
-                num_points,
-                oversample_ratio,
-                importance_sample_ratio,
-                device,
-                generator,
-            )
-            small = None
-            if match.quality is None:
-                size = (pixel_embedding.shape[-2], pixel_embedding.shape[-1])
-                small = [read_nearest(stack, size).flatten(1) for stack in masks]
-            sums = []
-            for level in range(num_levels):  # one at a time: the masks of all pairs are the largest tensor here
-                loss_mask, loss_dice = mask_losses(
-                    flat[level : level + 1],
-                    pixel_embedding,
-                    pairs,
-                    targets,
-                    Points(*(part[level : level + 1] for part in drawn)),
-                )
-                quality = match.quality
-                if small is not None:
-                    quality = box_quality(flat[level], pixel_embedding, pairs, small, iou_target)
-                predicted = scores[level, pairs.images, pairs.queries[0]]
-                assert quality is not None  # only boxes leave it to their level
-                sums.append(
-                    torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum")))
-                )
-            losses = torch.stack(sums) / normalizer  # (P, 3)
+            counts = (num_levels, batch_size, num_pairs, num_points)
+            drawn = random_points or draw_points(*counts, oversample_ratio, importance_sample_ratio, device, generator)
+            predictions = (flat, scores, pixel_embedding)
+            losses = sums_of_levels(*predictions, masks, match, drawn, padded_size, iou_target) / normalizer  # (P, 3)
         else:
             nothing = (flat.sum() + scores.sum() + pixel_embedding.sum()) * 0.0
             losses = nothing.expand(num_levels, 3)
 
-    terms = {}
-    for level in (num_levels - 1, *range(num_levels - 1)):  # the output's own terms first
-        suffix = "" if level == num_levels - 1 else f"_{level}"
-        for name, weight, value in zip(("mask", "dice", "iou"), weights, losses[level]):
-            terms[f"loss_{name}{suffix}"] = weight * value
-    return terms
+    names = ("mask", "dice", "iou")
+    return weighted_terms(dict(zip(names, losses.unbind(1))), dict(zip(names, weights)))
+
+
+def sums_of_levels(
+    mask_embeddings: torch.Tensor,
+    scores: torch.Tensor,
+    pixel_embedding: torch.Tensor,
+    masks: list[torch.Tensor],
+    match: PromptMatch,
+    points: Points,
+    padded_size: tuple[int, int],
+    iou_target: str,
+) -> torch.Tensor:
+    """Computes the losses of masks (cross-entropy, Dice) and of scores, summed over the pairs of a match, per level.
+
+    Shape:
+        mask_embeddings: `(P, B, Q*M, C)`; scores: `(P, B, Q*M)`; pixel_embedding: `(B, C, h, w)`; output: `(P, 3)`.
+    """
+    pairs, small = match.pairs, None
+    targets = Targets([stack.to(torch.uint8) for stack in masks], [len(stack) for stack in masks], padded_size)
+    if match.quality is None:
+        size = (pixel_embedding.shape[-2], pixel_embedding.shape[-1])
+        small = [read_nearest(stack, size).flatten(1) for stack in masks]
+    sums = []
+    for level in range(len(mask_embeddings)):  # one at a time: the masks of all pairs are the largest tensor here
+        loss_mask, loss_dice = mask_losses(
+            mask_embeddings[level : level + 1],
+            pixel_embedding,
+            pairs,
+            targets,
+            Points(*(part[level : level + 1] for part in points)),
+        )
+        quality = match.quality
+        if small is not None:
+            quality = box_quality(mask_embeddings[level], pixel_embedding, pairs, small, iou_target)
+        predicted = scores[level, pairs.images, pairs.queries[0]]
+        assert quality is not None  # only boxes leave it to their level
+        sums.append(torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum"))))
+    return torch.stack(sums)
 
 
 @torch.no_grad()

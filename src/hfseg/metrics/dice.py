@@ -23,7 +23,7 @@ Args:
     predictions: class map (Z, Y, X) or (H, W) of every case, at the case's own size.
     references: likewise, the truth; the ignore index is left out.
 Returns:
-    mean_dice (mean of the classes' means), mean_iou (likewise), per_class {name: {dice, iou, num_cases, both_empty,
+    dice (mean of the classes' means), mean_image_iou (likewise), per_class {name: {dice, iou, num_cases, both_empty,
     reference_empty, prediction_empty}}, num_cases. Values are fractions; None where no case counts.
 """
 
@@ -109,8 +109,8 @@ class Dice(StreamingMetric):
         means = [entry["dice"] for entry in per_class.values() if entry["dice"] is not None]
         overlaps = [entry["iou"] for entry in per_class.values() if entry["iou"] is not None]
         return {
-            "mean_dice": float(np.mean(means)) if means else None,
-            "mean_iou": float(np.mean(overlaps)) if overlaps else None,
+            "dice": float(np.mean(means)) if means else None,
+            "mean_image_iou": float(np.mean(overlaps)) if overlaps else None,
             "per_class": per_class,
             "num_cases": self._num_images,
         }

@@ -5,8 +5,8 @@
 |---|---|---|
 | depth | abs_rel, delta1 | aligned to the truth by least squares in scale and shift, per picture; mean over pictures |
 | normals | mean_angle, within_11.25 | degrees and percent, over all valid pixels of a picture; mean over pictures |
-| foreground segmentation | mean_iou | at 111 x 111 (nearest), IoU of the white class per picture; mean over pictures |
-| single object detection | mean_iou | likewise, after the largest white region was replaced by its box |
+| foreground segmentation | mean_image_iou | at 111 x 111 (nearest), IoU of the white class, percent; mean over images |
+| single object detection | mean_image_iou | likewise, after the largest white region was replaced by its box |
 | colorization | mse, lpips | squared error of ImageNet-normalised pixels, as in the evaluation that the paper follows |
 | inpainting, depth/normal to image | fid, lpips | torchmetrics |
 | deraining, deblurring | psnr, ssim | torchmetrics, values in [0, 1] |
@@ -17,7 +17,7 @@ paper cites. LPIPS and FID need torchmetrics with its image extra and fetch thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "depth_estimation": ("abs_rel", "delta1"),
     "normal_estimation": ("mean_angle", "within_11.25"),
-    "foreground_segmentation": ("mean_iou",),
-    "single_object_detection": ("mean_iou",),
+    "foreground_segmentation": ("mean_image_iou",),
+    "single_object_detection": ("mean_image_iou",),
     "colorization": ("mse", "lpips"),
     "inpainting": ("fid", "lpips"),
     "depth_to_image": ("fid", "lpips"),
@@ -127,7 +127,7 @@ class InContextMetric:
     >>> metric = InContextMetric("foreground_segmentation")
     >>> metric.add(np.full((8, 8, 3), 255, np.uint8), np.full((8, 8, 3), 255, np.uint8))
     >>> metric.compute()
-    {'mean_iou': 1.0}
+    {'mean_image_iou': 100.0}
     """
 
     def __init__(self, task: str, only: tuple[str, ...] | None = None) -> None:
@@ -150,7 +150,7 @@ class InContextMetric:
         made = getattr(image, class_name, None)
         if made is None:
             made = getattr(__import__("torchmetrics.image.lpip", fromlist=[class_name]), class_name)
-        return made(**arguments)
+        return made(**arguments, sync_on_compute=False)  # processes are joined by `load_states`
 
     def add(self, prediction: np.ndarray, target: np.ndarray, truth: np.ndarray | None = None) -> None:
         """Adds one picture.
@@ -172,10 +172,12 @@ class InContextMetric:
             wanted = FORMATS["normal"].decode(target) if truth is None else truth
             found = normal_errors(FORMATS["normal"].decode(prediction), wanted)
         elif self.task == "foreground_segmentation":
-            found = {"mean_iou": mask_iou(FORMATS["mask"].decode(prediction), FORMATS["mask"].decode(target))}
+            found = {
+                "mean_image_iou": 100 * mask_iou(FORMATS["mask"].decode(prediction), FORMATS["mask"].decode(target))
+            }
         elif self.task == "single_object_detection":
             box = FORMATS["detection"].decode(prediction)
-            found = {"mean_iou": mask_iou(box_mask(box, target.shape[:2]), FORMATS["mask"].decode(target))}
+            found = {"mean_image_iou": 100 * mask_iou(box_mask(box, target.shape[:2]), FORMATS["mask"].decode(target))}
         elif "mse" in self.names:
             std = np.array(IMAGENET_STD)
             error = (prediction.astype(np.float64) - target) / 255 / std
@@ -194,8 +196,30 @@ class InContextMetric:
                 else:
                     module.update(*(p.float() / 255 for p in pictures))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything counted, to be gathered from several processes."""
+        states = {
+            name: {key: getattr(module, key) for key in module._defaults} for name, module in self.modules.items()
+        }
+        return {"values": {name: list(values) for name, values in self.values.items()}, "modules": states}
+
+    def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the counts by the sum of those of several processes."""
+        if len(states) == 1:
+            return
+        self.values = {}
+        for state in states:
+            for name, values in state["values"].items():
+                self.values.setdefault(name, []).extend(values)
+        for name, module in self.modules.items():
+            for key in module._defaults:
+                parts = [state["modules"][name][key] for state in states]
+                joined = [item for part in parts for item in part] if isinstance(parts[0], list) else sum(parts)
+                setattr(module, key, joined)
+            module._update_count = max(module._update_count, 1)
+
     def compute(self) -> dict[str, float]:
-        """Computes the numbers over all pictures."""
+        """Computes the numbers over all images."""
         means = {name: float(np.mean(values)) for name, values in self.values.items()}
         return {**means, **{name: float(module.compute()) for name, module in self.modules.items()}}
 

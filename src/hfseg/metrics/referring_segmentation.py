@@ -18,8 +18,8 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _EPSILON = 1e-6
 
 _DESCRIPTION = """
-Referring segmentation: how well the mask of each expression covers its referent. `mean_iou` averages the IoU of samples
-(a sample is one expression), every sample weighing the same; `overall_iou` divides the intersections of all samples by
+Referring segmentation: how well the mask of each expression covers its referent. `miou` averages the IoU of samples
+(a sample is one expression), every sample weighing the same; `oiou` divides the intersections of all samples by
 their unions, so that large objects weigh more. Papers call either of them IoU.
 """
 _INPUTS = """
@@ -27,7 +27,7 @@ Args:
     predictions: mask (H, W) of every expression; any value but 0 is inside.
     references: mask (H, W) of every referent, at the picture's size; any value but 0 is inside.
 Returns, as fractions in [0, 1]:
-    mean_iou, overall_iou, precision_at_50 ... precision_at_90 (share of samples whose IoU is above the threshold),
+    miou, oiou, precision@0.5 ... precision@0.9 (share of samples whose IoU is above the threshold),
     num_samples (with a referent); and, if there are samples whose reference is empty, num_without_referent and
     without_referent_accuracy (share of them whose prediction is empty, too). Those count in no other figure.
 """
@@ -82,10 +82,10 @@ class ReferringSegmentation(StreamingMetric):
         result: dict[str, Any] = {"num_samples": count}
         if count:
             intersection, union = self._state["pixels"].tolist()
-            result["mean_iou"] = float(self._state["iou"][0] / count)
-            result["overall_iou"] = intersection / union
+            result["miou"] = float(self._state["iou"][0] / count)
+            result["oiou"] = intersection / union
             for threshold, above in zip(THRESHOLDS, self._state["above"].tolist()):
-                result[f"precision_at_{round(100 * threshold)}"] = above / count
+                result[f"precision@{threshold}"] = above / count
         if without:
             result |= {"num_without_referent": without, "without_referent_accuracy": right / without}
         return result

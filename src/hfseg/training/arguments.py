@@ -18,6 +18,21 @@ from typing import Any, Literal
 
 import yaml
 
+# Former names of metrics, each of which meant several numbers, and what they are called.
+RENAMED_METRICS = {
+    "overall_iou": "oiou",
+    "first_overall_iou": "first_oiou",
+    "first_mean_iou": "first_miou",
+    **{
+        f"{start}precision_at_{share}0": f"{start}precision@0.{share}"
+        for start in ("", "first_")
+        for share in range(5, 10)
+    },
+    "1-pt IoU": "one_point_oracle_iou",
+    "1-box IoU": "one_box_oracle_iou",
+    "mean_dice": "dice",
+}
+
 
 @dataclass
 class ModelArguments:
@@ -274,6 +289,8 @@ class RunArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"run.{name} is {value}; it must be at least 1.")
+        if self.metric in RENAMED_METRICS:
+            raise ValueError(f"run.metric {self.metric!r} is called {RENAMED_METRICS[self.metric]!r} now.")
         if (self.patience is not None or self.final_weights == "best") and self.metric is None:
             raise ValueError(
                 "run.patience and run.final_weights=best need run.metric, the number that says what is best."

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..data.readers.reading import UnreadableError, check_on_error, read_tolerantly
+
 logger = logging.getLogger(__name__)
 
 
@@ -169,19 +171,27 @@ class KeyedDataset(Dataset):
     """
 
     def __init__(self, dataset: Any, seed: int, on_error: str = "stop") -> None:
+        check_on_error(on_error)
         self.dataset, self.seed, self.on_error = dataset, seed, on_error
 
     def __getitem__(self, key: SampleKey) -> tuple[SampleKey, Any]:
-        for skipped in range(10 if self.on_error == "skip" else 1):
-            index = (key.index + skipped) % len(self.dataset)
-            try:
-                with isolated_randomness(derived_seed(self.seed, key.epoch, index)):
-                    return SampleKey(key.epoch, index, skipped), self.dataset[index]
-            except Exception as error:
-                failure, message = error, f"Could not read the sample {sample_name(self.dataset, index)}: {error!r}"
-                if self.on_error == "skip":
-                    logger.warning("%s. The next one is read in its place.", message)
-        raise SampleError(f"{message}. Repair or remove it, or set data.on_error=skip.") from failure
+        def read(index: int) -> tuple[int, Any]:
+            with isolated_randomness(derived_seed(self.seed, key.epoch, index)):
+                return index, self.dataset[index]
+
+        def failure(index: int, error: BaseException | None) -> str:
+            return f"Could not read the sample {sample_name(self.dataset, index)}: {error!r}"
+
+        def skip(index: int, error: Exception) -> None:
+            logger.warning("%s. The next one is read in its place.", failure(index, error))
+
+        try:
+            given = (key.index, len(self.dataset), self.on_error, skip)
+            skipped, (index, sample) = read_tolerantly(read, *given, damage=(Exception,))
+        except UnreadableError as error:
+            message = failure(error.position, error.__cause__)
+            raise SampleError(f"{message}. Repair or remove it, or set data.on_error=skip.") from error.__cause__
+        return SampleKey(key.epoch, index, skipped), sample
 
 
 class _SeededSamples(list):

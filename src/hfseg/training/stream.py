@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from ..data.readers.reading import MAX_IN_A_ROW
 from .sampler import KeyedCollate, SampleError, SampleKey, derived_seed, isolated_randomness
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class StreamReader:
         except Exception as error:
             message = f"Could not read the sample {self.stream.name_of(row) or key.index}: {error!r}"
             self._failed += 1
-            if self.on_error != "skip" or self._failed == 10:
+            if self.on_error != "skip" or self._failed == MAX_IN_A_ROW:
                 raise SampleError(f"{message}. Repair or remove it, or set data.on_error=skip.") from error
             logger.warning("%s. The next one is read in its place.", message)
             return

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hfseg.commands.caption import caption_pictures, join_parts, main, part_file
+from hfseg.commands.caption import main
+from hfseg.data.captioning import caption_pictures, join_parts, part_file
 from hfseg.data.readers.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
 from hfseg.data.synthetic.shapes_captions import entity_tokenizer
 
@@ -96,8 +97,10 @@ def test_command_with_given_captions(pictures, tmp_path, capsys):
     assert main([*arguments, "--captions", str(captions)]) == 0
     assert "Wrote" in capsys.readouterr().out
     assert json.loads(output.read_text().splitlines()[0])["entities"] == ["cats", "sofa"]
-    assert main(arguments) == 1 and "one of them" in capsys.readouterr().err
-    assert main(["--images", str(tmp_path / "no"), "--output", str(output), "--captions", str(captions)]) == 1
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "one of them" in capsys.readouterr().err
+    assert main(["--images", str(tmp_path / "no"), "--output", str(output), "--captions", str(captions)]) == 2
 
 
 def test_data_of_stage_two(tmp_path):

@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from hfseg.commands.quickstart import tiny_recipe
 from hfseg.data.collators.collation import UniversalCollator
 from hfseg.data.readers.folders import list_splits, load_folder
 from hfseg.data.readers.images import stretch_contrast
 from hfseg.data.readers.schema import semantic_map
 from hfseg.data.synthetic.shapes import CATEGORIES, render_scene
+from hfseg.training.quickstart import tiny_recipe
 
 SIZE = (32, 40)
 

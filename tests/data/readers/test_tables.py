@@ -147,7 +147,7 @@ def test_faults(cityscapes, tmp_path):
     with pytest.raises(ValueError, match=path.name):  # not the cached table, which is of other files
         reader.to_datasets()
     assert to_datasets(reader, on_error="skip")["image_id"][:] == [reader.names[0], reader.names[2]]
-    with pytest.raises(ValueError, match="on_error is 'ignore'"):
+    with pytest.raises(ValueError, match="got 'ignore'"):
         to_datasets(reader, on_error="ignore")
     with pytest.raises(ValueError, match="it needs image and segmentation"):
         TableDataset(table.remove_columns(["segmentation_map"]))

@@ -151,10 +151,10 @@ def test_foreign_files_are_refused(case, tmp_path, capsys):
     arguments = ["--architecture", "lavin_dit", "--checkpoint", str(tmp_path / "lavin_dit.safetensors")]
     arguments += ["--output_dir", str(tmp_path / "out")]
     assert convert(arguments) == 1 and "num_heads" in capsys.readouterr().err
-    assert convert([*arguments, "--config", str(case.config_file)]) == 1
+    assert convert([*arguments, "--config", str(case.config_file)]) == 2
     message = capsys.readouterr().err
     assert "blocks.0.x_mlp.up_proj.weight" in message and "extra.weight" in message
-    assert convert([*arguments[:2], "--checkpoint", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 1
+    assert convert([*arguments[:2], "--checkpoint", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 2
     assert "stvae.pt" in capsys.readouterr().err
 
 

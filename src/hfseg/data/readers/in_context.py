@@ -21,18 +21,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from ...files.images import convert_to_rgb, load_image, open_image
 from ...results.visual_formats import FORMATS
 from ..synthetic import degradations
 from ..synthetic.shapes import thing_class_ids
 from ..synthetic.shapes_truth import render_clip, render_truth
+from .in_context_sources import FrameFolderSource, NotInSampleError, PhotoSource, open_source
 
 __all__ = [
     "EXTRA_TASKS",
@@ -44,6 +42,7 @@ __all__ = [
     "InContextCollator",
     "InContextDataset",
     "InContextTask",
+    "NotInSampleError",
     "PhotoSource",
     "ShapesSource",
     "find_task",
@@ -54,10 +53,6 @@ PREDICTED_FRAMES = 12
 """Frames to predict; the target clip begins with the last frame that is known, so that its length is 4 k + 1."""
 
 MINIMUM_BOX_SHARE = 0.01
-
-
-class NotInSampleError(ValueError):
-    """A sample shows nothing of what a task is about, e.g. no person; another sample is taken."""
 
 
 Record = Mapping[str, Any]
@@ -338,8 +333,6 @@ def _opened(source: Any, default: type) -> Any:
         return source
     if "reader" not in source:
         return default(**source)
-    from .in_context_sources import open_source
-
     return open_source(dict(source))
 
 
@@ -524,137 +517,3 @@ class FramesCollator(InContextCollator):
     def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
         """Collates pictures or clips of one shape."""
         return {"pixel_values": torch.stack([self._pixels(item) for item in items])}
-
-
-class PhotoSource(torch.utils.data.Dataset):
-    """Photographs of any reader of this package, with pseudo labels from folders.
-
-    Args:
-        dataset: Map-style data set of the universal schema (`load_official`, `load_folder`), or of pictures alone
-            (`{"image"}`); or the arguments of `load_official` as a mapping with `name`, `split`, `root`.
-        depth_folder: Folder with `<sample id>.npy` or `<sample id>.png` (8 or 16 bit), smaller is nearer.
-        inverse_depth: The files hold disparity, larger is nearer (Depth Anything writes that).
-        normal_folder: Folder with `<sample id>.npy` (unit vectors) or `<sample id>.png` (rgb = (n + 1) / 2).
-        depth_model: Name of a model that makes the labels that `depth_folder` lacks, and writes them there; see
-            `hfseg.data.readers.in_context_sources.pseudo_label_model`.
-        normal_model: Likewise for `normal_folder`.
-
-    Raises:
-        FileNotFoundError: A folder is missing, or (when read) a label.
-        ValueError: A model without a folder.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        depth_folder: str | None = None,
-        inverse_depth: bool = False,
-        normal_folder: str | None = None,
-        depth_model: str | None = None,
-        normal_model: str | None = None,
-    ) -> None:
-        if isinstance(dataset, Mapping):
-            from .official import load_official
-
-            dataset = load_official(**dataset)
-        self.dataset, self.inverse_depth = dataset, inverse_depth
-        self.folders = {
-            name: Path(folder) for name, folder in (("depth", depth_folder), ("normals", normal_folder)) if folder
-        }
-        self.models = {
-            name: model for name, model in (("depth", depth_model), ("normals", normal_model)) if model is not None
-        }
-        if set(self.models) - set(self.folders):
-            raise ValueError("depth_model and normal_model write to depth_folder and normal_folder; give these too.")
-        for name, folder in self.folders.items():
-            if name in self.models:
-                folder.mkdir(parents=True, exist_ok=True)
-            elif not folder.is_dir():
-                raise FileNotFoundError(f"There is no folder {str(folder)!r} of {name}.")
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def sample_id(self, index: int) -> str:
-        """Name of a sample, which its labels' files have."""
-        return str(self.dataset.sample_id(index)) if hasattr(self.dataset, "sample_id") else str(index)
-
-    def read(self, kind: str, name: str, shape: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
-        """Reads a label by the sample's name, or makes it of the picture.
-
-        Raises:
-            FileNotFoundError: There is none, and no model.
-            ValueError: Its size is another than `shape`.
-        """
-        stem = Path(name).stem
-        array, picture = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
-        if array.is_file():
-            value = np.load(array, allow_pickle=False)
-        elif picture.is_file():
-            value = np.asarray(open_image(picture))
-            if kind == "normals":
-                value = FORMATS["normal"].decode(value[..., :3])
-        elif kind in self.models and image is not None:
-            from .in_context_sources import pseudo_label_model, write_array
-
-            value = pseudo_label_model(kind, self.models[kind])(image)
-            write_array(array, value)
-        else:
-            raise FileNotFoundError(f"There is neither {array} nor {picture.name}.")
-        if value.shape[:2] != shape:
-            raise ValueError(f"{kind} of sample {stem} is {value.shape[:2]}, its picture {shape}; they must agree.")
-        return value
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        item = self.dataset[index]
-        image = np.asarray(convert_to_rgb(item["image"])) if isinstance(item["image"], Image.Image) else item["image"]
-        record: dict[str, Any] = {"image": np.asarray(image)}
-        record |= {key: np.asarray(item[key]) for key in ("segmentation", "keypoints") if key in item}
-        if "segments_info" in item:
-            record["segments_info"] = item["segments_info"]
-            stuff = getattr(self.dataset, "stuff_class_ids", None)
-            if stuff is not None:
-                record["thing_class_ids"] = set(getattr(self.dataset, "id2label", {})) - set(stuff)
-        for kind in self.folders:
-            name, image = self.sample_id(index), record["image"]
-            value = self.read(kind, name, image.shape[:2], image).astype(np.float32)
-            record[kind] = -value if kind == "depth" and self.inverse_depth else value
-        return record
-
-
-class FrameFolderSource(torch.utils.data.Dataset):
-    """Clips from folders of frames: one folder per clip, pictures sorted by name.
-
-    Args:
-        root: Folder of the clips' folders.
-        num_frames: Frames of a clip; longer ones are cut in the middle, shorter ones left out.
-
-    Raises:
-        FileNotFoundError: There is no clip of that length.
-    """
-
-    keys = ("frames",)
-
-    def __init__(self, root: str, num_frames: int = 17) -> None:
-        self.num_frames = num_frames
-        self.clips = []
-        for folder in sorted(path for path in Path(root).glob("*") if path.is_dir()):
-            files = sorted(
-                file for file in folder.iterdir() if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
-            )
-            if len(files) >= num_frames:
-                self.clips.append(files)
-        if not self.clips:
-            raise FileNotFoundError(f"{root} holds no folder of at least {num_frames} frames.")
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def sample_id(self, index: int) -> str:
-        """Name of a clip."""
-        return self.clips[index][0].parent.name
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        files = self.clips[index]
-        start = (len(files) - self.num_frames) // 2
-        return {"frames": np.stack([np.asarray(load_image(f)) for f in files[start : start + self.num_frames]])}

@@ -27,6 +27,7 @@ from ...files.images import convert_to_rgb
 from ...results.run_lengths import decode_run_lengths, decode_segmentation
 from ..collators.collation import UniversalCollator
 from .images import to_rgb
+from .reading import check_on_error
 
 __all__ = ["CocoMasks", "PromptableCollator", "SegmentAnythingData", "boxes_of_masks", "draw_mask", "stream_shards"]
 
@@ -100,8 +101,7 @@ def stream_shards(
         FileNotFoundError: If there is neither a tar file nor a picture with its json.
         ValueError: If `on_error` is another word, or with "stop" for damage.
     """
-    if on_error not in ("skip", "stop"):
-        raise ValueError(f"on_error is {on_error!r}; legal are 'skip' and 'stop'")
+    check_on_error(on_error)
     root = Path(root)
     shards = [root] if root.is_file() else sorted(root.rglob("*.tar"))
     loose = [] if root.is_file() else sorted(path for path in root.rglob("*.json") if _picture_of(path) is not None)

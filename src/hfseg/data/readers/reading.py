@@ -1,16 +1,100 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Reading in spite of damaged samples: stop with the sample's name, or take another in its place and count."""
+"""Reading in spite of damaged samples: stop with the sample's name, or take another in its place and count.
+
+One policy for data sets, tables, streams and training: `on_error="stop"` stops at an unreadable sample, `"skip"` goes
+on with the next, at most `MAX_IN_A_ROW` times in a row.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 
-__all__ = ["TolerantDataset"]
+__all__ = [
+    "MAX_IN_A_ROW",
+    "OnError",
+    "TolerantDataset",
+    "UnreadableError",
+    "check_on_error",
+    "listing",
+    "read_tolerantly",
+]
 
 logger = logging.getLogger(__name__)
+
+OnError = Literal["stop", "skip"]
+MAX_IN_A_ROW = 10
+T = TypeVar("T")
+
+
+def listing(names: Sequence[Any], limit: int = 5) -> str:
+    """The first names, and how many there are in all."""
+    shown = ", ".join(str(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
+
+
+class UnreadableError(ValueError):
+    """No sample could be read; its cause is the last failure.
+
+    Attributes:
+        position: Index of the last sample tried.
+        tries: Samples tried.
+    """
+
+    def __init__(self, position: int, tries: int) -> None:
+        super().__init__(f"{tries} samples in a row cannot be read, the last at index {position}")
+        self.position, self.tries = position, tries
+
+
+def check_on_error(on_error: str) -> None:
+    """Checks the word.
+
+    Raises:
+        ValueError: If it is neither "stop" nor "skip".
+    """
+    if on_error not in ("stop", "skip"):
+        raise ValueError(f"on_error must be one of 'stop', 'skip'; got {on_error!r}")
+
+
+def read_tolerantly(
+    read: Callable[[int], T],
+    index: int,
+    length: int,
+    on_error: str,
+    failed: Callable[[int, Exception], None],
+    damage: tuple[type[Exception], ...] = (OSError, ValueError),
+    max_in_a_row: int = MAX_IN_A_ROW,
+) -> tuple[int, T]:
+    """Reads a sample, or with "skip" the next readable one; after the last comes the first.
+
+    Args:
+        read: Reads the sample at an index.
+        index: Where to begin.
+        length: Number of samples.
+        on_error: "stop" or "skip".
+        failed: Told of every failure that is skipped.
+        damage: Errors that count as damage of a sample.
+        max_in_a_row: Unreadable samples in a row after which "skip" stops too.
+
+    Returns:
+        How many samples were skipped, and what was read.
+
+    Raises:
+        UnreadableError: From the last failure.
+    """
+    tries = min(max_in_a_row, length) if on_error == "skip" else 1
+    for skipped in range(tries):
+        position = (index + skipped) % length
+        try:
+            return skipped, read(position)
+        except damage as error:
+            failure = error
+            if on_error == "skip":
+                failed(position, error)
+    raise UnreadableError(position, tries) from failure
 
 
 class TolerantDataset(torch.utils.data.Dataset):
@@ -24,16 +108,15 @@ class TolerantDataset(torch.utils.data.Dataset):
 
     Args:
         dataset: Map-style data set; errors that count as damage are OSError (missing files) and ValueError.
-        on_error: "raise" or "skip".
+        on_error: "stop" or "skip".
         max_in_a_row: Unreadable samples in a row after which "skip" stops too.
 
     Raises:
         ValueError: For another `on_error`, an empty data set, or (when read) an unreadable sample.
     """
 
-    def __init__(self, dataset: Any, on_error: Literal["raise", "skip"] = "raise", max_in_a_row: int = 10) -> None:
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error is {on_error!r}; legal are 'raise' and 'skip'")
+    def __init__(self, dataset: Any, on_error: OnError = "stop", max_in_a_row: int = MAX_IN_A_ROW) -> None:
+        check_on_error(on_error)
         if max_in_a_row < 1:
             raise ValueError(f"max_in_a_row is {max_in_a_row}; it must be at least 1")
         if len(dataset) == 0:
@@ -75,20 +158,22 @@ class TolerantDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> Any:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is outside the {len(self)} samples")
-        tries = min(self.max_in_a_row, len(self)) if self.on_error == "skip" else 1
-        for offset in range(tries):
-            position = (index + offset) % len(self)
-            try:
-                return self.dataset[position]
-            except (OSError, ValueError) as error:
-                failure, name = error, self.sample_id(position)
-                if self.on_error == "skip" and not self._unreadable[position]:
-                    self._unreadable[position] = True
-                    logger.warning("Sample %s cannot be read and is replaced by the next: %s", name, error)
-        if self.on_error == "skip":
-            raise ValueError(
-                f"{tries} samples in a row cannot be read, the last is {name}: {failure}; check the folder"
-            ) from failure
-        raise ValueError(
-            f"sample {name} (index {index}) cannot be read: {failure}; repair or remove it, or use on_error='skip'"
-        ) from failure
+        given = (index, len(self), self.on_error, self._skip)
+        try:
+            return read_tolerantly(self.dataset.__getitem__, *given, max_in_a_row=self.max_in_a_row)[1]
+        except UnreadableError as error:
+            failure, name = error.__cause__, self.sample_id(error.position)
+            if self.on_error == "skip":
+                message = (
+                    f"{error.tries} samples in a row cannot be read, the last is {name}: {failure}; check the folder"
+                )
+            else:
+                message = f"sample {name} (index {index}) cannot be read: {failure}; repair or remove it, or use "
+                message += "on_error='skip'"
+            raise ValueError(message) from failure
+
+    def _skip(self, position: int, error: Exception) -> None:
+        if not self._unreadable[position]:
+            self._unreadable[position] = True
+            name = self.sample_id(position)
+            logger.warning("Sample %s cannot be read and is replaced by the next: %s", name, error)

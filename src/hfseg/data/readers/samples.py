@@ -15,6 +15,7 @@ import torch
 
 from ...files.images import open_image
 from .images import image_size, read_image, stretch_contrast
+from .reading import listing
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -167,12 +168,6 @@ def same_split(folder_name: str, split: str) -> bool:
     if folder_name == split or plain == split.lower():
         return True
     return any(plain in names and split.lower() in names for names in SPLIT_NAMES.values())
-
-
-def listing(names: Sequence[Any], limit: int = 5) -> str:
-    """The first names, and how many there are in all."""
-    shown = ", ".join(str(name) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown}, ... ({len(names)} in all)"
 
 
 def read_json(path: Path) -> Any:

@@ -18,18 +18,20 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from .folders import FolderDataset, listing
 from .images import to_id_map, to_rgb
+from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
 
 if TYPE_CHECKING:
     import datasets
+
+    from .samples import FolderDataset
 
 __all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
 
@@ -100,7 +102,7 @@ def _rows(dataset: FolderDataset, parts: Sequence[range], state: str, on_error: 
             try:
                 row = _row(dataset, index)
             except (OSError, ValueError) as error:
-                if on_error == "raise":
+                if on_error == "stop":
                     raise
                 skipped.append(dataset.sample_id(index))
                 logger.warning("Sample %s cannot be read and is left out: %s", skipped[-1], error)
@@ -123,7 +125,7 @@ def _state_of_files(dataset: FolderDataset) -> str:
 def to_datasets(
     dataset: FolderDataset,
     streaming: bool = False,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "stop",
     cache_dir: str | Path | None = None,
 ) -> datasets.Dataset | datasets.IterableDataset:
     """A reader's samples as a table.
@@ -132,7 +134,7 @@ def to_datasets(
         dataset: From `load_official` or `load_folder`.
         streaming: True reads while the table is iterated, in up to 64 shards for nodes and workers; False writes an
             Arrow file into the cache first.
-        on_error: "raise" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
+        on_error: "stop" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
         cache_dir: Where the Arrow file goes, if not into the cache of `datasets`.
 
     Raises:
@@ -140,8 +142,7 @@ def to_datasets(
     """
     import datasets
 
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error is {on_error!r}; legal are 'raise' and 'skip'")
+    check_on_error(on_error)
     shards = min(_SHARDS, len(dataset))
     bounds = [len(dataset) * shard // shards for shard in range(shards + 1)]
     parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]

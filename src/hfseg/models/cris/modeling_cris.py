@@ -20,7 +20,7 @@ Where it differs from the authors' code, the numbers are the same:
 - everything that no sentence enters (image tower, first convolutions of the neck) is computed once per image for any
   number of expressions; a convolution of concatenated maps is the sum of one per map (`PartwiseConv2d`), and a 1x1
   convolution commutes with bilinear enlargement, so it runs at the small size;
-- convolutions of enlarged maps run at the small size (`layers.doubled_convolution`);
+- convolutions of enlarged maps run at the small size (`layers.upsampled_convolution`);
 - the sentence's 3x3 convolution is merged with the 1x1 convolution before it;
 - position codes take the type of the features, so that half precision works; CLIP's unused `logit_scale` is left out;
 - the text tower builds its causal mask from the given length.
@@ -42,9 +42,9 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from ...files.remote_code import RemoteCodeModel
-from ...layers.doubled_convolution import UpsampledConv2d
 from ...layers.mask_decoder import MultiHeadAttention, eager_attention
 from ...layers.token_positions import coordinate_maps, grid_positions, sequence_positions
+from ...layers.upsampled_convolution import UpsampledConv2d
 from ...losses.text_to_pixel import text_to_pixel_loss
 from .configuration_cris import CrisConfig
 

@@ -223,15 +223,24 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             extra["other_image_embeds"], extra["other_text_embeds"] = images.flatten(0, 2), texts.flatten(0, 2)
         return extras
 
-    def idle(self, *modules: nn.Module) -> torch.Tensor:
-        """Computes a zero that depends on every parameter of modules without work in this batch.
+    def idle(self, no_texts: bool, no_segments: bool) -> torch.Tensor:
+        """Computes a zero that depends on every parameter without work in a batch that lacks texts or segments.
 
         Processes then agree on which gradients there are, whatever their batches hold.
         """
+        modules: list[nn.Module] = []
+        if no_segments:
+            encoder = self.model.encoder
+            modules += [self.model.decoder, self.dense_head, self.mask_head, encoder.clx_down, encoder.norms]
+        if no_texts:
+            modules += [self.text_model, self.pooling]
+        if not modules:
+            return self.contrastive_scale.new_zeros(())
         parameters = [parameter for part in modules for parameter in part.parameters()]
         # A sharded module that does not run keeps its shards.
         local = [one.to_local() if isinstance(one, DTensor) else one for one in parameters]
-        return torch.stack([one.float().sum() * 0.0 for one in local]).sum()
+        idle = torch.stack([one.float().sum() * 0.0 for one in local]).sum()
+        return idle + 0.0 * (self.contrastive_scale + self.contrastive_bias).sum() if no_texts else idle
 
     @can_return_tuple
     def forward(
@@ -285,7 +294,6 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             * masked_reconstruction_loss(reconstruction, pixel_values, masked_units, config.mim_patch)
         }
         text_embeds = None
-        idle: list[nn.Module] = []
         if input_ids is not None:
             text_embeds = self.text_features(input_ids, attention_mask)
             terms["loss_contrastive"] = config.contrastive_weight * sigmoid_contrastive_loss(
@@ -297,30 +305,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
                 other_text_embeds=other_text_embeds,
             )
         if segmentation_pixel_values is not None and mask_labels is not None and class_labels is not None:
-            outputs = self.model(segmentation_pixel_values)
-            predictions = self.mask_head(outputs.decoder_maps, config.use_auxiliary_loss)
-            size = (segmentation_pixel_values.shape[-2], segmentation_pixel_values.shape[-1])
-            segmentation = universal_losses(
-                config,
-                predictions,
-                self.dense_head(outputs.decoder_maps),
-                mask_labels,
-                class_labels,
-                size,
-                void_masks,
-                known_classes,
-            )
-            terms |= {name: config.segmentation_weight * value for name, value in segmentation.items()}
-        elif self.training:
-            encoder = self.model.encoder
-            idle += [self.model.decoder, self.dense_head, self.mask_head, encoder.clx_down, encoder.norms]
+            labels = (mask_labels, class_labels, void_masks, known_classes)
+            terms |= self.segmentation_losses(segmentation_pixel_values, *labels)
         loss = torch.stack(list(terms.values())).sum()
         if self.training:
-            if input_ids is None:
-                idle += [self.text_model, self.pooling]
-                loss = loss + 0.0 * (self.contrastive_scale + self.contrastive_bias).sum()
-            if idle:
-                loss = loss + self.idle(*idle)
+            loss = loss + self.idle(input_ids is None, segmentation_pixel_values is None)
         return UniSegFormerForPreTrainingOutput(
             loss=loss,
             loss_dict=terms,
@@ -331,6 +320,24 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             hidden_states=selected_states(encoded.hidden_states, wanted),
             attentions=encoded.attentions,
         )
+
+    def segmentation_losses(
+        self,
+        pixel_values: torch.Tensor,
+        mask_labels: list[torch.Tensor],
+        class_labels: list[torch.Tensor],
+        void_masks: list[torch.Tensor] | None,
+        known_classes: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """Computes the weighted losses of images with segments. Shape: pixel_values: `(S, 3, H', W')`."""
+        outputs = self.model(pixel_values)
+        predictions = self.mask_head(outputs.decoder_maps, self.config.use_auxiliary_loss)
+        dense_logits = self.dense_head(outputs.decoder_maps)
+        size = (pixel_values.shape[-2], pixel_values.shape[-1])
+        losses = universal_losses(
+            self.config, predictions, dense_logits, mask_labels, class_labels, size, void_masks, known_classes
+        )
+        return {name: self.config.segmentation_weight * value for name, value in losses.items()}
 
     @staticmethod
     def check(

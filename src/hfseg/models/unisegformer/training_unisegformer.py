@@ -19,8 +19,7 @@ from ...data.readers.pretraining import PreTrainingMixture
 from ...data.synthetic.shapes_captions import caption_tokenizer
 from ...training.cost_sheet import Machines, cost_sheet
 from ...training.linear_probe import linear_probe
-from ...training.tasks.base import call, find
-from ...training.tasks.other import PreTrainingTask
+from ...training.tasks.base import Task, call, find
 
 SHAPES_TOKENIZER = "shapes"
 
@@ -38,7 +37,7 @@ class Preparation:
                 part.save_pretrained(folder)
 
 
-class UniSegFormerPreTrainingTask(PreTrainingTask):
+class UniSegFormerPreTrainingTask(Task):
     """Pairs with a share of segments.
 
     `data.train` and `data.validation` hold `pairs`, and optionally `segments`: a `reader` and its arguments.
@@ -47,13 +46,15 @@ class UniSegFormerPreTrainingTask(PreTrainingTask):
     sheet (`training.cost_sheet.Machines`), `image_size` the sides it is computed for.
     """
 
+    auto_class = "AutoModelForPreTraining"
+    pipeline_tag = "image-feature-extraction"
     datasets = {
-        **PreTrainingTask.datasets,
+        **Task.datasets,
         "captioned_shapes": "hfseg.data.synthetic.shapes_captions:CaptionedShapes",
         "shards": "hfseg.data.readers.image_text:ImageTextShards",
         "mixture": "hfseg.data.readers.pretraining:PreTrainingMixture",
     }
-    collators = {**PreTrainingTask.collators, "pretraining": "hfseg.data.readers.pretraining:PreTrainingCollator"}
+    collators = {**Task.collators, "pretraining": "hfseg.data.readers.pretraining:PreTrainingCollator"}
     default_collator = "pretraining"
 
     def build_dataset(self, spec: Mapping[str, Any]) -> Any:

@@ -39,6 +39,15 @@ from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPixelDecoder, UnpairSegPreTrainedModel
 from .prompt_decoder_unpairseg import UnpairSegMaskDecoder, merge_chunks
 
+# What the outputs of the heads pass on from the bare model.
+REQUESTED = (
+    "hidden_states",
+    "attentions",
+    "cross_attentions",
+    "encoder_hidden_states",
+    "encoder_attentions",
+)
+
 
 @dataclass
 class UnpairSegImageEmbeddings(ModelOutput):
@@ -171,14 +180,19 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         Shape:
             pixel_values: `(B, 3, H, W)`.
         """
+        return self.encode(pixel_values, **kwargs)[0]
+
+    def encode(self, pixel_values: torch.Tensor, **kwargs: Any) -> tuple[UnpairSegImageEmbeddings, Any, Any]:
+        """Computes what prompts read of images, with hidden states and attentions of the pixel decoder on request."""
         feature_maps = self.extract_features(pixel_values)
         pixels = self.pixel_decoder(feature_maps, **kwargs)
-        return UnpairSegImageEmbeddings(
+        embeddings = UnpairSegImageEmbeddings(
             mask_features=pixels.mask_features,
             multi_scale_features=pixels.multi_scale_features,
             feature_maps=feature_maps,
             input_size=(pixel_values.shape[-2], pixel_values.shape[-1]),
         )
+        return embeddings, pixels.hidden_states, pixels.attentions
 
     def point_grid(
         self,
@@ -253,30 +267,23 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         """
         if input_points is not None and input_boxes is not None:
             raise ValueError("Give input_points or input_boxes, not both: they are prompts of their own.")
-        encoder_hidden_states = encoder_attentions = None
+        pred_masks = encoder_hidden_states = encoder_attentions = None
         if image_embeddings is None:
             if pixel_values is None:
                 raise ValueError("Give pixel_values, or image_embeddings from get_image_embeddings().")
-            feature_maps = self.extract_features(pixel_values)
-            pixels = self.pixel_decoder(feature_maps, **kwargs)
-            mask_features, maps = pixels.mask_features, pixels.multi_scale_features
-            encoder_hidden_states, encoder_attentions = pixels.hidden_states, pixels.attentions
-            size = (pixel_values.shape[-2], pixel_values.shape[-1])
-        else:
-            mask_features, maps = image_embeddings.mask_features, image_embeddings.multi_scale_features
-            feature_maps, size = image_embeddings.feature_maps, image_embeddings.input_size
+            image_embeddings, encoder_hidden_states, encoder_attentions = self.encode(pixel_values, **kwargs)
+        mask_features, size = image_embeddings.mask_features, image_embeddings.input_size
         batch_size, decoder = mask_features.shape[0], self.mask_decoder
 
         if input_boxes is not None:
             tokens = decoder.prompt_encoder.boxes(input_boxes, mask_features, size)
-            places = decoder.readout_places(tokens.shape[2], None)
         else:
             if input_points is None:
                 input_points = self.point_grid(batch_size, size, original_sizes, points_per_side)
             tokens = decoder.prompt_encoder.points(input_points, input_labels, mask_features, size)
-            places = decoder.readout_places(tokens.shape[2], input_points.shape[2])
-
-        memory = decoder.read_image(mask_features, maps)
+        num_points = None if input_points is None else input_points.shape[2]
+        places = decoder.readout_places(tokens.shape[2], num_points)
+        memory = decoder.read_image(mask_features, image_embeddings.multi_scale_features)
         at_once = tokens.shape[1] if self.training else prompt_chunk_size or self.config.prompt_chunk_size
         chunks = [decoder(part, memory, places, **kwargs) for part in tokens.split(max(1, at_once), dim=1)]
         decoded = merge_chunks(chunks, batch_size)
@@ -284,10 +291,9 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         levels = decoded.readouts if self.training else decoded.readouts[-1:]
         all_iou_scores = tuple(decoder.iou_scores(readouts, places[1]) for readouts in levels)
         embeddings = decoded.mask_embeddings[-1]  # (B, Q, M, C)
-        pred_masks = None
         if output_masks:
-            pred_masks = mask_logits(embeddings.flatten(1, 2), memory.pixel_embedding)
-            pred_masks = pred_masks.unflatten(1, embeddings.shape[1:3])  # (B, Q, M, H/4, W/4)
+            pred_masks = mask_logits(embeddings.flatten(1, 2), memory.pixel_embedding)  # (B, Q*M, H/4, W/4)
+            pred_masks = pred_masks.unflatten(1, embeddings.shape[1:3])
         return UnpairSegModelOutput(
             last_hidden_state=decoded.last_hidden_state,
             iou_scores=all_iou_scores[-1],
@@ -297,7 +303,7 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
             all_mask_embeddings=decoded.mask_embeddings,
             all_iou_scores=all_iou_scores,
             input_points=input_points,
-            feature_maps=feature_maps,
+            feature_maps=image_embeddings.feature_maps,
             hidden_states=decoded.hidden_states,
             attentions=decoded.attentions,
             cross_attentions=decoded.cross_attentions,
@@ -414,11 +420,7 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
             mask_embeddings=outputs.mask_embeddings,
             pixel_embedding=outputs.pixel_embedding,
             input_points=outputs.input_points,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
+            **{name: outputs[name] for name in REQUESTED if name in outputs},
         )
 
 

@@ -27,7 +27,7 @@ from ...losses.region_text import alignment_loss, match_regions
 from ...postprocess import mask_nms
 from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPreTrainedModel
-from .modeling_unpairseg import UnpairSegImageEmbeddings, UnpairSegModel, UnpairSegModelOutput
+from .modeling_unpairseg import REQUESTED, UnpairSegImageEmbeddings, UnpairSegModel, UnpairSegModelOutput
 
 
 @dataclass
@@ -373,13 +373,12 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
         if text_embeds is None and input_ids is not None:
             text_embeds = self.get_text_features(input_ids, attention_mask).unsqueeze(1)  # (V, 1, D)
-        class_logits = None
+        class_logits = loss = loss_dict = None
         if text_embeds is not None:
             text_embeds = F.normalize(text_embeds.to(region_embeds.dtype), dim=-1)
             class_logits = self.classify(region_embeds, text_embeds)
         masks = mask_logits(embeddings, outputs.pixel_embedding) if output_masks else None
 
-        loss = loss_dict = None
         if entity_labels is not None:
             assert pixel_values is not None
             loss = self.alignment(pixel_values, outputs, entity_labels)
@@ -394,11 +393,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             text_embeds=text_embeds,
             mask_embeddings=embeddings,
             pixel_embedding=outputs.pixel_embedding,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            cross_attentions=outputs.cross_attentions,
-            encoder_hidden_states=outputs.encoder_hidden_states,
-            encoder_attentions=outputs.encoder_attentions,
+            **{name: outputs[name] for name in REQUESTED if name in outputs},
         )
 
     @torch.no_grad()

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,88 +17,17 @@ from transformers.utils import ModelOutput
 from accelerate import Accelerator
 
 from ...auto import find_auto_class
-from ...data.readers.promptable import boxes_of_masks, draw_mask
 from ...data.synthetic.shapes_captions import entity_tokenizer
+from ...evaluation.promptable import evaluate_promptable
 from ...evaluation.segmentation import evaluate_open_vocabulary
 from ...losses.contrastive import softmax_contrastive_loss
-from ...metrics.oracle_iou import OracleIoU
 from ...training.tasks.base import Task, build_image_processor, load_processor
-from ...training.tasks.other import MaskGenerationTask
-from ...training.tasks.text import ImageTextTask
 
 SHAPES_TOKENIZER = "shapes"
 READERS = {
     "segment-anything": "hfseg.data.readers.promptable:SegmentAnythingData",
     "coco-masks": "hfseg.data.readers.promptable:CocoMasks",
 }
-
-
-def true_masks(example: Mapping[str, Any]) -> np.ndarray:
-    """Draws the true masks of an example of the promptable, universal or semantic schema. Shape: (N, H, W) bool."""
-    if example.get("masks") is not None:
-        drawn = [draw_mask(mask) for mask in example["masks"]]
-        return np.stack(drawn) if drawn else np.zeros((0, 1, 1), dtype=bool)
-    if example.get("segmentation") is not None and "segments_info" in example:
-        ids = [segment["id"] for segment in example["segments_info"] if not segment.get("iscrowd", 0)]
-        return np.asarray(example["segmentation"])[None] == np.asarray(ids)[:, None, None]
-    label_map = np.asarray(example["segmentation_map"])
-    ids = [value for value in np.unique(label_map).tolist() if value != 255]
-    return label_map[None] == np.asarray(ids)[:, None, None]
-
-
-@torch.no_grad()
-def oracle_iou(
-    model: nn.Module,
-    image_processor: Any,
-    dataset: Any,
-    points_per_side: int | None = None,
-    rank: int = 0,
-    ranks: int = 1,
-) -> dict[str, float]:
-    """Measures 1-point and 1-box oracle IoU in percent, the mean over true masks.
-
-    1-point: every true mask takes the best of all masks of a grid of points, without filter or suppression. 1-box: the
-    mask of its own box.
-
-    Args:
-        model: A mask generation model.
-        image_processor: Its image processor.
-        dataset: Examples with masks.
-        points_per_side: Of the grid; default: the model's.
-        rank: Of this process, which takes every `ranks`-th example.
-        ranks: Number of processes.
-    """
-    pool, paired = OracleIoU("pool"), OracleIoU("paired")
-    device = next(model.parameters()).device
-    for index in range(rank, len(dataset), ranks):
-        example = dataset[index]
-        masks = true_masks(example)
-        if not len(masks):
-            continue
-        boxes = boxes_of_masks(torch.from_numpy(masks))
-        known = (boxes[:, 2] > boxes[:, 0]).numpy()
-        masks, boxes = masks[known], boxes[known]
-        inputs = image_processor(images=[example["image"]], input_boxes=boxes[None], return_tensors="pt").to(device)
-        embeddings = model.get_image_embeddings(inputs["pixel_values"])  # type: ignore[operator]
-        sizes = inputs["original_sizes"]
-        points = model(image_embeddings=embeddings, original_sizes=sizes, points_per_side=points_per_side)
-        framed = model(image_embeddings=embeddings, input_boxes=inputs["input_boxes"])
-        best = image_processor.post_process_masks(points.pred_masks, sizes)[0].flatten(0, 1).cpu().numpy()
-        own = image_processor.post_process_masks(framed.pred_masks, sizes)[0].cpu().numpy()
-        pool.add(prediction=best, reference=masks)
-        paired.add(prediction=own, reference=masks)
-    first, second = gathered(pool, device), gathered(paired, device)
-    return {"1-pt IoU": 100 * first, "1-box IoU": 100 * second}
-
-
-def gathered(metric: OracleIoU, device: torch.device) -> float:
-    """Averages a metric over all masks of all processes."""
-    state = metric.state_dict()
-    sums = torch.tensor([float(state["sums"][0]), float(state["masks"][0])], dtype=torch.float64)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        sums = sums.to(device)
-        torch.distributed.all_reduce(sums)
-    return float(sums[0] / sums[1].clamp(min=1))
 
 
 class ContrastiveTowers(nn.Module):
@@ -133,7 +61,7 @@ class ContrastiveTowers(nn.Module):
         return ModelOutput(loss=loss, loss_dict={"loss_contrastive": loss}, image_embeds=images, text_embeds=texts)
 
 
-class ContrastiveTask(ImageTextTask):
+class ContrastiveTask(Task):
     """CLIP itself, for data where no pretrained one fits: pictures with captions, as in Radford et al. (2021).
 
     `model.tokenizer` is a folder or Hub id, or `shapes` for the words of the embedded scenes. The output folder is what
@@ -147,6 +75,16 @@ class ContrastiveTask(ImageTextTask):
         "shapes-captions": "hfseg.data.readers.entities:ShapesCaptions",
         "shards": "hfseg.data.readers.image_text:ImageTextShards",
     }
+    pipeline_tag = "zero-shot-image-classification"
+    collators = {**Task.collators, "image-text": "hfseg.data.collators.text:ImageTextCollator"}
+    default_collator = "image-text"
+
+    def example(self, name: str) -> str:
+        """Shows how the model is loaded; what it is asked with is the architecture's own."""
+        return (
+            f"import hfseg\nfrom transformers import {self.auto_class}, AutoProcessor\n\n"
+            f'model, processor = {self.auto_class}.from_pretrained("{name}"), AutoProcessor.from_pretrained("{name}")'
+        )
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds an open-vocabulary model and takes its towers; the trunk learns whatever `freeze_backbone` says."""
@@ -157,7 +95,7 @@ class ContrastiveTask(ImageTextTask):
         """Joins image processor and tokenizer."""
         arguments = self.arguments.model
         if arguments.tokenizer != SHAPES_TOKENIZER:
-            return super().build_processor(model)
+            return load_processor(arguments)
         config: Any = model.config
         processor: Any = PROCESSOR_MAPPING[type(config)]
         return processor(build_image_processor(arguments, model), entity_tokenizer())
@@ -178,13 +116,15 @@ def holds_text_tower(folder: str | None) -> bool:
     return any(name.endswith("ForOpenVocabularySegmentation") for name in names)
 
 
-class PromptableTask(MaskGenerationTask):
-    """Stage 1: points and boxes become masks. Measures 1-point and 1-box oracle IoU.
+class PromptableTask(Task):
+    """Stage 1: points and boxes become masks. Evaluates 1-point and 1-box IoU, with and without an oracle.
 
     Started from a CLIP (`model.pretrained`), it saves its text tower and tokenizer too, as the authors do:
     the folder is a mask generator, and what stage 2 starts from. `run.evaluation` takes `points_per_side`.
     """
 
+    auto_class = "AutoModelForMaskGeneration"
+    pipeline_tag = "mask-generation"
     datasets = {**Task.datasets, **READERS}
     collators = {**Task.collators, "promptable": "hfseg.data.readers.promptable:PromptableCollator"}
     default_collator = "promptable"
@@ -231,12 +171,12 @@ class PromptableTask(MaskGenerationTask):
         collate: Callable[[list], Mapping[str, Any]],
         accelerator: Accelerator,
     ) -> dict[str, float]:
-        """Measures oracle IoU on held-out data."""
+        """Evaluates masks of points and boxes on held-out data."""
         training = model.training
         model.eval()
         unwrapped = accelerator.unwrap_model(model)
         options = dict(self.arguments.run.evaluation)
-        numbers = oracle_iou(
+        numbers = evaluate_promptable(
             unwrapped,
             getattr(processor, "image_processor", processor),
             dataset,

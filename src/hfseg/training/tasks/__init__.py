@@ -2,12 +2,12 @@
 """What the one loop is told to learn: data, collation, evaluation and saving of every kind of task.
 
 `hfseg train` looks a recipe's `model.task` up, first in the row of its `model.model_type` in `hfseg.auto` (field
-`training`), then in `TASKS` below; `package.module:Class` works too. The class found is a `Task` (see `tasks.base`),
-which builds everything from the recipe.
+`training`), then in the table of `hfseg.tasks`; `package.module:Class` works too. The class found is a `Task` (see
+`tasks.base`), which builds everything from the recipe.
 
 To make an architecture trainable, where a task's own way does not do, write one file and one entry:
 
-    # hfseg/training/tasks/NAME.py
+    # hfseg/models/NAME/training_NAME.py
     class NameTask(SemanticTask):                       # or Task, UniversalTask, ReferringTask, ...
         datasets = {**SemanticTask.datasets, "name_pairs": "hfseg.data.name_pairs:load_pairs"}
         collators = {**SemanticTask.collators, "name": "hfseg.data.name_pairs:NameCollator"}
@@ -18,9 +18,9 @@ To make an architecture trainable, where a task's own way does not do, write one
             ...                                         # numbers by name; run.metric names the one that counts
 
     # hfseg/auto.py, in the row of the architecture
-    training={"semantic": "training.tasks.name:NameTask"}
+    training={"semantic": "models.NAME.training_NAME:NameTask"}
 
-The model takes part in exact accumulation by `hfseg.training.normalization`, and in training with several optimisers by
+The model takes part in exact accumulation by `hfseg.training.normalization`, and in training with several optimizers by
 `hfseg.training.phases`. Nothing else has to be told: no change of the loop, of `hfseg train`, or of this file.
 """
 
@@ -28,29 +28,11 @@ import difflib
 
 from transformers import AutoConfig
 
-from ... import auto
+from ... import tasks
 from ..arguments import TrainingArguments
 from .base import Task, find
 
-TASKS = {
-    "universal": "hfseg.training.tasks.closed_vocabulary:UniversalTask",
-    "semantic": "hfseg.training.tasks.closed_vocabulary:SemanticTask",
-    "referring": "hfseg.training.tasks.text:ReferringTask",
-    "image-text": "hfseg.training.tasks.text:ImageTextTask",
-    "mask-generation": "hfseg.training.tasks.other:MaskGenerationTask",
-    "medical": "hfseg.training.tasks.other:MedicalTask",
-    "in-context": "hfseg.training.tasks.other:InContextTask",
-    "pretraining": "hfseg.training.tasks.other:PreTrainingTask",
-    "masked-image": "hfseg.training.tasks.masked_image:MaskedImageTask",
-}
-
-__all__ = ["TASKS", "Task", "build_task", "task_table"]
-
-
-def task_table(model_type: str | None) -> dict[str, str]:
-    """Lists the tasks of an architecture: its own, then the general ones."""
-    own = next((row.training for row in auto.ARCHITECTURES if row.model_type == model_type), {})
-    return {**TASKS, **{name: f"hfseg.{place}" for name, place in own.items()}}
+__all__ = ["Task", "build_task"]
 
 
 def build_task(arguments: TrainingArguments) -> Task:
@@ -62,9 +44,9 @@ def build_task(arguments: TrainingArguments) -> Task:
     model_type, name = arguments.model.model_type, arguments.model.task
     if model_type is None and arguments.model.pretrained is not None:
         model_type = AutoConfig.from_pretrained(arguments.model.pretrained).model_type
-    table = task_table(model_type)
+    table = tasks.training_places(model_type)
     if name not in table and ":" not in name:
         near = difflib.get_close_matches(name, table, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"model.task is {name!r}; legal are {', '.join(table)} or `package.module:attribute`.{hint}")
+        raise ValueError(f"model.task must be one of {', '.join(table)} or `package.module:Class`; got {name!r}.{hint}")
     return find(name, table, "model.task")(arguments)

@@ -267,8 +267,8 @@ def build_model(
         config_class = CONFIG_MAPPING[arguments.model_type]
     else:
         raise ValueError(
-            f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig, e.g. proscale or "
-            "mask2former. Or set model.pretrained to a folder."
+            f"model.model_type is {arguments.model_type!r}; it must be registered with AutoConfig "
+            "(`hfseg list architectures`). Or set model.pretrained to a folder."
         )
     if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
         fields.setdefault("stuff_class_ids", list(stuff_class_ids))

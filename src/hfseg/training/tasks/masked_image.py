@@ -87,8 +87,7 @@ class MaskedImageTask(Task):
         model = super().build_model(dataset, load_backbone)
         if not (hasattr(model, "backbone") and hasattr(model, "patch_size")):
             raise ValueError(
-                f"{type(model).__name__} has no plain ViT of its own; task masked-image is for architectures on one, "
-                "e.g. vpnext."
+                f"{type(model).__name__} has no plain ViT of its own; task masked-image is for architectures on one."
             )
         given = self.arguments.run.evaluation
         made = find("hfseg.models.masked_image:MaskedImageModel", {}, "model.task")

@@ -17,8 +17,8 @@ from .closed_vocabulary import SemanticTask
 class MedicalVolumeTask(SemanticTask):
     """A class per voxel, learnt slice by slice.
 
-    `run.evaluation` takes `measures` (`dice`, `surface_distance`), `batch_size` (slices, 16), and `loss` (False, True
-    if `run.metric` is loss). Numbers are fractions and millimetres, over whole volumes in their own voxels.
+    `run.evaluation` takes `measures` (some of `MEASURES`), `batch_size` (slices, 16), and `loss` (False, True
+    if `run.metric` is loss). Numbers are percent and millimeters, over whole volumes in their own voxels.
     """
 
     datasets: ClassVar[Mapping[str, str]] = {

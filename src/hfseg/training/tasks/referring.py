@@ -11,11 +11,10 @@ from accelerate import Accelerator
 from ... import auto
 from ...data.synthetic.referring_shapes import referring_words
 from ...evaluation.referring import evaluate_referring, referring_overlays
-from .base import build_model, load_processor
-from .text import ReferringTask
+from .base import Task, build_model, load_processor
 
 
-class ReferringSegmentationTask(ReferringTask):
+class ReferringTask(Task):
     """Pictures, expressions and masks.
 
     Without `model.tokenizer` and `model.pretrained` a tokenizer of the words of the `shapes` scenes is made; the
@@ -24,14 +23,14 @@ class ReferringSegmentationTask(ReferringTask):
 
     auto_class = "AutoModelForReferringImageSegmentation"
     datasets = {
-        **ReferringTask.datasets,
+        **Task.datasets,
         "referring_shapes": "hfseg.data.synthetic.referring_shapes:ReferringShapesDataset",
         "refer": "hfseg.data.readers.refer:load_refer",
         "refer_lmdb": "hfseg.data.readers.refer:ReferLmdbDataset",
         "refer_json": "hfseg.data.readers.refer:load_refer_json",
     }
     collators = {
-        **ReferringTask.collators,
+        **Task.collators,
         "referring_processor": "hfseg.data.collators.referring_collation:ReferringProcessorCollator",
     }
     default_collator = "referring_processor"
@@ -72,19 +71,15 @@ class ReferringSegmentationTask(ReferringTask):
         collate: Callable[[list], Mapping[str, Any]],
         accelerator: Accelerator,
     ) -> dict[str, float]:
-        """Measures mean IoU, overall IoU and precisions in percent."""
+        """Evaluates oIoU, mIoU and precisions in percent, mIoU also by kind of expression."""
         options = {"limit": None, **self.arguments.run.evaluation}
         if set(options) != {"limit"}:
             raise ValueError(f"run.evaluation is {self.arguments.run.evaluation}; legal is limit.")
         numbers = evaluate_referring(
             model, processor, dataset, rank=accelerator.process_index, ranks=accelerator.num_processes, **options
         )
-        numbers |= {f"mean_iou {kind}": of.get("mean_iou") for kind, of in numbers.pop("kinds").items()}
-        return {
-            name: value if name.endswith(("num_samples", "num_without_referent")) else 100 * value
-            for name, value in numbers.items()
-            if value is not None
-        }
+        numbers |= {f"miou {kind}": of.get("miou") for kind, of in numbers.pop("kinds").items()}
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
         """Draws picture, truth and prediction side by side."""

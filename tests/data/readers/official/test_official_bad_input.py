@@ -122,7 +122,7 @@ def test_the_last_is_replaced_by_the_first_and_all_damaged_stops(ade20k):
 
 
 def test_tolerance_takes_only_what_it_knows(ade20k):
-    with pytest.raises(ValueError, match="on_error is 'ignore'; legal are 'raise' and 'skip'"):
+    with pytest.raises(ValueError, match="on_error must be one of 'stop', 'skip'; got 'ignore'"):
         TolerantDataset(load(ade20k), on_error="ignore")
     with pytest.raises(ValueError, match="0 usable samples"):
         TolerantDataset([])

@@ -11,7 +11,8 @@ import torch
 from hfseg import UnpairSegForOpenVocabularySegmentation, UnpairSegImageProcessor, UnpairSegProcessor
 from hfseg.commands.evaluate import main
 from hfseg.data.synthetic.shapes_captions import entity_tokenizer
-from hfseg.evaluation.segmentation import embed_classes, evaluate_open_vocabulary
+from hfseg.evaluation.labels import embed_classes
+from hfseg.evaluation.segmentation import evaluate_open_vocabulary
 from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 
@@ -130,7 +131,7 @@ def test_the_command_as_a_user_calls_it(folder, tmp_path, capsys):
     assert evaluate(folder, tmp_path / "a", "--overlays", 1) == 0
     report = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert {"pq", "sq", "rq", "ap", "mean_iou"} <= set(report["metrics"]) and report["number_of_images"] == 2
-    assert report["labels"]["names"] == "the data set's" and report["labels"]["templates"] == ["vild"]
+    assert report["labels"]["names"] == "the dataset's" and report["labels"]["templates"] == ["vild"]
     assert list((tmp_path / "a" / "overlays").iterdir()) and "mean_iou" in capsys.readouterr().out
     (tmp_path / "names.json").write_text('{"circle": ["disc", "circle"], "sky": "heaven"}')
     more = ("--labels", tmp_path / "names.json", "--templates", "A {}.", "The {}.", "--task", "semantic")
@@ -142,8 +143,8 @@ def test_the_command_as_a_user_calls_it(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--mode", "multiscale", "--flip"), "legal is single"),
-        (("--match_labels", "id"), "the data's own classes"),
+        (("--mode", "multiscale", "--flip"), "models takes no flip, mode"),
+        (("--match_labels", "id"), "models takes no match_labels"),
         (("--templates", "clip"), "templates='clip' is not known"),
         (("--labels", "absent.json"), "there is no such file"),
         (("--labels", "list.json"), "must hold an object"),
@@ -157,7 +158,7 @@ def test_bad_options_are_one_line(folder, tmp_path, monkeypatch, capsys, more, m
     contents = {"list": ["sky"], "empty": {"sky": []}, "foreign": {"moon": ["moon"]}}
     for name, content in contents.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    assert evaluate(folder, tmp_path / "out", *more) == 1
+    assert evaluate(folder, tmp_path / "out", *more) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert message in errors[-1] and errors[-1].startswith("error: ")
 
@@ -167,5 +168,9 @@ def test_a_mask_generator_cannot_name(tmp_path, folder, capsys):
 
     UnpairSegForMaskGeneration(tiny_config()).save_pretrained(tmp_path / "masks")
     processor().save_pretrained(tmp_path / "masks")
-    assert evaluate(tmp_path / "masks", tmp_path / "out") == 1
-    assert "random weights would be measured" in capsys.readouterr().err
+    words = ("--task", "open-vocabulary")
+    assert evaluate(tmp_path / "masks", tmp_path / "out", *words) == 2
+    assert "lacks" in (error := capsys.readouterr().err) and "UnpairSegForOpenVocabularySegmentation" in error
+    assert evaluate(tmp_path / "masks", tmp_path / "out", "--points_per_side", 2) == 0
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert {"one_point_iou", "one_box_oracle_iou"} <= set(report["metrics"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 import oracle
 from hfseg.commands.evaluate import main
-from hfseg.commands.evaluation_report import WIDEST, EvaluationPage, Shown, render, write_report
+from hfseg.evaluation.report import WIDEST, EvaluationPage, Shown, render, write_report
 from hfseg.results.drawing import class_color
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -95,7 +95,7 @@ def test_every_number_is_on_the_page(report):
 
 def test_pictures_are_in_the_page_with_their_scores_and_legend(report):
     page = read(report / "report.html")
-    assert len(page.pictures) == 3 and "Worst pictures" in page.texts and "Best pictures" in page.texts
+    assert len(page.pictures) == 3 and "Worst images" in page.texts and "Best images" in page.texts
     worst, best, confusion = page.pictures
     for (caption, image), pattern in ((worst, "worst_01_*"), (best, "best_01_*")):
         (file,) = (report / "overlays").glob(pattern)
@@ -123,7 +123,7 @@ def test_text_stays_text_and_large_pictures_shrink(tmp_path):
     page = EvaluationPage(
         title=name, about=name, command=name, headline={name: name}, numbers=[(name, name, name)],
         tables={name: [{"class": name, "iou": 150.0, "tp": 3, name: None}, {"class": "b", "iou": -1.0}]},
-        pictures={name: [Shown(name, Image.new("RGB", (WIDEST * 2, 10), (9, 9, 9)))]}, legend={0: name},
+        images={name: [Shown(name, Image.new("RGB", (WIDEST * 2, 10), (9, 9, 9)))]}, legend={0: name},
         facts={name: name},
     )  # fmt: skip
     text = render(page)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
-from hfseg.commands.evaluate_in_context import TaskPairs, measure, open_data, predictions, takes
 from hfseg.data.readers.in_context import NotInSampleError, ShapesSource
+from hfseg.evaluation.in_context import TaskPairs, measure_image, open_data, predictions
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 from hfseg.results.visual_formats import FORMATS
@@ -49,15 +49,19 @@ class Oracle:
         return SimpleNamespace(images=[Image.fromarray(self.answer(query)) for query in queries])
 
 
+def settings(num_examples, examples=None, batch_size=4, seed=0):
+    """Options of the evaluator."""
+    sampling = {"num_inference_steps": 2, "guidance_scale": 1.0, "seed": seed}
+    return SimpleNamespace(num_examples=num_examples, examples=examples, batch_size=batch_size, limit=None, **sampling)
+
+
 def measured(task, source, answer, size=SIZE, number=2, batch=4):
-    options = SimpleNamespace(
-        num_examples=number, examples=None, batch_size=batch, limit=None, points=2, guidance=1.0, seed=0
-    )
+    options = settings(number, batch_size=batch)
     pipe, pairs = Oracle(answer), TaskPairs(task, source, size, 0)
     metric = InContextMetric(task, only=tuple(n for n in TASK_METRICS[task] if n not in ("lpips", "fid")))
     names = []
     for _, given, target, record, name in predictions(pipe, pairs, None, options):
-        measure(metric, given, target, record, size)
+        measure_image(metric, given, target, record, size)
         names.append(name)
     return metric.compute(), pipe, names
 
@@ -103,7 +107,7 @@ def test_the_right_answer_is_perfect(task, source):
     if task == "normal_estimation":
         assert found["mean_angle"] < 0.6 and found["within_11.25"] == 100
     else:
-        assert found == {"mean_iou": 1.0}
+        assert found == {"mean_image_iou": 100.0}
 
 
 def test_hole_and_degradations_are_made_at_the_networks_size(source):
@@ -136,7 +140,9 @@ def test_every_query_has_noise_of_its_own(source):
             seeds.extend(generator.initial_seed() for generator in settings["generator"])
             return super().__call__(queries, examples, **settings)
 
-    options = SimpleNamespace(num_examples=1, examples=None, batch_size=4, limit=None, points=2, guidance=1.0, seed=3)
+    options = SimpleNamespace(
+        num_examples=1, examples=None, batch_size=4, limit=None, num_inference_steps=2, guidance_scale=1.0, seed=3
+    )
     pairs = TaskPairs("colorization", source, SIZE, 0)
     assert len(list(predictions(Noisy(lambda query: query), pairs, None, options))) == 6
     assert seeds == [3 * 1_000_003 + index for index in range(6)]
@@ -145,7 +151,9 @@ def test_every_query_has_noise_of_its_own(source):
 def test_examples_of_other_data_may_stand_at_the_querys_place(source):
     """Two examples are wanted and two are there, at the places of the first two queries."""
     others = ShapesSource(split="test", num_scenes=2, image_size=SIZE, in_memory=True)
-    options = SimpleNamespace(num_examples=2, examples="x", batch_size=4, limit=None, points=2, guidance=1.0, seed=0)
+    options = SimpleNamespace(
+        num_examples=2, examples="x", batch_size=4, limit=None, num_inference_steps=2, guidance_scale=1.0, seed=0
+    )
     pairs, partners = TaskPairs("colorization", source, SIZE, 0), TaskPairs("colorization", others, SIZE, 1)
     pipe = Oracle(lambda query: query)
     assert len(list(predictions(pipe, pairs, partners, options))) == 6
@@ -156,7 +164,7 @@ def test_generated_pictures_are_compared_at_the_networks_size():
     added = []
     metric = SimpleNamespace(task="depth_to_image", add=lambda *given: added.append([part.shape for part in given]))
     answer, target = np.zeros((64, 96, 3), np.uint8), np.zeros((32, 40, 3), np.uint8)
-    measure(metric, answer, target, {}, (64, 96))
+    measure_image(metric, answer, target, {}, (64, 96))
     assert added == [[(64, 96, 3), (64, 96, 3)]]
 
 
@@ -166,7 +174,7 @@ def test_data_without_the_task_are_an_error(folder, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(TaskPairs, "pair", nothing)
     arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=4", "--output_dir", str(tmp_path)]
-    assert main([*arguments, "--task", "depth_estimation"]) == 1
+    assert main([*arguments, "--task", "depth_estimation"]) == 2
     assert "shows nothing of depth_estimation" in capsys.readouterr().err
     assert not (tmp_path / "metrics.json").exists()
 
@@ -183,14 +191,22 @@ def test_pascal_examples_are_of_the_querys_class():
 
 
 def test_command(folder, tmp_path, capsys):
-    arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=4", "--points", "2", "--num_examples", "1"]
+    arguments = [
+        "--model",
+        str(folder),
+        "--dataset",
+        "shapes:num_scenes=4",
+        "--num_inference_steps",
+        "2",
+        "--num_examples",
+        "1",
+    ]
     output = tmp_path / "out"
-    assert takes(folder) and not takes(tmp_path)
-    assert main([*arguments, "--task", "depth_estimation", "--output_dir", str(output), "--pictures", "2"]) == 0
+    assert main([*arguments, "--task", "depth_estimation", "--output_dir", str(output), "--overlays", "2"]) == 0
     report = json.loads((output / "metrics.json").read_text())
     assert set(report["metrics"]) == {"abs_rel", "delta1"} and report["number_of_images"] == 4
     assert report["sampling"]["size"] == [32, 32] and "depth_estimation" in report["command"]
-    assert len(list((output / "pictures").glob("*.png"))) == 2
+    assert len(list((output / "overlays").glob("*.png"))) == 2
     page = (output / "report.html").read_text()
     assert page.count("<img") == 2 and f"{report['metrics']['abs_rel']:.4g}" in page and report["command"] in page
     assert "abs_rel" in capsys.readouterr().out
@@ -205,8 +221,17 @@ def test_examples_of_a_folder(folder, tmp_path, source):
     for index in range(2):
         for kind in ("input", "target"):
             Image.fromarray(source[index]["image"]).save(examples / f"{index}_{kind}.png")
-    arguments = ["--model", str(folder), "--dataset", "shapes:num_scenes=3", "--points", "2", "--num_examples", "2"]
-    arguments += ["--numbers", "mse", "--examples", str(examples), "--output_dir", str(tmp_path / "out")]
+    arguments = [
+        "--model",
+        str(folder),
+        "--dataset",
+        "shapes:num_scenes=3",
+        "--num_inference_steps",
+        "2",
+        "--num_examples",
+        "2",
+    ]
+    arguments += ["--only", "mse", "--examples", str(examples), "--output_dir", str(tmp_path / "out")]
     assert main([*arguments, "--task", "colorization"]) == 0
     report = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert report["examples"]["from"] == str(examples) and set(report["metrics"]) == {"mse"}
@@ -215,23 +240,23 @@ def test_examples_of_a_folder(folder, tmp_path, source):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["--task", "pose_estimation"], "has no metrics; legal are depth_estimation"),
-        (["--num_examples", "0"], "--num_examples 0 is not legal"),
+        (["--task", "pose_estimation"], "must be one of depth_estimation"),
+        (["--num_examples", "0"], "num_examples must be 1 or more; got 0"),
         (["--num_examples", "9"], "only 3 samples besides the query"),
         (["--height", "33"], "height is 33"),
         (["--dataset", "nyuv2"], "has no path: give nyuv2:PATH"),
         (["--dataset", "nyuv2:/nowhere"], "nowhere"),
-        (["--dataset", "heaps:x"], "choose among pictures"),
+        (["--dataset", "heaps:x"], "is not known"),
         (["--dataset", "shapes:scenes=3"], "scenes"),
-        (["--numbers", "psnr"], "its numbers are abs_rel, delta1"),
+        (["--only", "psnr"], "its numbers are abs_rel, delta1"),
         (["--dataset", "shapes:num_scenes=3,num_frames=5"], "needs depth, image"),
     ],
 )
 def test_user_errors(changed, message, folder, tmp_path, capsys):
     base = {"--task": "depth_estimation", "--dataset": "shapes:num_scenes=4", "--num_examples": "1"}
     base[changed[0]] = changed[1]
-    arguments = ["--model", str(folder), "--output_dir", str(tmp_path), "--points", "2"]
-    assert main(arguments + [word for pair in base.items() for word in pair]) == 1
+    arguments = ["--model", str(folder), "--output_dir", str(tmp_path), "--num_inference_steps", "2"]
+    assert main(arguments + [word for pair in base.items() for word in pair]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -239,12 +264,12 @@ def test_specifications(tmp_path, source):
     for index in range(3):
         Image.fromarray(source[index]["image"]).save(tmp_path / f"{index}.png")
     (tmp_path / "depth").mkdir()
-    assert len(open_data(f"pictures:{tmp_path}", SIZE, 2, 0)) == 2
+    assert len(open_data(f"images:{tmp_path}", SIZE, 2, 0)) == 2
     with pytest.raises(ValueError, match="4 pictures are wanted"):
-        open_data(f"pictures:{tmp_path}", SIZE, 4, 0)
+        open_data(f"images:{tmp_path}", SIZE, 4, 0)
     depth = tmp_path.parent / "labels"
     depth.mkdir(exist_ok=True)
     for index in range(3):
         np.save(depth / f"{index}.npy", source[index]["depth"])
-    labelled = open_data(f"labelled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
+    labelled = open_data(f"labeled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
     assert np.array_equal(labelled[1]["depth"], source[1]["depth"])

@@ -4,6 +4,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from PIL import Image
 from ..files.writing import write_text
 from ..results.drawing import class_color
 
-__all__ = ["EvaluationPage", "Shown", "write_report"]
+__all__ = ["EvaluationPage", "Shown", "file_name", "write_report"]
+
+NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 WIDEST = 1800  # pixels of a picture in the page
 # The largest possible value of a column, for which its bars are full; other columns have none.
@@ -52,15 +55,17 @@ pre { background: #f3f5f7; padding: .7rem 1rem; overflow-x: auto; border-radius:
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture of the page.
+    """An image of the page.
 
     Attributes:
         caption: What it shows.
-        picture: File or picture.
+        image: File or image.
+        name: Of the file that it is saved as, without its ending; "" is not saved.
     """
 
     caption: str
-    picture: Path | Image.Image
+    image: Path | Image.Image
+    name: str = ""
 
 
 @dataclass
@@ -74,8 +79,8 @@ class EvaluationPage:
         headline: The most telling numbers, name to value as it is to be read.
         numbers: Rows of name, value and what it is.
         tables: Heading to rows, dictionaries with the same keys; the first column names the row.
-        pictures: Heading to pictures.
-        legend: Class number to name, of the colours in the pictures.
+        images: Heading to images.
+        legend: Class number to name, of the colors in the images.
         facts: Further conditions, name to text.
     """
 
@@ -85,9 +90,14 @@ class EvaluationPage:
     headline: Mapping[str, str] = field(default_factory=dict)
     numbers: Sequence[tuple[str, str, str]] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    pictures: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
+    images: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
     legend: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def file_name(text: str) -> str:
+    """A text as the name of a file."""
+    return NO_FILE_SYSTEM_NAME.sub("-", text)
 
 
 def write_report(file: Path, page: EvaluationPage) -> Path:
@@ -114,7 +124,7 @@ def render(page: EvaluationPage) -> str:
         if entries:
             parts.append(f'<h2>{_text(heading)}</h2><div class="wide">{_table(entries)}</div>')
     legend = _legend(page.legend)
-    for heading, shown in page.pictures.items():
+    for heading, shown in page.images.items():
         if shown:
             parts.append(f"<h2>{_text(heading)}</h2>{legend}" + "".join(_figure(one) for one in shown))
             legend = ""  # once is enough
@@ -168,10 +178,10 @@ def _legend(names: Mapping[int, str]) -> str:
 
 def _figure(shown: Shown) -> str:
     """A picture as a part of the page: JPEG, or PNG where that is smaller."""
-    if isinstance(shown.picture, Image.Image):
-        image = shown.picture.convert("RGB")
+    if isinstance(shown.image, Image.Image):
+        image = shown.image.convert("RGB")
     else:
-        with Image.open(shown.picture) as opened:
+        with Image.open(shown.image) as opened:
             image = opened.convert("RGB")
     if image.width > WIDEST:
         image = image.resize((WIDEST, round(image.height * WIDEST / image.width)), Image.Resampling.LANCZOS)

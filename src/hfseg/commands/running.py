@@ -1,0 +1,89 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What all commands share: when they load the package, how they end, and what the user reads if they cannot.
+
+Exit codes: 0 done; 1 done, but some inputs failed, which were named; 2 refused or could not start, with one line that
+names file, value and remedy. An error that no user can cause shows its traceback.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+__all__ = ["INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
+
+INTERRUPTED = 130
+REFUSED = 2
+# Errors of ours that derive from none of the built-in ones below; by name, so that nothing is imported for them.
+OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError")
+# What torch says in a plain RuntimeError where the machine, not the program, is at fault.
+MACHINE_ERRORS = ("out of memory", "No space left", "CUDA error", "can't allocate memory")
+
+
+def describe(doc: str) -> dict[str, object]:
+    """Keywords for `argparse.ArgumentParser` from a command's docstring: its first paragraph, and examples below."""
+    about, _, examples = doc.partition("\n\n")
+    return {
+        "description": about.partition(": ")[2] or about,
+        "epilog": examples,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+
+
+def command_line(command: str, argv: Sequence[str] | None) -> str:
+    """The command as it can be typed again, for records."""
+    return shlex.join(["hfseg", command, *(sys.argv[1:] if argv is None else argv)])
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Tells errors of input, files, options and machine from defects of the program."""
+    if isinstance(error, (ValueError, OSError, ImportError, MemoryError)) or type(error).__name__ in OWN_ERRORS:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in MACHINE_ERRORS)
+
+
+def run_command(work: Callable[[], int | None]) -> int:
+    """Carries a parsed command out.
+
+    Args:
+        work: Does it and returns the exit code, None for 0. Called after the models are registered.
+
+    Returns:
+        The exit code: that of `work`, 2 after a user error, 130 after Ctrl-C.
+    """
+    try:
+        from .. import auto
+
+        auto.register()
+        return work() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {text}", file=sys.stderr)
+        return REFUSED
+    finally:
+        distributed = sys.modules.get("torch.distributed")
+        if distributed is not None and "WORLD_SIZE" in os.environ and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+class _Old(argparse.Action):
+    """An option that has another name now."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, new: str, **settings: object) -> None:
+        super().__init__(option_strings, dest, nargs="*", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.new = new
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: object) -> None:
+        parser.error(f"{self.option_strings[0]} is called {self.new} now")
+
+
+def refuse_old(parser: argparse.ArgumentParser, renamed: dict[str, str]) -> None:
+    """Refuses options by their former names, and says the new ones."""
+    for old, new in renamed.items():
+        parser.add_argument(old, action=_Old, dest=f"old {old}", new=new)

@@ -1,0 +1,304 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Evaluation of in-context models: the ten quantitative tasks of the paper.
+
+| task | the paper's data | dataset here |
+|---|---|---|
+| depth_estimation, normal_estimation | NYUv2 test, 654 | nyuv2:PATH; with normals nyuv2:PATH,normal_folder=PATH |
+| depth_to_image, normal_to_image | NYUv2, 1449 images, pseudo labels | labeled:PATH,depth_folder=PATH |
+| foreground_segmentation, single_object_detection | Pascal-5i, 4 folds of 1000 items | pascal-5i:PATH,fold=0 |
+| colorization, inpainting, deraining, motion_deblurring | 1000 random images of ImageNet val | images:PATH |
+
+`shapes[:num_scenes=...]` has them all, for trying out. Examples are drawn per query from the data themselves, never the
+query (of Pascal-5i the query's class), or from another dataset, or are a folder of `<id>_input.png` and
+`<id>_target.png` for all queries. Where the paper is silent: images are degraded at the size of the network; the hole
+of inpainting is 128 x 128 there (half a side where that is more); depth and normals are compared at the truth's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from ..data.readers.in_context import NotInSampleError, find_task, make_pair
+from ..data.specs import load_dataset, parse_spec
+from ..data.synthetic import degradations
+from ..metrics.in_context import TASK_METRICS, InContextMetric
+from ..results.drawing import side_by_side
+from .base import Outcome, TaskEvaluator, gathered
+from .report import Shown, file_name
+
+__all__ = ["InContextEvaluator", "TaskPairs", "measure_image", "open_data", "predictions"]
+
+HOLE = 128
+# Queries that are made worse are made so at the network's size; depth, normals and masks have a truth of their own.
+DEGRADED = ("colorization", "inpainting", "deraining", "motion_deblurring")
+GENERATED = (*DEGRADED, "depth_to_image", "normal_to_image")
+PAPER_SIZES = {
+    "depth_estimation": 654,
+    "normal_estimation": 654,
+    "depth_to_image": 1449,
+    "normal_to_image": 1449,
+}
+TRIES = 50
+
+
+def open_data(
+    specification: str, size: tuple[int, int], number: int | None, seed: int, split: str | None = None
+) -> Any:
+    """Opens a source of images and ground truth (`hfseg.data.specs`).
+
+    Args:
+        specification: Of the source.
+        size: (height, width) of `shapes`.
+        number: Images to draw of a folder of images; scenes of `shapes`.
+        seed: Seed of that draw.
+        split: Split of `shapes`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `load_dataset`.
+    """
+    name = parse_spec(specification).name
+    given: dict[str, Any] = {}
+    if name == "shapes":
+        given = {"image_size": size, "num_scenes": number or 50}
+    elif name in ("images", ""):
+        given = {"number": number, "seed": seed}
+    return load_dataset(specification, split, kind="in-context", **given)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a picture (bicubic) to (height, width)."""
+    if picture.shape[:2] == tuple(size):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+
+class TaskPairs:
+    """Makes inputs and targets of a task as its evaluation wants them.
+
+    Args:
+        task: One of the ten.
+        source: Where pictures and truth come from.
+        size: (height, width) of the network's pictures.
+        seed: Seed of degradations and of the choice of examples.
+
+    Raises:
+        ValueError: An unknown task, or a source that lacks what it needs.
+    """
+
+    def __init__(self, task: str, source: Any, size: tuple[int, int], seed: int) -> None:
+        if task not in TASK_METRICS:
+            raise ValueError(f"--task {task!r} has no metrics; the task must be one of {', '.join(TASK_METRICS)}.")
+        self.task, self.source, self.size, self.seed = find_task(task), source, size, seed
+        keys = getattr(source, "keys", None)
+        missing = sorted(set(self.task.needs) - set(keys)) if keys is not None else []
+        if missing:
+            raise ValueError(f"--task {task} needs {', '.join(missing)}, which the data do not have.")
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, Any]]:
+        """Makes the input and the target of a sample; also returns the sample.
+
+        Raises:
+            NotInSampleError: The sample shows nothing of the task.
+        """
+        record, draw = dict(self.source[index]), np.random.default_rng([self.seed, 1, index])
+        if self.task.name in DEGRADED:
+            record["image"] = resized(record["image"], self.size)
+        if self.task.name == "inpainting":
+            side = min(HOLE, *(length // 2 for length in self.size))
+            return degradations.cut_square(record["image"], draw, side), record["image"], record
+        given, target = make_pair(self.task, record, draw)
+        return given, target, record
+
+    def examples(self, index: int, number: int, query: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Draws examples for the query `index`, which is no example itself if it is of this source (`query`).
+
+        Raises:
+            ValueError: Too few samples show anything of the task.
+        """
+        draw = np.random.default_rng([self.seed, 2, index])
+        own = getattr(self.source, "partners", None)
+        places = np.arange(len(self.source)) if own is None or query is None else np.asarray(own(query))
+        order = draw.permutation(places[places != query] if query is not None else places)[: number * TRIES]
+        pairs = []
+        for place in order.tolist():
+            try:
+                pairs.append(self.pair(place)[:2])
+            except NotInSampleError:
+                continue
+            if len(pairs) == number:
+                return pairs
+        raise ValueError(f"--num_examples {number}: only {len(pairs)} samples besides the query show {self.task.name}.")
+
+
+def predictions(
+    pipe: Any, queries: TaskPairs, partners: TaskPairs | None, options: Any, rank: int = 0, ranks: int = 1
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Mapping[str, Any], str]]:
+    """Generates images for this process's queries, in batches: (query, image generated, target, sample, name)."""
+    height, width = queries.size
+    fixed = None
+    if options.examples and Path(options.examples).is_dir():
+        fixed = pipe.prepare_examples(options.examples, height, width, options.num_examples, _generator(options, 0))
+    waiting: list[tuple[Any, ...]] = []
+    count = min(len(queries.source), options.limit or len(queries.source))
+    own = range(rank, count, ranks)
+    for index in tqdm(own, desc=queries.task.name, disable=None if rank == 0 else True):
+        try:
+            given, target, record = queries.pair(index)
+        except NotInSampleError:
+            given = None
+        if given is not None:
+            examples = fixed
+            if fixed is None:
+                from_others = partners is not None
+                pairs = (partners or queries).examples(index, options.num_examples, None if from_others else index)
+                examples = pipe.prepare_examples(pairs, height, width, generator=_generator(options, index))
+            waiting.append((given, target, record, examples, _name(queries.source, index), index))
+        if waiting and (len(waiting) == options.batch_size or index == own[-1]):
+            parts = [entry[3] for entry in waiting]
+            images = pipe(
+                [entry[0] for entry in waiting],
+                fixed if fixed is not None else type(parts[0]).join(parts),
+                num_inference_steps=options.num_inference_steps,
+                guidance_scale=options.guidance_scale,
+                generator=[_generator(options, entry[5]) for entry in waiting],
+            ).images
+            for (given, target, record, _, name, _), image in zip(waiting, images):
+                yield given, np.asarray(image), target, record, name
+            waiting = []
+
+
+def _generator(options: Any, index: int) -> torch.Generator:
+    return torch.Generator().manual_seed(1_000_003 * options.seed + index)
+
+
+def _name(source: Any, index: int) -> str:
+    return str(source.sample_id(index)) if hasattr(source, "sample_id") else str(index)
+
+
+def measure(
+    metric: InContextMetric, answer: np.ndarray, target: np.ndarray, record: Mapping[str, Any], size: tuple[int, int]
+) -> None:
+    """Adds one answer to a metric, at the truth's size or (pictures) at the network's."""
+    if metric.task in GENERATED:
+        metric.add(answer, resized(target, size))
+        return
+    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(metric.task)
+    metric.add(resized(answer, target.shape[:2]), target, record[truth] if truth else None)
+
+
+def measure_image(
+    metric: InContextMetric, answer: np.ndarray, target: np.ndarray, record: Mapping[str, Any], size: tuple[int, int]
+) -> None:
+    """Adds one generated image to a metric, at the truth's size or (images) at the network's."""
+    if metric.task in GENERATED:
+        metric.add(answer, resized(target, size))
+        return
+    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(metric.task)
+    metric.add(resized(answer, target.shape[:2]), target, record[truth] if truth else None)
+
+
+class InContextEvaluator(TaskEvaluator):
+    """In-context models.
+
+    Options: `task`, one of the paper's ten; `examples` (a dataset or a folder of pairs; default: the dataset) and
+    `num_examples` per query; `num_inference_steps`, `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
+    task's metrics, such as those that need no network.
+    """
+
+    options_of_task: ClassVar[Mapping[str, Any]] = {
+        "task": None,
+        "examples": None,
+        "num_examples": 4,
+        "num_inference_steps": 20,
+        "guidance_scale": 1.5,
+        "height": None,
+        "width": None,
+        "seed": 0,
+        "only": None,
+    }
+    batch_size = 4
+    kind = "in-context"
+
+    def check_options(self) -> None:
+        """Checks the task, and that numbers are legal.
+
+        Raises:
+            ValueError: They are not.
+        """
+        options = self.options
+        for name, least in (("num_examples", 1), ("num_inference_steps", 2)):
+            if getattr(options, name) < least:
+                raise ValueError(f"{name} must be {least} or more; got {getattr(options, name)}.")
+        if options.task not in TASK_METRICS:
+            raise ValueError(f"The task must be one of {', '.join(TASK_METRICS)}; got {options.task!r}.")
+        self.metric = InContextMetric(options.task, only=None if options.only is None else tuple(options.only))
+        self.size = self.loaded.model.check_size(options.height, options.width)
+
+    def open(self, specification: str) -> Any:
+        """Opens the queries."""
+        return open_data(specification, self.size, self.options.limit, self.options.seed, self.options.split)
+
+    def prepare(self) -> None:
+        """Opens the examples."""
+        options = self.options
+        self.queries = TaskPairs(options.task, self.dataset, self.size, options.seed)
+        self.partners = None
+        if options.examples and not Path(options.examples).is_dir():
+            source = open_data(str(options.examples), self.size, None, options.seed)
+            self.partners = TaskPairs(options.task, source, self.size, options.seed + 1)
+
+    def measure(self, rank: int, ranks: int) -> Outcome:
+        """Generates an image for every query and compares."""
+        options, metric = self.options, self.metric
+        count, self.shown = 0, []
+        for given, answer, target, record, name in predictions(
+            self.loaded.model, self.queries, self.partners, options, rank, ranks
+        ):
+            measure_image(metric, answer, target, record, self.size)
+            if count * ranks < options.overlays and rank == 0:
+                cells = [resized(cell, self.size) for cell in (given, answer, target)]
+                drawn = side_by_side(cells, ["query", "image generated", "target"], minimum_side=192)
+                self.shown.append(Shown(name, drawn, f"{count * ranks:03d}_{file_name(name)[-60:]}"))
+            count += 1
+        states = gathered({**metric.state_dict(), "count": count}, ranks)
+        total = sum(state["count"] for state in states)
+        if not total:
+            raise ValueError(f"The dataset {self.specification!r} shows nothing of {options.task}.")
+        metric.load_states(states)
+        averages = "images" if "fid" not in metric.names else "images; fid over the two sets"
+        numbers = metric.compute()
+        return Outcome(
+            metrics=dict(numbers),
+            number_of_images=total,
+            averages=dict.fromkeys(numbers, f"mean over {averages}"),
+            unit="as the paper's tables; shares in percent",
+            headline=tuple(numbers),
+            record={
+                "tasks": [options.task],
+                "paper_number_of_images": PAPER_SIZES.get(options.task, 1000),
+                "examples": {"from": str(options.examples or self.specification), "number": options.num_examples},
+                "sampling": {
+                    "num_inference_steps": options.num_inference_steps,
+                    "guidance_scale": options.guidance_scale,
+                    "size": list(self.size),
+                    "seed": options.seed,
+                },
+            },
+            facts={
+                "examples": f"{options.num_examples} for each query, from {options.examples or self.specification}",
+                "sampling": f"{options.num_inference_steps} inference steps, guidance {options.guidance_scale}, "
+                f"{self.size[0]} x {self.size[1]}, seed {options.seed}",
+                "in the paper": f"{PAPER_SIZES.get(options.task, 1000)} images",
+            },
+        )
+
+    def draw(self, count: int) -> dict[str, list[Shown]]:
+        """Returns what was drawn on the way: generating again takes as long as the first time."""
+        return {"Images generated": self.shown[:count]}

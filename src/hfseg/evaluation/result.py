@@ -1,0 +1,194 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What an evaluation returns: numbers with what they rest on, and ways to save and show them."""
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from PIL import Image
+
+from ..files.writing import write_json, write_text
+from .report import EvaluationPage, Shown, render
+
+__all__ = ["EvaluationResult"]
+
+# Units of the numbers that are not shares.
+UNITS = {
+    "assd": "mm",
+    "hd95": "mm",
+    "abs_rel": "",
+    "mean_angle": "degrees",
+    "mse": "",
+    "lpips": "",
+    "fid": "",
+    "psnr": "dB",
+    "ssim": "",
+}
+
+
+@dataclass
+class EvaluationResult:
+    """The result of `hfseg.evaluate`.
+
+    Attributes:
+        task: Of `hfseg.tasks`.
+        metrics: Number by key, shares in percent and distances in mm; None where nothing of the kind occurs.
+        averages: Key to what the number averages over.
+        per_class: One row per class.
+        record: Everything that `metrics.json` says: the numbers, and model, dataset, options, versions, command.
+        tables: Heading to further rows.
+        images: Heading to drawn samples.
+        headline: Keys of the most telling numbers.
+        facts: Conditions, for people.
+        legend: Class id to name, of the colors in the images.
+        confusion: Image of the confusion of classes, or None.
+        is_main_process: Whether this process should write; the numbers are the same in all of them.
+    """
+
+    task: str
+    metrics: dict[str, float | None]
+    averages: dict[str, str]
+    per_class: list[dict[str, Any]]
+    record: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    images: dict[str, list[Shown]] = field(default_factory=dict)
+    headline: Sequence[str] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+    legend: Mapping[int, str] = field(default_factory=dict)
+    confusion: Image.Image | None = None
+    is_main_process: bool = True
+
+    def __getitem__(self, key: str) -> float | None:
+        """One number.
+
+        Raises:
+            KeyError: There is none of this key; names those there are.
+        """
+        if key not in self.metrics:
+            raise KeyError(f"there is no {key!r}; the metrics are {', '.join(self.metrics)}")
+        return self.metrics[key]
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult({self.task}: {self.summary()})"
+
+    def summary(self) -> str:
+        """The most telling numbers, in one line."""
+        return ", ".join(f"{name} {shown(name, self.metrics[name])}" for name in self._told())
+
+    def _told(self) -> list[str]:
+        return [name for name in self.headline or self.metrics if self.metrics.get(name) is not None]
+
+    def page(self) -> EvaluationPage:
+        """What the report says."""
+        record = self.record
+        images: dict[str, Sequence[Shown]] = dict(self.images)
+        if self.confusion is not None:
+            images["Confusion of classes"] = [Shown("Rows: true class. Columns: predicted class.", self.confusion)]
+        tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+        if self.per_class:
+            tables["Classes"] = [
+                {"class": row["name"], **{key: v for key, v in row.items() if key not in ("class_id", "name")}}
+                for row in self.per_class
+            ]
+        known = {name: value for name, value in self.metrics.items() if value is not None}
+        model, dataset = record["model"], record["dataset"]
+        parameters = f" with {model['parameters'] / 1e6:.2f} million parameters" if model.get("parameters") else ""
+        return EvaluationPage(
+            title=f"{model['name']} on {dataset['name']}",
+            about=f"{model['class']}{parameters}; {record['number_of_images']} samples of the split "
+            f"{dataset['split']}; {', '.join(record['tasks'])}.",
+            command=record["command"],
+            headline={name: shown(name, self.metrics[name]) for name in self._told()[:4]},
+            numbers=[(name, shown(name, value), self.averages.get(name, "")) for name, value in known.items()],
+            tables={**tables, **self.tables},
+            images=images,
+            legend=self.legend,
+            facts={
+                **self.facts,
+                "device": f"{record['device']}, {record['dtype']}, {record['seconds']:.1f} s",
+                "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+            },
+        )
+
+    def to_html(self) -> str:
+        """The report as one HTML file that needs nothing from elsewhere."""
+        return render(self.page())
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes `metrics.json`, `per_class.csv`, `confusion.png`, `overlays/`, `report.html` and `model_index.yml`.
+
+        Files that there is nothing for are not written. Processes other than the first write nothing.
+        """
+        folder = Path(folder)
+        if not self.is_main_process:
+            return folder
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "metrics.json", self.record)
+        if self.per_class:
+            write_csv(folder / "per_class.csv", self.per_class)
+        if self.confusion is not None:
+            self.confusion.save(folder / "confusion.png")
+        write_text(folder / "model_index.yml", self.to_model_index())
+        self._save_images(folder / "overlays")
+        write_text(folder / "report.html", self.to_html())
+        return folder
+
+    def _save_images(self, folder: Path) -> None:
+        """Writes the drawn samples; those of an earlier evaluation go."""
+        for old in folder.glob("*.png"):
+            old.unlink()
+        for entry in (entry for entries in self.images.values() for entry in entries):
+            if entry.name and isinstance(entry.image, Image.Image):
+                folder.mkdir(parents=True, exist_ok=True)
+                entry.image.save(folder / f"{entry.name}.png")
+
+    def to_model_index(self) -> str:
+        """The results as a model card's `model-index`, as the Hub reads it (YAML)."""
+        dataset, record = self.record["dataset"], self.record
+        conditions = [record[name]["name"] for name in ("protocol", "mode") if name in record]
+        results = [
+            EvalResult(
+                task_type="image-segmentation",
+                dataset_type=_slug(dataset["name"]),
+                dataset_name=dataset["name"],
+                dataset_split=dataset["split"],
+                metric_type=name,
+                metric_name=f"{name} ({UNITS.get(name, '%')})" if UNITS.get(name, "%") else name,
+                metric_value=round(value, 4),
+                metric_config=", ".join(conditions) or None,
+                metric_args={"command": record["command"]},
+            )
+            for name, value in self.metrics.items()
+            if value is not None
+        ]
+        return ModelCardData(model_name=record["model"]["name"], eval_results=results).to_yaml() + "\n"
+
+
+def shown(name: str, value: float | None) -> str:
+    """A number as it is read: with two decimals and its unit; counts as they are."""
+    if value is None:
+        return "-"
+    if "num_" in name:
+        return str(value)
+    ending = UNITS.get(name.removeprefix("first_"), "%")
+    text = f"{value:.2f}" if ending == "%" else f"{value:.4g}"
+    return f"{text} {ending}".rstrip()
+
+
+def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes one line per class; empty where a class does not occur."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()})
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-").lower() or "data"

@@ -1,0 +1,217 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The one loader of models: a shipped name, a folder or a Hub id in, model and processor of the right classes out.
+
+`from_pretrained` only warns of weights that are missing or left over. Here they are errors, as are weights that are not
+finite: whoever predicts or evaluates wants the trained model, not a partly random one.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import auto, tasks
+
+__all__ = ["LoadedModel", "load", "one_line"]
+
+SHOWN_KEYS = 5
+
+
+@dataclass
+class LoadedModel:
+    """A model with what prepares its inputs and reads its outputs.
+
+    Attributes:
+        folder: Where it was loaded from.
+        task: Of `hfseg.tasks`.
+        model_type: Architecture.
+        class_name: Class that the folder names.
+        model: In evaluation mode; of an in-context model the diffusers pipeline.
+        processor: Image processor, or processor of images and text; None for diffusers pipelines.
+    """
+
+    folder: Path
+    task: str
+    model_type: str
+    class_name: str
+    model: Any
+    processor: Any = None
+
+    @property
+    def image_processor(self) -> Any:
+        """The image processor, of itself or inside the processor."""
+        return getattr(self.processor, "image_processor", self.processor)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks, by name."""
+        if isinstance(self.model, nn.Module):
+            return {"model": self.model}
+        return {name: part for name, part in self.model.components.items() if isinstance(part, nn.Module)}
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters of all networks."""
+        return sum(parameter.numel() for module in self.modules.values() for parameter in module.parameters())
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    def to(self, device: Any) -> "LoadedModel":
+        """Moves the model."""
+        self.model.to(device)
+        return self
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    task: str | None = None,
+    device: Any = "cpu",
+    dtype: torch.dtype | str = torch.float32,
+    with_processor: bool = True,
+) -> LoadedModel:
+    """Loads a model with its processor.
+
+    Args:
+        name_or_path: Name of a shipped model (`hfseg.checkpoint`), a model folder, or a Hub id.
+        task: Of the architecture, where the folder's own is not meant: an open-vocabulary folder can be loaded for
+            "mask-generation".
+        device: Where it runs.
+        dtype: Of its weights, as `torch.dtype` or its name.
+        with_processor: False loads the model alone, of a folder that may hold no processor.
+
+    Raises:
+        FileNotFoundError: There is no such model.
+        ValueError: The folder is damaged or holds no model that segments; weights are missing, left over or not finite.
+
+    Example:
+        >>> import hfseg
+        >>> loaded = hfseg.load("path/to/model")  # doctest: +SKIP
+        >>> loaded.task  # doctest: +SKIP
+        'universal'
+    """
+    auto.register()
+    folder = tasks.model_folder(name_or_path)
+    dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    own_task, model_type, class_name, row = _describe(folder)
+    chosen = own_task if task is None else task
+    if row is not None and chosen not in row.tasks:
+        legal = ", ".join(row.tasks)
+        raise ValueError(f"{folder} holds {class_name}, whose task must be one of {legal}; got {task!r}.")
+    auto_class_name = tasks.find(chosen).auto_class
+    if auto_class_name is None:
+        assert row is not None
+        pipe = _load_pipeline(folder, auto.load(row.components[0]), dtype, device)
+        return LoadedModel(folder, chosen, model_type, class_name, pipe)
+    auto_class = auto.find_auto_class(auto_class_name)
+    try:
+        model, report = auto_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        processor = _load_processor(folder, chosen) if with_processor else None
+    except (OSError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} cannot be loaded: {one_line(error)}") from error
+    _check_keys(folder, type(model).__name__, "lacks", report["missing_keys"])
+    if type(model).__name__ == class_name:
+        _check_keys(folder, class_name, "holds foreign", report["unexpected_keys"])
+    loaded = LoadedModel(folder, chosen, model_type, class_name, model.eval(), processor)
+    _check_finite(loaded)
+    return loaded.to(device)
+
+
+def _describe(folder: Path) -> tuple[str, str, str, auto.Architecture | None]:
+    """Task, architecture and class of a folder; a model of transformers' own is told by its Auto classes."""
+    try:
+        task, model_type, class_name = tasks.find_task(folder)
+        return task, model_type, class_name, auto.find(model_type)
+    except ValueError as error:
+        file = folder / "config.json"
+        if not file.is_file():
+            raise
+        from transformers import AutoConfig
+
+        try:
+            config = AutoConfig.from_pretrained(folder)
+        except (OSError, ValueError, KeyError):
+            raise error from None
+        for name in ("universal", "semantic"):
+            auto_class = auto.find_auto_class(str(tasks.find(name).auto_class))
+            if type(config) in auto_class._model_mapping and not any(
+                row.model_type == config.model_type for row in auto.ARCHITECTURES
+            ):
+                names = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [config.model_type]
+                return name, config.model_type, str(names[0]), None
+        raise
+
+
+def _load_processor(folder: Path, task: str) -> Any:
+    from transformers import AutoImageProcessor, AutoProcessor
+
+    # A mask generator's folder may hold an image processor alone.
+    text = tasks.find(task).needs in ("text", "labels")
+    return (AutoProcessor if text else AutoImageProcessor).from_pretrained(folder)
+
+
+def _load_pipeline(folder: Path, pipeline_class: Any, dtype: torch.dtype, device: Any) -> Any:
+    """Loads a diffusers pipeline."""
+    try:
+        pipe = pipeline_class.from_pretrained(folder, torch_dtype=dtype)
+    except (OSError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} cannot be loaded: {one_line(error)}") from error
+    pipe.set_progress_bar_config(disable=True)
+    loaded = LoadedModel(folder, "", "", "", pipe)
+    for name, module in loaded.modules.items():
+        saved = _saved_keys(folder / name)
+        if saved:
+            own = set(module.state_dict())
+            _check_keys(folder / name, type(module).__name__, "lacks", own - saved)
+            _check_keys(folder / name, type(module).__name__, "holds foreign", saved - own)
+    _check_finite(loaded)
+    return pipe.to(device)
+
+
+def _saved_keys(folder: Path) -> set[str]:
+    """Names of the tensors in a folder's safetensors files."""
+    from safetensors import safe_open
+
+    keys: set[str] = set()
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            keys |= set(opened.keys())
+    return keys
+
+
+def _check_keys(folder: Path, class_name: str, verb: str, keys: Iterable[str]) -> None:
+    found = sorted(str(key) for key in keys)
+    if found:
+        more = " and others" if len(found) > SHOWN_KEYS else ""
+        raise ValueError(
+            f"{folder} {verb} {len(found)} weights of {class_name}: {', '.join(found[:SHOWN_KEYS])}{more}. "
+            "Save the trained model again with save_pretrained, or load the class that it was saved as."
+        )
+
+
+def _check_finite(loaded: LoadedModel) -> None:
+    """Refuses weights that are not finite.
+
+    Raises:
+        ValueError: Names the first.
+    """
+    for module in loaded.modules.values():
+        wrong = [name for name, value in module.named_parameters() if not bool(value.isfinite().all())]
+        if wrong:
+            raise ValueError(
+                f"{loaded.folder} holds {len(wrong)} weights that are not finite, such as {wrong[0]}: "
+                "the training diverged or the file is damaged; use an earlier checkpoint."
+            )
