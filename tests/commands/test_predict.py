@@ -387,7 +387,10 @@ def test_a_prediction_does_what_its_result_does(zoo, tmp_path):
     with Image.open(prediction.save(tmp_path / "x.png")) as saved:
         assert np.array_equal(np.asarray(saved), np.asarray(prediction.overlay()))
     assert prediction.to_coco(1) == prediction.result.to_coco(1)
-    assert {segment.label for segment in prediction.result.segments} <= set(predictor.labels.values())
+    first, entry = prediction.segments[0], prediction.entries()[0]
+    assert (first.label, first.score, first.area) == (entry["label"], entry["score"], entry["area"])
+    assert Prediction(picture(), None).segments == []
+    assert {segment.label for segment in prediction.segments} <= set(predictor.labels.values())
     assert all("label" in info for info in prediction.result.segments_info)
     with pytest.raises(AttributeError, match="no attribute 'plott'"):
         prediction.plott()
@@ -402,9 +405,9 @@ def test_segments_are_listed_once(zoo, monkeypatch):
     monkeypatch.setattr(
         SegmentationResult, "to_coco", lambda *args, **kwargs: calls.append(1) or plain(*args, **kwargs)
     )
-    assert prediction.segments() == prediction.segments() and calls == [1]
+    assert prediction.entries() == prediction.entries() and calls == [1]
     prediction.result = SegmentationResult(prediction.result.segmentation, [])
-    assert prediction.segments() == []
+    assert prediction.entries() == [] == prediction.segments
 
 
 def test_list_and_version(capsys):

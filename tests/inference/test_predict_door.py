@@ -12,12 +12,12 @@ from tiny_zoo import model_folder, picture, volume_file
 def test_an_image_in_any_form_gives_the_same(tmp_path):
     folder, image = model_folder("proscale", tmp_path), picture()
     image.save(tmp_path / "a.png")
-    expected = hfseg.predict(folder, image).segments()
+    expected = hfseg.predict(folder, image).entries()
     assert expected
     predictor = Predictor(folder)
     several = hfseg.predict(predictor, [np.asarray(image), str(tmp_path / "a.png"), tmp_path / "a.png"])
-    assert [prediction.segments() for prediction in several] == [expected] * 3
-    assert hfseg.predict(hfseg.load(folder), image).segments() == expected
+    assert [prediction.entries() for prediction in several] == [expected] * 3
+    assert hfseg.predict(hfseg.load(folder), image).entries() == expected
     with pytest.raises(ValueError, match="must be a path, a PIL image or an array; got dict"):
         hfseg.predict(predictor, {})
 

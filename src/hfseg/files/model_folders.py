@@ -167,7 +167,7 @@ def check_config(content: Mapping[str, Any], path: Path) -> None:
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise _wrong(path, "architectures", names, "a list of class names")
     if not isinstance(content.get("model_type"), str):
-        raise _wrong(path, "model_type", content.get("model_type"), "a name such as 'proscale'")
+        raise _wrong(path, "model_type", content.get("model_type"), "the name of an architecture")
     labels = content.get("id2label")
     if labels is not None:
         if not isinstance(labels, dict) or not all(isinstance(value, (str, int)) for value in labels.values()):

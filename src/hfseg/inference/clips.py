@@ -104,7 +104,7 @@ def segment_video(
                 write_image(file, id_map_image(prediction.result.segmentation))
             labels |= prediction.names
             writer.write(prediction.overlay(opacity, minimum_side=512))
-            done.frames.append({"frame": len(done.frames), "segments": prediction.segments()})
+            done.frames.append({"frame": len(done.frames), "segments": prediction.entries()})
             if progress is not None:
                 progress()
     done.seconds = time.perf_counter() - start

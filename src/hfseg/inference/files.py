@@ -159,7 +159,7 @@ def coco_record(prediction: Prediction, file_name: str, about: dict[str, Any]) -
         "info": {**about, "seconds": round(prediction.seconds, 4)},
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
         "categories": [{"id": index, "name": name} for index, name in sorted(prediction.names.items())],
-        "annotations": prediction.segments(),
+        "annotations": prediction.entries(),
     }
 
 

@@ -260,7 +260,7 @@ class Job:
         legend = self.options.legend
         files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity, legend)
         shown = ("id", "label", "score", "area", "bbox")
-        segments = [{name: segment[name] for name in shown} for segment in prediction.segments()]
+        segments = [{name: segment[name] for name in shown} for segment in prediction.entries()]
         return {"outputs": [str(file) for file in files], "segments": segments, "seconds": time.perf_counter() - start}
 
     def video(self, source: Source) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from PIL import Image
 from .. import auto, tasks
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
 from ..results.drawing import side_by_side
+from ..results.segment import Segment
 from ..results.segmentation_result import SegmentationResult
 from ..tasks import SUBTASKS, find_task, segmentation_tasks
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
@@ -94,7 +95,7 @@ class Prediction:
     answer: Image.Image | None = None
     decoded: Any = None
     seconds: float = 0.0
-    # What `segments` gave, and for which result.
+    # What `entries` gave, and for which result.
     _segments: tuple[SegmentationResult, list[dict[str, Any]]] | None = field(default=None, repr=False, compare=False)
 
     def overlay(
@@ -130,7 +131,12 @@ class Prediction:
             return getattr(self.result, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def segments(self) -> list[dict[str, Any]]:
+    @property
+    def segments(self) -> list[Segment]:
+        """Views of the segments: `.label`, `.score`, `.box`, `.area`, `.mask`."""
+        return [] if self.result is None else self.result.segments
+
+    def entries(self) -> list[dict[str, Any]]:
         """Lists the segments as COCO entries with names: id (value in the id map), label, score, area, bbox, mask."""
         if self.result is None:
             return []

@@ -140,7 +140,8 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
             )
         if task == "instance":
             # Evaluation wants all instances; people want those that the model is sure of.
-            given.setdefault("threshold", self.image_processor.threshold)
+            processor: Any = self.image_processor
+            given.setdefault("threshold", processor.threshold)
         stuff = getattr(self.model.config, "stuff_class_ids", None)
         if stuff is not None:  # the model knows its classes; a processor may come from another one
             given["label_ids_to_fuse"] = list(stuff)

@@ -39,8 +39,6 @@ def panoptic_segmentation(
     probability reaches `mask_threshold`); of its pixels those inside its own area are painted. Segments of a class in
     `label_ids_to_fuse` (stuff) are merged into the first one of that class.
 
-    The host waits twice per batch: for the scores and for the table of segments.
-
     Args:
         class_logits: logits of K classes and no-object.
         mask_logits: mask logits at the model's output stride.
@@ -68,19 +66,16 @@ def panoptic_segmentation(
     check_logits(class_logits, mask_logits)
     geometry = complete_sizes(mask_logits, padded_size, image_sizes, output_sizes, canvas_sizes)
     logit_threshold = logit_of(mask_threshold, "mask_threshold")
-    no_object = class_logits.shape[-1] - 1
     # First wait: the classes decide which masks are resized at all.
     best = class_logits.float().softmax(-1).max(-1)
     scores, labels = torch.stack([best.values, best.indices.float()]).cpu()  # (B, Q) each, in one copy
     labels = labels.to(torch.int64)
-    kept_queries = (labels.ne(no_object) & scores.gt(threshold)).numpy()
+    kept_queries = (labels.ne(class_logits.shape[-1] - 1) & scores.gt(threshold)).numpy()
     if query_scores is not None:
         scores = scores * query_scores.float().cpu()
     fused = torch.tensor(sorted(label_ids_to_fuse), dtype=torch.int64)
 
-    maps: list[Tensor] = []
-    tables: list[Tensor] = []
-    kept: list[Tensor] = []
+    maps, tables, kept = list[Tensor](), list[Tensor](), list[Tensor]()
     with torch.autocast(mask_logits.device.type, enabled=False):
         for index in range(len(mask_logits)):
             queries = torch.from_numpy(np.flatnonzero(kept_queries[index]))
@@ -114,10 +109,8 @@ def panoptic_segmentation(
 
     # Second wait: ids and areas of all images at once.
     rows = iter(torch.cat(tables).tolist() if tables else [])
-    return [
-        (id_map, _segments(kept[index], rows, scores[index], labels[index], set(fused.tolist())))
-        for index, id_map in enumerate(maps)
-    ]
+    stuff = set(fused.tolist())
+    return [(maps[i], _segments(kept[i], rows, scores[i], labels[i], stuff)) for i in range(len(maps))]
 
 
 def _segments(

@@ -76,14 +76,19 @@ class SegmentationProcessing:
     do_resize = True
     do_rescale = True
     do_normalize = True
-    do_pad = True
-    size_divisor = 32
+    do_pad: bool | None = True
+    size_divisor: int | None = 32
     ignore_index = 255
     do_reduce_labels = False
     num_labels = None
     model_input_names = ["pixel_values"]
     # Tells hfseg's pipeline that thresholds are this processor's business and that batches are grouped by size.
     owns_postprocessing_defaults = True
+    # Hooks of the backend.
+    resize_images: Any
+    normalize_images: Any
+    filled: Any
+    device_of: Any
     # Whether targets have one size in a batch and become one tensor; else they stay a list.
     targets_are_stacked = False
 
@@ -149,7 +154,7 @@ class SegmentationProcessing:
     ) -> list[Any]:
         """Resizes images by the rule of `resized_size`."""
         targets = [resized_size(*image_size, size) for image_size in sizes_of(images)]
-        return self.resize_images(images, targets, resample, disable_grouping)  # type: ignore[attr-defined]
+        return self.resize_images(images, targets, resample, disable_grouping)
 
     def pad_images(
         self,

@@ -144,8 +144,8 @@ def _inner_point(mask: np.ndarray) -> tuple[int, int]:
         row = int(window.any(1).argmax())
         return left + int(window[row].argmax()), top + row
     depth = ndimage.distance_transform_edt(np.pad(thinned, 1))
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return left + (int(column) - 1) * step, top + (int(row) - 1) * step
+    deepest = np.unravel_index(int(depth.argmax()), depth.shape)
+    return left + (int(deepest[1]) - 1) * step, top + (int(deepest[0]) - 1) * step
 
 
 def _draw_labels(

@@ -317,7 +317,8 @@ class SegmentationResult(dict):
             raise ValueError(f"{path.name} must end in .png, .jpg, another ending of images, or .json.")
         drawn = self.plot(image, **options)
         with replacing(path) as temporary:
-            drawn.save(temporary, **({"compress_level": 1} if path.suffix.lower() == ".png" else {}))
+            fast: dict[str, Any] = {"compress_level": 1} if path.suffix.lower() == ".png" else {}
+            drawn.save(temporary, **fast)
         return path
 
     def overlay(self, image: Image.Image, id2label: Mapping[int, str] | None = None) -> Image.Image:

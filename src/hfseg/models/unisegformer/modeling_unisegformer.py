@@ -378,13 +378,8 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
 
         auxiliary_logits = None
         if auxiliary:
-            auxiliary_logits = auxiliary_predictions(
-                predictions.class_logits,
-                predictions.mask_embeddings,
-                pixel_embedding,
-                predictions.valid_queries,
-                config.mask_positions,
-            )
+            levels = (predictions.class_logits, predictions.mask_embeddings, pixel_embedding)
+            auxiliary_logits = auxiliary_predictions(*levels, predictions.valid_queries, config.mask_positions)
         loss = loss_dict = None
         if with_loss:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
@@ -405,13 +400,12 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
                 loss_normalizer,
             )
             loss = torch.stack(list(loss_dict.values())).sum()
+        masks = mask_logits(predictions.mask_embeddings[-1], pixel_embedding, precise=config.mask_positions)
         return UniSegFormerForUniversalSegmentationOutput(
             loss=loss,
             loss_dict=loss_dict,
             class_queries_logits=close_invalid_queries(predictions.class_logits[-1], predictions.valid_queries),
-            masks_queries_logits=mask_logits(
-                predictions.mask_embeddings[-1], pixel_embedding, precise=config.mask_positions
-            ),
+            masks_queries_logits=masks,
             auxiliary_logits=auxiliary_logits,
             pixel_embedding=pixel_embedding,
             heat_logits=predictions.heat_logits,

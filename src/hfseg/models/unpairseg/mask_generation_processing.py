@@ -265,7 +265,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             return images, None
         square = self.square_size(size, sizes_of(images), pad_size)
         value = pad_value if do_rescale else pad_value * rescale_factor
-        padded = [place([image], self.filled(image, (1, image.shape[0], *square), value))[0] for image in images]  # type: ignore[attr-defined]
+        padded = [place([image], self.filled(image, (1, image.shape[0], *square), value))[0] for image in images]
         return padded, self.padded_size([square], size_divisor)
 
     def make_targets(

@@ -1,0 +1,80 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""One way from images to a batch: backends give hooks only, settings are declared once, padding and targets fit."""
+
+import numpy as np
+import pytest
+import torch
+
+from hfseg import auto
+from hfseg.processing.kwargs import SemanticImageProcessorKwargs, UniversalImageProcessorKwargs
+from hfseg.processing.pil_backend import PilPixels, SemanticImageProcessorPil, UniversalImageProcessorPil
+from hfseg.processing.segmentation import SegmentationProcessing, place, sizes_of
+from hfseg.processing.torchvision_backend import SemanticImageProcessor, TorchvisionPixels, UniversalImageProcessor
+
+HOOKS = {"resize_images", "normalize_images", "filled", "device_of"}
+TWINS = [(UniversalImageProcessor, UniversalImageProcessorPil), (SemanticImageProcessor, SemanticImageProcessorPil)]
+
+
+def own(cls):
+    return {name for name, value in vars(cls).items() if callable(value) and not name.startswith("__")}
+
+
+def test_backends_are_hooks():
+    assert own(TorchvisionPixels) == own(PilPixels) == HOOKS
+
+
+@pytest.mark.parametrize("row", [row for row in auto.ARCHITECTURES if row.config], ids=lambda row: row.model_type)
+def test_twins_share_all_that_touches_no_pixel(row):
+    folder = f"models.{row.model_type}"
+    (name,) = {
+        name for name in auto.load(f"{folder}.image_processing_{row.model_type}:__all__") if "ImageProcessor" in name
+    }
+    one = auto.load(f"{folder}.image_processing_{row.model_type}:{name}")
+    other = auto.load(f"{folder}.image_processing_pil_{row.model_type}:{name}Pil")
+    assert one.valid_kwargs is other.valid_kwargs
+    assert issubclass(one, SegmentationProcessing) and issubclass(other, SegmentationProcessing)
+    for method in ("_preprocess", "preprocess", "process_image", "make_targets", "pad_images", "scale_images"):
+        assert getattr(one, method) is getattr(other, method), method
+
+
+def test_settings_are_declared_once():
+    semantic, universal = (
+        set(c.__annotations__) for c in (SemanticImageProcessorKwargs, UniversalImageProcessorKwargs)
+    )
+    assert {"size_divisor", "num_labels"} <= semantic < universal
+
+
+@pytest.mark.parametrize("twins", TWINS, ids=("universal", "semantic"))
+@pytest.mark.parametrize("do_pad", [True, False])
+def test_images_lie_at_the_top_left_of_zeros(twins, do_pad):
+    images = [np.full((20, 30, 3), 200, dtype=np.uint8), np.full((40, 25, 3), 90, dtype=np.uint8)]
+    for cls in twins:
+        processor = cls(do_resize=False, do_pad=do_pad, size_divisor=16)
+        values = processor(images, return_tensors="pt" if do_pad else None)["pixel_values"]
+        if not do_pad:
+            assert sizes_of(values) == [(20, 30), (40, 25)]
+            continue
+        assert values.shape == (2, 3, 48, 32)
+        assert (
+            (values[0, :, 20:] == 0).all() and (values[0, :, :, 30:] == 0).all() and (values[0, :, :20, :30] != 0).all()
+        )
+
+
+@pytest.mark.parametrize("twins", TWINS, ids=("universal", "semantic"))
+def test_targets_follow_their_images(twins):
+    image, class_map = np.zeros((20, 30, 3), dtype=np.uint8), np.ones((20, 30), dtype=np.uint8)
+    for cls in twins:
+        batch = cls(do_resize=False, size_divisor=16)(image, class_map, return_tensors="pt")
+        if "labels" in batch:
+            assert batch["labels"].shape == (1, 32, 32) and (batch["labels"][0, :20, :30] == 1).all()
+            assert (batch["labels"][0, 20:] == 255).all()
+        else:
+            assert batch["mask_labels"][0].sum() == 600 and batch["class_labels"][0].tolist() == [1]
+        with pytest.raises(ValueError, match="The list of images is empty"):
+            cls()([])
+
+
+def test_place_returns_the_canvas():
+    canvas = torch.zeros(2, 1, 3, 4)
+    assert place([torch.ones(1, 2, 2), torch.ones(1, 1, 4)], canvas) is canvas
+    assert canvas.sum((1, 2, 3)).tolist() == [4, 4] and canvas[0, 0, 2].sum() == 0
