@@ -254,6 +254,7 @@ LONG_FUNCTIONS = {
     "inference/tiled_panoptic.py: tiled_panoptic_segmentation",
     "inference/volumes.py: segment_volume",
     "models/lavin_dit/pipeline_lavin_dit.py: __call__",
+    "postprocess/panoptic.py: panoptic_segmentation",
     "training/model_card.py: model_card",
 }
 

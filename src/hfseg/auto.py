@@ -27,6 +27,8 @@ class Architecture:
         folder_converter: In its place, a function that reads the authors' files and writes the folder itself,
             `(path, output_dir, original_config) -> folder`.
         components: Classes of a diffusers pipeline, which has no configuration of its own and no Auto classes.
+        adapter_converter: Function that gives a trained adapter the names of diffusers, `(tensors, config) -> (tensors,
+            settings)`.
         tasks: What its models do, by the names of `hfseg.tasks`, the usual one first.
         functions: Public functions of the architecture.
         sources: Name of another architecture whose folders become this one's, to the function that writes them, as
@@ -43,6 +45,7 @@ class Architecture:
     tokenizer_builder: str | None = None
     folder_converter: str | None = None
     components: tuple[str, ...] = ()
+    adapter_converter: str | None = None
     tasks: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
     functions: tuple[str, ...] = ()
@@ -179,6 +182,7 @@ ARCHITECTURES = [
             "models.lavin_dit.vae_lavin_dit:PixelAutoencoder",
         ),
         folder_converter="models.lavin_dit.convert_lavin_dit:convert_files",
+        adapter_converter="models.lavin_dit.sampling_lavin_dit:adapter_for_diffusers",
         training={
             "in-context": "models.lavin_dit.training_lavin_dit:LavinDiTTask",
             "autoencoder": "models.lavin_dit.training_lavin_dit:AutoencoderTask",

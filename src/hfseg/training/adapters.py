@@ -130,9 +130,10 @@ def save_pipeline_adapter(folder: Path) -> None:
 
     The settings that scale it, alpha and rank, are in the file's metadata, as diffusers itself writes them.
     """
-    from ..auto import load
+    from .. import auto
 
-    convert = load("models.lavin_dit.sampling_lavin_dit:adapter_for_diffusers")
+    (place,) = [row.adapter_converter for row in auto.ARCHITECTURES if row.adapter_converter is not None]
+    convert = auto.load(place)
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     tensors, settings = convert(load_file(folder / "adapter_model.safetensors"), config)
     write_tensors(folder / "pytorch_lora_weights.safetensors", tensors, {"lora_adapter_metadata": settings})

@@ -378,19 +378,15 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
 
         auxiliary_logits = None
         if auxiliary:
-            levels = (predictions.class_logits, predictions.mask_embeddings, pixel_embedding)
-            auxiliary_logits = auxiliary_predictions(*levels, predictions.valid_queries, config.mask_positions)
+            everything = (predictions.class_logits, predictions.mask_embeddings, pixel_embedding)
+            auxiliary_logits = auxiliary_predictions(*everything, predictions.valid_queries, config.mask_positions)
         loss = loss_dict = None
         if with_loss:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
+            logits, embeddings = predictions.class_logits[levels], predictions.mask_embeddings[levels]
             loss_dict = universal_losses(
                 config,
-                UniSegFormerMaskHeadOutput(
-                    predictions.class_logits[levels],
-                    predictions.mask_embeddings[levels],
-                    pixel_embedding,
-                    predictions.heat_logits,
-                ),
+                UniSegFormerMaskHeadOutput(logits, embeddings, pixel_embedding, predictions.heat_logits),
                 self.dense_head(outputs.decoder_maps),
                 mask_labels,
                 class_labels,
