@@ -26,7 +26,7 @@ BANNED = {
     r"picture": "image",
     r"\blegal are\b": "must be one of",
     r"\bnot to be had\b": "not available",
-    r"\bpoints? of time\b": "number of inference steps",
+    r"\bpoints? of time\b": "inference steps, time steps",
     r"\bfrom nothing\b": "from scratch",
     r"\bfreshly initiali": "randomly initialized",
     r"\bauthors' code\b": "official code",
