@@ -343,7 +343,7 @@ def test_truncated_and_false_pictures(semantic):
     with pytest.raises(ValueError, match=r"s0.png. is truncated or damaged"):
         load_folder(semantic, "train")[0]
     file.write_bytes(b"not a picture")
-    fails(ValueError, ["s0.png", "not a picture"], semantic, "train")
+    fails(ValueError, ["s0.png", "not an image"], semantic, "train")
 
 
 def test_decompression_bomb(semantic, monkeypatch):
