@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Captions pictures and extracts entities: accelerate launch scripts/caption_entities.py --images DIR --model ID ..."""
+"""Captions images and extracts entities: accelerate launch scripts/caption_entities.py --images DIR --model ID ..."""
 
 import os
 import sys

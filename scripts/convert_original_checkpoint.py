@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Converts an authors' checkpoint; see `hfseg convert --help`."""
+"""Converts an official checkpoint; see `hfseg convert --help`."""
 
 import os
 import sys

@@ -11,7 +11,7 @@ beside them are plain files; `python scripts/write_cards.py` writes them, and a 
 A number that is measured has no other way into a card.
 
 Cards that are written by hand get their `model-index` in the same way: `sources/measured.yaml` says, per card, which
-numbers of which file are its results. Where a data set is a benchmark on the Hub, `hub: owner/name#task` there makes
+numbers of which file are its results. Where a dataset is a benchmark on the Hub, `hub: owner/name#task` there makes
 the newer `.eval_results` files too (see `cards.result_files`), in `eval_results/<card>/`; `hfseg push` makes them from
 the card in any case.
 """

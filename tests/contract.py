@@ -75,12 +75,12 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
 
 
 def xavier(weight: torch.Tensor, gain: float = 1.0) -> float:
-    """Root mean square of Glorot's initialisation."""
+    """Root mean square of Glorot's initialization."""
     return gain * (2 / sum(fans(weight))) ** 0.5
 
 
 def kaiming(weight: torch.Tensor, gain: float = 1.0) -> float:
-    """Root mean square of He's initialisation by the number of inputs; PyTorch's default has gain 3^-0.5."""
+    """Root mean square of He's initialization by the number of inputs; PyTorch's default has gain 3^-0.5."""
     return gain * fans(weight)[0] ** -0.5
 
 
@@ -99,7 +99,7 @@ class ModelContract:
         shared_inputs: Names of inputs without an axis of images, such as texts that all images are compared with.
         zero_gradients: Ends of names of parameters whose gradient is zero by construction (a bias that softmax
             cancels).
-        library: Patterns of names of parameters that a library's own class initialises.
+        library: Patterns of names of parameters that a library's own class initializes.
         not_applicable: Test name to the reason why it cannot apply. A defect is no reason.
     """
 
@@ -148,7 +148,7 @@ class ModelContract:
     def fresh(self) -> dict[str, float | Callable[[torch.Tensor], float] | None]:
         """Gives the root mean square of fresh parameters by pattern of names; the first pattern that fits counts.
 
-        Written from the paper or the authors' code, never from ours. Every parameter outside a library's backbone
+        Written from the paper or the official code, never from ours. Every parameter outside a library's backbone
         (names that `library` matches) needs an entry; None where no figure can be given, with the reason.
         """
         raise NotImplementedError
@@ -239,8 +239,8 @@ class ModelContract:
         inputs = self.example(with_labels=False)
         assert_same(self.predict(base, inputs), self.predict(model.base_model, inputs))
 
-    def test_everything_is_initialised(self, monkeypatch):
-        """Loading nothing must initialise like building does: no value may come from outside `_init_weights`."""
+    def test_everything_is_initialized(self, monkeypatch):
+        """Loading nothing must initialize like building does: no value may come from outside `_init_weights`."""
         initialize = PreTrainedModel._initialize_weights
 
         def seeded(*args, **kwargs):  # the two ways visit modules in one order, but draw different amounts in between
@@ -294,7 +294,7 @@ class ModelContract:
         assert_same(self.predict(model, inputs), first)
 
     def test_batch_equals_singles(self):
-        """An image's result does not depend on its neighbours, given the size to which the batch is padded."""
+        """An image's result does not depend on its neighbors, given the size to which the batch is padded."""
         model, inputs = peaked(self.build()), self.example(with_labels=False)
         together = self.predict(model, inputs)
         for index in range(2):
@@ -485,7 +485,7 @@ class ModelContract:
             inputs = self.inputs(batch_size, *size)
             assert_same(self.predict(program, inputs), self.predict(model, inputs), self.tolerance, self.tolerance)
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="host synchronisation can only be seen on a CUDA device")
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="host synchronization can only be seen on a CUDA device")
     def test_forward_does_not_wait_for_the_device(self):
         model = self.build().cuda()
         inputs = {name: value.cuda() for name, value in self.example(with_labels=False).items()}

@@ -15,7 +15,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 class Case(NamedTuple):
-    """What the authors' code was given and what came out.
+    """What the official code was given and what came out.
 
     Attributes:
         config: Hyperparameters under the authors' names.

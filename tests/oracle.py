@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""A model that segments pictures of coloured blocks without fault, and such pictures with their labels.
+"""A model that segments images of colored blocks without fault, and such images with their labels.
 
-The red value of a block of 4 x 4 pixels names the object; there is one query per colour. The answer at a place depends
-on the colour there alone, so it moves with the picture.
+The red value of a block of 4 x 4 pixels names the object; there is one query per color. The answer at a place depends
+on the color there alone, so it moves with the image.
 """
 
 import json
@@ -17,48 +17,48 @@ from transformers.utils import ModelOutput
 
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 
-COLOURS = 13
+COLORS = 13
 NAMES = ["cell", "stone", "leaf", "ground"]
-# Class of every colour: three things in turn; the last two colours are ground, which is stuff.
-CLASS_OF = [3 if colour >= COLOURS - 2 else colour % 3 for colour in range(COLOURS)]
+# Class of every color: three things in turn; the last two colors are ground, which is stuff.
+CLASS_OF = [3 if color >= COLORS - 2 else color % 3 for color in range(COLORS)]
 
 
 def scene(height, width, seed=0):
-    """Map of colours (H, W); every thing is connected, and that of colour 0 is as wide as the picture."""
+    """Map of colors (H, W); every thing is connected, and that of color 0 is as wide as the image."""
     rng = np.random.default_rng(seed)
-    ids = np.full((height // 4, width // 4), COLOURS - 1)
-    ids[: height // 8] = COLOURS - 2
+    ids = np.full((height // 4, width // 4), COLORS - 1)
+    ids[: height // 8] = COLORS - 2
     ids[2:5, :] = 0
-    for colour in range(1, COLOURS - 2):
+    for color in range(1, COLORS - 2):
         for _ in range(200):
             row, column = rng.integers(6, height // 4 - 4), rng.integers(0, width // 4 - 4)
             box = np.s_[row : row + rng.integers(4, 24), column : column + rng.integers(4, 24)]
-            if (ids[box] >= COLOURS - 2).all():
-                ids[box] = colour
+            if (ids[box] >= COLORS - 2).all():
+                ids[box] = color
                 break
     return np.kron(ids, np.ones((4, 4), dtype=np.int64))
 
 
-def picture_of(colours):
-    """Picture (H, W, 3) of a map of colours."""
-    image = np.zeros((*colours.shape, 3), dtype=np.uint8)
-    image[..., 0] = colours
+def image_of(colors):
+    """Image (H, W, 3) of a map of colors."""
+    image = np.zeros((*colors.shape, 3), dtype=np.uint8)
+    image[..., 0] = colors
     return image
 
 
-def colour_oracle(pixel_values, stride=1):
-    """Outputs with a certain query for each colour; at strides above 1 resizing the masks rounds their corners."""
-    colours = torch.arange(COLOURS).reshape(1, -1, 1, 1)
+def color_oracle(pixel_values, stride=1):
+    """Outputs with a certain query for each color; at strides above 1 resizing the masks rounds their corners."""
+    colors = torch.arange(COLORS).reshape(1, -1, 1, 1)
     red = functional.avg_pool2d(pixel_values[:, :1], stride)
     logits = functional.one_hot(torch.tensor(CLASS_OF), 5).float() * 20
     return ModelOutput(
         class_queries_logits=logits.expand(len(pixel_values), -1, -1),
-        masks_queries_logits=20 - 40 * (red - colours).abs().clamp(max=1),
+        masks_queries_logits=20 - 40 * (red - colors).abs().clamp(max=1),
     )
 
 
 class OracleConfig(PreTrainedConfig):
-    model_type = "colour_oracle"
+    model_type = "color_oracle"
 
 
 class OracleModel(PreTrainedModel):
@@ -71,12 +71,12 @@ class OracleModel(PreTrainedModel):
         self.post_init()
 
     def forward(self, pixel_values):
-        return colour_oracle(pixel_values * self.scale)
+        return color_oracle(pixel_values * self.scale)
 
 
 def register():
     """Makes the Auto classes know the oracle."""
-    AutoConfig.register("colour_oracle", OracleConfig, exist_ok=True)
+    AutoConfig.register("color_oracle", OracleConfig, exist_ok=True)
     AutoModelForUniversalSegmentation.register(OracleConfig, OracleModel, exist_ok=True)
 
 
@@ -97,7 +97,7 @@ def save_model(folder, names=NAMES):
 
 
 def write_panoptic(folder, sizes, mistakes=False, names=NAMES, things=(0, 1, 2)):
-    """Writes a COCO panoptic folder. With mistakes colour 4 has another class, and colour 5 another outline."""
+    """Writes a COCO panoptic folder. With mistakes color 4 has another class, and color 5 another outline."""
     for part in ("images/val", "annotations/panoptic_val"):
         (folder / part).mkdir(parents=True)
     content = {
@@ -106,17 +106,17 @@ def write_panoptic(folder, sizes, mistakes=False, names=NAMES, things=(0, 1, 2))
         "categories": [{"id": 10 + i, "name": name, "isthing": int(i in things)} for i, name in enumerate(names)],
     }
     for number, (height, width) in enumerate(sizes):
-        colours = scene(height, width, seed=number)
-        Image.fromarray(picture_of(colours)).save(folder / f"images/val/{number}.png")
-        ids = np.where(colours >= COLOURS - 2, COLOURS, colours + 1)  # both colours of ground are one segment
-        if mistakes and (colours == 5).any():
-            top = np.flatnonzero((colours == 5).any(1))[0]
-            ids[top : top + 4][ids[top : top + 4] == 6] = COLOURS
+        colors = scene(height, width, seed=number)
+        Image.fromarray(image_of(colors)).save(folder / f"images/val/{number}.png")
+        ids = np.where(colors >= COLORS - 2, COLORS, colors + 1)  # both colors of ground are one segment
+        if mistakes and (colors == 5).any():
+            top = np.flatnonzero((colors == 5).any(1))[0]
+            ids[top : top + 4][ids[top : top + 4] == 6] = COLORS
         coded = np.stack([ids, np.zeros_like(ids), np.zeros_like(ids)], axis=-1).astype(np.uint8)
         Image.fromarray(coded).save(folder / f"annotations/panoptic_val/{number}.png")
         segments = []
         for segment_id in np.unique(ids).tolist():
-            class_id = 3 if segment_id == COLOURS else CLASS_OF[segment_id - 1]
+            class_id = 3 if segment_id == COLORS else CLASS_OF[segment_id - 1]
             if mistakes and segment_id == 5:
                 class_id = 2
             rows, columns = np.nonzero(ids == segment_id)
@@ -135,12 +135,12 @@ def write_maps(folder, kind, sizes, names=NAMES):
     for part in ("images/val", f"{kind}/val"):
         (folder / part).mkdir(parents=True)
     for number, (height, width) in enumerate(sizes):
-        colours = scene(height, width, seed=number)
-        Image.fromarray(picture_of(colours)).save(folder / f"images/val/{number}.png")
+        colors = scene(height, width, seed=number)
+        Image.fromarray(image_of(colors)).save(folder / f"images/val/{number}.png")
         if kind == "labels":
-            values = np.array(CLASS_OF)[colours]
+            values = np.array(CLASS_OF)[colors]
         else:
-            values = np.where(np.array(CLASS_OF)[colours] == 0, colours + 1, 0)
+            values = np.where(np.array(CLASS_OF)[colors] == 0, colors + 1, 0)
         Image.fromarray(values.astype(np.uint8)).save(folder / f"{kind}/val/{number}.png")
     (folder / "classes.json").write_text(json.dumps(list(names)))
     return folder

@@ -10,19 +10,19 @@ PROSCALE = "hfseg.models.proscale"
 LAVIN_DIT = "hfseg.models.lavin_dit"
 
 
-def pictures(config, batch):
-    """Draws normalised pictures."""
+def images(config, batch):
+    """Draws normalized images."""
     import torch
 
     return {"pixel_values": torch.randn(batch, 3, 64, 64)}
 
 
-def halved_pictures(config, batch):
-    """Draws normalised pictures, bright on the left and dark on the right as the labels say.
+def halved_images(config, batch):
+    """Draws normalized images, bright on the left and dark on the right as the labels say.
 
     For networks without a code of absolute positions: in mere noise nothing tells them where the left half ends.
     """
-    pixels = pictures(config, batch)["pixel_values"]
+    pixels = images(config, batch)["pixel_values"]
     half = pixels.shape[-1] // 2
     pixels[..., :half] += 1
     pixels[..., half:] -= 1
@@ -249,11 +249,11 @@ def unpairseg_config():
     }
 
 
-def prompted_pictures(config, batch):
-    """Pictures with two points each."""
+def prompted_images(config, batch):
+    """Images with two points each."""
     import torch
 
-    return {**pictures(config, batch), "input_points": torch.tensor([[[[16.0, 16.0]], [[48.0, 40.0]]]] * batch)}
+    return {**images(config, batch), "input_points": torch.tensor([[[[16.0, 16.0]], [[48.0, 40.0]]]] * batch)}
 
 
 def unpairseg_labels(config, inputs, class_name):
@@ -365,10 +365,10 @@ def lavin_dit_call(device, seed):
     import torch
 
     draw = np.random.default_rng(0)
-    pictures = draw.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    images = draw.integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     return {
-        "query": pictures[4],
-        "examples": [(pictures[0], pictures[1]), (pictures[2], pictures[3])],
+        "query": images[4],
+        "examples": [(images[0], images[1]), (images[2], images[3])],
         "num_inference_steps": 3,
         "generator": torch.Generator("cpu").manual_seed(seed),
         "output_type": "np",
@@ -414,13 +414,13 @@ def cris_config():
     }
 
 
-def pictures_and_expressions(config, batch):
-    """Draws normalised pictures and expressions with start and end."""
+def images_and_expressions(config, batch):
+    """Draws normalized images and expressions with start and end."""
     import torch
 
     ids = torch.randint(1, 97, (batch, 8))
     ids[:, 0], ids[:, -1] = 97, 98
-    return {**pictures(config, batch), "input_ids": ids}
+    return {**images(config, batch), "input_ids": ids}
 
 
 def referring_labels(config, inputs, class_name):
@@ -443,7 +443,7 @@ def cris_tokenizer():
 
 
 def cris_image_processor():
-    """An image processor for small pictures."""
+    """An image processor for small images."""
     from hfseg import CrisImageProcessor
 
     return CrisImageProcessor(size={"height": 32, "width": 32})
@@ -489,7 +489,7 @@ ENTRIES = [
         config=f"{CRIS}.configuration_cris:CrisConfig",
         config_kwargs=cris_config,
         models={CRIS_MODEL: "base", CRIS_HEAD: "head"},
-        inputs=pictures_and_expressions,
+        inputs=images_and_expressions,
         labels=referring_labels,
         config_test_kwargs={"num_decoder_layers": 2, "dropout": 0.0},
         auto={"AutoModel": CRIS_MODEL},
@@ -526,7 +526,7 @@ ENTRIES = [
             f"{UNISEGFORMER_PRETRAINING}:UniSegFormerForPreTraining": "head",
         },
         facts={"num_masks": 64, "mask_length": 256},  # of 64 x 64 pixels in patches of 4
-        inputs=halved_pictures,
+        inputs=halved_images,
         labels=unisegformer_labels,
         seed_forward=True,
         auto={
@@ -559,7 +559,7 @@ ENTRIES = [
         config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
         config_kwargs=proscale_config,
         models={PROSCALE_MODEL: "base", PROSCALE_HEAD: "head"},
-        inputs=pictures,
+        inputs=images,
         labels=universal_labels,
         seed_forward=True,
         auto={
@@ -590,7 +590,7 @@ ENTRIES = [
         config=f"{VPNEXT}.configuration_vpnext:VPNeXtConfig",
         config_kwargs=vpnext_config,
         models={VPNEXT_MODEL: "base", VPNEXT_HEAD: "semantic-segmentation"},
-        inputs=pictures,
+        inputs=images,
         labels=semantic_labels,
         auto={
             "AutoModel": VPNEXT_MODEL,
@@ -620,7 +620,7 @@ ENTRIES = [
         config=f"{UNPAIRSEG}.configuration_unpairseg:UnpairSegConfig",
         config_kwargs=unpairseg_config,
         models={UNPAIRSEG_MODEL: "base", UNPAIRSEG_MASKS: "head", UNPAIRSEG_OPEN: "head"},
-        inputs=prompted_pictures,
+        inputs=prompted_images,
         labels=unpairseg_labels,
         seed_forward=True,
         auto={"AutoModel": UNPAIRSEG_MODEL, "AutoModelForMaskGeneration": UNPAIRSEG_MASKS},
@@ -677,7 +677,7 @@ ENTRIES = [
         config=f"{MEDDENSEVIT}.configuration_meddensevit:MedDenseViTConfig",
         config_kwargs=meddensevit_config,
         models={MEDDENSEVIT_MODEL: "base", MEDDENSEVIT_HEAD: "semantic-segmentation"},
-        inputs=pictures,
+        inputs=images,
         labels=semantic_labels,
         auto={
             "AutoModel": MEDDENSEVIT_MODEL,

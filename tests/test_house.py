@@ -195,7 +195,7 @@ def test_commands_are_parsers():
 
 
 @pytest.mark.parametrize("file", SOURCE_FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_files_name_their_licence(file):
+def test_files_name_their_license(file):
     text = file.read_text(encoding="utf-8")
     assert not text.strip() or text.startswith(FIRST_LINE)
 

@@ -36,7 +36,7 @@ FOLDER = ROOT / "model_cards"
 CARDS = sorted(FOLDER.glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((FOLDER / "tasks").glob("*.md"))]
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
-PICTURE = re.compile(r"\.(jpe?g|png|webp)$")
+IMAGE = re.compile(r"\.(jpe?g|png|webp)$")
 VOLUME = re.compile(r"\.nii(\.gz)?$")
 
 
@@ -150,10 +150,10 @@ def model_type_of(card: Path) -> str:
 
 
 def write_inputs(code: str) -> None:
-    """Writes, into the working folder, the pictures and volumes that an example reads."""
+    """Writes, into the working folder, the images and volumes that an example reads."""
     strings = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
     for name in (value for value in strings if isinstance(value, str)):
-        if PICTURE.search(name):
+        if IMAGE.search(name):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             noise = torch.randint(256, (96, 128, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
             Image.fromarray(noise.numpy()).resize((160, 120)).save(name)
@@ -251,7 +251,7 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
 
 
 def check_line(line: str, monkeypatch) -> None:
-    """Lets the command itself parse the line; recipes are loaded, data sets looked up, extras compared."""
+    """Lets the command itself parse the line; recipes are loaded, datasets looked up, extras compared."""
     if "pip install" in line:
         offered = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         for extra in re.findall(r"\[([\w,-]+)\]", line):
@@ -407,7 +407,7 @@ def test_cards_are_those_of_their_sources():
 
 
 def test_every_published_model_has_a_card():
-    """PRO-SCALE: every model of the paper's tables of accuracy; MedDenseViT: every size; VPNeXt: every data set."""
+    """PRO-SCALE: every model of the paper's tables of accuracy; MedDenseViT: every size; VPNeXt: every dataset."""
     names = {card.stem for card in CARDS}
     assert sum(name.startswith("proscale-") for name in names) >= 21
     assert {f"meddensevit-{size}" for size in ("small", "base", "large", "huge", "giant")} <= names

@@ -115,19 +115,19 @@ def model_folder(name: str, root: Path) -> Path:
     return folder
 
 
-def picture(height: int = 60, width: int = 90, seed: int = 0) -> Image.Image:
-    """Draws a smooth picture."""
+def image(height: int = 60, width: int = 90, seed: int = 0) -> Image.Image:
+    """Draws a smooth image."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def example_pairs(folder: Path, count: int = 1) -> Path:
-    """Writes pairs of pictures for in-context models."""
+    """Writes pairs of images for in-context models."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        picture(32, 32, index).save(folder / f"{index}_input.png")
-        picture(32, 32, index + 10).convert("L").convert("RGB").save(folder / f"{index}_target.png")
+        image(32, 32, index).save(folder / f"{index}_input.png")
+        image(32, 32, index + 10).convert("L").convert("RGB").save(folder / f"{index}_target.png")
     return folder
 
 

@@ -54,12 +54,12 @@ def speed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
 
     parser.add_argument("--pairs", type=int, default=8, help="lavin_dit: examples")
-    parser.add_argument("--points", type=int, default=20, help="lavin_dit: points of time of a sample")
+    parser.add_argument("--points", type=int, default=20, help="lavin_dit: time steps of a sample")
     parser.add_argument(
         "--lavin-size", default="tiny", choices=["tiny", "0.1B", "1.0B", "3.4B"], help="lavin_dit: size of J-DiT"
     )
     parser.add_argument(
-        "--authors", metavar="FOLDER", help="lavin_dit: checkout of the authors' code to run beside ours"
+        "--authors", metavar="FOLDER", help="lavin_dit: checkout of the official code to run beside ours"
     )
 
 
@@ -94,14 +94,14 @@ def in_context_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `in-context`."""
     parser.add_argument("--model", required=True, metavar="FOLDER", help="folder of a pipeline")
     parser.add_argument("--scenes", type=int, default=64, help="held-out scenes per task")
-    parser.add_argument("--points", type=int, default=20, help="points of time")
+    parser.add_argument("--points", type=int, default=20, help="time steps")
     parser.add_argument("--guidance", type=float, default=1.5)
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw a grid of answers")
+    parser.add_argument("--image", metavar="FILE.png", help="also draw a grid of answers")
 
 
 def data_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `data`."""
-    parser.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written pictures")
+    parser.add_argument("--data", metavar="FOLDER", help="a folder that load_folder reads, instead of written images")
     parser.add_argument("--split", default="train")
     parser.add_argument("--transforms", choices=["instance", "semantic"], default="instance")
     parser.add_argument("--crop", nargs=2, type=int, default=[512, 512], metavar=("HEIGHT", "WIDTH"))
@@ -126,7 +126,7 @@ def referring_arguments(parser: argparse.ArgumentParser) -> None:
 def learn_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `learn`."""
     parser.add_argument("--against", choices=["transformers:mask2former"], default="transformers:mask2former")
-    parser.add_argument("--data", metavar="FOLDER", help="pictures and labels instead of the embedded shapes")
+    parser.add_argument("--data", metavar="FOLDER", help="images and labels instead of the embedded shapes")
     parser.add_argument("--minutes", type=float, help="training time of our side; the other does as many updates")
     parser.add_argument(
         "--sides", nargs="+", choices=["ours", "theirs"], default=["ours", "theirs"], help="which to train"
@@ -148,7 +148,7 @@ def learn_arguments(parser: argparse.ArgumentParser) -> None:
 def pretraining_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `pretraining`."""
     parser.add_argument("--model", required=True, metavar="DIR", help="of `train --recipe ...-tiny-shapes-pretraining`")
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw reconstructions")
+    parser.add_argument("--image", metavar="FILE.png", help="also draw reconstructions")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
 
@@ -175,12 +175,12 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "flops": ("FLOPs by the paper's convention beside the published ones; nothing is computed.", flops_arguments),
     "speed": ("Speed, memory and agreement, both sides interleaved in this process.", speed_arguments),
     "masks": (
-        "Automatic mask generation of Unpair-Seg, beside transformers' SAM or the authors' code.",
+        "Automatic mask generation of Unpair-Seg, beside transformers' SAM or the official code.",
         masks_arguments,
     ),
     "oracle": ("1-point and 1-box oracle IoU of a trained model, untrained, and of squares.", oracle_arguments),
     "open-vocabulary": (
-        "Unpair-Seg on shapes from nothing, with and without stage 2; trains what lacks.",
+        "Unpair-Seg on shapes from scratch, with and without stage 2; trains what lacks.",
         open_vocabulary_arguments,
     ),
     "in-context": (

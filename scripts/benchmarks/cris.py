@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""CRIS: parameters beside the paper's, and speed beside the authors' code.
+"""CRIS: parameters beside the paper's, and speed beside the official code.
 
-The authors' code is not part of this package: `--authors_code DIR` names a checkout of it, whose modules are imported
+The official code is not part of this package: `--authors_code DIR` names a checkout of it, whose modules are imported
 in this process, with the same weights as ours.
 """
 
@@ -31,7 +31,7 @@ ROWS: dict[str, tuple[dict[str, Any], float]] = {
     "both, n=4": ({"num_decoder_layers": 4}, 151.06),
 }
 R101: dict[str, Any] = {"vision_layers": (3, 4, 23, 3), "text_config": {"projection_dim": 512}}
-# Counted on the authors' code.
+# Counted on the official code.
 COUNTED = {
     ("R50", "both, n=1"): 138428770,
     ("R50", "both, n=2"): 142638946,
@@ -43,7 +43,7 @@ COUNTED = {
     ("R101", "both, n=4"): 165461858,
 }
 PARAMETER_NOTES = [
-    "Trainable parameters. The authors' code counts one more: CLIP's temperature, which CRIS does not use.",
+    "Trainable parameters. The official code counts one more: CLIP's temperature, which CRIS does not use.",
     "Rows without the text-to-pixel match have a learned 3x3 convolution in its place (2305 parameters); the thesis "
     "does not say what it had.",
 ]
@@ -62,24 +62,24 @@ def parameter_table() -> list[dict]:
             row["published (M)"] = published if backbone == "R50" else None
             row["equal, rounded"] = round(total / 1e6, 2) == published if backbone == "R50" else None
             counted = COUNTED.get((backbone, name))
-            row["authors' code"] = counted
+            row["official code"] = counted
             row["difference"] = None if counted is None else total - counted
             rows.append(row)
     return rows
 
 
-# Counted on the authors' code in the same way: R50, 416 x 416, one expression of 17 tokens, 10**9 FLOPs.
+# Counted on the official code in the same way: R50, 416 x 416, one expression of 17 tokens, 10**9 FLOPs.
 AUTHORS_COST = {"image tower": 42.69, "text": 1.28, "neck": 30.14, "decoder": 17.82, "projector": 39.75}
 COST_NOTES = [
     "Floating-point operations (2 per multiplication and addition) of convolutions, products and attention, CRIS-R50, "
     "416 x 416, 17 tokens; nothing is computed.",
-    "The authors' code does everything again for every expression. The bound on what the rewriting can gain is the "
+    "The official code does everything again for every expression. The bound on what the rewriting can gain is the "
     "ratio of the last table: most of what remains (decoder, 3x3 convolutions of the neck) depends on the expression.",
 ]
 
 
 def cost_tables(size: int = 416, length: int = 17) -> dict[str, list[dict]]:
-    """Counts operations per part, and of several expressions on one picture, beside the authors' code."""
+    """Counts operations per part, and of several expressions on one image, beside the official code."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -136,7 +136,7 @@ def cost_tables(size: int = 416, length: int = 17) -> dict[str, list[dict]]:
         }
         for count in (1, 2, 5, 10, 100)
     ]
-    return {"GFLOPs by part": parts, "GFLOPs of one picture": together}
+    return {"GFLOPs by part": parts, "GFLOPs of one image": together}
 
 
 def authors_model(code: str) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -182,7 +182,7 @@ def authors_model(code: str) -> tuple[torch.nn.Module, dict[str, Any]]:
 def speed_table(settings: SpeedOptions, code: str, size: int = 416) -> tuple[dict[str, list[dict]], list[str]]:
     """Compares with the authors' model: same weights, same inputs, interleaved.
 
-    In a half type ours runs wholly in it, which the authors' code cannot; that one runs in float32, and a second time
+    In a half type ours runs wholly in it, which the official code cannot; that one runs in float32, and a second time
     under autocast.
     """
     if settings.threads:
@@ -195,19 +195,19 @@ def speed_table(settings: SpeedOptions, code: str, size: int = 416) -> tuple[dic
     generator = torch.Generator().manual_seed(0)
     rows = []
     for batch, count in [(batch, count) for batch in settings.batch for count in (1, 10)]:
-        pictures = torch.randn(batch, 3, size, size, generator=generator).to(settings.place)
+        images = torch.randn(batch, 3, size, size, generator=generator).to(settings.place)
         ids = torch.randint(1, 4096, (batch, count, 17), generator=generator)
         ids[..., 0], ids[..., 9], ids[..., 10:] = 49406, 49407, 0
         ids = ids.to(settings.place)
 
         @torch.inference_mode()
-        def run_ours(pictures: torch.Tensor = pictures, ids: torch.Tensor = ids) -> torch.Tensor:
-            return ours(pictures.to(dtype), ids).logits
+        def run_ours(images: torch.Tensor = images, ids: torch.Tensor = ids) -> torch.Tensor:
+            return ours(images.to(dtype), ids).logits
 
         @torch.inference_mode()
-        def run_theirs(pictures: torch.Tensor = pictures, ids: torch.Tensor = ids) -> torch.Tensor:
-            # Their interface takes one expression per picture: the pictures are given again for every expression.
-            return torch.cat([theirs(pictures, ids[:, k]) for k in range(ids.shape[1])], dim=1)
+        def run_theirs(images: torch.Tensor = images, ids: torch.Tensor = ids) -> torch.Tensor:
+            # Their interface takes one expression per image: the images are given again for every expression.
+            return torch.cat([theirs(images, ids[:, k]) for k in range(ids.shape[1])], dim=1)
 
         def run_autocast(run: Callable[[], torch.Tensor] = run_theirs) -> torch.Tensor:
             with torch.autocast(settings.place.type, dtype):
@@ -220,7 +220,7 @@ def speed_table(settings: SpeedOptions, code: str, size: int = 416) -> tuple[dic
         expected = run_theirs()
         difference = float((run_ours().float() - expected).abs().max() / expected.std())
         for name in list(sides)[1:]:
-            title = f"{batch} picture(s), {count} expression(s) each" + name.removeprefix("theirs")
+            title = f"{batch} image(s), {count} expression(s) each" + name.removeprefix("theirs")
             entry = compare(title, times["ours"], times[name])
             entry["times faster"] = 1 / entry["ratio"]
             entry["ours expressions/s"] = 1000 * batch * count / entry["ours ms"]
@@ -228,9 +228,9 @@ def speed_table(settings: SpeedOptions, code: str, size: int = 416) -> tuple[dic
             rows.append(entry)
     notes = [
         f"CRIS-R50, {size} x {size}, 17 tokens, eager, {settings.rounds} rounds; clock: {settings.clock}. Ours in "
-        f"{settings.dtype}, the authors' code in float32"
+        f"{settings.dtype}, the official code in float32"
         + (", or under autocast where the row says so." if dtype != torch.float32 else "."),
-        "ratio: median over rounds of ours / the authors' code, same random weights; smaller is better.",
+        "ratio: median over rounds of ours / the official code, same random weights; smaller is better.",
         "difference: largest, of ours from the authors' logits in float32.",
     ]
     return {"Speed of the forward pass": rows}, notes

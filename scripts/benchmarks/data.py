@@ -3,8 +3,8 @@
 
 The other side is a plain torchvision v2 pipeline for the same task: the same files decoded by Pillow, the same kind of
 augmentation by torchvision's own transforms (flip, `ScaleJitter`, `RandomCrop` with padding; or `RandomShortestSize`,
-`RandomCrop`, `RandomPhotometricDistort`, flip), normalisation, and the map of segments with the classes that are left
-in it. It keeps ids in one mask; the stacks of binary masks that torchvision's own data sets give are slower.
+`RandomCrop`, `RandomPhotometricDistort`, flip), normalization, and the map of segments with the classes that are left
+in it. It keeps ids in one mask; the stacks of binary masks that torchvision's own datasets give are slower.
 Every round runs both sides once, in alternating order, on workers that live through all rounds.
 """
 
@@ -73,31 +73,31 @@ class DataOptions:
         return settings
 
 
-def write_pictures(folder: Path, count: int, size: tuple[int, int] = (480, 640)) -> None:
-    """Writes pictures of coloured, noisy rectangles with class maps, in a layout that `load_folder` reads."""
+def write_images(folder: Path, count: int, size: tuple[int, int] = (480, 640)) -> None:
+    """Writes images of colored, noisy rectangles with class maps, in a layout that `load_folder` reads."""
     random = np.random.default_rng(SEED)
     for part in ("images", "labels"):
         (folder / part / "train").mkdir(parents=True)
     for index in range(count):
-        picture = np.full((*size, 3), 110, dtype=np.float32)
+        image = np.full((*size, 3), 110, dtype=np.float32)
         label = np.zeros(size, dtype=np.uint8)
         for _ in range(20):
             top, left = random.integers(0, size[0] - 20), random.integers(0, size[1] - 20)
             window = np.s_[top : top + random.integers(20, 200), left : left + random.integers(20, 200)]
-            picture[window] = random.uniform(0, 255, 3)
+            image[window] = random.uniform(0, 255, 3)
             label[window] = random.integers(1, 20)
-        picture += random.normal(0, 12, picture.shape)  # JPEG decoding takes longer where there is texture
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"images/train/{index}.jpg", quality=90)
+        image += random.normal(0, 12, image.shape)  # JPEG decoding takes longer where there is texture
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"images/train/{index}.jpg", quality=90)
         Image.fromarray(label).save(folder / f"labels/train/{index}.png")
 
 
 class PlainDataset(Dataset):
-    """The other side: pictures and label maps of a reader as torchvision's `tv_tensors`, transformed and normalised.
+    """The other side: images and label maps of a reader as torchvision's `tv_tensors`, transformed and normalized.
 
     Args:
         reader: Whose files are read.
         indices: Samples of it.
-        transforms: torchvision v2 transforms of picture and mask.
+        transforms: torchvision v2 transforms of image and mask.
     """
 
     def __init__(self, reader: folders.FolderDataset, indices: Sequence[int], transforms: v2.Transform) -> None:
@@ -145,7 +145,7 @@ def transforms_of(settings: DataOptions) -> tuple[v2.Transform, v2.Transform]:
 
 
 class _Indexed(Dataset):
-    """Some samples of a data set."""
+    """Some samples of a dataset."""
 
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset, self.indices = dataset, list(indices)
@@ -231,7 +231,7 @@ def _reset_peak() -> None:
 
 
 def crowded_example(instances: int, size: int) -> dict[str, Any]:
-    """A picture of `size` squared with `instances` instances side by side, in the universal schema."""
+    """An image of `size` squared with `instances` instances side by side, in the universal schema."""
     columns = int(np.ceil(np.sqrt(instances)))
     cell = np.arange(size) * columns // size
     ids = np.minimum(cell[:, None] * columns + cell[None] + 1, instances).astype(np.int32)  # (H, W)
@@ -256,7 +256,7 @@ def _memory_of(instances: int, size: int, batch: int) -> tuple[int, int]:
 
 
 def memory_row(settings: DataOptions) -> dict:
-    """Peak memory per sample of a batch of crowded pictures, measured in a fresh process."""
+    """Peak memory per sample of a batch of crowded images, measured in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         peak, kept = pool.apply(_memory_of, (settings.instances, settings.target, settings.batch))
     return {
@@ -273,7 +273,7 @@ def data_tables(settings: DataOptions) -> tuple[dict[str, list[dict]], list[str]
     with tempfile.TemporaryDirectory() as folder:
         source = settings.data
         if source is None:
-            write_pictures(Path(folder), min(settings.samples, 64))
+            write_images(Path(folder), min(settings.samples, 64))
             source = folder
         rows = throughput_rows(settings, load_folder(source, settings.split))
     height, width = settings.crop
@@ -282,9 +282,9 @@ def data_tables(settings: DataOptions) -> tuple[dict[str, list[dict]], list[str]
         f"{settings.samples} samples per round, {settings.rounds} rounds, batches of {settings.batch}; every round "
         "runs both sides, in alternating order; wall time, workers started before. hfseg / torchvision: median of the "
         "rounds' ratios of samples/s, above 1 is faster.",
-        "Both sides decode with Pillow, keep segments in one id map, normalise and list the classes left in the crop.",
-        "Memory: peak resident size above that before collation, per sample; pictures and id maps are read before.",
+        "Both sides decode with Pillow, keep segments in one id map, normalize and list the classes left in the crop.",
+        "Memory: peak resident size above that before collation, per sample; images and id maps are read before.",
     ]
     if settings.data is None:
-        notes.append("Pictures: 640 x 480 JPEG of noisy rectangles; give --data FOLDER for real ones.")
-    return {title: rows, "Memory of crowded pictures": [memory_row(settings)]}, notes
+        notes.append("Images: 640 x 480 JPEG of noisy rectangles; give --data FOLDER for real ones.")
+    return {title: rows, "Memory of crowded images": [memory_row(settings)]}, notes

@@ -2,15 +2,15 @@
 """Computational cost of the published models, counted as the paper's tables count, and as our forward executes.
 
 The convention is that of fvcore's default handles, which detectron2's tools use: one multiply-add is one FLOP;
-convolutions, linear layers and matrix products count, layer and group normalisation count 5, batch normalisation at
+convolutions, linear layers and matrix products count, layer and group normalization count 5, batch normalization at
 fixed statistics 2 and bilinear resizing 4 per element. Not counted: deformable sampling (an opaque operator), the
 product of queries and keys in masked attention (fused with the mask), softmax, element-wise operations, pooling.
 
 Two figures come out of one run on the meta device, which computes shapes only:
 
-- *published architecture*: what the authors' code is counted at. Where our forward reaches the same numbers with less
+- *published architecture*: what the official code is counted at. Where our forward reaches the same numbers with less
   work, the authors' work is added analytically and ours taken out (`published_masks`). The total includes
-  post-processing: masks resized to the padded input, cropped, resized to the picture, and summed to a semantic map.
+  post-processing: masks resized to the padded input, cropped, resized to the image, and summed to a semantic map.
 - *executed*: what our forward runs, with both products of every attention, without post-processing. Deformable sampling
   is given on its own (`sampling_flops`).
 """
@@ -40,7 +40,7 @@ NOTES = [
     "GFLOPs, one multiply-add = one FLOP, convention of fvcore's default handles; see scripts/benchmarks/flops.py.",
     "total: published architecture with post-processing, at the padded width given (height 800, Cityscapes 1024). Ten "
     "full-size masks per image and their resizing are added analytically where our forward makes one.",
-    "counted: the authors' code under fvcore. paper: as printed; COCO's totals are means, met at one width.",
+    "counted: the official code under fvcore. paper: as printed; COCO's totals are means, met at one width.",
     "encoder: the whole pixel decoder but its upsampling ('Tx. Enc.'), at the width of the image behind the paper's.",
     "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
     "MViTv2-T: timm's network with global attention (left out where timm is not installed); nothing was published to "
@@ -67,11 +67,11 @@ def _resize(x, *args, out_shape=None, **kwargs) -> int:
     return 4 * math.prod(out_shape)
 
 
-def _normalisation(x, *args, **kwargs) -> int:
+def _normalization(x, *args, **kwargs) -> int:
     return 5 * math.prod(x)
 
 
-def _fixed_normalisation(x, *args, **kwargs) -> int:
+def _fixed_normalization(x, *args, **kwargs) -> int:
     return 2 * math.prod(x)
 
 
@@ -84,11 +84,11 @@ RULES = {
     aten.convolution: _convolution,
     aten._convolution: _convolution,
     aten.upsample_bilinear2d: _resize,
-    aten.native_layer_norm: _normalisation,
-    aten.native_group_norm: _normalisation,
-    aten.native_batch_norm: _fixed_normalisation,
-    aten._native_batch_norm_legit_no_training: _fixed_normalisation,
-    aten.cudnn_batch_norm: _fixed_normalisation,
+    aten.native_layer_norm: _normalization,
+    aten.native_group_norm: _normalization,
+    aten.native_batch_norm: _fixed_normalization,
+    aten._native_batch_norm_legit_no_training: _fixed_normalization,
+    aten.cudnn_batch_norm: _fixed_normalization,
 }
 
 
@@ -243,7 +243,7 @@ def deviation(ours: float, reference: float | None) -> float | None:
 
 
 def cost_row(published: PublishedCost) -> dict:
-    """Counts one model at every size of its table; deviations compare with the authors' code at the same size."""
+    """Counts one model at every size of its table; deviations compare with the official code at the same size."""
     variant = published.variant
     model = build_on_meta(variant)
     widths = (1088, 1216, 1344) if variant.dataset == "coco" else (2048,)

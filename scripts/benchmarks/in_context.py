@@ -21,14 +21,14 @@ LEARNT = (
     "foreground_segmentation",
     "edge_detection",
     "colorization",
-    "grey_normal_estimation",
+    "gray_normal_estimation",
 )
-HELD_OUT = ("grey_depth_estimation", "grey_foreground_segmentation", "grey_edge_detection")
+HELD_OUT = ("gray_depth_estimation", "gray_foreground_segmentation", "gray_edge_detection")
 # For the metric: a combination is measured as the task whose target it has.
 MEASURED_AS = {
-    "grey_depth_estimation": "depth_estimation",
-    "grey_normal_estimation": "normal_estimation",
-    "grey_foreground_segmentation": "foreground_segmentation",
+    "gray_depth_estimation": "depth_estimation",
+    "gray_normal_estimation": "normal_estimation",
+    "gray_foreground_segmentation": "foreground_segmentation",
 }
 OFFLINE_NUMBERS = {"abs_rel", "delta1", "mean_angle", "within_11.25", "mean_image_iou", "mse", "psnr", "ssim"}
 
@@ -55,24 +55,24 @@ def answer_grid(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Image.Im
     columns = ["", "its target", "query", "right example", "another task", "no example", "truth"]
     cells, titles = [], []
     for name, row in zip(names, rows):
-        pictures = [Image.fromarray(np.asarray(cell)) for cell in row]
-        cells += [cell.resize((2 * cell.width, 2 * cell.height), Image.Resampling.NEAREST) for cell in pictures]
+        images = [Image.fromarray(np.asarray(cell)) for cell in row]
+        cells += [cell.resize((2 * cell.width, 2 * cell.height), Image.Resampling.NEAREST) for cell in images]
         short = name.replace("_estimation", "").replace("_segmentation", "").replace("_detection", "")
         titles += [short.replace("_", " "), *columns[1:]]
     return image_grid(cells, len(columns), titles)
 
 
 def in_context_table(
-    folder: str, scenes: int, points: int, guidance: float, picture: str | None
+    folder: str, scenes: int, points: int, guidance: float, photo: str | None
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Measures a pipeline on `shapes`, and draws a grid of queries, answers and targets.
 
     Args:
         folder: Folder of the pipeline.
         scenes: Held-out scenes per task.
-        points: Points of time.
+        points: Time steps.
         guidance: Guidance with examples.
-        picture: PNG file for the grid.
+        image: PNG file for the grid.
     """
     pipe = LavinDiTPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
@@ -125,13 +125,13 @@ def in_context_table(
         rows.append(row)
         item = items[name][1]
         grid.append([*item["examples"][0], item["query"], right[1], wrong[1], none[1], item["target"]])
-    if picture is not None:
-        Path(picture).parent.mkdir(parents=True, exist_ok=True)
-        answer_grid(names, grid).save(picture)
+    if photo is not None:
+        Path(photo).parent.mkdir(parents=True, exist_ok=True)
+        answer_grid(names, grid).save(photo)
     notes = [f"{scenes} scenes per task, {points} points, guidance {guidance}, one example.", *NOTES]
-    if picture is not None:
+    if photo is not None:
         notes.append(
-            f"{picture}: a row per task; example's input and target, query, answers with the right example, with that "
+            f"{photo}: a row per task; example's input and target, query, answers with the right example, with that "
             "of the best other task and with none, target."
         )
     return {"error with examples": rows}, notes

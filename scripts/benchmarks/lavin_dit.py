@@ -31,7 +31,7 @@ POINTS = 20
 TINY = {"num_layers": 6, "num_attention_heads": 8, "attention_head_dim": 24, "num_key_value_heads": 2}
 
 NOTES = [
-    "TFLOP, one multiply-add = two FLOP, counted by torch on the meta device; 20 points of time are 19 steps.",
+    "TFLOP, one multiply-add = two FLOP, counted by torch on the meta device; 20 time steps are 19 steps.",
     "authors: their class, all parts of every block computed in every pass. ours: the unread half of the last block is "
     "skipped, embeddings and everything that depends on time alone are computed once per sample.",
     "examples: ST-VAE's encoding of the pairs, which prepare_examples spares every further query.",
@@ -97,8 +97,8 @@ def cost_row(size: str, resolution: int, pairs: int) -> dict:
     )
     with torch.device("meta"):
         vae = LavinDiTAutoencoderKL().eval().requires_grad_(False)
-    picture = torch.empty(1, 3, 1, resolution, resolution, device=meta)
-    encode = count(lambda: vae.encode(picture))
+    image = torch.empty(1, 3, 1, resolution, resolution, device=meta)
+    encode = count(lambda: vae.encode(image))
     decode = count(lambda: vae.decode(target))
     authors = steps * (plain + plain_null)
     ours = steps * (fast + fast_null) + once

@@ -62,7 +62,7 @@ def learning_table(
     """Trains both sides and compares held-out metrics and speed.
 
     Args:
-        data: Folder of pictures and labels; None for `shapes`.
+        data: Folder of images and labels; None for `shapes`.
         minutes: Training time of our side, from which the number of updates follows; None takes the recipe's.
         overrides: Changes of the recipe, `section.key=value`.
         sides: Which sides to train: `ours`, `theirs`.

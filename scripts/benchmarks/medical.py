@@ -25,7 +25,7 @@ NOTES = [
     "processor time (one thread), measured on some batches. 3-D Dice per class is the mean over the validation "
     "volumes in their own voxels; no test-time augmentation, no clean-up of components.",
     "MONAI's networks are trained with MONAI's DiceCELoss and see the same 2.5-D slices; they are 2-D like ours.",
-    "Atlas: the most frequent training label per voxel after centring (figures published with the data).",
+    "Atlas: the most frequent training label per voxel after centering (figures published with the data).",
 ]
 WARM, TIMED = 2, 6
 
@@ -78,7 +78,7 @@ def build_side(name: str, arguments: Any, id2label: Mapping[int, str]) -> nn.Mod
     }
     if name not in changes:
         raise ValueError(
-            f"There is no side {name!r}; legal are {', '.join([*changes, 'monai-unet', 'monai-dynunet'])}."
+            f"There is no side {name!r}; must be one of {', '.join([*changes, 'monai-unet', 'monai-dynunet'])}."
         )
     arguments.model.config.update(changes[name])
     return build_model(arguments.model, id2label, auto_class="AutoModelForSemanticSegmentation")

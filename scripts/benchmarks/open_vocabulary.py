@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Unpair-Seg on `shapes` from nothing: CLIP, masks without names, names without masks; with and without the adapter."""
+"""Unpair-Seg on `shapes` from scratch: CLIP, masks without names, names without masks; with and without the adapter."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +23,10 @@ VARIANTS = {
 BASELINE = "no adapter: CLIP's features of each mask"
 NUMBERS = {"mean_iou": "mIoU", "pq": "PQ", "sq": "SQ", "rq": "RQ"}
 NOTES = [
-    "Percent, held-out scenes, names of the ten classes. No picture with both masks and words was seen: CLIP saw "
-    "pictures with captions, stage 1 pictures with masks without names, stage 2 pictures with captions.",
+    "Percent, held-out scenes, names of the ten classes. No image with both masks and words was seen: CLIP saw "
+    "images with captions, stage 1 images with masks without names, stage 2 images with captions.",
     "All rows share one CLIP and one stage 1; rows with adapter differ in stage 2's matching or in the sizes of the "
-    "picture at which CLIP describes the masks that are matched.",
+    "image at which CLIP describes the masks that are matched.",
 ]
 
 

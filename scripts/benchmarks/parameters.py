@@ -7,7 +7,7 @@ from hfseg.models.proscale.modeling_proscale import ProScaleForUniversalSegmenta
 
 from .published import CITYSCAPES, COCO, PublishedCost, Variant, buildable
 
-# Millions. Section of the model -> COCO figure per variant, counted on the authors' code.
+# Millions. Section of the model -> COCO figure per variant, counted on the official code.
 PUBLISHED_PARTS = {
     ("Swin-T", "(1,1,1)"): (27.521, 2.561, 14.493),
     ("Swin-T", "(2,2,2)"): (27.521, 4.684, 14.493),
@@ -20,8 +20,8 @@ PUBLISHED_PARTS = {
 }
 
 NOTES = [
-    "Trainable parameters. COCO: batch normalisation frozen, its values not counted; Cityscapes: counted.",
-    "published: printed in the paper or counted on the authors' code; part by part the latter.",
+    "Trainable parameters. COCO: batch normalization frozen, its values not counted; Cityscapes: counted.",
+    "published: printed in the paper or counted on the official code; part by part the latter.",
     "MViTv2-T: timm's network (left out where timm is not installed); nothing was published to compare with.",
 ]
 
@@ -33,7 +33,7 @@ def build_on_meta(variant: Variant) -> ProScaleForUniversalSegmentation:
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """Counts trainable parameters: frozen batch normalisation does not count, as its values are buffers elsewhere."""
+    """Counts trainable parameters: frozen batch normalization does not count, as its values are buffers elsewhere."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""What a pre-trained UniSegFormer knows: hidden pixels, which text belongs to which picture, classes of pixels."""
+"""What a pre-trained UniSegFormer knows: hidden pixels, which text belongs to which image, classes of pixels."""
 
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,25 @@ from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 
 NOTES = [
-    "reconstruction: mean absolute error of hidden pixels, in standard deviations of ImageNet's colours, over held-out "
-    "pictures. Of 'mean of what is seen': every hidden pixel is the mean colour of the picture's visible units.",
-    "text_retrieval_K: the picture's own text is among the K most similar of all held-out texts, in percent; "
-    "image_retrieval_K the other way round; pictures are seen whole. Chance: K in the number of pairs.",
+    "reconstruction: mean absolute error of hidden pixels, in standard deviations of ImageNet's colors, over held-out "
+    "images. Of 'mean of what is seen': every hidden pixel is the mean color of the image's visible units.",
+    "text_retrieval_K: the image's own text is among the K most similar of all held-out texts, in percent; "
+    "image_retrieval_K the other way round; images are seen whole. Chance: K in the number of pairs.",
     "probe_mean_iou: mean IoU of a linear classifier of the decoder's finest map (the network is frozen). A run "
     "without segments never trained the decoder: its probe reads what random convolutions leave of the encoder.",
 ]
 
 
 def pretraining_tables(
-    folder: str, overrides: list[str], picture: str | None = None, shown: int = 4
+    folder: str, overrides: list[str], image: str | None = None, shown: int = 4
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Measures a pre-trained folder, a fresh network of the same sizes, and a guess without a network.
 
     Args:
         folder: Left by `train --recipe unisegformer-tiny-shapes-pretraining`.
         overrides: Changes of that recipe: held-out data, `run.evaluation.probe_images`.
-        picture: PNG file for reconstructions: picture, what is seen, what is predicted.
-        shown: Pictures in it.
+        image: PNG file for reconstructions: image, what is seen, what is predicted.
+        shown: Images in it.
     """
     arguments = load_recipe("unisegformer-tiny-shapes-pretraining", overrides)
     set_seed(arguments.run.seed)
@@ -56,25 +56,25 @@ def pretraining_tables(
     rows.append(
         {"network": "mean of what is seen", "pairs": len(held_out), "reconstruction": guess(trained, task, held_out)}
     )
-    if picture is not None:
-        path = Path(picture)
+    if image is not None:
+        path = Path(image)
         path.parent.mkdir(parents=True, exist_ok=True)
         reconstructions(trained, [held_out[index] for index in range(shown)], collate).save(path)
     return {"Pre-training on held-out pairs": rows}, NOTES
 
 
-def normalised(example: Any) -> torch.Tensor:
-    """Normalises one picture. Shape: `(1, 3, H, W)`."""
+def normalized(example: Any) -> torch.Tensor:
+    """Normalizes one image. Shape: `(1, 3, H, W)`."""
     pixels = torch.from_numpy(example["image"].copy()).permute(2, 0, 1)[None].float() / 255
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (pixels - mean) / deviation
 
 
 def guess(model: Any, task: Any, dataset: Any) -> float:
-    """Measures the mean colour of the visible units as prediction; hidden units are those of the task's evaluation."""
+    """Measures the mean color of the visible units as prediction; hidden units are those of the task's evaluation."""
     generator, size, errors = torch.Generator().manual_seed(0), task.arguments.data.batch_size, []
     for start in range(0, len(dataset), size):
-        pixels = torch.cat([normalised(dataset[index]) for index in range(start, min(start + size, len(dataset)))])
+        pixels = torch.cat([normalized(dataset[index]) for index in range(start, min(start + size, len(dataset)))])
         hidden = model.draw_mask(pixels, generator)
         unit = model.config.mim_patch
         rows, columns = (-(-side // unit) for side in pixels.shape[-2:])
@@ -87,12 +87,12 @@ def guess(model: Any, task: Any, dataset: Any) -> float:
 
 @torch.no_grad()
 def reconstructions(model: Any, examples: list[dict[str, Any]], collate: Any, seed: int = 1) -> Image.Image:
-    """Draws pictures, their visible units, and the prediction of the hidden ones between the visible."""
+    """Draws images, their visible units, and the prediction of the hidden ones between the visible."""
     generator = torch.Generator().manual_seed(seed)
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     shown, titles = [], []
     for example in examples:
-        pixels = normalised(example)
+        pixels = normalized(example)
         hidden = model.draw_mask(pixels, generator)
         predicted = model(pixel_values=pixels, masked_units=hidden).reconstruction
         unit = model.config.mim_patch
@@ -101,7 +101,7 @@ def reconstructions(model: Any, examples: list[dict[str, Any]], collate: Any, se
         original = pixels[0] * deviation + mean
         filled = torch.where(where, predicted[0, :, :height, :width] * deviation + mean, original)
         for title, values in (
-            ("picture", original),
+            ("image", original),
             ("seen", torch.where(where, torch.full_like(original, 0.5), original)),
             ("reconstructed", filled),
         ):

@@ -2,7 +2,7 @@
 """Published sizes and costs of the zoo's architectures, as data, and the configurations they belong to.
 
 PRO-SCALE (arXiv 2404.14657): Tables 1, 2, 7, T4 and Figure 7. The paper averages COCO's totals over images of different
-sizes and takes the encoder's figure from one of them; each figure is therefore also given as the authors' code counts
+sizes and takes the encoder's figure from one of them; each figure is therefore also given as the official code counts
 it at stated sizes ("counted").
 """
 
@@ -58,7 +58,7 @@ class Variant:
     Attributes:
         backbone: Key of `BACKBONES`.
         encoder: `"(p1,p2,p3)"` of the progressive encoder, `"full"` for Mask2Former's or `"lite"` for Lite-M2F's.
-        dataset: `"coco"` or `"cityscapes"`: number of classes, and whether batch normalisation is frozen (COCO).
+        dataset: `"coco"` or `"cityscapes"`: number of classes, and whether batch normalization is frozen (COCO).
     """
 
     backbone: str
@@ -103,11 +103,11 @@ class PublishedCost:
         variant: The model.
         total: GFLOPs of the whole model with post-processing, as printed.
         encoder: GFLOPs of the pixel decoder, as printed.
-        counted: Total GFLOPs that the authors' code gives, per padded input width (COCO: 1088, 1216, 1344, height 800;
+        counted: Total GFLOPs that the official code gives, per padded input width (COCO: 1088, 1216, 1344, height 800;
             Cityscapes: 2048, height 1024).
         encoder_counted: The same of the pixel decoder.
         encoder_width: Width of the image behind `encoder`.
-        parameters: Millions, as printed or measured on the authors' code.
+        parameters: Millions, as printed or measured on the official code.
     """
 
     variant: Variant
@@ -185,7 +185,7 @@ def buildable(rows: list[PublishedCost]) -> list[PublishedCost]:
     return [row for row in rows if timm or BACKBONES[row.variant.backbone]["model_type"] != "timm_backbone"]
 
 
-# Size of the picture, (height, width), behind each padded width: 800 x 1088 comes from 480 x 640 and so on.
+# Size of the image, (height, width), behind each padded width: 800 x 1088 comes from 480 x 640 and so on.
 PADDED_HEIGHT = {1088: 800, 1216: 800, 1344: 800, 2048: 1024}
 OUTPUT_SIZE = {1088: (480, 640), 1216: (427, 640), 1344: (480, 800), 2048: (1024, 2048)}
 # One padded width at which all of COCO's published totals, means over images, are met.

@@ -12,8 +12,8 @@ from hfseg.pipelines.auto_models import AutoModelForReferringImageSegmentation
 
 NOTES = [
     "mean IoU over expressions, in percent; scenes of the test split, none of which training saw.",
-    "held-out: referents whose combination of colour and shape never occurs in training, in pictures or words.",
-    "exchanged: every picture is asked the expressions of the next one; what remains is the picture's prior.",
+    "held-out: referents whose combination of color and shape never occurs in training, in images or words.",
+    "exchanged: every image is asked the expressions of the next one; what remains is the image's prior.",
 ]
 
 
@@ -25,7 +25,7 @@ def referring_tables(
     Args:
         folder: Model and processor.
         scenes: Number of scenes per table.
-        grid: File of a picture of predictions beside the truth, or None.
+        grid: File of an image of predictions beside the truth, or None.
         scene_size: Height and width of the scenes in pixels; default: of the frame of the processor.
     """
     model = AutoModelForReferringImageSegmentation.from_pretrained(folder).eval()
@@ -70,12 +70,12 @@ def percent(numbers: Mapping[str, Any]) -> float | None:
     return numbers.get("miou")
 
 
-def draw_grid(pictures: list[Any], file: str) -> None:
-    """Writes pictures in two columns."""
+def draw_grid(images: list[Any], file: str) -> None:
+    """Writes images in two columns."""
     from PIL import Image
 
-    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
-    sheet = Image.new("RGB", (2 * width, -(-len(pictures) // 2) * height), "white")
-    for position, picture in enumerate(pictures):
-        sheet.paste(picture, (position % 2 * width, position // 2 * height))
+    width, height = max(p.width for p in images), max(p.height for p in images)
+    sheet = Image.new("RGB", (2 * width, -(-len(images) // 2) * height), "white")
+    for position, image in enumerate(images):
+        sheet.paste(image, (position % 2 * width, position // 2 * height))
     sheet.save(file)

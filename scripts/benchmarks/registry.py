@@ -250,14 +250,14 @@ def oracle(options: argparse.Namespace) -> Result:
 def in_context(options: argparse.Namespace) -> Result:
     from .in_context import in_context_table
 
-    return in_context_table(options.model, options.scenes, options.points, options.guidance, options.picture)
+    return in_context_table(options.model, options.scenes, options.points, options.guidance, options.image)
 
 
 @measures("pretraining")
 def pretraining(options: argparse.Namespace) -> Result:
     from .pretraining import pretraining_tables
 
-    return pretraining_tables(options.model, options.overrides, options.picture)
+    return pretraining_tables(options.model, options.overrides, options.image)
 
 
 @measures("referring")

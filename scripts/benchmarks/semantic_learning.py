@@ -18,7 +18,7 @@ from torch import nn
 from hfseg.data.collators.collation import SemanticCollator, UniversalCollator
 from hfseg.evaluation.segmentation import evaluate_segmentation
 from hfseg.training import load_recipe, train
-from hfseg.training.normalization import count_labelled_pixels
+from hfseg.training.normalization import count_labeled_pixels
 from hfseg.training.quickstart import load_data
 from hfseg.training.tasks.base import build_image_processor, build_model, build_transforms
 
@@ -40,7 +40,7 @@ DEFAULT_MODES = ("ds", "vcr", "vcr+hiclr1", "vcr+hiclr3")
 NOTES = [
     "All runs: the same loop, data, order, augmentation, updates and learning rate per seed, from random weights "
     "unless model.backbone names a folder; mean IoU over classes from one confusion matrix of the held-out split, at "
-    "the pictures' own size, single scale.",
+    "the images' own size, single scale.",
     "ds: deep supervision of two blocks. vcr: context replay in its place. vcr+hiclrN: with ViTUp and N iterations. "
     "The first two classify at a 16th of the resolution, the others at a quarter.",
     "paper: ViT-L on Pascal Context, pre-trained. Its differences, not its values, can be compared.",
@@ -110,7 +110,7 @@ def semantic_learning_table(
     """Trains every mode with every seed and compares held-out mean IoU.
 
     Args:
-        data: Folder of pictures and labels; None for `shapes`.
+        data: Folder of images and labels; None for `shapes`.
         overrides: Changes of the recipe, `section.key=value`.
         modes: Keys of `MODES` and names of `PEERS`.
         seeds: Of the runs.
@@ -153,7 +153,7 @@ def one_run(data: str | None, overrides: list[str], mode: str, seed: int) -> dic
     if mode in PEERS:
         set_seed(seed)
         model = peer_model(mode, model.config)
-        normalizer = count_labelled_pixels
+        normalizer = count_labeled_pixels
     if mode == "transformers:eomt":
         from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 

@@ -74,7 +74,7 @@ class SpeedOptions(BenchmarkOptions):
 
 
 def compare(name: str, ours: list[float], theirs: list[float]) -> dict:
-    """Summarises paired times: medians, minima, and the median, least and largest ratio of a round."""
+    """Summarizes paired times: medians, minima, and the median, least and largest ratio of a round."""
     ratios = [mine / other for mine, other in zip(ours, theirs)]
     return {
         "row": name,
@@ -105,7 +105,7 @@ def build_mask2former(backbone: str) -> PreTrainedModel:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("sampling_offsets.weight", "attention_weights.weight")):
-                parameter.normal_(std=0.05)  # of 256 normalised channels: 0.8 pixels
+                parameter.normal_(std=0.05)  # of 256 normalized channels: 0.8 pixels
     return model
 
 
@@ -207,13 +207,13 @@ def live_outputs(
     classes[0, live, torch.randint(num_labels, (num_live,), generator=generator)] = 24.0
     cells = math.ceil(num_queries**0.5)
     index = torch.arange(num_queries)
-    centres = (torch.stack((index // cells, index % cells), 1) + 0.5) / cells  # (Q, 2)
-    centres = (centres + (torch.rand(num_queries, 2, generator=generator) - 0.5) / (2 * cells))[:, :, None, None]
+    centers = (torch.stack((index // cells, index % cells), 1) + 0.5) / cells  # (Q, 2)
+    centers = (centers + (torch.rand(num_queries, 2, generator=generator) - 0.5) / (2 * cells))[:, :, None, None]
     radii = (0.4 + 0.3 * torch.rand(num_queries, 1, 1, generator=generator)) / cells
     y = torch.linspace(0, 1, size[0])[:, None]
     x = torch.linspace(0, 1, size[1])[None, :]
-    distance = ((y - centres[:, 0]) ** 2 + (x - centres[:, 1]) ** 2).sqrt()  # (Q, h, w)
-    ripple = torch.sin(40 * x + 6 * centres[:, 0]) * torch.cos(30 * y)
+    distance = ((y - centers[:, 0]) ** 2 + (x - centers[:, 1]) ** 2).sqrt()  # (Q, h, w)
+    ripple = torch.sin(40 * x + 6 * centers[:, 0]) * torch.cos(30 * y)
     return classes, (8 * (1 - distance / radii) + ripple).clamp(-12, 12)[None]
 
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """A training step of ours beside one of transformers' Mask2Former: forward, loss, backward, update of all weights.
 
-Each row has its own peer, of equal backbone, widths and number of encoder layers. Both get the same pictures and
+Each row has its own peer, of equal backbone, widths and number of encoder layers. Both get the same images and
 segments, ours as id maps and theirs as the float masks that it needs, made before the clock starts. Weights are fresh.
 """
 
@@ -86,6 +86,6 @@ def training_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[
         f"{settings.dtype}{' autocast' if settings.dtype != 'float32' else ''}, eager, {settings.rounds} rounds; "
         f"clock: {settings.clock}. A step is forward, loss over all predictions, backward and AdamW.",
         "ratio: median over rounds of ours / transformers' Mask2Former of equally many encoder layers.",
-        "MiB: peak of tensor memory during a step above weights, optimiser state and batch; gradients included.",
+        "MiB: peak of tensor memory during a step above weights, optimizer state and batch; gradients included.",
     ]
     return {"Speed of a training step": rows}, notes

@@ -13,7 +13,7 @@ from typing import Any
 
 from hfseg.evaluation.segmentation import TASKS, evaluate_segmentation
 from hfseg.training import train
-from hfseg.training.quickstart import pictures, set_up
+from hfseg.training.quickstart import images, set_up
 
 # Mode -> what it changes of the recipe's configuration, and whether the encoder comes from pre-training.
 MODES: dict[str, tuple[list[str], bool]] = {
@@ -23,7 +23,7 @@ MODES: dict[str, tuple[list[str], bool]] = {
 }
 METRICS = ("pq", "sq", "rq", "ap", "ap50", "mean_iou", "pixel_accuracy")
 NOTES = [
-    "Each run: one checkpoint, measured in all tasks that the labels allow, in percent, on held-out pictures, single "
+    "Each run: one checkpoint, measured in all tasks that the labels allow, in percent, on held-out images, single "
     "scale. Same loop, data, order, augmentation, updates and learning rate for all modes of a seed.",
     "exchange: CLX between the levels, its gains start at 0 and learn. no-exchange: without it. pretrained: with it, "
     "and the encoder's weights are those of a pre-training run; decoder and queries are fresh, as in the others.",
@@ -59,7 +59,7 @@ def universal_learning_table(
     """Trains every mode with every seed and compares held-out metrics.
 
     Args:
-        data: Folder of pictures and labels; None for `shapes`.
+        data: Folder of images and labels; None for `shapes`.
         overrides: Changes of the recipe, `section.key=value`.
         modes: Keys of `MODES`.
         seeds: Of the runs: weights, order and augmentation.
@@ -108,7 +108,7 @@ def one_run(
             image_processor=job.image_processor,
         )
         if keep is not None:
-            pictures(folder, job.held_out).save(folder / "overlay.png")
+            images(folder, job.held_out).save(folder / "overlay.png")
     gains = [
         float(block.gamma.detach().abs().mean())
         for block in (*job.model.model.encoder.clx_up, *job.model.model.encoder.clx_down)

@@ -32,7 +32,7 @@ from hfseg.models.unpairseg.open_vocabulary_unpairseg import UnpairSegForOpenVoc
 from hfseg.pipelines.mask_generation import HfsegMaskGenerationPipeline
 
 PARAMETER_NOTES = [
-    "published: counted on the authors' checkpoint; the paper's table 3.3 prints 221M for what both stages use at "
+    "published: counted on the official checkpoint; the paper's table 3.3 prints 221M for what both stages use at "
     "inference without the text tower.",
     "Stage 1 trains the two decoders; stage 2 the adapter, whose sizes nobody published.",
 ]
@@ -41,7 +41,7 @@ ORACLE_NOTES = [
     "squares: squares of 4 sizes around every point of the same grid (1-pt), and the box itself, filled (1-box).",
 ]
 SPEED_NOTES = [
-    "Seconds of the whole pipeline from picture to masks, median of the rounds; both sides take turns in one process. "
+    "Seconds of the whole pipeline from image to masks, median of the rounds; both sides take turns in one process. "
     "Random weights: the number of kept masks differs, and with it the post-processing.",
 ]
 
@@ -138,7 +138,7 @@ def oracle_table(model: str, reader: str, arguments: Mapping[str, Any], points_p
         {"masks of": "untrained", **oracle_iou(untrained, processor, dataset, points_per_side)},
         {"masks of": "trained", **oracle_iou(trained, processor, dataset, points_per_side)},
     ]
-    notes = [*ORACLE_NOTES, f"{len(dataset)} pictures, {points_per_side} x {points_per_side} points."]
+    notes = [*ORACLE_NOTES, f"{len(dataset)} images, {points_per_side} x {points_per_side} points."]
     return {f"Oracle IoU, {Path(model).name}": rows}, notes
 
 
@@ -172,7 +172,7 @@ def speed_table(
     config: UnpairSegConfig | None = None,
     warmup: int = 1,
 ) -> tuple[dict, list[str]]:
-    """Times automatic mask generation of one picture, both sides taking turns.
+    """Times automatic mask generation of one image, both sides taking turns.
 
     Args:
         side: Longer side of the network input.
@@ -184,7 +184,7 @@ def speed_table(
         warmup: Rounds that are not counted.
 
     Raises:
-        ValueError: If the authors' code is asked for and not there.
+        ValueError: If the official code is asked for and not there.
     """
     torch.manual_seed(0)
     config = config or UnpairSegConfig()
@@ -195,13 +195,13 @@ def speed_table(
     if against == "authors":
         if authors_code is None:
             raise ValueError("--against authors needs --authors_code DIR, a checkout of Unpair-Seg.pytorch.")
-        from .unpairseg_authors import authors_model, centre_scores, same_weights
+        from .unpairseg_authors import authors_model, center_scores, same_weights
 
         theirs = authors_model(authors_code, config, side, points_per_side)
         ours, threshold = same_weights(theirs, config), None
-        # Their pictures come in resized and padded, with grey levels; ours are read from the picture as it is.
+        # Their images come in resized and padded, with gray levels; ours are read from the image as it is.
         values = processor(images=[image], return_tensors="pt")["pixel_values"][0]
-        centre_scores(theirs, ours, values[None], points_per_side)
+        center_scores(theirs, ours, values[None], points_per_side)
         values = values * theirs.pixel_std + theirs.pixel_mean
         inputs = [{"image": values, "height": image.height, "width": image.width}]
 
@@ -210,8 +210,8 @@ def speed_table(
                 return len(theirs(inputs)[0]["proposal"])
 
         notes.append(
-            "The authors' code has the same weights, random but for the scores, half of which pass the threshold; "
-            "it gets the picture resized and padded, and does not turn logits into masks. Its deformable attention is "
+            "The official code has the same weights, random but for the scores, half of which pass the threshold; "
+            "it gets the image resized and padded, and does not turn logits into masks. Its deformable attention is "
             "its own PyTorch fallback: the compiled one needs a GPU."
         )
     else:
@@ -222,7 +222,7 @@ def speed_table(
         own(image, points_per_side=points_per_side, score_threshold=threshold)["masks"]  # type: ignore[call-overload, index]
     )
     if against == "authors":
-        calls["authors' code"] = run_theirs
+        calls["official code"] = run_theirs
     if against == "transformers:sam":
         sam_config = SamConfig()
         vision_config: Any = sam_config.vision_config

@@ -52,7 +52,7 @@ class Registry(dict):
 
 
 class ImageList:
-    """Pictures of equal size, whose sides the divisor divides."""
+    """Images of equal size, whose sides the divisor divides."""
 
     @classmethod
     def from_tensors(cls, tensors: list[torch.Tensor], divisor: int) -> Any:
@@ -184,14 +184,14 @@ def authors_model(code: str, config: UnpairSegConfig, side: int, points_per_side
     return model
 
 
-def centre_scores(theirs: Any, ours: UnpairSegForMaskGeneration, values: torch.Tensor, points: int) -> None:
-    """Shifts the score heads of both so that half of a picture's masks pass the threshold.
+def center_scores(theirs: Any, ours: UnpairSegForMaskGeneration, values: torch.Tensor, points: int) -> None:
+    """Shifts the score heads of both so that half of an image's masks pass the threshold.
 
     Fresh scores all lie on one side of it, and their code fails when no mask passes. The threshold of theirs is fixed:
     0.65 after a second sigmoid.
 
     Shape:
-        values: `(1, 3, S, S)`, normalised.
+        values: `(1, 3, S, S)`, normalized.
     """
     heads = theirs.sem_seg_head["predictor"].iou_embed
     with torch.no_grad():

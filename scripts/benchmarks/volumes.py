@@ -23,7 +23,7 @@ CLASSES = 14
 SCRIPTS = str(Path(__file__).parents[1])
 WINDOWS = [[-1350.0, 150.0], [-160.0, 240.0], [-500.0, 1300.0]]
 NOTES = [
-    "File to file: read NIfTI, normalise, segment axial slices with the same small network, class map in the "
+    "File to file: read NIfTI, normalize, segment axial slices with the same small network, class map in the "
     "file's order as .nii.gz. Peak: resident memory of the whole process, interpreter and libraries included "
     "('libraries' is the same process before it reads anything).",
     "MONAI: LoadImaged, Orientationd, windows by ScaleIntensityRanged, Resized to the network's size, "
@@ -63,13 +63,13 @@ def write_scan(path: Path, shape: tuple[int, int, int]) -> None:
     x, y, z = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j, -1 : 1 : shape[2] * 1j]  # type: ignore[misc]
     generator = np.random.default_rng(0)
     scan = np.full(shape, -1000, dtype=np.int16)
-    for centre, radius, value in (
+    for center, radius, value in (
         ((0, 0), 0.8, 40),
         ((-0.3, 0), 0.25, -850),
         ((0.3, 0), 0.25, -850),
         ((0, 0.5), 0.1, 700),
     ):
-        inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 + 0.1 * z**2 < radius**2
+        inside = (x - center[0]) ** 2 + (y - center[1]) ** 2 + 0.1 * z**2 < radius**2
         scan[inside] = value
     scan += generator.integers(-20, 20, shape).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(scan, np.diag([-0.7, -0.7, 1.5, 1.0])), path)

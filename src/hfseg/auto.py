@@ -21,7 +21,7 @@ class Architecture:
         models: Auto class name to model class, or several in order of preference.
         image_processors: Backend (`torchvision`, `pil`) to image processor class.
         processor: Class that joins image processor and tokenizer, if the model reads text.
-        converter: Function that turns an authors' checkpoint into a model, `(state_dict, original_config) -> model`.
+        converter: Function that turns an official checkpoint into a model, `(state_dict, original_config) -> model`.
         tokenizer_builder: Function that finds the tokenizer of a converted model, `(model, image_processor,
             original_config, checkpoint, config_file) -> tokenizer or None`, if the model reads text.
         folder_converter: In its place, a function that reads the authors' files and writes the folder itself,

@@ -176,7 +176,8 @@ def load_timm_backbone(backbone: nn.Module, tensors: Mapping[str, torch.Tensor],
     if missing or wrong:
         examples = [*missing[:3], *(f"{name} {tuple(found[name].shape)}" for name in wrong[:3])]
         raise ValueError(
-            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {backbone.config.backbone!r} and has "  # type: ignore[union-attr]
+            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {backbone.config.backbone!r} and "
+            f"has "  # type: ignore[union-attr]
             f"{len(wrong)} of another shape, e.g. {', '.join(examples)}. Give weights of that network, or set "
             "model.config.backbone_config to the one they belong to."
         )

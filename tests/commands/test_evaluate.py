@@ -75,10 +75,10 @@ def test_faultless_labels_give_100_and_every_file(model, panoptic, tmp_path, cap
     assert [row["name"] for row in rows] == oracle.NAMES
     assert [row["kind"] for row in rows] == ["thing", "thing", "thing", "stuff"]
     assert all(float(row["pq"]) == float(row["iou"]) == 100 and row["fp"] == "0" for row in rows)
-    pictures = sorted(path.name for path in (tmp_path / "overlays").iterdir())
-    assert pictures == ["best_01_100_4.png", "worst_01_100_0.png"]
-    picture = Image.open(tmp_path / "overlays" / pictures[0])
-    assert picture.width > 2.5 * picture.height > 0
+    images = sorted(path.name for path in (tmp_path / "overlays").iterdir())
+    assert images == ["best_01_100_4.png", "worst_01_100_0.png"]
+    image = Image.open(tmp_path / "overlays" / images[0])
+    assert image.width > 2.5 * image.height > 0
     assert Image.open(tmp_path / "confusion.png").width > 200
     assert "5 samples" in capsys.readouterr().out
 
@@ -104,7 +104,7 @@ def test_planted_faults_equal_a_direct_loop_and_hand_counts(model, faulty, tmp_p
     confusion = np.zeros((4, 4))
     renamed = outlined = 0
     for example in dataset:
-        outputs = oracle.colour_oracle(processor(example["image"], return_tensors="pt")["pixel_values"].float())
+        outputs = oracle.color_oracle(processor(example["image"], return_tensors="pt")["pixel_values"].float())
         place = {"target_sizes": [example["image"].shape[:2]]}
         result = processor.post_process_panoptic_segmentation(outputs, **place)[0]
         quality.add(prediction=result, reference=example)
@@ -117,10 +117,10 @@ def test_planted_faults_equal_a_direct_loop_and_hand_counts(model, faulty, tmp_p
         truth = np.zeros(example["segmentation"].shape, dtype=int)
         for segment in example["segments_info"]:
             truth[example["segmentation"] == segment["id"]] = segment["category_id"]
-        colours = example["image"][..., 0]
-        np.add.at(confusion, (truth, np.array(oracle.CLASS_OF)[colours]), 1)
-        renamed += (colours == 4).any()
-        outlined += (colours == 5).any()
+        colors = example["image"][..., 0]
+        np.add.at(confusion, (truth, np.array(oracle.CLASS_OF)[colors]), 1)
+        renamed += (colors == 4).any()
+        outlined += (colors == 5).any()
     expected = quality.compute()
     for name in ("pq", "sq", "rq", "pq_things", "pq_stuff"):
         assert report["metrics"][name] == pytest.approx(100 * expected[name], abs=1e-9)
@@ -157,7 +157,7 @@ def test_object_maps_have_known_background(model, tmp_path):
     report = evaluate(model, folder, tmp_path / "out", "--match_labels", "name")
     assert report["tasks"] == ["panoptic", "instance"] and "background" in report["tasks_left_out"]["semantic"]
     assert report["metrics"]["ap"] == pytest.approx(100) and report["metrics"]["pq"] == pytest.approx(100)
-    assert report["labels"]["unlabelled_pixels"] == "background"
+    assert report["labels"]["unlabeled_pixels"] == "background"
     assert report["labels"]["only_in_model"] == ["stone", "leaf", "ground"]
     # A model that calls everything a cell is wrong in the background, void or not.
     (tmp_path / "eager").mkdir()
@@ -169,28 +169,28 @@ def test_object_maps_have_known_background(model, tmp_path):
 
 
 def write_overlapping_instances(folder, file):
-    """COCO instances of two pictures: the objects' boxes, which overlap, one crowd, and one object of another class."""
+    """COCO instances of two images: the objects' boxes, which overlap, one crowd, and one object of another class."""
     content = {
         "images": [],
         "annotations": [],
         "categories": [{"id": 10 + i, "name": oracle.NAMES[i]} for i in range(3)],
     }
     for number, (height, width) in enumerate(SIZES[:2]):
-        colours = oracle.scene(height, width, seed=number)
+        colors = oracle.scene(height, width, seed=number)
         content["images"].append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
-        for colour in np.unique(colours).tolist():
-            if colour >= oracle.COLOURS - 2:
+        for color in np.unique(colors).tolist():
+            if color >= oracle.COLORS - 2:
                 continue
-            rows, columns = np.nonzero(colours == colour)
+            rows, columns = np.nonzero(colors == color)
             left, top, right, bottom = columns.min(), rows.min(), columns.max() + 9, rows.max() + 2
             corners = [left, top, right, top, right, bottom, left, bottom]
             mask = np.zeros((height, width), dtype=bool)
             mask[top:bottom, left:right] = True
-            crowd = colour == 4
+            crowd = color == 4
             entry = {
                 "id": len(content["annotations"]) + 1,
                 "image_id": number,
-                "category_id": 10 + (2 if colour == 7 else oracle.CLASS_OF[colour]),
+                "category_id": 10 + (2 if color == 7 else oracle.CLASS_OF[color]),
                 "iscrowd": int(crowd),
                 "area": float(mask.sum()),
                 "bbox": [int(left), int(top), int(right - left), int(bottom - top)],
@@ -211,7 +211,7 @@ def test_average_precision_is_that_of_pycocotools_on_the_same_files(model, tmp_p
     processor, found = oracle.processor(), []
     for number in range(2):
         image = np.array(Image.open(folder / f"images/val/{number}.png"))
-        outputs = oracle.colour_oracle(processor(image, return_tensors="pt")["pixel_values"].float())
+        outputs = oracle.color_oracle(processor(image, return_tensors="pt")["pixel_values"].float())
         result = processor.post_process_instance_segmentation(outputs, target_sizes=[image.shape[:2]])[0]
         found += result.to_coco(number, category_ids={i: 10 + i for i in range(4)})
     truth = COCO(str(file))
@@ -221,11 +221,11 @@ def test_average_precision_is_that_of_pycocotools_on_the_same_files(model, tmp_p
     evaluation.summarize()
     expected = 100 * evaluation.stats[0]
     assert 5 < expected < 95
-    # The panoptic data set with the annotations beside it, as the authors measure.
+    # The panoptic dataset with the annotations beside it, as the authors measure.
     report = evaluate(model, folder, tmp_path / "one", "--instance_annotations", file)
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
     assert report["metrics"]["pq"] == pytest.approx(100) and report["labels"]["truth_of_ap"] == str(file)
-    # The same annotations as the data set.
+    # The same annotations as the dataset.
     report = evaluate(model, file, tmp_path / "two", "--match_labels", "name", "--task", "instance")
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
 
@@ -255,8 +255,8 @@ def test_class_maps_and_a_model_of_transformers(model, tmp_path):
         with torch.no_grad():
             outputs = segformer(**inputs)
         size = example["image"].shape[:2]
-        labelled = processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0]
-        metric.add(prediction=labelled, reference=example["segmentation_map"])
+        labeled = processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0]
+        metric.add(prediction=labeled, reference=example["segmentation_map"])
     assert report["metrics"]["mean_iou"] == pytest.approx(100 * metric.compute()["mean_iou"], abs=1e-6)
 
 
@@ -276,8 +276,8 @@ def test_classes_in_another_order_are_matched_by_name(panoptic, tmp_path, capsys
     assert evaluate(renamed, folder, tmp_path / "out2", "--match_labels", "id")["metrics"]["pq"] == pytest.approx(100)
 
 
-def test_two_processes_count_every_picture_once(model, faulty, tmp_path):
-    """Five pictures on two processes in batches of two: one process gets three, the other two."""
+def test_two_processes_count_every_image_once(model, faulty, tmp_path):
+    """Five images on two processes in batches of two: one process gets three, the other two."""
     single = evaluate(model, faulty, tmp_path / "one", "--batch_size", 2, "--overlays", 1)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(HERE / "run_evaluate.py"), "--model", str(model), "--dataset", str(faulty)]
@@ -311,7 +311,7 @@ def bare(folder):
         ({"--dataset": "shapes:num_scenes=x"}, "'num_scenes=x' is not a setting"),
         ({"--dataset": "shapes:color=3"}, "'color=3' is not a setting"),
         ({"--dataset": "shapes:num_scenes=0"}, "not positive"),
-        ({"--dataset": "shapes"}, "the model has 4 classes and the data set 10"),
+        ({"--dataset": "shapes"}, "the model has 4 classes and the dataset 10"),
         ({"--dataset": "shapes", "--match_labels": "name"}, "no name in common"),
         ({"--dataset": "none"}, "no samples"),
         ({"--split": "test"}, "test"),
@@ -352,7 +352,7 @@ def test_weights_of_another_class_are_not_measured(model, panoptic, tmp_path, ca
     assert "lacks 1 weights of OracleModel: scale" in capsys.readouterr().err
 
 
-def test_a_damaged_picture_is_named(model, tmp_path, capsys):
+def test_a_damaged_image_is_named(model, tmp_path, capsys):
     folder = oracle.write_panoptic(tmp_path / "data", SIZES[:3])
     file = folder / "annotations/panoptic_val/1.png"
     labels = np.array(Image.open(file))

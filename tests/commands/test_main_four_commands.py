@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""From pictures with label PNGs to a fine-tuned, evaluated and (as a dry run) published model: four commands."""
+"""From images with label PNGs to a fine-tuned, evaluated and (as a dry run) published model: four commands."""
 
 import json
 
@@ -15,7 +15,7 @@ SHORT = ["run.max_steps=3", "schedule.warmup_steps=1", "data.batch_size=2", "dat
 
 
 def write_data(folder):
-    """Pictures of a bright disc or bar before a dark ground, with class indices, names and no split."""
+    """Images of a bright disc or bar before a dark ground, with class indices, names and no split."""
     rng = np.random.default_rng(0)
     for kind in ("images", "labels"):
         (folder / kind).mkdir(parents=True)
@@ -34,7 +34,7 @@ def write_data(folder):
 
 
 @pytest.mark.parametrize("recipe", ["proscale-tiny-folder", "vpnext-tiny-folder"])
-def test_own_pictures_to_published_model(tmp_path, monkeypatch, capsys, recipe):
+def test_own_images_to_published_model(tmp_path, monkeypatch, capsys, recipe):
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path / "photos")
     small = [

@@ -16,7 +16,7 @@ from hfseg.inference.files import find_sources
 from hfseg.inference.predictor import Options, Prediction, Predictor, Prompts, _check_places, find_task
 from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
 from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
-from tiny_zoo import example_pairs, model_folder, picture, volume_file
+from tiny_zoo import example_pairs, image, model_folder, volume_file
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def predict(*arguments):
 
 
 def read(folder, stem):
-    """Id map and record of a picture."""
+    """Id map and record of an image."""
     with Image.open(folder / f"{stem}_ids.png") as image:
         assert image.mode == "I;16"
         ids = np.array(image)
@@ -56,26 +56,26 @@ def check_files(folder, stem, size):
 @pytest.mark.parametrize("subtask", [None, "instance", "semantic"])
 def test_universal_model_as_its_pipeline(zoo, tmp_path, capsys, subtask):
     folder = model_folder("proscale", zoo)
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     chosen = ["--subtask", subtask] if subtask else []
     assert predict(tmp_path / "a.png", "--model", folder, "-o", tmp_path / "out", *chosen, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     (result,) = printed["results"]
     assert printed["errors"] == [] and printed["class"] == "ProScaleForUniversalSegmentation"
     _, record = check_files(tmp_path / "out", "a", (90, 60))
-    expected = pipeline("image-segmentation", model=str(folder))(picture(), subtask=subtask or "panoptic")
+    expected = pipeline("image-segmentation", model=str(folder))(image(), subtask=subtask or "panoptic")
     assert expected and len(record["annotations"]) == len(expected) == len(result["segments"])
     for entry, segment in zip(expected, record["annotations"]):
         assert entry["label"] == segment["label"]
         assert np.array_equal(np.asarray(entry["mask"]) > 0, decode_run_lengths(segment["segmentation"]))
         assert (entry["score"] or 0) == pytest.approx(segment["score"] or 0, abs=1e-6)
-    if subtask == "semantic":  # ids mean the same class in every picture
+    if subtask == "semantic":  # ids mean the same class in every image
         assert all(segment["id"] == segment["category_id"] + 1 for segment in record["annotations"])
 
 
 def test_instances_below_the_processors_threshold_are_left_out(zoo, tmp_path):
     folder = model_folder("proscale", zoo)
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     counts = []
     for chosen in ([], ["--threshold", 0], ["--threshold", 0.99]):
         out = tmp_path / f"out{len(counts)}"
@@ -87,7 +87,7 @@ def test_instances_below_the_processors_threshold_are_left_out(zoo, tmp_path):
 
 
 def test_a_legend_stands_beside_the_overlay(zoo, tmp_path):
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     folder = model_folder("proscale", zoo)
     assert (
         predict(tmp_path / "a.png", "--model", folder, "-o", tmp_path / "out", "--subtask", "semantic", "--legend") == 0
@@ -103,21 +103,21 @@ def test_the_time_is_that_of_reading_model_and_files(zoo, tmp_path, capsys, monk
 
     plain = room.write_prediction
     monkeypatch.setattr(room, "write_prediction", lambda *args: (time.sleep(0.3), plain(*args))[1])
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     assert predict(tmp_path / "a.png", "--model", model_folder("vpnext", zoo), "-o", tmp_path / "out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["results"][0]["seconds"] >= 0.3
 
 
 @pytest.mark.parametrize("name", ["vpnext", "unisegformer", "unisegformer_semantic", "meddensevit"])
 def test_other_closed_vocabularies(zoo, tmp_path, name, capsys):
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     assert predict(tmp_path / "a.png", "--model", model_folder(name, zoo), "-o", tmp_path / "out") == 0
     check_files(tmp_path / "out", "a", (90, 60))
     assert "a.png: " in capsys.readouterr().out
 
 
 def test_tiles(zoo, tmp_path):
-    picture(100, 150).save(tmp_path / "a.png")
+    image(100, 150).save(tmp_path / "a.png")
     for name, tile in (("proscale", 64), ("vpnext", 64)):
         out = tmp_path / name
         assert predict(tmp_path / "a.png", "--model", model_folder(name, zoo), "-o", out, "--tile", tile) == 0
@@ -125,7 +125,7 @@ def test_tiles(zoo, tmp_path):
 
 
 def test_expressions(zoo, tmp_path):
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     arguments = ["--model", model_folder("cris", zoo), "-o", tmp_path / "out", "--threshold", 0.01]
     assert predict(tmp_path / "a.png", *arguments, "--text", "the red star", "the circle") == 0
     _, record = check_files(tmp_path / "out", "a", (90, 60))
@@ -134,14 +134,14 @@ def test_expressions(zoo, tmp_path):
 
 def test_names_points_boxes_and_everything(zoo, tmp_path):
     folder, file = model_folder("unpairseg", zoo), tmp_path / "a.png"
-    picture().save(file)
+    image().save(file)
     assert predict(file, "--model", folder, "-o", tmp_path / "names", "--labels", "a b, c; d") == 0
     _, record = check_files(tmp_path / "names", "a", (90, 60))
     assert record["annotations"] and {entry["label"] for entry in record["annotations"]} <= {"a b", "d"}
     # The same folder takes points and boxes, without names; and no prompt at all.
     assert predict(file, "--model", folder, "-o", tmp_path / "points", "--points", "10,20", "70,30") == 0
     _, record = check_files(tmp_path / "points", "a", (90, 60))
-    found = pipeline("mask-generation", model=str(folder))(picture(), input_points=[[10, 20], [70, 30]])
+    found = pipeline("mask-generation", model=str(folder))(image(), input_points=[[10, 20], [70, 30]])
     for index, entry in enumerate(record["annotations"]):
         assert entry["label"] == f"point {index + 1}"
         assert np.array_equal(decode_run_lengths(entry["segmentation"]), found["masks"][index])
@@ -153,7 +153,7 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
 
 
 def test_examples(zoo, tmp_path):
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     common = [
         "--model",
         model_folder("lavin_dit", zoo),
@@ -285,10 +285,10 @@ def test_the_rest_of_the_folder_goes_on(zoo, tmp_path, capsys):
     data = tmp_path / "data"
     data.mkdir()
     for name in ("img10.png", "img2.png"):
-        picture().save(data / name)
+        image().save(data / name)
     (data / "broken.png").write_bytes((data / "img2.png").read_bytes()[:300])
     (data / "empty.jpg").touch()
-    (data / "notes.txt").write_text("not a picture")
+    (data / "notes.txt").write_text("not an image")
     Image.new("F", (8, 8)).save(data / "float.tif")
     folder = model_folder("vpnext", zoo)
     assert predict(data, "--model", folder, "-o", tmp_path / "out", "--json") == 1
@@ -322,7 +322,7 @@ def test_the_rest_of_the_folder_goes_on(zoo, tmp_path, capsys):
 )
 def test_wrong_command_lines(zoo, tmp_path, capsys, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
-    picture().save("photo.png")
+    image().save("photo.png")
     (tmp_path / "empty").mkdir()
     given = [str(model_folder(text[1:-1], zoo)) if text.startswith("{") else text for text in arguments]
     assert predict(*given, "-o", "out") == 2
@@ -331,8 +331,8 @@ def test_wrong_command_lines(zoo, tmp_path, capsys, monkeypatch, arguments, word
     assert all(word in message for word in words), message
 
 
-def test_places_outside_the_picture():
-    with pytest.raises(ValueError, match=r"\(100, 5\) is not in the picture of 90 x 60"):
+def test_places_outside_the_image():
+    with pytest.raises(ValueError, match=r"\(100, 5\) is not in the image of 90 x 60"):
         _check_places(Prompts(points=[(100, 5)]), (90, 60))
     with pytest.raises(ValueError, match="x0 < x1"):
         _check_places(Prompts(boxes=[(50, 5, 10, 20)]), (90, 60))
@@ -361,7 +361,7 @@ def test_folders_that_hold_no_model_of_ours(tmp_path):
 
 def test_names_of_results_do_not_collide(tmp_path):
     for name in ("a.png", "a.jpg", "b.png"):
-        picture(8, 8).save(tmp_path / name)
+        image(8, 8).save(tmp_path / name)
     assert [source.stem for source in find_sources([str(tmp_path)])] == ["a.jpg", "a.png", "b"]
     twice = find_sources([str(tmp_path / "b.png"), str(tmp_path / "b.png")])
     assert len({source.stem for source in twice}) == 2
@@ -381,25 +381,25 @@ def test_overlapping_masks_show_the_best():
 
 def test_a_prediction_does_what_its_result_does(zoo, tmp_path):
     predictor = Predictor(model_folder("proscale", zoo), progress=False)
-    prediction = predictor(picture(), options=Options(subtask="instance", threshold=0.0))
+    prediction = predictor(image(), options=Options(subtask="instance", threshold=0.0))
     assert len(prediction) == len(prediction.result) == len(prediction.result.segments) > 0
-    assert prediction.plot().size == picture().size
+    assert prediction.plot().size == image().size
     with Image.open(prediction.save(tmp_path / "x.png")) as saved:
         assert np.array_equal(np.asarray(saved), np.asarray(prediction.overlay()))
     assert prediction.to_coco(1) == prediction.result.to_coco(1)
     first, entry = prediction.segments[0], prediction.entries()[0]
     assert (first.label, first.score, first.area) == (entry["label"], entry["score"], entry["area"])
-    assert Prediction(picture(), None).segments == []
+    assert Prediction(image(), None).segments == []
     assert {segment.label for segment in prediction.segments} <= set(predictor.labels.values())
     assert all("label" in info for info in prediction.result.segments_info)
     with pytest.raises(AttributeError, match="no attribute 'plott'"):
         prediction.plott()
     with pytest.raises(AttributeError, match=r"use \.answer"):
-        Prediction(picture(), None).plot()
+        Prediction(image(), None).plot()
 
 
 def test_segments_are_listed_once(zoo, monkeypatch):
-    prediction = Predictor(model_folder("proscale", zoo), progress=False)(picture())
+    prediction = Predictor(model_folder("proscale", zoo), progress=False)(image())
     calls = []
     plain = SegmentationResult.to_coco
     monkeypatch.setattr(

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The main job, shortened: it leaves a model that loads, metrics and a picture; wrong input is one clear line."""
+"""The main job, shortened: it leaves a model that loads, metrics and an image; wrong input is one clear line."""
 
 import json
 import subprocess
@@ -24,8 +24,8 @@ def test_shapes(tmp_path, capsys):
     assert 0 <= metrics["pq"] <= 100
     model = AutoModelForUniversalSegmentation.from_pretrained(folder)
     assert model.config.id2label[0] == "circle" and list(model.config.stuff_class_ids) == [6, 7, 8, 9]
-    with Image.open(folder / "overlay.png") as picture:
-        assert picture.width > 3 * 300  # picture, truth and prediction, enlarged
+    with Image.open(folder / "overlay.png") as image:
+        assert image.width > 3 * 300  # image, ground truth and prediction, enlarged
     assert str(folder) in capsys.readouterr().out
 
 
@@ -39,22 +39,22 @@ SMALL = {
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_every_architecture_with_a_tiny_recipe(architecture, tmp_path, capsys):
-    """From data to the picture of the loaded model; the recipe's own metrics, each finite."""
+    """From data to the image of the loaded model; the recipe's own metrics, each finite."""
     folder, changes = tmp_path / "out", [*SHORT, *SMALL[architecture]]
     if architecture not in ("cris", "lavin_dit"):
         changes.append("data.validation.num_scenes=2")
     if architecture == "lavin_dit":
-        changes += ["model.config.fit_pictures=8", "data.batch_size=1"]
+        changes += ["model.config.fit_images=8", "data.batch_size=1"]
     assert main(["--architecture", architecture, "--output_dir", str(folder), *changes]) == 0
     metrics = json.loads((folder / "metrics.json").read_text())
     assert len(metrics) > 1 and all(np.isfinite(value) for value in metrics.values())
-    with Image.open(folder / "overlay.png") as picture:
-        assert picture.width >= 3 * 64
+    with Image.open(folder / "overlay.png") as image:
+        assert image.width >= 3 * 64
     shown = capsys.readouterr().out
     assert "Held out: " in shown and str(folder) in shown.partition("Use it")[2]
 
 
-def test_own_pictures(tmp_path):
+def test_own_images(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("images", "labels"):
         (tmp_path / "data" / kind).mkdir(parents=True)

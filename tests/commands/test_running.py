@@ -54,7 +54,7 @@ def test_old_options_name_the_new_one(capsys):
     [
         (["predict", "a.png", "--model", "m", "-o", "o", "--steps", "3"], "--num_inference_steps"),
         (["evaluate", "--model", "m", "--dataset", "d", "--output_dir", "o", "--points", "3"], "--num_inference_steps"),
-        (["evaluate", "--model", "m", "--dataset", "d", "--output_dir", "o", "--pictures", "3"], "--overlays"),
+        (["evaluate", "--model", "m", "--dataset", "d", "--output_dir", "o", "--images", "3"], "--overlays"),
         (["caption", "--images", "i", "--output", "o", "--max-new-tokens", "3"], "--max_new_tokens"),
     ],
 )

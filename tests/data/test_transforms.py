@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Transforms keep picture and label map together and do what their recipe says."""
+"""Transforms keep image and label map together and do what their recipe says."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from hfseg.data.transforms import (
 
 
 def blob(height=60, width=80):
-    """A picture whose brightness tells its label: smooth half planes, so that resizing keeps them in step."""
+    """An image whose brightness tells its label: smooth half planes, so that resizing keeps them in step."""
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     labels = ((rows > height // 3).int() + 2 * (columns > width // 2).int()) + 1  # 1 .. 4
     return {
@@ -43,7 +43,7 @@ def test_jitter_keeps_aspect_and_alignment(scale):
 
 
 def test_resized_labels_are_symmetric():
-    """Taking the label under the pixel's centre commutes with flipping; the corner rule of plain nearest does not."""
+    """Taking the label under the pixel's center commutes with flipping; the corner rule of plain nearest does not."""
     sample = blob(31, 47)
     flipped = {k: tv_tensors.wrap(v.as_subclass(torch.Tensor).flip(-1).clone(), like=v) for k, v in sample.items()}
     resize = RandomShortSide([17])
@@ -56,7 +56,7 @@ def test_jitter_scale_covers_its_range():
     assert 25 <= min(heights) < 32 and 68 < max(heights) <= 75
 
 
-def test_fixed_crop_pads_with_grey_and_void():
+def test_fixed_crop_pads_with_gray_and_void():
     sample = FixedSizeCrop((70, 64))(blob())
     assert sample["image"].shape == (3, 70, 64) and sample["mask"].shape == (2, 70, 64)
     assert (sample["image"][:, 60:] == 128).all() and (sample["mask"][:, 60:] == 0).all()
@@ -82,7 +82,7 @@ def test_category_cap_prefers_mixed_windows():
     assert mixed(CategoryCappedCrop((40, 60), 0.75)) > 40
 
 
-def test_category_cap_ignores_void_and_keeps_small_pictures():
+def test_category_cap_ignores_void_and_keeps_small_images():
     sample = blob(20, 30)
     sample["mask"][:] = 0
     result = CategoryCappedCrop((64, 16))(sample)
@@ -90,7 +90,7 @@ def test_category_cap_ignores_void_and_keeps_small_pictures():
     assert CategoryCappedCrop((64, 16), pad=True)(sample)["image"].shape == (3, 64, 16)
 
 
-def test_photometric_distortion_changes_the_picture_only():
+def test_photometric_distortion_changes_the_image_only():
     torch.manual_seed(0)
     changes = []
     for _ in range(30):
@@ -102,7 +102,7 @@ def test_photometric_distortion_changes_the_picture_only():
 
 
 @pytest.mark.parametrize("steps", [{"brightness": 12.75}, {"contrast": 0.5}])
-def test_photometric_steps_in_grey_levels(steps):
+def test_photometric_steps_in_gray_levels(steps):
     transform = PhotometricDistortion()
     params = dict.fromkeys(["brightness", "contrast", "saturation", "hue"]) | {"contrast_first": True} | steps
     image = tv_tensors.Image(torch.full((3, 1, 1), 100, dtype=torch.uint8))

@@ -23,7 +23,7 @@ from hfseg.demo.space import write_space
 from hfseg.inference.predictor import Prediction, Predictor, Prompts
 from hfseg.inference.video import VideoReader, VideoWriter
 from hfseg.results.segmentation_result import SegmentationResult
-from tiny_zoo import model_folder, picture, volume_file
+from tiny_zoo import image, model_folder, volume_file
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
 
@@ -109,7 +109,7 @@ def test_answer_of_a_tab(zoo, tmp_path):
     from hfseg.demo.app import Loaded
 
     tab = _Segments([Loaded("proscale", predictors[0], _Lock())], Limits(pixels=10_000), tmp_path)
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     shown, status, files, kept = tab.answer("proscale", str(tmp_path / "a.png"), 0.25, Prompts())
     count = len(kept[0].result.segments_info)
     assert f"{count} segments" in status and " s**" in status and "90 x 60" in status
@@ -121,18 +121,18 @@ def test_answer_of_a_tab(zoo, tmp_path):
     assert draw(None, 0.5) is None
 
     for file, name, words in (
-        (None, "proscale", "Upload a picture"),
+        (None, "proscale", "Upload an image"),
         (str(tmp_path / "a.png"), "other", "no model 'other'"),
         (str(tmp_path / "no.png"), "proscale", "no.png"),
     ):
         with pytest.raises(gradio.Error, match=words):
             tab.answer(name, file, 0.5, Prompts())
-    picture(200, 300).save(tmp_path / "large.png")
+    image(200, 300).save(tmp_path / "large.png")
     with pytest.raises(gradio.Error, match="larger than the limit of 10000") as error:
         tab.answer("proscale", str(tmp_path / "large.png"), 0.5, Prompts())
     assert str(tmp_path) not in str(error.value)  # no paths of the server
-    (tmp_path / "bad.png").write_text("no picture")
-    with pytest.raises(gradio.Error, match="not a picture"):
+    (tmp_path / "bad.png").write_text("no image")
+    with pytest.raises(gradio.Error, match="not an image"):
         tab.answer("proscale", str(tmp_path / "bad.png"), 0.5, Prompts())
 
 
@@ -147,7 +147,7 @@ class _Lock:
 def test_volume_tab(zoo, tmp_path):
     pytest.importorskip("nibabel")
     from hfseg.demo.app import Limits, Loaded, _Volumes, draw
-    from hfseg.inference.volume_pictures import slice_prediction
+    from hfseg.inference.volume_images import slice_prediction
 
     predictor = Predictor(model_folder("meddensevit", zoo))
     tab = _Volumes([Loaded("med", predictor, _Lock())], Limits(), tmp_path)

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from hfseg.inference.video import VideoWriter
-from tiny_zoo import model_folder, picture, volume_file
+from tiny_zoo import model_folder, photo, volume_file
 
 pytest.importorskip("gradio", reason="extra `demo`")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
@@ -72,7 +72,7 @@ def page(server):
 
 
 def shoot(page, name):
-    """Keeps a picture of the page, where HFSEG_SCREENSHOTS names a folder."""
+    """Keeps an image of the page, where HFSEG_SCREENSHOTS names a folder."""
     if os.environ.get("HFSEG_SCREENSHOTS"):
         page.screenshot(path=str(Path(os.environ["HFSEG_SCREENSHOTS"]) / f"{name}.png"))
 
@@ -88,23 +88,23 @@ def changed(page, before):
 
 
 def test_upload_gives_a_result_with_labels(page, tmp_path):
-    picture(120, 180).save(tmp_path / "photo.png")
+    photo(120, 180).save(tmp_path / "photo.png")
     page.set_input_files("#hfseg-segments input[type=file]", tmp_path / "photo.png")
     status = changed(page, "")
     assert "180 x 120 pixels" in status and "segment" in status
-    assert page.locator(".hfseg-result img:visible").count() >= 2  # the picture, and at least one mask
+    assert page.locator(".hfseg-result img:visible").count() >= 2  # the image, and at least one mask
     page.get_by_text("photo_ids").first.wait_for()
     shoot(page, "upload")
 
 
 def test_a_click_and_a_dragged_box(page, tmp_path):
     page.get_by_role("tab", name="Points and boxes").click()
-    picture(120, 180).save(tmp_path / "photo.png")
+    photo(120, 180).save(tmp_path / "photo.png")
     page.set_input_files("#hfseg-places input[type=file]", tmp_path / "photo.png")
     image = page.locator("#hfseg-places img")
     image.wait_for()
     box = image.bounding_box()
-    scale = min(box["width"] / 180, box["height"] / 120, 1)  # small pictures are not enlarged
+    scale = min(box["width"] / 180, box["height"] / 120, 1)  # small images are not enlarged
     left = box["x"] + (box["width"] - 180 * scale) / 2
     top = box["y"] + (box["height"] - 120 * scale) / 2
     page.mouse.click(left + 60 * scale, top + 40 * scale)
@@ -136,7 +136,7 @@ def test_a_video_plays_with_its_segments(page, tmp_path):
     pytest.importorskip("av", reason="extra `video`")
     with VideoWriter(tmp_path / "clip.mp4", Fraction(10)) as writer:
         for seed in range(6):
-            writer.write(Image.blend(picture(120, 180), picture(120, 180, 1), seed / 10))
+            writer.write(Image.blend(photo(120, 180), photo(120, 180, 1), seed / 10))
     page.get_by_role("tab", name="Videos").click()
     page.set_input_files("#hfseg-video input[type=file]", tmp_path / "clip.mp4")
     page.get_by_text("clip").first.wait_for()
@@ -165,11 +165,11 @@ def test_a_video_plays_with_its_segments(page, tmp_path):
 def test_bad_input_is_explained_and_the_server_goes_on(page, server, tmp_path):
     page.get_by_role("tab", name="Segments").click()
     before = page.locator(STATUS).inner_text()
-    (tmp_path / "bad.png").write_text("this is no picture")
+    (tmp_path / "bad.png").write_text("this is no image")
     Image.new("RGB", (600, 500)).save(tmp_path / "large.png")
     noise = os.urandom(3_000_000)
     (tmp_path / "heavy.png").write_bytes(noise)
-    for name, words in (("bad.png", "not a picture"), ("large.png", "larger than the limit"), ("heavy.png", "size")):
+    for name, words in (("bad.png", "not an image"), ("large.png", "larger than the limit"), ("heavy.png", "size")):
         clear = page.locator("#hfseg-segments").get_by_label("Remove Image")
         if clear.count():
             clear.first.click()
@@ -191,7 +191,7 @@ def test_bad_input_is_explained_and_the_server_goes_on(page, server, tmp_path):
     clear = page.locator("#hfseg-segments").get_by_label("Remove Image")
     if clear.count():
         clear.first.click()
-    picture(60, 90).save(tmp_path / "fine.png")
+    photo(60, 90).save(tmp_path / "fine.png")
     page.set_input_files("#hfseg-segments input[type=file]", tmp_path / "fine.png")
     assert "90 x 60" in changed(page, before)
 

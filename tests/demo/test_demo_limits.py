@@ -19,7 +19,7 @@ from PIL import Image
 
 from hfseg.demo.guard import LARGEST_REQUEST
 from hfseg.files.images import load_image
-from tiny_zoo import model_folder, picture, volume_file
+from tiny_zoo import image, model_folder, volume_file
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
 
@@ -126,7 +126,7 @@ def test_files_of_a_visit_go_with_it(tmp_path, monkeypatch):
         token = LocalContext.request.set(SimpleNamespace(session_hash=visit))
         upload = tmp_path / "cache" / visit / "a.png"
         upload.parent.mkdir(parents=True)
-        picture().save(upload)
+        image().save(upload)
         files = tab.answer("vpnext", str(upload), 0.5, Prompts())[2]
         written[visit] = [upload, *map(Path, files), Path(save_file_to_cache(files[0], tmp_path / "cache"))]
         written[visit][1].write_bytes(written[visit][1].read_bytes() + visit.encode())  # contents of its own
@@ -210,7 +210,7 @@ def test_sound_volumes_pass(tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.eps", "a.tif"])
 def test_other_programs_are_never_started(tmp_path, name, monkeypatch):
     """EPS under any name would reach Ghostscript."""
-    picture().save(tmp_path / "real.eps", format="EPS")
+    image().save(tmp_path / "real.eps", format="EPS")
     (tmp_path / name).write_bytes((tmp_path / "real.eps").read_bytes())
     monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail("a program was started"))
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a program was started"))
@@ -219,7 +219,7 @@ def test_other_programs_are_never_started(tmp_path, name, monkeypatch):
 
 
 def test_only_the_first_page_is_read(tmp_path):
-    pages = [picture(seed=seed) for seed in range(3)]
+    pages = [image(seed=seed) for seed in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("RGB", (4000, 4000)), *pages[1:]])
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:])
     for name in ("a.tif", "a.gif"):

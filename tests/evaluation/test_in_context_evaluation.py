@@ -67,24 +67,24 @@ def measured(task, source, answer, size=SIZE, number=2, batch=4):
 
 
 def test_colorization_by_hand(source):
-    """The answer is the grey query; the error is that of pixels over ImageNet's spread."""
+    """The answer is the gray query; the error is that of pixels over ImageNet's spread."""
     found, pipe, names = measured("colorization", source, lambda query: query)
     expected = []
     for index in range(6):
         image = source[index]["image"]
-        grey = (image @ np.array([0.2989, 0.587, 0.114])).astype(np.uint8)[..., None]  # BT.601, truncated
-        expected.append((((grey.astype(float) - image) / 255 / [0.229, 0.224, 0.225]) ** 2).mean())
+        gray = (image @ np.array([0.2989, 0.587, 0.114])).astype(np.uint8)[..., None]  # BT.601, truncated
+        expected.append((((gray.astype(float) - image) / 255 / [0.229, 0.224, 0.225]) ** 2).mean())
     assert found["mse"] == pytest.approx(np.mean(expected), rel=0.02) and names == [str(i) for i in range(6)]
     assert all(len(pairs) == 2 for pairs in pipe.shown)
 
 
 def test_answers_in_other_units_and_sizes(source):
-    """Depth: any increasing affine picture of the truth is perfect but for its 256 levels; also at another size."""
-    pictures = {record["image"].tobytes(): record["depth"] for record in (source[index] for index in range(6))}
+    """Depth: any increasing affine image of the truth is perfect but for its 256 levels; also at another size."""
+    images = {record["image"].tobytes(): record["depth"] for record in (source[index] for index in range(6))}
 
     def answer(query):
-        picture = FORMATS["depth"].encode(pictures[query.tobytes()])
-        return (picture // 2 + 60).astype(np.uint8)
+        image = FORMATS["depth"].encode(images[query.tobytes()])
+        return (image // 2 + 60).astype(np.uint8)
 
     found, _, _ = measured("depth_estimation", source, answer, batch=1)
     assert found["abs_rel"] < 0.02 and found["delta1"] == 100
@@ -111,7 +111,7 @@ def test_the_right_answer_is_perfect(task, source):
 
 
 def test_hole_and_degradations_are_made_at_the_networks_size(source):
-    """The paper's hole is 128 pixels wide at the network's size, not at the picture's."""
+    """The paper's hole is 128 pixels wide at the network's size, not at the image's."""
     pairs = TaskPairs("inpainting", source, (512, 512), 0)
     given, target, _ = pairs.pair(0)
     hole = (given == 0).all(-1) & (target != 0).any(-1)
@@ -160,7 +160,7 @@ def test_examples_of_other_data_may_stand_at_the_querys_place(source):
     assert all(len(shown) == 2 for shown in pipe.shown)
 
 
-def test_generated_pictures_are_compared_at_the_networks_size():
+def test_generated_images_are_compared_at_the_networks_size():
     added = []
     metric = SimpleNamespace(task="depth_to_image", add=lambda *given: added.append([part.shape for part in given]))
     answer, target = np.zeros((64, 96, 3), np.uint8), np.zeros((32, 40, 3), np.uint8)
@@ -265,11 +265,11 @@ def test_specifications(tmp_path, source):
         Image.fromarray(source[index]["image"]).save(tmp_path / f"{index}.png")
     (tmp_path / "depth").mkdir()
     assert len(open_data(f"images:{tmp_path}", SIZE, 2, 0)) == 2
-    with pytest.raises(ValueError, match="4 pictures are wanted"):
+    with pytest.raises(ValueError, match="4 images are wanted"):
         open_data(f"images:{tmp_path}", SIZE, 4, 0)
     depth = tmp_path.parent / "labels"
     depth.mkdir(exist_ok=True)
     for index in range(3):
         np.save(depth / f"{index}.npy", source[index]["depth"])
-    labelled = open_data(f"labeled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
-    assert np.array_equal(labelled[1]["depth"], source[1]["depth"])
+    labeled = open_data(f"labeled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
+    assert np.array_equal(labeled[1]["depth"], source[1]["depth"])

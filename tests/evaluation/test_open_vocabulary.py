@@ -17,7 +17,7 @@ from models.unpairseg.test_modeling_unpairseg import tiny_config
 
 
 class Bands:
-    """Pictures wider than high, higher than wide, and square: bands of 8 pixels of two things on a stuff class."""
+    """Images wider than high, higher than wide, and square: bands of 8 pixels of two things on a stuff class."""
 
     id2label = {0: "brick", 1: "tile", 2: "wall-other, wall"}
     stuff_class_ids = (2,)
@@ -40,7 +40,7 @@ class Bands:
 
 
 class Oracle(torch.nn.Module):
-    """Finds the bands of the picture whose number is its grey level."""
+    """Finds the bands of the image whose number is its gray level."""
 
     def __init__(self, mistakes=False):
         super().__init__()
@@ -92,14 +92,14 @@ def test_a_faultless_model_gives_100_and_a_wrong_name_its_share():
         assert numbers[name] == pytest.approx(100), name
     wrong = evaluate_open_vocabulary(Oracle(mistakes=True), processor(), Bands(), tasks)
     assert wrong["mean_iou"] == pytest.approx(100 * (1 / 2 + 0 + 1) / 3)
-    assert wrong["pq"] == pytest.approx(100 * (1 / 1.5 + 0 + 1) / 3)  # one false positive of brick per picture
+    assert wrong["pq"] == pytest.approx(100 * (1 / 1.5 + 0 + 1) / 3)  # one false positive of brick per image
 
 
 def test_names_of_classes():
     model = Oracle()
     embeddings = embed_classes(model, processor(), Bands.id2label, {"tile": ["tile", "slab", "plate"]})
     assert embeddings.shape == (3, 3, 8)
-    with pytest.raises(ValueError, match="roof, but the data set has the classes brick"):
+    with pytest.raises(ValueError, match="roof, but the dataset has the classes brick"):
         embed_classes(model, processor(), Bands.id2label, {"roof": ["roof"]})
 
 

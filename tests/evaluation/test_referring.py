@@ -25,10 +25,10 @@ class Answers(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.pictures = 0
+        self.images = 0
 
     def forward(self, pixel_values, input_ids):
-        self.pictures += len(pixel_values)
+        self.images += len(pixel_values)
         inside = torch.arange(8) < input_ids[..., None, None]
         return SimpleNamespace(logits=(20.0 * inside - 10).expand(*input_ids.shape, 6, 8))
 
@@ -69,7 +69,7 @@ def test_both_protocols():
     assert {kind: of["miou"] for kind, of in numbers["kinds"].items()} == pytest.approx(
         {"all": 100, "half": 50, "nothing": 0}, abs=1e-4
     )
-    assert model.pictures == 2  # one per picture, however many expressions
+    assert model.images == 2  # one per image, however many expressions
     assert evaluate_referring(Answers(), Reader(), EXAMPLES, limit=1)["num_samples"] == 3
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The page of an evaluation: every number and picture is on it, text stays text, and nothing is asked elsewhere."""
+"""The page of an evaluation: every number and image is on it, text stays text, and nothing is asked elsewhere."""
 
 import base64
 import io
@@ -22,11 +22,11 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Reads a page: tables as rows of texts, pictures as sizes, all text, and that every tag is closed in order."""
+    """Reads a page: tables as rows of texts, images as sizes, all text, and that every tag is closed in order."""
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.pictures, self.texts, self.open, self.addresses = [], [], [], [], []
+        self.tables, self.images, self.texts, self.open, self.addresses = [], [], [], [], []
         self.feed(text)
         assert self.open == []
 
@@ -38,7 +38,7 @@ class Page(HTMLParser):
             with Image.open(io.BytesIO(base64.b64decode(content))) as image:
                 assert kind == f"data:image/{image.format.lower()};base64" and values["alt"]
                 assert (values["width"], values["height"]) == tuple(map(str, image.size))
-                self.pictures.append((values["alt"], image.convert("RGB")))
+                self.images.append((values["alt"], image.convert("RGB")))
         if tag == "table":
             self.tables.append([])
         if tag == "tr":
@@ -93,10 +93,10 @@ def test_every_number_is_on_the_page(report):
     assert "threshold 0.8" in facts["thresholds"] and "torch" in facts["versions"]
 
 
-def test_pictures_are_in_the_page_with_their_scores_and_legend(report):
+def test_images_are_in_the_page_with_their_scores_and_legend(report):
     page = read(report / "report.html")
-    assert len(page.pictures) == 3 and "Worst images" in page.texts and "Best images" in page.texts
-    worst, best, confusion = page.pictures
+    assert len(page.images) == 3 and "Worst images" in page.texts and "Best images" in page.texts
+    worst, best, confusion = page.images
     for (caption, image), pattern in ((worst, "worst_01_*"), (best, "best_01_*")):
         (file,) = (report / "overlays").glob(pattern)
         assert caption.startswith(file.stem.split("_")[3] + ": PQ ") and file.stem.split("_")[2] in caption
@@ -118,7 +118,7 @@ def test_nothing_is_loaded_from_elsewhere(report):
         assert word not in text
 
 
-def test_text_stays_text_and_large_pictures_shrink(tmp_path):
+def test_text_stays_text_and_large_images_shrink(tmp_path):
     name = '<script>alert("x")</script>'
     page = EvaluationPage(
         title=name, about=name, command=name, headline={name: name}, numbers=[(name, name, name)],
@@ -129,10 +129,10 @@ def test_text_stays_text_and_large_pictures_shrink(tmp_path):
     text = render(page)
     assert "<script" not in text and "--part:100.0%" in text and "--part:0.0%" in text
     found = read(write_report(tmp_path / "a.html", page))
-    assert found.texts.count(name) >= 9 and found.pictures[0][1].size == (WIDEST, 5)
+    assert found.texts.count(name) >= 9 and found.images[0][1].size == (WIDEST, 5)
     assert found.tables[1][1:] == [[name, "150.00", "3", "-"], ["b", "-1.00", "-", "-"]]
     plain = Page(render(EvaluationPage("title", "about", "command")))  # a page with nothing on it is one, too
-    assert plain.pictures == [] and "command" in plain.texts
+    assert plain.images == [] and "command" in plain.texts
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the path")

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The evaluation path: matching of classes, pictures that do not disturb one another, merging of processes."""
+"""The evaluation path: matching of classes, images that do not disturb one another, merging of processes."""
 
 import numpy as np
 import pytest
@@ -30,12 +30,12 @@ def test_match_by_name_leaves_out_what_the_other_side_lacks():
     [
         ({0: "car", 1: "sky", 2: "traffic light"}, None, "same classes in another order; --match_labels name"),
         ({0: "a", 1: "b", 2: "c"}, None, "but other names .*only the model has a, b, c.*--match_labels id"),
-        ({0: "car", 1: "sky"}, None, "2 classes and the data set 3 .*only the data has traffic light.* 2 common ones"),
+        ({0: "car", 1: "sky"}, None, "2 classes and the dataset 3 .*only the data has traffic light.* 2 common ones"),
         ({0: "a", 1: "b"}, None, "no name agrees"),
         ({0: "a", 1: "b"}, "name", "no name in common"),
-        ({0: "car", 1: "sky"}, "id", "2 classes and the data set 3, so ids cannot be matched"),
+        ({0: "car", 1: "sky"}, "id", "2 classes and the dataset 3, so ids cannot be matched"),
         ({0: "car", 2: "sky"}, "name", "without gaps"),
-        (LABELS, "colour", "not by 'colour'"),
+        (LABELS, "color", "not by 'color'"),
     ],
 )
 def test_what_does_not_match_is_explained(model_labels, by, message):
@@ -63,21 +63,21 @@ class Averaging(torch.nn.Module):
 
     def forward(self, pixel_values):
         self.shapes.append(tuple(pixel_values.shape))
-        outputs = oracle.colour_oracle(pixel_values * self.weight)
+        outputs = oracle.color_oracle(pixel_values * self.weight)
         outputs["masks_queries_logits"] = outputs["masks_queries_logits"] + pixel_values.mean((1, 2, 3), keepdim=True)
         return outputs
 
 
 def examples():
     sizes = [(64, 96), (32, 32), (40, 90), (64, 96), (96, 64)]
-    return [{"image": oracle.picture_of(oracle.scene(max(h, 64), w, 3))[:h]} for h, w in sizes]
+    return [{"image": oracle.image_of(oracle.scene(max(h, 64), w, 3))[:h]} for h, w in sizes]
 
 
-def test_a_picture_gives_the_same_alone_and_in_a_batch():
+def test_a_image_gives_the_same_alone_and_in_a_batch():
     processor, model = oracle.processor(), Averaging()
     batched = list(predict_samples(model, processor, examples(), batch_size=5))
     assert [sample.index for sample in batched] == [0, 1, 2, 3, 4]
-    # Pictures 0, 2 and 3 have one padded size.
+    # Images 0, 2 and 3 have one padded size.
     assert model.shapes == [(3, 3, 64, 96), (1, 3, 32, 32), (1, 3, 96, 64)]
     alone = list(predict_samples(model, processor, examples(), batch_size=1))
     workers = list(predict_samples(model, processor, examples(), batch_size=2, num_workers=1))
@@ -133,7 +133,7 @@ def test_evaluation_in_training_and_shared_by_processes(tmp_path):
 
 
 def test_nothing_to_measure():
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="no images"):
         evaluate_segmentation(Averaging(), oracle.processor(), [])
 
 

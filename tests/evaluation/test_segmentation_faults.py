@@ -127,7 +127,7 @@ def test_promptable_perfect_masks_score_one(tmp_path):
 def test_a04_tar_shards_with_equal_names_in_two_folders(tmp_path):
     square = np.zeros((8, 8), dtype=bool)
     with tarfile.open(tmp_path / "s.tar", "w") as archive:
-        for suffix in (".jpg", ".json"):  # all pictures first: with names alone they would be mixed up
+        for suffix in (".jpg", ".json"):  # all images first: with names alone they would be mixed up
             for folder, level in (("a", 0), ("b", 255)):
                 square[:] = False
                 square[: 2 if folder == "a" else 5] = True

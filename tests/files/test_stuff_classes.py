@@ -12,7 +12,7 @@ from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model
 from models.proscale.test_modeling_proscale import tiny_config as proscale_config
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
-from tiny_zoo import EDGE, picture
+from tiny_zoo import EDGE, image
 
 OLD = {index: f"old {index}" for index in range(8)}
 MODELS = {
@@ -48,7 +48,7 @@ def test_other_classes_drop_the_old_stuff(folder, tmp_path, caplog, change):
     given = {}
     original = processor.post_process_panoptic_segmentation
     processor.post_process_panoptic_segmentation = lambda *a, **k: given.update(k) or original(*a, **k)
-    pipe(picture(), subtask="panoptic")
+    pipe(image(), subtask="panoptic")
     assert given["label_ids_to_fuse"] == []
     del processor.post_process_panoptic_segmentation
     for order in ((model, processor), (processor, model)):

@@ -13,7 +13,7 @@ from hfseg.inference.files import find_sources
 from hfseg.results.segmentation_result import SegmentationResult
 from hfseg.training.arguments import OptimizerArguments
 from hfseg.training.optimization import parameter_groups
-from tiny_zoo import model_folder, picture, volume_file
+from tiny_zoo import image, model_folder, volume_file
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_volumes_are_not_offered_to_image_models(tmp_path, capsys):
     pytest.importorskip("nibabel")
     folder = tmp_path / "inputs"
     folder.mkdir()
-    picture().save(folder / "a.png")
+    image().save(folder / "a.png")
     volume_file(folder / "b.nii.gz")
     words = [str(folder), "-o", str(tmp_path / "out"), "--json", "--quiet", "--model"]
     assert predict_command.main([*words, str(model_folder("vpnext", tmp_path))]) == 0
-    assert [entry["kind"] for entry in json.loads(capsys.readouterr().out)["results"]] == ["picture"]
-    assert [source.kind for source in find_sources([str(folder)], volumes=True)] == ["picture", "volume"]
+    assert [entry["kind"] for entry in json.loads(capsys.readouterr().out)["results"]] == ["image"]
+    assert [source.kind for source in find_sources([str(folder)], volumes=True)] == ["image", "volume"]
     only = tmp_path / "only"
     only.mkdir()
     volume_file(only / "b.nii.gz")

@@ -27,7 +27,7 @@ from hfseg.files.model_folders import read_settings
 from hfseg.inference.predictor import Options, Predictor, Prompts
 from hfseg.training import train
 from hfseg.training.checkpointing import CheckpointError, checkpoint_problem, newest_sound_checkpoint
-from tiny_zoo import model_folder, picture
+from tiny_zoo import image, model_folder
 from training.toy import ToyDataset, ToyModel, collate, toy_arguments
 
 CASES = int(os.environ.get("HFSEG_FUZZ", "100"))
@@ -132,7 +132,7 @@ class Lane:
     def __init__(self, root: Path) -> None:
         self.root, self.counts, self.bad = root, collections.Counter(), []
         self.names = ("vpnext", "proscale", "meddensevit")
-        self.image = picture()
+        self.image = image()
         self.sound = {name: self.answer(Predictor(model_folder(name, root), progress=False)) for name in self.names}
 
     def answer(self, predictor: Predictor) -> np.ndarray:

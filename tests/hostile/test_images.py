@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Bad and unusual pictures and maps: each is a clear error or a documented conversion."""
+"""Bad and unusual images and maps: each is a clear error or a documented conversion."""
 
 import struct
 import zlib
@@ -40,7 +40,7 @@ def test_truncated_file(photo, tmp_path, suffix, share):
     Image.fromarray(photo[1]).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match=r"cut\..*(truncated or damaged|not a picture)"):
+    with pytest.raises(ValueError, match=r"cut\..*(truncated or damaged|not an image)"):
         load_image(path)
 
 
@@ -75,14 +75,14 @@ def test_pixel_limit_is_adjustable(photo):
         load_image(photo[0], max_pixels=2399)
 
 
-def test_no_file_no_picture_no_url(tmp_path):
+def test_no_file_no_image_no_url(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"):
         load_image(tmp_path / "missing.png")
-    (tmp_path / "text.png").write_text("not a picture")
-    with pytest.raises(ValueError, match="not a picture"):
+    (tmp_path / "text.png").write_text("not an image")
+    with pytest.raises(ValueError, match="not an image"):
         load_image(tmp_path / "text.png")
     (tmp_path / "empty.png").touch()
-    with pytest.raises(ValueError, match="not a picture"):
+    with pytest.raises(ValueError, match="not an image"):
         load_image(tmp_path / "empty.png")
     for url in ("https://example.org/a.png", "file:///etc/passwd", "ftp://x/y.png", "data:image/png;base64,AAAA"):
         with pytest.raises(ValueError, match="Only local files"):
@@ -120,9 +120,9 @@ def test_transparency_is_composed_onto_white(tmp_path):
     palette.save(tmp_path / "palette.png", transparency=1)
     for image in (rgba, load_image(tmp_path / "palette.png")):
         assert np.array_equal(np.asarray(load_image(image)), np.array(expected))
-    grey = Image.new("LA", (2, 1), (10, 255))
-    grey.putpixel((1, 0), (10, 0))
-    assert np.asarray(load_image(grey)).tolist() == [[[10] * 3, [255] * 3]]
+    gray = Image.new("LA", (2, 1), (10, 255))
+    gray.putpixel((1, 0), (10, 0))
+    assert np.asarray(load_image(gray)).tolist() == [[[10] * 3, [255] * 3]]
 
 
 def test_sixteen_bit_is_scaled_by_value_range(tmp_path):
@@ -138,7 +138,7 @@ def test_sixteen_bit_is_scaled_by_value_range(tmp_path):
 
 
 @backends
-def test_sixteen_bit_arrays_and_files_are_one_picture(processor_class, tmp_path):
+def test_sixteen_bit_arrays_and_files_are_one_image(processor_class, tmp_path):
     values = np.random.default_rng(0).integers(0, 65536, (8, 8), dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     processor = processor_class(do_resize=False)
@@ -149,7 +149,7 @@ def test_sixteen_bit_arrays_and_files_are_one_picture(processor_class, tmp_path)
     assert torch.equal(from_array, from_image) and torch.equal(from_path, from_image)
 
 
-def test_one_bit_and_grey():
+def test_one_bit_and_gray():
     one_bit = Image.new("1", (2, 1), 1)
     one_bit.putpixel((0, 0), 0)
     assert np.asarray(load_image(one_bit)).tolist() == [[[0] * 3, [255] * 3]]
@@ -223,8 +223,8 @@ IMAGE = np.zeros((8, 10, 3), dtype=np.uint8)
     ("maps", "options", "message"),
     [
         (np.zeros((10, 8), np.uint8), {}, "Segmentation map 0 is 10 x 8 pixels .* its image 8 x 10"),
-        (np.full((8, 10), -1), {}, r"class ids \[-1\]; legal are 0 and above and 255"),
-        (np.full((8, 10), 7), {"num_labels": 5}, r"class ids \[7\]; legal are 0..4"),
+        (np.full((8, 10), -1), {}, r"class ids \[-1\]; must be 0 and above and 255"),
+        (np.full((8, 10), 7), {"num_labels": 5}, r"class ids \[7\]; must be 0..4"),
         (np.ones((8, 10), np.uint8), {"num_labels": 5, "instance_id_to_semantic_id": {1: 9}}, r"class ids \[9\]"),
         (np.ones((8, 10), np.uint8), {"instance_id_to_semantic_id": {1: -2}}, r"class ids \[-2\]"),
         (np.zeros((8, 10), np.float32), {}, "float32, but ids must be integers"),

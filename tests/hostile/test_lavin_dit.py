@@ -23,12 +23,12 @@ def pipe():
     return pipeline
 
 
-def picture(height=32, width=32, frames=None):
+def image(height=32, width=32, frames=None):
     shape = (height, width, 3) if frames is None else (frames, height, width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-PAIR = (picture(), picture())
+PAIR = (image(), image())
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,13 @@ PAIR = (picture(), picture())
         ({"width": 8}, "width is 8; it must be a multiple of 16, e.g. 16"),
         ({"examples": []}, "There are no examples"),
         ({"examples": None}, "There are no examples"),
-        ({"examples": [picture()]}, "Example 0 is no pair"),
-        ({"examples": [PAIR, (picture(), picture(32, 64))]}, "Example 1: input .32 x 32. and target .64 x 32."),
-        ({"examples": [(picture(frames=5), picture(frames=6))]}, r"must have the same number, 4 k \+ 1"),
-        ({"examples": [PAIR, (picture(frames=5), picture())]}, "must have the same number"),
-        ({"query": picture(frames=5)}, r"queries have \[5\] frames, the examples' inputs 1"),
+        ({"examples": [image()]}, "Example 0 is no pair"),
+        ({"examples": [PAIR, (image(), image(32, 64))]}, "Example 1: input .32 x 32. and target .64 x 32."),
+        ({"examples": [(image(frames=5), image(frames=6))]}, r"must have the same number, 4 k \+ 1"),
+        ({"examples": [PAIR, (image(frames=5), image())]}, "must have the same number"),
+        ({"query": image(frames=5)}, r"queries have \[5\] frames, the examples' inputs 1"),
         ({"query": []}, "no query"),
-        ({"query": [picture(), picture(frames=5)]}, "frames"),
+        ({"query": [image(), image(frames=5)]}, "frames"),
         ({"num_examples": 3}, "there are 1 examples"),
         ({"num_inference_steps": 0}, "at least 1"),
         ({"guidance_scale": float("nan")}, "finite"),
@@ -62,25 +62,25 @@ PAIR = (picture(), picture())
 )
 def test_errors(pipe, arguments, message):
     with pytest.raises(ValueError, match=message):
-        pipe(**{"query": picture(), "examples": [PAIR], "num_inference_steps": 2, **arguments})
+        pipe(**{"query": image(), "examples": [PAIR], "num_inference_steps": 2, **arguments})
 
 
-def test_something_else_than_a_picture(pipe):
-    with pytest.raises(TypeError, match="Expected a picture"):
+def test_something_else_than_a_image(pipe):
+    with pytest.raises(TypeError, match="Expected an image"):
         pipe(7, [PAIR])
 
 
 def test_prepared_for_something_else(pipe):
     prepared = pipe.prepare_examples([PAIR])
     with pytest.raises(ValueError, match="prepared for 32 x 32"):
-        pipe(picture(), prepared, height=64)
+        pipe(image(), prepared, height=64)
 
 
-def test_grey_and_transparent_pictures_are_converted():
-    grey = Image.fromarray(picture()[..., 0])
-    clip = to_clip(grey)
+def test_gray_and_transparent_images_are_converted():
+    gray = Image.fromarray(image()[..., 0])
+    clip = to_clip(gray)
     assert clip.shape == (1, 3, 32, 32) and (clip[:, 0] == clip[:, 2]).all()
-    assert torch.equal(clip, to_clip(picture()[..., 0]))
+    assert torch.equal(clip, to_clip(image()[..., 0]))
     clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
     assert (to_clip(clear) == 255).all()  # onto white
     assert torch.equal(to_clip(clear), to_clip(np.asarray(clear)))
@@ -90,8 +90,8 @@ def test_grey_and_transparent_pictures_are_converted():
 
 
 def test_sizes_within_the_examples_may_differ(pipe):
-    out = pipe(picture(50, 70), [(picture(33, 47), picture(66, 94))], num_inference_steps=2).images[0]
-    assert out.size == picture(50, 70).size
+    out = pipe(image(50, 70), [(image(33, 47), image(66, 94))], num_inference_steps=2).images[0]
+    assert out.size == image(50, 70).size
 
 
 def test_folders(tmp_path):
@@ -99,13 +99,13 @@ def test_folders(tmp_path):
         read_example_folder(tmp_path / "nothing")
     with pytest.raises(ValueError, match="no examples"):
         read_example_folder(tmp_path)
-    Image.fromarray(picture()).save(tmp_path / "1_input.png")
+    Image.fromarray(image()).save(tmp_path / "1_input.png")
     with pytest.raises(ValueError, match="1 have an _input or a _target only"):
         read_example_folder(tmp_path)
     (tmp_path / "1_target.png").write_bytes((tmp_path / "1_input.png").read_bytes()[:200])
     with pytest.raises(ValueError, match=r"1_target\.png"):
         read_example_folder(tmp_path)
-    Image.fromarray(picture()).save(tmp_path / "1_target.png")
-    Image.fromarray(picture()).save(tmp_path / "a_b_input.png")
-    Image.fromarray(picture()).save(tmp_path / "a_b_target.webp")
+    Image.fromarray(image()).save(tmp_path / "1_target.png")
+    Image.fromarray(image()).save(tmp_path / "a_b_input.png")
+    Image.fromarray(image()).save(tmp_path / "a_b_target.webp")
     assert len(read_example_folder(tmp_path)) == 2

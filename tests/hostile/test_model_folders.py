@@ -16,7 +16,7 @@ import hfseg.commands.export as export_command
 import hfseg.commands.predict as predict_command
 from hfseg.files.model_folders import ModelFolderError, check_model_folder
 from hfseg.inference.predictor import Predictor
-from tiny_zoo import FOLDERS, model_folder, picture
+from tiny_zoo import FOLDERS, image, model_folder
 
 WEIGHTS = "model.safetensors"
 TRANSFORMERS = [name for name in FOLDERS if name != "lavin_dit"]
@@ -103,9 +103,9 @@ def test_weights_of_a_pipeline_that_are_not_its_own(spoiled, kind):
 
 def run(command: str, folder: Path, tmp_path: Path, name: str) -> int:
     """Runs a command on a model folder; the exit status."""
-    picture().save(tmp_path / "picture.png")
+    image().save(tmp_path / "image.png")
     if command == "predict":
-        return predict_command.main([str(tmp_path / "picture.png"), "--model", str(folder), "-o", str(tmp_path / "o")])
+        return predict_command.main([str(tmp_path / "image.png"), "--model", str(folder), "-o", str(tmp_path / "o")])
     if command == "export":
         words = ["--model", str(folder), "--format", "torch_export", "-o", str(tmp_path / "model.pt2")]
         return export_command.main(words)

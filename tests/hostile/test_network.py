@@ -16,7 +16,7 @@ import pytest
 import hfseg.commands.predict as predict_command
 from hfseg.files import downloads
 from hfseg.files.downloads import DownloadError, download
-from tiny_zoo import model_folder, picture
+from tiny_zoo import image, model_folder
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_predict_opens_addresses_only_where_asked(tmp_path, capsys, monkeypatch)
 
     def fetch(address, target, limit):
         target.mkdir(exist_ok=True)
-        picture().save(target / "a.png")
+        image().save(target / "a.png")
         return target / "a.png"
 
     monkeypatch.setattr("hfseg.inference.predict.download", fetch)
@@ -157,7 +157,7 @@ print("status", status, "seconds", round(time.monotonic() - start, 1))
 @pytest.mark.parametrize("kind", ["silent", "refusing", "nameless"])
 def test_commands_without_a_network_end_soon(tmp_path, kind):
     """The Hub is a port that takes connections and says nothing; one that is closed; a name without an address."""
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     silent = socket.socket()
     silent.bind(("127.0.0.1", 0))
     if kind == "silent":
@@ -180,7 +180,7 @@ def test_commands_without_a_network_end_soon(tmp_path, kind):
 def test_nothing_asks_the_network_while_a_folder_is_used(tmp_path, monkeypatch):
     """Neither prediction nor export of a local folder opens a connection."""
     folder = model_folder("proscale", tmp_path)
-    picture().save(tmp_path / "a.png")
+    image().save(tmp_path / "a.png")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     real = socket.socket.connect
 

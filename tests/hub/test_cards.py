@@ -81,7 +81,7 @@ def test_result_files_name_the_data_set_of_the_hub():
 
 
 def files_of(dataset_ids, *more):
-    """Result files of three metrics of one data set, and of more, as the Hub's client reads them."""
+    """Result files of three metrics of one dataset, and of more, as the Hub's client reads them."""
     base = {"dataset": "our streets", "split": "val", "command": "hfseg evaluate"}
     ours = [Measurement(name, value, **base) for name, value in (("pq", 30.0), ("mean_iou", 50.0), ("ap", 20.0))]
     metadata, _ = split_card(built(*ours, *more).content)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""From a folder of pictures and label PNGs to a repository for the Hub, by the commands of the task pages."""
+"""From a folder of images and label PNGs to a repository for the Hub, by the commands of the task pages."""
 
 import json
 
@@ -20,7 +20,7 @@ def fresh_accelerate():
 
 
 def write_folder(root):
-    """Ten pictures with a bright square on dark ground."""
+    """Ten images with a bright square on dark ground."""
     (root / "images").mkdir(parents=True)
     (root / "labels").mkdir()
     for number in range(10):
@@ -28,17 +28,17 @@ def write_folder(root):
         labels = np.zeros((64, 80), dtype=np.uint8)
         top, left = generator.integers(4, 30, 2)
         labels[top : top + 24, left : left + 24] = 1
-        picture = (60 + 130 * labels + generator.integers(0, 20, labels.shape)).astype(np.uint8)
-        Image.fromarray(picture).convert("RGB").save(root / "images" / f"{number}.png")
+        image = (60 + 130 * labels + generator.integers(0, 20, labels.shape)).astype(np.uint8)
+        Image.fromarray(image).convert("RGB").save(root / "images" / f"{number}.png")
         Image.fromarray(labels).save(root / "labels" / f"{number}.png")
     (root / "classes.json").write_text(json.dumps(["ground", "square"]))
 
 
 def test_folder_becomes_a_repository(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_folder(tmp_path / "my_pictures")
-    data = ["data.train.path=my_pictures", "data.train.split=train"]
-    data += ["data.validation.path=my_pictures", "data.validation.split=validation"]
+    write_folder(tmp_path / "my_images")
+    data = ["data.train.path=my_images", "data.train.split=train"]
+    data += ["data.validation.path=my_images", "data.validation.split=validation"]
     small = [
         "run.max_steps=2",
         "schedule.warmup_steps=0",
@@ -47,7 +47,7 @@ def test_folder_becomes_a_repository(tmp_path, monkeypatch, capsys):
         "model.config.decoder_layers=1",
     ]
     train.main(["--recipe", "proscale-tiny-folder", "--output_dir", "squares", *data, *small])
-    assert evaluate.main(["--model", "squares", "--dataset", "my_pictures", "--output_dir", "report"]) == 0
+    assert evaluate.main(["--model", "squares", "--dataset", "my_images", "--output_dir", "report"]) == 0
     command = ["squares", "me/squares", "--evaluation", "report", "--license", "apache-2.0", "--dry_run", "repository"]
     capsys.readouterr()
     assert push.main([*command, "--json"]) == 0, capsys.readouterr().err

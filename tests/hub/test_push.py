@@ -338,7 +338,7 @@ def test_unsplit_weights_are_a_problem(folder, tmp_path):
 
 def test_result_files_carry_the_command(folder, tmp_path):
     stage(folder, tmp_path / "plain")
-    assert not (tmp_path / "plain" / ".eval_results").exists()  # the data set is not on the Hub
+    assert not (tmp_path / "plain" / ".eval_results").exists()  # the dataset is not on the Hub
     stage(folder, tmp_path / "dry", dataset_ids={"streets": "someone/streets#semantic"})
     (file,) = (tmp_path / "dry" / ".eval_results").iterdir()
     (entry,) = parse_eval_result_entries(yaml.safe_load(file.read_text()))
@@ -348,7 +348,7 @@ def test_result_files_carry_the_command(folder, tmp_path):
         stage(folder, tmp_path / "other", dataset_ids={"roads": "someone/streets"})
 
 
-def test_licence_of_the_command_line(folder, tmp_path):
+def test_license_of_the_command_line(folder, tmp_path):
     card = folder / "README.md"
     card.write_text(CARD.replace("license: apache-2.0\n", ""))
     stage(folder, tmp_path / "without")
@@ -363,15 +363,15 @@ def test_licence_of_the_command_line(folder, tmp_path):
     assert written.text.strip() == ModelCard(CARD).text.strip()
 
 
-def test_pictures_of_the_card_travel(folder, tmp_path):
+def test_images_of_the_card_travel(folder, tmp_path):
     card = folder / "README.md"
-    card.write_text(CARD + "\n![scene](pictures/scene.png) ![logo](https://example.org/logo.png)\n")
-    with pytest.raises(PublishingError, match=r"pictures/scene\.png"):
+    card.write_text(CARD + "\n![scene](images/scene.png) ![logo](https://example.org/logo.png)\n")
+    with pytest.raises(PublishingError, match=r"images/scene\.png"):
         stage(folder, tmp_path / "dry")
-    (folder / "pictures").mkdir()
-    (folder / "pictures" / "scene.png").write_bytes(b"png")
+    (folder / "images").mkdir()
+    (folder / "images" / "scene.png").write_bytes(b"png")
     stage(folder, tmp_path / "other")
-    assert (tmp_path / "other" / "pictures" / "scene.png").read_bytes() == b"png"
+    assert (tmp_path / "other" / "images" / "scene.png").read_bytes() == b"png"
     card.write_text(CARD + "\n![secret](../secret.png)\n")
     (folder.parent / "secret.png").write_bytes(b"png")
     with pytest.raises(PublishingError, match="secret"):

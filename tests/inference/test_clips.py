@@ -33,16 +33,16 @@ class Clip:
             yield Image.new("RGB", SIZE, (index, 0, 0))
 
 
-def ask(picture: Image.Image) -> Prediction:
+def ask(image: Image.Image) -> Prediction:
     """Finds a cat on the left and a dog on the right, and numbers them the other way round in every second frame."""
-    swapped = picture.getpixel((0, 0))[0] % 2 == 1
+    swapped = image.getpixel((0, 0))[0] % 2 == 1
     ids = torch.ones(SIZE[1], SIZE[0], dtype=torch.int64)
     ids[:, : SIZE[0] // 2] = 2
     if swapped:
         ids = 3 - ids
     cat, dog = (1, 2) if swapped else (2, 1)
     segments = [{"id": cat, "label_id": 0, "score": 0.9}, {"id": dog, "label_id": 1, "score": 0.8}]
-    return Prediction(picture, SegmentationResult(ids, segments), {0: "cat", 1: "dog"})
+    return Prediction(image, SegmentationResult(ids, segments), {0: "cat", 1: "dog"})
 
 
 def ids_of_cats(folder, frames):
@@ -54,7 +54,7 @@ def test_ids_are_followed_only_if_asked(tmp_path, track, stable):
     done = segment_video(Clip(), ask, tmp_path, "clip", {}, track=track)
     cats = ids_of_cats(tmp_path, done.frames)
     assert (len(set(cats)) == 1) is stable
-    for index, cat in enumerate(cats):  # the picture of ids says what the record says
+    for index, cat in enumerate(cats):  # the image of ids says what the record says
         with Image.open(tmp_path / f"clip_ids/{index:06d}.png") as image:
             assert (np.asarray(image)[:, : SIZE[0] // 2] == cat).all()
     assert len(done.objects) == (2 if stable else 4)

@@ -46,7 +46,7 @@ SLOW_MODELS = {
     "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
     "unpairseg-names": lambda: hfseg.UnpairSegForOpenVocabularySegmentation(unpairseg_config()),
 }
-# Batch size, height and width: that of the traced picture, and another.
+# Batch size, height and width: that of the traced image, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
 
 
@@ -265,5 +265,5 @@ def test_bad_command_lines(tmp_path, capsys):
         assert stop.value.code == 2
     with pytest.raises(ValueError, match="UniSegFormerForPreTraining cannot be exported"):
         exportable(hfseg.UniSegFormerForPreTraining(unisegformer_config()))
-    with pytest.raises(ValueError, match="format is 'tflite'; legal are onnx, torch_export"):
+    with pytest.raises(ValueError, match="format is 'tflite'; must be one of onnx, torch_export"):
         export_model(exportable(built("meddensevit")), tmp_path / "a", "tflite", (64, 64))

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Windows, tiles and views against the whole picture, with oracle models whose answer moves with the picture."""
+"""Windows, tiles and views against the whole image, with oracle models whose answer moves with the image."""
 
 import functools
 
@@ -23,15 +23,15 @@ from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcess
 
 NUM_LABELS = 4
 plain = oracle.processor(mask_stride=4)
-colour_oracle = functools.partial(oracle.colour_oracle, stride=4)
+color_oracle = functools.partial(oracle.color_oracle, stride=4)
 
 
-def picture(height=61, width=83, seed=0):
+def photo(height=61, width=83, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def local_logits(pixel_values):
-    """Every pixel answers for itself, so the answer moves with the picture."""
+    """Every pixel answers for itself, so the answer moves with the image."""
     mixing = torch.linspace(-1, 1, NUM_LABELS * 3).reshape(NUM_LABELS, 3).roll(1, 0) / 60
     return ModelOutput(logits=torch.einsum("kc,bchw->bkhw", mixing, pixel_values))
 
@@ -58,7 +58,7 @@ def direct(image, predict, processor=plain, target=None):
     return output_scores(predict(inputs), tuple(inputs.shape[-2:]), [inner], [target or image.shape[:2]])[0]
 
 
-def test_starts_cover_everything_and_end_with_the_picture():
+def test_starts_cover_everything_and_end_with_the_image():
     assert window_starts(10, 4, 3) == [0, 3, 6]
     assert window_starts(11, 4, 3) == [0, 3, 6, 7]
     assert window_starts(4, 4, 2) == window_starts(3, 4, 2) == [0]
@@ -71,7 +71,7 @@ def test_starts_cover_everything_and_end_with_the_picture():
 
 def test_one_window_is_the_direct_prediction_also_when_the_processor_resizes():
     processor = ProScaleImageProcessor(size={"shortest_edge": 48, "longest_edge": 90})
-    image = picture()
+    image = photo()
     for weighting in ("mean", "gaussian"):
         scores = sliding_window_scores(image, local_logits, processor, window=(100, 100), weighting=weighting)
         assert torch.equal(scores, direct(image, local_logits, processor))
@@ -80,7 +80,7 @@ def test_one_window_is_the_direct_prediction_also_when_the_processor_resizes():
 @pytest.mark.parametrize("weighting", ["mean", "gaussian"])
 @pytest.mark.parametrize("window, stride", [((32, 32), None), ((23, 40), (9, 31)), ((64, 17), (64, 17))])
 def test_windows_of_an_oracle_give_the_whole_prediction(weighting, window, stride):
-    image = picture()
+    image = photo()
     whole = direct(image, local_logits)
     settings = {"window": window, "stride": stride, "weighting": weighting, "batch_size": 3}
     scores = sliding_window_scores(image, local_logits, plain, **settings)
@@ -91,7 +91,7 @@ def test_windows_of_an_oracle_give_the_whole_prediction(weighting, window, strid
 
 @pytest.mark.parametrize("target", [(40, 50), (61, 120), (150, 83), (3, 2)])
 def test_bands_are_resized_as_the_whole_map_would_be(target):
-    image = picture()
+    image = photo()
     whole = functional.interpolate(direct(image, local_logits)[None], target, mode="bilinear")[0]
     scores = sliding_window_scores(image, local_logits, plain, window=20, stride=11, target_size=target)
     torch.testing.assert_close(scores, whole, atol=2e-6, rtol=0)
@@ -99,7 +99,7 @@ def test_bands_are_resized_as_the_whole_map_would_be(target):
 
 @pytest.mark.parametrize("weighting", ["mean", "gaussian"])
 def test_average_in_closed_form(weighting):
-    image, window, stride = picture(64, 96), 32, 16
+    image, window, stride = photo(64, 96), 32, 16
     weights = torch.ones(32, 32) if weighting == "mean" else gaussian_weights((32, 32))
     of_window = placed_logits(torch.zeros(1, 3, 32, 32)).logits[0].softmax(0)
     total, mass = torch.zeros(2, 64, 96), torch.zeros(64, 96)
@@ -122,7 +122,7 @@ def test_gaussian_weights():
 
 def test_windows_are_padded_and_batched():
     predict = Counting(local_logits)
-    sliding_window_scores(picture(61, 83), predict, plain, window=40, stride=30, batch_size=2)
+    sliding_window_scores(photo(61, 83), predict, plain, window=40, stride=30, batch_size=2)
     assert predict.shapes == [(2, 3, 64, 64), (1, 3, 64, 64)] * 2
 
 
@@ -139,13 +139,13 @@ def test_memory_of_the_class_map_is_a_row_of_windows(monkeypatch):
     monkeypatch.setattr(torch, "cat", watching)
     height, width = 640, 40
     sliding_window_segmentation(
-        picture(height, width), local_logits, plain, window=(32, 40), stride=(16, 40), target_size=(900, 50)
+        photo(height, width), local_logits, plain, window=(32, 40), stride=(16, 40), target_size=(900, 50)
     )
     assert largest < NUM_LABELS * 900 * 50 / 10
 
 
 def test_mask_classification_models_slide_too():
-    """Queries that mark pixels by their colour: away from the rims, windows and whole agree."""
+    """Queries that mark pixels by their color: away from the rims, windows and whole agree."""
     image = np.kron(np.random.default_rng(1).integers(0, 200, (16, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
 
     def predict(pixel_values):
@@ -166,7 +166,7 @@ def test_mask_classification_models_slide_too():
 
 
 def test_flip_and_scales_of_an_oracle_change_nothing():
-    image = picture(64, 64)
+    image = photo(64, 64)
     single = direct(image, local_logits)
     torch.testing.assert_close(augmented_scores(image, local_logits, plain, flip=True), single, atol=1e-6, rtol=0)
     flat = np.full((40, 56, 3), 90, dtype=np.uint8)
@@ -180,7 +180,7 @@ def test_flip_and_scales_of_an_oracle_change_nothing():
 
 def test_views_have_the_right_sizes_and_are_averaged():
     processor = ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
-    image, predict = picture(50, 75), Counting(placed_logits)
+    image, predict = photo(50, 75), Counting(placed_logits)
     scores = augmented_scores(image, predict, processor, scales=(0.5, 1.0), flip=True)
     assert predict.shapes == [(1, 3, 32, 64), (1, 3, 32, 64), (1, 3, 64, 96), (1, 3, 64, 96)]
     views = []
@@ -200,10 +200,10 @@ def canonical(result):
 @pytest.mark.parametrize("height, width, tile, overlap", [(160, 224, 64, 16), (160, 224, (96, 64), (32, 24))])
 @pytest.mark.parametrize("seed", range(3))
 def test_tiles_of_an_oracle_give_the_segments_of_the_whole(height, width, tile, overlap, seed):
-    image = oracle.picture_of(oracle.scene(height, width, seed))
+    image = oracle.image_of(oracle.scene(height, width, seed))
     inputs = plain(image, return_tensors="pt")["pixel_values"].float()
-    whole = plain.post_process_panoptic_segmentation(colour_oracle(inputs), target_sizes=[(height, width)])[0]
-    predict = Counting(colour_oracle)
+    whole = plain.post_process_panoptic_segmentation(color_oracle(inputs), target_sizes=[(height, width)])[0]
+    predict = Counting(color_oracle)
     tiled = tiled_panoptic_segmentation(image, predict, plain, tile=tile, overlap=overlap, batch_size=2)
     assert len(predict.shapes) > 4
     assert canonical(tiled) == canonical(whole)
@@ -215,19 +215,19 @@ def test_tiles_of_an_oracle_give_the_segments_of_the_whole(height, width, tile, 
 
 
 def test_one_tile_is_the_direct_prediction():
-    image = oracle.picture_of(oracle.scene(64, 96))
+    image = oracle.image_of(oracle.scene(64, 96))
     inputs = plain(image, return_tensors="pt")["pixel_values"].float()
-    whole = plain.post_process_panoptic_segmentation(colour_oracle(inputs), target_sizes=[(64, 96)])[0]
-    tiled = tiled_panoptic_segmentation(image, colour_oracle, plain, tile=200)
+    whole = plain.post_process_panoptic_segmentation(color_oracle(inputs), target_sizes=[(64, 96)])[0]
+    tiled = tiled_panoptic_segmentation(image, color_oracle, plain, tile=200)
     assert torch.equal(tiled["segmentation"], whole["segmentation"])
     assert [s["area"] for s in tiled["segments_info"]] == [s["area"] for s in whole["segments_info"]]
 
 
 def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_joined():
-    """Two things of class 0 (colours 0 and 3) meet inside the shared strip; a third of class 1 lies beside them."""
-    image = np.full((64, 112, 3), oracle.COLOURS - 1, dtype=np.uint8)
+    """Two things of class 0 (colors 0 and 3) meet inside the shared strip; a third of class 1 lies beside them."""
+    image = np.full((64, 112, 3), oracle.COLORS - 1, dtype=np.uint8)
     image[8:40, :52, 0], image[8:40, 52:, 0], image[40:56, :, 0] = 0, 3, 1
-    tiled = tiled_panoptic_segmentation(image, colour_oracle, plain, tile=64, overlap=16)
+    tiled = tiled_panoptic_segmentation(image, color_oracle, plain, tile=64, overlap=16)
     segmentation = np.asarray(tiled["segmentation"])
     assert sorted(s["label_id"] for s in tiled["segments_info"]) == [0, 0, 1, 3]
     assert segmentation[20, 30] != segmentation[20, 80]
@@ -236,18 +236,18 @@ def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_join
 
 def test_the_shared_strip_decides_by_class_and_iou():
     """A bar through two tiles, of which the second (it has some green) sees half the height, or another class."""
-    image = np.full((64, 112, 3), oracle.COLOURS - 1, dtype=np.uint8)
+    image = np.full((64, 112, 3), oracle.COLORS - 1, dtype=np.uint8)
     image[8:40, :, 0], image[:, 100:, 1], image[..., 2] = 3, 9, 0
     image[:, :100, 1] = 0
 
     def half(pixel_values):
         if pixel_values[:, 1].max() > 0:
             pixel_values = pixel_values.clone()
-            pixel_values[:, 0, 24:40] = oracle.COLOURS - 1
-        return colour_oracle(pixel_values)
+            pixel_values[:, 0, 24:40] = oracle.COLORS - 1
+        return color_oracle(pixel_values)
 
     def renamed(pixel_values):
-        outputs = colour_oracle(pixel_values)
+        outputs = color_oracle(pixel_values)
         if pixel_values[:, 1].max() > 0:
             outputs["class_queries_logits"] = outputs["class_queries_logits"][:, :, [1, 0, 2, 3, 4]]
         return outputs
@@ -256,16 +256,14 @@ def test_the_shared_strip_decides_by_class_and_iou():
         result = tiled_panoptic_segmentation(image, predict, plain, tile=64, overlap=16, **settings)
         return sorted(segment["label_id"] for segment in result["segments_info"] if segment["label_id"] != 3)
 
-    assert things(colour_oracle) == [0]
+    assert things(color_oracle) == [0]
     assert things(half) == things(half, merge_iou=0.5) == [0]  # 16 of 32 rows
     assert things(half, merge_iou=0.51) == [0, 0]
     assert things(renamed) == [0, 1]
 
 
 def test_without_overlap_things_are_cut_and_stuff_is_not():
-    tiled = tiled_panoptic_segmentation(
-        oracle.picture_of(oracle.scene(64, 128)), colour_oracle, plain, tile=64, overlap=0
-    )
+    tiled = tiled_panoptic_segmentation(oracle.image_of(oracle.scene(64, 128)), color_oracle, plain, tile=64, overlap=0)
     labels = [segment["label_id"] for segment in tiled["segments_info"]]
     assert labels.count(3) == 1
     wide = [s for s in tiled["segments_info"] if s["label_id"] == 0]
@@ -277,7 +275,7 @@ def test_without_overlap_things_are_cut_and_stuff_is_not():
     [
         (sliding_window_scores, {"window": 0}, "window is 0"),
         (sliding_window_scores, {"window": (32, 32), "stride": 40}, "exceeds the window"),
-        (sliding_window_scores, {"window": 32, "weighting": "cosine"}, "legal are mean, gaussian"),
+        (sliding_window_scores, {"window": 32, "weighting": "cosine"}, "must be one of mean, gaussian"),
         (sliding_window_scores, {"window": 32, "batch_size": 0}, "batch_size is 0"),
         (augmented_scores, {"scales": ()}, "one or more positive"),
         (augmented_scores, {"scales": (1, -1)}, "one or more positive"),
@@ -287,7 +285,7 @@ def test_without_overlap_things_are_cut_and_stuff_is_not():
 )
 def test_errors_name_the_value(function, settings, message):
     with pytest.raises(ValueError, match=message):
-        function(picture(), local_logits, plain, **settings)
+        function(photo(), local_logits, plain, **settings)
 
 
 def test_outputs_of_another_kind_are_refused():

@@ -6,11 +6,11 @@ import pytest
 
 import hfseg
 from hfseg.inference.predictor import Predictor
-from tiny_zoo import model_folder, picture, volume_file
+from tiny_zoo import model_folder, photo, volume_file
 
 
 def test_an_image_in_any_form_gives_the_same(tmp_path):
-    folder, image = model_folder("proscale", tmp_path), picture()
+    folder, image = model_folder("proscale", tmp_path), photo()
     image.save(tmp_path / "a.png")
     expected = hfseg.predict(folder, image).entries()
     assert expected
@@ -23,7 +23,7 @@ def test_an_image_in_any_form_gives_the_same(tmp_path):
 
 
 def test_prompts_and_options_reach_the_model(tmp_path):
-    image = picture()
+    image = photo()
     found = hfseg.predict(model_folder("cris", tmp_path), image, text="the red star")
     assert found.names == {0: "the red star"}
     boxes = hfseg.predict(model_folder("unpairseg", tmp_path), image, boxes=[(3, 3, 40, 40)])

@@ -84,7 +84,7 @@ def test_information_stays_within_window_and_halo():
     changed = keys.clone()
     changed[:, 0, 0] += 1
     rows, columns = (made(queries, keys) - made(queries, changed)).abs().amax(-1)[0].nonzero(as_tuple=True)
-    assert rows.max() == 7 and columns.max() == 7  # the window of 8 x 8; its neighbours begin 4 key tokens away
+    assert rows.max() == 7 and columns.max() == 7  # the window of 8 x 8; its neighbors begin 4 key tokens away
     changed = keys.clone()
     changed[:, 5, 0] += 1  # second window down, within the halo of the first
     rows = (made(queries, keys) - made(queries, changed)).abs().amax(-1)[0].nonzero(as_tuple=True)[0]

@@ -19,7 +19,7 @@ from hfseg.layers.deformable_attention import (
     deformable_attention_gather,
     deformable_attention_grid_sample,
 )
-from hfseg.layers.positions import pixel_centres
+from hfseg.layers.positions import pixel_centers
 
 SHAPES = [
     ((3, 4), (6, 8), (11, 15)),
@@ -70,7 +70,7 @@ def test_is_the_defined_sum(form, shapes, spread):
 
 
 @pytest.mark.parametrize("shapes", SHAPES)
-def test_forms_agree_on_pixel_centres_and_borders(shapes):
+def test_forms_agree_on_pixel_centers_and_borders(shapes):
     value, _, locations, weights = draw(shapes, 0.3, torch.float32)
     for exact in (0.0, 1.0, 0.5, 0.5 / shapes[0][1], -0.5 / shapes[0][1], 1 + 0.5 / shapes[0][1]):
         locations[:, :, :, :, 0] = exact
@@ -105,14 +105,14 @@ def test_module_is_transformers(grad):
     ours.load_state_dict(theirs.state_dict())
     length = sum(height * width for height, width in shapes)
     tokens, positions = torch.randn(2, length, 32), torch.randn(1, length, 32)
-    centres = pixel_centres(shapes, torch.device("cpu"))
+    centers = pixel_centers(shapes, torch.device("cpu"))
     with torch.set_grad_enabled(grad):
-        actual, weights = ours(tokens, positions, tokens, centres, shapes)
+        actual, weights = ours(tokens, positions, tokens, centers, shapes)
         expected, their_weights = theirs(
             hidden_states=tokens,
             encoder_hidden_states=tokens,
             position_embeddings=positions.expand(2, -1, -1),
-            reference_points=centres[None, :, None, :].expand(2, -1, 3, -1),
+            reference_points=centers[None, :, None, :].expand(2, -1, 3, -1),
             spatial_shapes_list=shapes,
         )
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
@@ -126,7 +126,7 @@ def test_module_is_transformers(grad):
 
 
 def test_bfloat16_coordinates_stay_exact():
-    """In half precision 0.5 / 200 and its neighbours are one number: coordinates must not be."""
+    """In half precision 0.5 / 200 and its neighbors are one number: coordinates must not be."""
     module = MultiScaleDeformableAttention(16, 2, 1, 1).to(torch.bfloat16)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -134,9 +134,9 @@ def test_bfloat16_coordinates_stay_exact():
         module.value_proj.weight.copy_(torch.eye(16))
         module.output_proj.weight.copy_(torch.eye(16))
     tokens = torch.randn(1, 200, 16, dtype=torch.bfloat16)
-    centres = pixel_centres(((1, 200),), torch.device("cpu"))
+    centers = pixel_centers(((1, 200),), torch.device("cpu"))
     with torch.no_grad():
-        output, _ = module(tokens, torch.zeros_like(tokens), tokens, centres, ((1, 200),))
+        output, _ = module(tokens, torch.zeros_like(tokens), tokens, centers, ((1, 200),))
     torch.testing.assert_close(output, tokens, rtol=2e-2, atol=2e-2)
 
 
@@ -156,8 +156,8 @@ def test_arguments_are_those_of_the_kernel():
     torch.manual_seed(0)
     layer = MultiScaleDeformableAttention(32, num_heads=4, num_levels=2, num_points=3).eval()
     shapes, seen = ((3, 5), (6, 10)), []
-    hidden, centres = torch.randn(2, 75, 32), pixel_centres(shapes, torch.device("cpu"))
-    arguments = (hidden, torch.randn(1, 75, 32), hidden, centres, shapes)
+    hidden, centers = torch.randn(2, 75, 32), pixel_centers(shapes, torch.device("cpu"))
+    arguments = (hidden, torch.randn(1, 75, 32), hidden, centers, shapes)
     with torch.no_grad():
         expected, _ = layer(*arguments)
         layer.sampling.forward = lambda *given: seen.append(given) or theirs(*given)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-from hfseg.layers.positions import level_sizes, pixel_centres, sine_positions
+from hfseg.layers.positions import level_sizes, pixel_centers, sine_positions
 
 CPU = torch.device("cpu")
 
@@ -29,9 +29,9 @@ def test_last_row_and_column_are_a_full_turn():
     assert torch.equal(code[1, :, :4], code[1, :1, :4].expand(4, -1))  # y does not depend on the column
 
 
-def test_pixel_centres():
-    centres = pixel_centres(((1, 2), (2, 1)), CPU)
-    assert centres.tolist() == [[0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.5, 0.75]]
+def test_pixel_centers():
+    centers = pixel_centers(((1, 2), (2, 1)), CPU)
+    assert centers.tolist() == [[0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.5, 0.75]]
 
 
 def test_level_sizes_are_width_height():

@@ -148,7 +148,8 @@ def test_a_perfect_prediction_costs_nothing():
         PADDED,
         WEIGHTS,
     )
-    # At the border prediction and truth interpolate with the zeros outside, at two resolutions: not exactly nothing.
+    # At the border prediction and ground truth interpolate with the zeros outside, at two resolutions: not exactly
+    # nothing.
     assert terms["loss_ce"] < 1e-6 and terms["loss_dice"] < 0.2
 
 
@@ -168,7 +169,7 @@ def test_empty_targets_have_no_mask_loss_but_a_gradient():
 
 
 def test_parts_add_up_to_the_whole():
-    """With the normaliser of the whole batch, the losses of its images sum to its loss."""
+    """With the normalizer of the whole batch, the losses of its images sum to its loss."""
     outputs, labels = predictions(), targets()
     counts = [count_targets([classes], QUERIES, WEIGHTS.no_object) for classes in labels["class_labels"]]
     whole = count_targets(labels["class_labels"], QUERIES, WEIGHTS.no_object)

@@ -17,7 +17,7 @@ def points(*shape: int) -> torch.Tensor:
 
 
 def test_a_plane_is_read_exactly():
-    """Bilinear interpolation of a + b x + c y is the plane itself, between pixel centres."""
+    """Bilinear interpolation of a + b x + c y is the plane itself, between pixel centers."""
     rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(9.0), indexing="ij")
     plane = 0.5 + 2 * (columns + 0.5) - 3 * (rows + 0.5)
     inner = torch.rand(1, 50, 2) * 0.8 + 0.1
@@ -26,12 +26,12 @@ def test_a_plane_is_read_exactly():
     torch.testing.assert_close(sample_embedding(plane[None, None], inner)[..., 0], expected, rtol=0, atol=1e-4)
 
 
-def test_pixel_centres_read_pixels():
+def test_pixel_centers_read_pixels():
     mask = torch.arange(6.0).view(2, 3)
-    centres = torch.tensor([[(x + 0.5) / 3, (y + 0.5) / 2] for y in range(2) for x in range(3)])
-    assert torch.allclose(sample_masks(mask[None], centres[None])[0], torch.arange(6.0), atol=1e-6)
+    centers = torch.tensor([[(x + 0.5) / 3, (y + 0.5) / 2] for y in range(2) for x in range(3)])
+    assert torch.allclose(sample_masks(mask[None], centers[None])[0], torch.arange(6.0), atol=1e-6)
     corner = sample_masks(torch.ones(1, 2, 3), torch.zeros(1, 1, 2))
-    assert corner.item() == pytest.approx(0.25)  # three of the four neighbours of the corner lie outside
+    assert corner.item() == pytest.approx(0.25)  # three of the four neighbors of the corner lie outside
 
 
 def test_corners_are_legal_and_weights_sum_to_one_inside():

@@ -92,13 +92,13 @@ def test_lost_masks_and_missing_entities_are_left_out():
     assert match_regions(-torch.eye(3)[None], entities, 10.0, min_similarity=0.5).regions.numel() == 0
 
 
-def test_scales_are_averaged_as_printed_or_normalised():
+def test_scales_are_averaged_as_printed_or_normalized():
     regions = torch.stack([torch.tensor([[10.0, 0.0]]), torch.tensor([[0.0, 1.0]])])
     entities = torch.eye(2)
     printed, _ = region_probabilities(regions, entities, 1.0)
     torch.testing.assert_close(printed, F.normalize(torch.tensor([[10.0, 1.0]]), dim=-1))
-    normalised, _ = region_probabilities(regions, entities, 1.0, normalize_scales=True)
-    torch.testing.assert_close(normalised, torch.full((1, 2), 0.5**0.5))
+    normalized, _ = region_probabilities(regions, entities, 1.0, normalize_scales=True)
+    torch.testing.assert_close(normalized, torch.full((1, 2), 0.5**0.5))
 
 
 def test_loss_without_pairs_has_a_gradient_of_zero():

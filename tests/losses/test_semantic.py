@@ -44,7 +44,7 @@ def test_a_weight_of_zero_leaves_the_term_out():
     )
 
 
-def test_parts_weighted_by_labelled_pixels_add_up():
+def test_parts_weighted_by_labeled_pixels_add_up():
     whole = focal_dice_cross_entropy(LOGITS, LABELS)
     for name, value in whole.items():
         parts = [focal_dice_cross_entropy(LOGITS[i : i + 1], LABELS[i : i + 1])[name] for i in range(2)]
@@ -67,7 +67,7 @@ def test_resized_labels():
 
 def test_labels_that_do_not_fit():
     check_labels(LABELS, 2, 3, 255)
-    with pytest.raises(ValueError, match=r"labels hold \[2\]; legal are 0..1, and 255"):
+    with pytest.raises(ValueError, match=r"labels hold \[2\]; must be 0..1, and 255"):
         check_labels(LABELS, 2, 2, 255)
     with pytest.raises(ValueError, match=r"give class ids as integers \(3, height, width\)"):
         check_labels(LABELS, 3, 3, 255)

@@ -50,8 +50,8 @@ def test_normals():
     assert errors["mean_angle"] == pytest.approx(10) and errors["within_11.25"] == pytest.approx(200 / 3)
 
 
-def test_iou_is_per_picture():
-    """Two pictures with IoU 1/3 and 1 are 2/3 on average, whatever their areas."""
+def test_iou_is_per_image():
+    """Two images with IoU 1/3 and 1 are 2/3 on average, whatever their areas."""
     metric = InContextMetric("foreground_segmentation")
     left, right = np.zeros((111, 111), bool), np.zeros((111, 111), bool)
     left[:, :74], right[:, 37:] = True, True
@@ -75,7 +75,7 @@ def test_detection_fills_the_largest_region():
     assert not box_mask(None, (4, 4)).any()
 
 
-def test_colorization_is_of_normalised_pixels():
+def test_colorization_is_of_normalized_pixels():
     metric = InContextMetric("colorization", only=("mse",))
     metric.add(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8))  # 0.2
     expected = np.mean([(0.2 / s) ** 2 for s in (0.229, 0.224, 0.225)])

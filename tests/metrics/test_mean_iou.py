@@ -56,7 +56,7 @@ def test_is_a_property_of_the_set_not_a_mean_over_images():
     assert metrics[0].compute() == result
 
 
-def test_no_pixel_labelled():
+def test_no_pixel_labeled():
     result = MeanIoU(LABELS).compute(predictions=[np.array([[0]])], references=[np.array([[255]])])
     assert result["mean_iou"] == 0 and result["num_classes"] == 0
 

@@ -91,7 +91,7 @@ def test_four_empty_cases_of_dice(empty, expected, cases):
     assert result["num_cases"] == 4
 
 
-@pytest.mark.parametrize("empty, expected, cases", [("penalise", (0 + 10 + 10) / 3, 3), ("skip", 0.0, 1)])
+@pytest.mark.parametrize("empty, expected, cases", [("penalize", (0 + 10 + 10) / 3, 3), ("skip", 0.0, 1)])
 def test_four_empty_cases_of_surface_distance(empty, expected, cases):
     metric = SurfaceDistance(NAMES, empty=empty)
     for prediction, reference in empty_cases():
@@ -152,16 +152,16 @@ def test_bad_input():
 # Nodules.
 
 
-def test_findings_are_in_millimetres():
+def test_findings_are_in_millimeters():
     mask = np.zeros((10, 10, 6), dtype=bool)
     mask[2:5, 2:5, 1:3] = True
-    mask[5, 5, 3] = True  # touches by a corner: one part under 26 neighbours
+    mask[5, 5, 3] = True  # touches by a corner: one part under 26 neighbors
     mask[8, 8, 5] = True
     probabilities = mask * 0.4
     probabilities[8, 8, 5] = 0.9
     first, second = find_candidates(probabilities, SPACING)
     assert (first.score, second.score) == (0.4, 0.9)
-    np.testing.assert_allclose(second.centre, np.array([8, 8, 5]) * SPACING)
+    np.testing.assert_allclose(second.center, np.array([8, 8, 5]) * SPACING)
     assert second.radius == pytest.approx((3 * 0.7 * 0.5 * 3 / (4 * np.pi)) ** (1 / 3))
     assert len(find_nodules(mask, SPACING)) == 2
 
@@ -177,7 +177,7 @@ def test_froc_equals_monai():
             if generator.random() < 0.8:
                 score = float(generator.random())
                 true.append(score)
-                x, y, z = nodule.centre
+                x, y, z = nodule.center
                 candidates.append(Finding((x + 3, y, z), 2.0, score))
                 candidates.append(Finding((x, y + 2, z), 2.0, score / 2))  # a second, weaker hit counts nothing
         for _ in range(3):

@@ -43,8 +43,8 @@ def test_coco_ap(kind):
 
 
 def segment_ids(file: Path) -> np.ndarray:
-    colours = np.asarray(Image.open(file).convert("RGB")).astype(np.int64)
-    return colours @ np.array([1, 256, 65536])
+    colors = np.asarray(Image.open(file).convert("RGB")).astype(np.int64)
+    return colors @ np.array([1, 256, 65536])
 
 
 @pytest.mark.parametrize("prediction", ["shift", "merge_same_class"])
@@ -94,7 +94,7 @@ def test_segmentation_covering():
 def test_surface_distances_and_dice():
     names = {0: "background", 1: "anterior", 2: "posterior"}
     cases = read("surface_distance", "expected.json")["cases"]
-    assert len({tuple(case["spacing_mm"]) for case in cases}) > 1  # millimetres, not voxels
+    assert len({tuple(case["spacing_mm"]) for case in cases}) > 1  # millimeters, not voxels
     for case in cases:
         with np.load(Path(str(FOLDER), "surface_distance", case["file"])) as volumes:
             maps = {"prediction": volumes["pred"], "reference": volumes["gt"]}

@@ -167,7 +167,7 @@ def test_known_background_does_not_excuse_predictions():
     reference = {"segmentation": truth, "segments_info": [{"id": 1, "category_id": 0}]}
     prediction = {"segmentation": found, "segments_info": [{"id": i, "category_id": 0} for i in (1, 2)]}
     results = [
-        PanopticQuality({0: "cell"}, unlabelled_is_void=void).compute(predictions=[prediction], references=[reference])
+        PanopticQuality({0: "cell"}, unlabeled_is_void=void).compute(predictions=[prediction], references=[reference])
         for void in (True, False)
     ]
     assert results[0]["pq"] == 1 and results[0]["per_class"]["cell"]["fp"] == 0

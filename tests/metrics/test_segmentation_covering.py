@@ -15,7 +15,7 @@ def test_by_hand():
     first = (3 * 2 / 3 + 3 * 3 / 4 + 6 * 4 / 6) / 12
     metric = SegmentationCovering()
     metric.add_batch(predictions=[found], references=[people])
-    metric.add(prediction=torch.tensor([[1, 1]]), reference=torch.tensor([[1, 0]]))  # the unlabelled pixel is no region
+    metric.add(prediction=torch.tensor([[1, 1]]), reference=torch.tensor([[1, 0]]))  # the unlabeled pixel is no region
     result = metric.compute()
     assert result["mean_covering"] == pytest.approx((first + 1 / 2) / 2)
     assert result["covering"] == pytest.approx((12 * first + 1 / 2) / 13)

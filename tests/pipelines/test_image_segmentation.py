@@ -67,7 +67,7 @@ def make_pipe(model, **kwargs):
     return pipeline("image-segmentation", model=model, image_processor=ProScaleImageProcessor(**settings))
 
 
-def pictures():
+def photos():
     rng = np.random.default_rng(0)
     sizes = [(40, 60), (60, 40), (80, 121), (40, 60), (64, 64)]
     small = [Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8)) for _ in sizes]
@@ -85,7 +85,7 @@ def same(one, other):
 @pytest.mark.parametrize("subtask", [None, "panoptic", "instance", "semantic"])
 def test_mixed_batches_equal_single_images(model, subtask):
     pipe = make_pipe(model, threshold=0.3, overlap_mask_area_threshold=0.1)
-    images = pictures()
+    images = photos()
     single = [pipe(image, subtask=subtask) for image in images]
     model.seen.clear()
     for one, other, image in zip(single, pipe(images, subtask=subtask, batch_size=3), images):
@@ -102,7 +102,7 @@ def test_mixed_batches_equal_single_images(model, subtask):
 
 
 def test_thresholds_are_the_processors_unless_given(model):
-    (image,) = pictures()[:1]
+    (image,) = photos()[:1]
     for settings, call in [({}, {}), ({"threshold": 0.3}, {}), ({}, {"threshold": 0.3, "mask_threshold": 0.7})]:
         pipe = make_pipe(model, **settings)
         inputs = pipe.image_processor(image, return_tensors="pt")
@@ -133,7 +133,7 @@ def test_a_query_between_the_two_thresholds_is_found(model):
 
 
 def test_instance_masks_may_overlap(model):
-    result = make_pipe(model)(pictures()[0], subtask="instance")
+    result = make_pipe(model)(photos()[0], subtask="instance")
     total = sum(int((np.asarray(s["mask"]) > 0).sum()) for s in result)
     covered = np.any([np.asarray(s["mask"]) > 0 for s in result], axis=0).sum()
     assert total > covered
@@ -150,14 +150,14 @@ def test_other_models_get_transformers_pipeline_unchanged(model):
     stock = ImageSegmentationPipeline(model=model, image_processor=processor)
     # Its processor also gives a pixel mask, which this model does not know.
     model.forward = lambda pixel_values, pixel_mask=None: model.forward_original(pixel_values)
-    for image in pictures():
+    for image in photos():
         for call in ({}, {"threshold": 0.3}, {"subtask": "semantic"}, {"subtask": "instance", "threshold": 0.1}):
             same(ours(image, **call), stock(image, **call))
 
 
 def test_files_are_read_safely(model, tmp_path):
     pipe = make_pipe(model, threshold=0.3)
-    image = pictures()[0]
+    image = photos()[0]
     image.save(tmp_path / "a.png")
     same(pipe(str(tmp_path / "a.png")), pipe(image))
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:800])
@@ -167,7 +167,7 @@ def test_files_are_read_safely(model, tmp_path):
 
 def test_unknown_subtask_is_named(model):
     with pytest.raises(ValueError, match="Subtask 'depth' is not supported by QueryModel"):
-        make_pipe(model)(pictures()[0], subtask="depth")
+        make_pipe(model)(photos()[0], subtask="depth")
 
 
 def test_registering_changes_the_class_only(caplog):

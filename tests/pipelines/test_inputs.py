@@ -11,7 +11,7 @@ from transformers import pipeline
 
 from hfseg.pipelines.inputs import image_of_array
 from hfseg.results.segment_list import SegmentList
-from tiny_zoo import model_folder, picture
+from tiny_zoo import model_folder, photo
 
 CALLS = {
     "proscale": ("image-segmentation", {"threshold": 0.0, "overlap_mask_area_threshold": 0.0}),
@@ -52,7 +52,7 @@ def check_same(results, expected):
 def test_many_images_are_as_one_by_one(zoo, name, tmp_path):
     task, call = CALLS[name]
     pipe = pipeline(task, model=str(model_folder(name, zoo)))
-    images = [picture(60, 90), picture(48, 50, seed=1), picture(60, 90, seed=2)]
+    images = [photo(60, 90), photo(48, 50, seed=1), photo(60, 90, seed=2)]
     expected = [pipe(image, **call) for image in images]
     assert any(entries(found) for found in expected)
     check_same(pipe(images, **call), expected)
@@ -85,13 +85,13 @@ def test_no_model_of_ours_is_said_to_be_unsupported(zoo):
 @pytest.mark.parametrize("prompts", [{}, {"input_points": [[10, 10], [50, 20]]}, {"input_boxes": [[0, 0, 20, 20]]}])
 def test_masks_have_one_shape_for_every_kind_of_prompt(zoo, prompts):
     pipe = pipeline("mask-generation", model=str(model_folder("unpairseg_masks", zoo)))
-    found = pipe(picture(), output_rle_mask=True, **prompts)
+    found = pipe(photo(), output_rle_mask=True, **prompts)
     assert found["masks"] and all(mask.shape == (60, 90) and mask.dtype == bool for mask in found["masks"])
     assert found["scores"].shape == (len(found["masks"]),) and len(found["rle_mask"]) == len(found["masks"])
     if prompts:
         (given,) = prompts.values()
         assert len(found["masks"]) == len(given)
-        several = pipe(picture(), multimask_output=True, **prompts)
+        several = pipe(photo(), multimask_output=True, **prompts)
         each = len(several["masks"]) // len(given)
         for index in range(len(given)):
             scores = several["scores"][index * each : (index + 1) * each]
@@ -104,10 +104,10 @@ def test_instances_are_those_above_the_processors_threshold(zoo):
     for name, call in (("proscale", {}), ("unpairseg", {"candidate_labels": ["a", "b"]})):
         pipe = pipeline(CALLS[name][0], model=str(model_folder(name, zoo)))
         processor = pipe.image_processor or pipe.processor.image_processor
-        everything = pipe(picture(), subtask="instance", threshold=0.0, **call)
+        everything = pipe(photo(), subtask="instance", threshold=0.0, **call)
         scores = sorted(entry["score"] for entry in everything)
         processor.threshold = scores[len(scores) // 2]
-        found = pipe(picture(), subtask="instance", **call)
+        found = pipe(photo(), subtask="instance", **call)
         assert len(found) == sum(score >= processor.threshold for score in scores) < len(everything)
 
 

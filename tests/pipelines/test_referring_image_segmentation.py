@@ -59,7 +59,7 @@ def test_one_expression(pipe, image, tmp_path):
     assert from_file["score"] == pytest.approx(result["score"], abs=1e-6)
 
 
-def test_the_picture_is_encoded_once(pipe, image):
+def test_the_image_is_encoded_once(pipe, image):
     calls = []
     handle = pipe.model.model.vision_model.register_forward_hook(lambda *_: calls.append(1))
     texts = ["the red star", "the blue circle", "the star"]
@@ -70,7 +70,7 @@ def test_the_picture_is_encoded_once(pipe, image):
         assert entry["score"] == pytest.approx(pipe(image, text=text)[0]["score"], abs=1e-5)
 
 
-def test_many_pictures(pipe, image):
+def test_many_images(pipe, image):
     other = image.resize((33, 20))
     results = pipe([image, other], text=[["the star"], ["the red star", "the circle"]])
     assert [len(result) for result in results] == [1, 2] and results[1][0]["mask"].size == (33, 20)
@@ -78,7 +78,7 @@ def test_many_pictures(pipe, image):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20000, 10)])
-def test_extreme_pictures_and_texts(pipe, size):
+def test_extreme_images_and_texts(pipe, size):
     texts = ["😀 left of the star", "人", "the " * 200 + "star"]
     results = pipe(Image.new("RGB", size), text=texts)
     assert [result["mask"].size for result in results] == [size] * 3
@@ -101,7 +101,7 @@ def test_high_threshold_leaves_nothing(pipe, image):
 @pytest.mark.parametrize(
     "text, options, error, message",
     [
-        (None, {}, ValueError, "needs a picture and an expression"),
+        (None, {}, ValueError, "needs an image and an expression"),
         ([], {}, ValueError, "list of expressions is empty"),
         ("", {}, ValueError, "empty"),
         ([5], {}, TypeError, "5"),
@@ -115,6 +115,6 @@ def test_bad_calls(pipe, image, text, options, error, message):
         pipe(image, text=text, **options)
 
 
-def test_numbers_of_pictures_and_lists_must_fit(pipe, image):
-    with pytest.raises(ValueError, match="2 picture"):
+def test_numbers_of_images_and_lists_must_fit(pipe, image):
+    with pytest.raises(ValueError, match="2 image"):
         pipe([image, image], text=[["the star"]])

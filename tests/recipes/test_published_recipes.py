@@ -23,7 +23,7 @@ BACKBONES = ("swin-t", "swin-s", "swin-b", "swin-l", "r50", "r101", "mvitv2-t")
 DATA = ("coco", "cityscapes", "cityscapes-poly")
 RECIPES = [f"proscale-{backbone}-{data}" for backbone in BACKBONES for data in DATA]
 
-# Parameters of the (3,3,3) models on COCO, from the authors' code where it could be counted. A class more or less
+# Parameters of the (3,3,3) models on COCO, from the official code where it could be counted. A class more or less
 # changes 257 weights of the class head.
 PUBLISHED = {"swin-t": 48_820_225, "r50": 45_368_839}
 # Backbones with a head-independent rest (pixel decoder and mask decoder) that follows from the channels: millions.
@@ -63,7 +63,7 @@ def test_model_and_parameter_groups(name):
     total = count(model)
     if key in PUBLISHED:
         expected = PUBLISHED[key] - (133 - classes) * 257
-        if key == "r50" and classes == 19:  # batch normalisation is trained on Cityscapes
+        if key == "r50" and classes == 19:  # batch normalization is trained on Cityscapes
             expected += sum(p.numel() for n, p in model.model.backbone.named_parameters() if "normalization" in n)
         assert total == expected
     if key in BACKBONE_MILLIONS:
@@ -75,7 +75,7 @@ def test_model_and_parameter_groups(name):
     for group in parameter_groups(model, recipe.optimizer):
         groups[group["lr"], group["weight_decay"]] = group["parameter_names"]
     kinds = {(1e-4, 0.05), (1e-4, 0.0), (1e-5, 0.05), (1e-5, 0.0)}
-    if key in ("r50", "r101") and classes == 133:  # convolutions without bias, frozen normalisation
+    if key in ("r50", "r101") and classes == 133:  # convolutions without bias, frozen normalization
         kinds -= {(1e-5, 0.0)}
     assert set(groups) == kinds
     for (rate, decay), names in groups.items():
@@ -128,7 +128,7 @@ def save(path, array):
 
 @pytest.fixture
 def data_root(tmp_path, monkeypatch):
-    """COCO and Cityscapes with two pictures per split, where the recipes look for them."""
+    """COCO and Cityscapes with two images per split, where the recipes look for them."""
     random = np.random.default_rng(0)
     categories = [
         {"id": k + 1, "name": name, "isthing": int(k < COCO_PANOPTIC_THINGS)} for k, name in enumerate(COCO_PANOPTIC)
@@ -144,8 +144,8 @@ def data_root(tmp_path, monkeypatch):
             segments = [{"id": i, "category_id": 100 * i - 99, "iscrowd": 0} for i in (1, 2)]
             annotations.append({"image_id": k, "file_name": f"{k}.png", "segments_info": segments})
             name = f"ulm/ulm_{k:06d}_000019"
-            picture = random.integers(0, 255, (64, 128, 3), np.uint8)
-            save(tmp_path / f"cityscapes/leftImg8bit/{split}/{name}_leftImg8bit.png", picture)
+            image = random.integers(0, 255, (64, 128, 3), np.uint8)
+            save(tmp_path / f"cityscapes/leftImg8bit/{split}/{name}_leftImg8bit.png", image)
             values = np.where(np.arange(128) < 60, CITYSCAPES_LABEL_IDS[0], 26001).astype(np.uint16)
             values = np.ascontiguousarray(np.broadcast_to(values, (64, 128)))
             save(tmp_path / f"cityscapes/gtFine/{split}/{name}_gtFine_instanceIds.png", values)
@@ -193,7 +193,7 @@ def test_a_recipe_without_its_data_says_what_is_missing(data_root, refuses):
 
 
 def test_training_reads_official_folders(data_root, tmp_path, refuses):
-    """Updates of a tiny model: reader, transforms, collator and loop fit together; a damaged picture is skipped."""
+    """Updates of a tiny model: reader, transforms, collator and loop fit together; a damaged image is skipped."""
     for split in ("train", "val"):
         path = load_official("coco_panoptic", data_root / "coco", split).files(0)[0]
         path.write_bytes(path.read_bytes()[:400])

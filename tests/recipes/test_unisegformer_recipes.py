@@ -76,7 +76,7 @@ def test_pretraining_is_the_description():
 def test_cost_on_paper():
     sheet = build_task(load_recipe("unisegformer-xlarge-pretraining")).cost_sheet()
     assert "64 accelerators" in sheet and "update of 2048 samples" in sheet and "encoder 363.4 M" in sheet
-    assert "1.20 G samples" in sheet and "checkpoint with optimiser" in sheet and "images/s" in sheet
+    assert "1.20 G samples" in sheet and "checkpoint with optimizer" in sheet and "images/s" in sheet
 
 
 def test_sharded_step_on_two_processes(tmp_path):

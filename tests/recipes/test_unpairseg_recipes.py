@@ -74,7 +74,7 @@ def test_a_clip_learns_both_towers_only(clip, tmp_path):
     }  # fmt: skip
     config = AutoConfig.from_pretrained(clip)
     assert config.freeze_backbone and config.adapter == "none"
-    tokens = AutoProcessor.from_pretrained(clip)(text=["a picture of circle, grass."])["input_ids"]
+    tokens = AutoProcessor.from_pretrained(clip)(text=["an image of circle, grass."])["input_ids"]
     assert len(tokens[0]) == 9 and 0 not in tokens[0]  # every word is known
 
 
@@ -112,6 +112,6 @@ def test_the_recipe_of_recipes():
     assert [stage.model.task for _, stage in stages] == ["contrastive", "mask-generation", "open-vocabulary"]
     assert all(stage.model.pretrained is None for _, stage in stages)  # each starts from the one before
     nuclei = load_recipe("unpairseg-tiny-nuclei")
-    # Training enlarges pictures as inference does, up to chance.
+    # Training enlarges images as inference does, up to chance.
     low, high = (nuclei.data.collator["size"] * factor for factor in nuclei.data.collator["scale_range"])
     assert low < nuclei.model.processor["size"]["longest_edge"] < high

@@ -13,7 +13,7 @@ from hfseg.training.arguments import recipe_names
 from hfseg.training.optimization import parameter_groups, schedule_multiplier
 from hfseg.training.tasks.base import build_model, build_transforms
 
-# Data set -> classes, crop, updates, short side in testing.
+# Dataset -> classes, crop, updates, short side in testing.
 DATA = {
     "pascal-context": (59, 480, 20_000, 520),
     "coco-stuff": (171, 640, 80_000, 640),

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Overlays: colours where the segments are, nothing on void, labels inside the picture."""
+"""Overlays: colors where the segments are, nothing on void, labels inside the image."""
 
 import itertools
 
@@ -28,12 +28,12 @@ def two_cats_and_void():
     return image, segmentation, segments
 
 
-def test_tint_is_the_blend_of_picture_and_class_color_and_void_stays():
+def test_tint_is_the_blend_of_image_and_class_color_and_void_stays():
     image, segmentation, segments = two_cats_and_void()
     result = np.asarray(overlay(image, segmentation, segments, alpha=0.25, draw_labels=False, minimum_side=0))
     assert result.shape == image.shape
-    for column, colour in ((10, instance_color(2, 0)), (30, instance_color(2, 1))):
-        np.testing.assert_allclose(result[20, column], 75 + 0.25 * np.array(colour), atol=0.5)
+    for column, color in ((10, instance_color(2, 0)), (30, instance_color(2, 1))):
+        np.testing.assert_allclose(result[20, column], 75 + 0.25 * np.array(color), atol=0.5)
     assert (result[:, 41:] == 100).all()
     assert result[20, 19].min() > 200 and result[20, 39].min() > 200  # white contour between segments
     assert instance_color(2, 0) == class_color(2) != instance_color(2, 1)
@@ -45,14 +45,14 @@ def test_segments_that_are_not_listed_are_void():
     assert (result[:, 21:] == 100).all()
 
 
-def test_small_pictures_are_enlarged_by_a_whole_factor():
+def test_small_images_are_enlarged_by_a_whole_factor():
     scene = render_scene(0)
     assert overlay(scene.image, scene.segmentation, scene.segments_info, id2label).size == (576, 576)
     assert overlay(scene.image, scene.segmentation, scene.segments_info, minimum_side=100).size == (192, 192)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 59), (39, 0), (39, 59)])
-def test_labels_stay_inside_the_picture(corner):
+def test_labels_stay_inside_the_image(corner):
     image, segmentation = np.full((40, 60, 3), 100, np.uint8), np.zeros((40, 60), np.int32)
     segmentation[corner] = 1
     segments = [{"id": 1, "category_id": 0, "score": 0.987}]
@@ -61,10 +61,10 @@ def test_labels_stay_inside_the_picture(corner):
     rows, columns = np.nonzero((plain != result).any(axis=2))
     box = (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1)
     assert 12 <= box[0] <= 40 and box[1] >= 40  # the whole text, not cut at the edge
-    centred = np.zeros_like(segmentation)
-    centred[20, 30] = 1
-    plain = np.asarray(overlay(image, centred, segments, {0: "cat"}, draw_labels=False))
-    rows, columns = np.nonzero((plain != np.asarray(overlay(image, centred, segments, {0: "cat"}))).any(axis=2))
+    centered = np.zeros_like(segmentation)
+    centered[20, 30] = 1
+    plain = np.asarray(overlay(image, centered, segments, {0: "cat"}, draw_labels=False))
+    rows, columns = np.nonzero((plain != np.asarray(overlay(image, centered, segments, {0: "cat"}))).any(axis=2))
     assert abs((columns.max() - columns.min() + 1) - box[1]) <= 20
 
 
@@ -111,19 +111,19 @@ def test_semantic_overlay():
 
 
 def test_class_colors_are_distinct_and_stable():
-    colours = [class_color(k) for k in range(40)]
-    assert class_color(0) == (230, 159, 0) and len(set(colours)) == 40
-    assert all(0 <= value <= 255 for colour in colours for value in colour)
-    for first, second in itertools.combinations(colours[:13], 2):
+    colors = [class_color(k) for k in range(40)]
+    assert class_color(0) == (230, 159, 0) and len(set(colors)) == 40
+    assert all(0 <= value <= 255 for color in colors for value in color)
+    for first, second in itertools.combinations(colors[:13], 2):
         assert np.abs(np.subtract(first, second)).sum() > 40
 
 
 def test_grids():
-    pictures = [np.full((20, 30, 3), value, np.uint8) for value in (10, 90, 200)]
-    grid = image_grid(pictures, columns=2, gap=4)
+    images = [np.full((20, 30, 3), value, np.uint8) for value in (10, 90, 200)]
+    grid = image_grid(images, columns=2, gap=4)
     assert grid.size == (2 * 34 + 4, 2 * 24 + 4)
     assert [grid.getpixel((x, y))[0] for x, y in ((10, 10), (50, 10), (10, 40), (50, 40))] == [10, 90, 200, 255]
-    row = side_by_side([pictures[0], np.zeros((40, 40, 3), np.uint8)], titles=["a", "b"], gap=0)
+    row = side_by_side([images[0], np.zeros((40, 40, 3), np.uint8)], titles=["a", "b"], gap=0)
     assert row.size[0] == 2 * 60 and row.size[1] > 40
 
 
@@ -141,18 +141,18 @@ def test_objects_of_a_video_keep_shade_and_number():
     assert (drawn(3, 4) != drawn(3, 5)).any()  # the number is written
 
 
-def test_titles_stay_over_their_pictures():
-    """Each cell's title alone leaves the same pixels as all together: none runs into its neighbour."""
-    pictures = [np.full((40, 64, 3), 128, np.uint8)] * 3
+def test_titles_stay_over_their_images():
+    """Each cell's title alone leaves the same pixels as all together: none runs into its neighbor."""
+    images = [np.full((40, 64, 3), 128, np.uint8)] * 3
     titles = ["the second largest thing at the left", "truth", "prediction of a model with a long name"]
-    together = np.asarray(image_grid(pictures, 3, titles))
+    together = np.asarray(image_grid(images, 3, titles))
     for place in range(3):
-        alone = np.asarray(image_grid(pictures, 3, [title if i == place else "" for i, title in enumerate(titles)]))
+        alone = np.asarray(image_grid(images, 3, [title if i == place else "" for i, title in enumerate(titles)]))
         cell = np.s_[:, 6 + 70 * place : 70 * (place + 1)]
         assert (alone[cell] == together[cell]).all() and (alone[:15][cell] < 255).any()
-    large = image_grid(pictures, 3, minimum_side=128)
+    large = image_grid(images, 3, minimum_side=128)
     assert large.size == (3 * 134 + 6, 80 + 12)
-    assert side_by_side(pictures, minimum_side=128).size == large.size
+    assert side_by_side(images, minimum_side=128).size == large.size
 
 
 def test_errors():
@@ -173,9 +173,9 @@ def test_confusion_plot_shows_shares_of_rows_and_leaves_out_what_does_not_occur(
     counts = np.array([[30, 10, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
     names = ["sky", "grass", "unused"]
     plot = np.asarray(confusion_plot(counts, names, [*names, "(none)"], "title")).astype(int)
-    # Two rows, two columns: the four cells are the only squares of their colours.
+    # Two rows, two columns: the four cells are the only squares of their colors.
     full, three_quarters, quarter = (8, 48, 107), (70, 100, 144), (193, 203, 218)
-    areas = [int((np.abs(plot - colour).sum(-1) <= 3).sum()) for colour in (full, three_quarters, quarter)]
+    areas = [int((np.abs(plot - color).sum(-1) <= 3).sum()) for color in (full, three_quarters, quarter)]
     assert all(area > 1000 for area in areas)
     assert plot.shape[1] < 600
 

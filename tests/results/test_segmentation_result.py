@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Compact results: run lengths against pycocotools and by hand, lazily drawn masks, COCO entries, dict behaviour."""
+"""Compact results: run lengths against pycocotools and by hand, lazily drawn masks, COCO entries, dict behavior."""
 
 import copy
 import json

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""What is written into pictures can be read from them."""
+"""What is written into images can be read from them."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ def draw():
 
 def test_depth(draw):
     depth = draw.uniform(2, 50, (20, 30))
-    picture = FORMATS["depth"].encode(depth)
-    assert picture.shape == (20, 30, 3) and picture.dtype == np.uint8
+    image = FORMATS["depth"].encode(depth)
+    assert image.shape == (20, 30, 3) and image.dtype == np.uint8
     relative = (depth - depth.min()) / (depth.max() - depth.min())
-    np.testing.assert_allclose(FORMATS["depth"].decode(picture), relative, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(FORMATS["depth"].decode(image), relative, atol=0.5 / 255 + 1e-6)
     assert not FORMATS["depth"].encode(np.full((4, 4), 7.0)).any()  # flat
     with pytest.raises(ValueError, match="NaN"):
         FORMATS["depth"].encode(np.array([[np.nan, 1.0]]))
@@ -33,9 +33,9 @@ def test_normals(draw):
     assert FORMATS["normal"].decode(np.full((1, 1, 3), 127, np.uint8))[0, 0, 2] > 0.5
 
 
-def test_palette_colours_are_far_apart():
-    colours = palette().astype(int)
-    assert len(np.unique(colours, axis=0)) == 64
+def test_palette_colors_are_far_apart():
+    colors = palette().astype(int)
+    assert len(np.unique(colors, axis=0)) == 64
     for count, least in ((7, 255), (26, 85 * 85 * 2), (63, 85)):
         first = palette(count).astype(int)
         distances = ((first[:, None] - first[None]) ** 2).sum(-1)
@@ -47,8 +47,8 @@ def test_palette_colours_are_far_apart():
 def test_segmentation_through_noise(draw):
     segments = np.zeros((40, 40), dtype=int)
     segments[:20, :30], segments[20:, :15], segments[25:35, 20:38] = 17, 4, 900
-    picture = FORMATS["segmentation"].encode(segments).astype(int)
-    noisy = np.clip(picture + draw.integers(-40, 41, picture.shape), 0, 255).astype(np.uint8)
+    image = FORMATS["segmentation"].encode(segments).astype(int)
+    noisy = np.clip(image + draw.integers(-40, 41, image.shape), 0, 255).astype(np.uint8)
     again = FORMATS["segmentation"].decode(noisy)
     # Ids become ranks by falling area; who is with whom stays.
     assert again[0, 0] == 1 and again[30, 0] == 2 and again[30, 30] == 3 and again[0, 39] == 0
@@ -59,17 +59,17 @@ def test_segmentation_through_noise(draw):
 def test_mask_and_edge_through_noise(draw):
     mask = draw.random((20, 30)) < 0.4
     for name in ("mask", "edge"):
-        picture = FORMATS[name].encode(mask).astype(int)
-        noisy = np.clip(picture + draw.integers(-100, 101, picture.shape), 0, 255).astype(np.uint8)
+        image = FORMATS[name].encode(mask).astype(int)
+        noisy = np.clip(image + draw.integers(-100, 101, image.shape), 0, 255).astype(np.uint8)
         assert np.array_equal(FORMATS[name].decode(noisy), mask)
 
 
 def test_detection():
-    picture = FORMATS["detection"].encode(((5, 3, 12, 8), (20, 30)))
-    picture[18, 28] = 255  # a smaller component
-    assert FORMATS["detection"].decode(picture) == (5, 3, 12, 8)
+    image = FORMATS["detection"].encode(((5, 3, 12, 8), (20, 30)))
+    image[18, 28] = 255  # a smaller component
+    assert FORMATS["detection"].decode(image) == (5, 3, 12, 8)
     assert FORMATS["detection"].decode(np.zeros((4, 4, 3), np.uint8)) is None
-    assert largest_component(np.eye(4, dtype=bool)) == (0, 0, 4, 4)  # eight neighbours
+    assert largest_component(np.eye(4, dtype=bool)) == (0, 0, 4, 4)  # eight neighbors
 
 
 def test_pose(draw):

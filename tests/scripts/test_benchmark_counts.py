@@ -32,7 +32,7 @@ def tiny_model() -> ProScaleForUniversalSegmentation:
         num_labels=5,
     )
     model = ProScaleForUniversalSegmentation(config).eval()
-    for name, parameter in model.named_parameters():  # initialised to zero, which would hide most errors
+    for name, parameter in model.named_parameters():  # initialized to zero, which would hide most errors
         if name.endswith("sampling_offsets.weight"):
             nn.init.normal_(parameter, std=0.2)
     return model

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The benchmark of the input pipeline: both sides do the same work, and crowded pictures stay within their memory."""
+"""The benchmark of the input pipeline: both sides do the same work, and crowded images stay within their memory."""
 
 import json
 
@@ -14,8 +14,8 @@ from hfseg.data import UniversalCollator, load_folder
 
 @pytest.fixture
 def reader(tmp_path):
-    data.write_pictures(tmp_path / "pictures", 2, (40, 60))
-    return load_folder(tmp_path / "pictures", "train")
+    data.write_images(tmp_path / "images", 2, (40, 60))
+    return load_folder(tmp_path / "images", "train")
 
 
 def test_both_sides_give_the_same_batch_without_augmentation(reader):
@@ -37,7 +37,7 @@ def test_both_sides_augment_to_the_same_shapes(reader, transforms):
     assert batch["pixel_values"].shape == other["pixel_values"].shape == (2, 3, 32, 32)
 
 
-def test_crowded_pictures():
+def test_crowded_images():
     example = data.crowded_example(200, 256)
     assert len(example["segments_info"]) == 200 and len(np.unique(example["segmentation"])) == 200
     row = data.memory_row(data.DataOptions(batch=2, instances=200, target=1024))

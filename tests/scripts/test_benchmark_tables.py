@@ -220,7 +220,7 @@ def test_sides_change_what_they_name():
     assert sides["ours"].dynamic_class_weights and not sides["ours-static"].dynamic_class_weights
     assert not sides["ours-static"].dynamic_term_balance
     assert sides["ours-last"].neck == "last" != sides["ours"].neck and sides["ours"].id2label == names
-    with pytest.raises(ValueError, match="There is no side 'theirs'; legal are ours"):
+    with pytest.raises(ValueError, match="There is no side 'theirs'; must be one of ours"):
         medical.build_side("theirs", load_recipe("meddensevit-tiny-hippocampus", []), names)
 
 

@@ -47,7 +47,7 @@ def test_cost_of_the_exchange_is_what_its_switch_removes(monkeypatch):
         expected = sum(n * c * (6 * c + 2 * 64 + 2 * 144) for n, c in fine) / 1e9
         assert row["of these exchange"] == pytest.approx(expected, rel=0.2)
         assert abs(row["GMAC"] / row["specified"] - 1) < 0.1
-    # The smaller picture's last level, 20 x 20, is filled up to windows of 24 x 24.
+    # The smaller image's last level, 20 x 20, is filled up to windows of 24 x 24.
     assert 0.85 * (1024 / 640) ** 2 < large["GMAC"] / small["GMAC"] < (1024 / 640) ** 2
 
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import main, open_vocabulary, unpairseg_authors
 from benchmarks.unpairseg import baseline, parameter_table, squares
-from benchmarks.unpairseg_authors import authors_model, centre_scores
+from benchmarks.unpairseg_authors import authors_model, center_scores
 from hfseg import UnpairSegForMaskGeneration
 from hfseg.training import load_recipe
 from models.unpairseg.test_modeling_unpairseg import tiny_config
@@ -32,7 +32,7 @@ def test_baselines_by_hand():
     truth[0, :10, :10] = False  # an L: three quarters of its box
     numbers = baseline([{"masks": list(truth)}], 2)
     assert numbers["1-box IoU"] == pytest.approx(75)
-    # The best square is that of 17 x 17 pixels around the centre of the box, (10, 10): 2..18.
+    # The best square is that of 17 x 17 pixels around the center of the box, (10, 10): 2..18.
     best = np.zeros((40, 40), dtype=bool)
     best[2:19, 2:19] = True
     expected = (best & truth[0]).sum() / (best | truth[0]).sum()
@@ -47,7 +47,7 @@ def test_half_of_the_masks_pass_their_fixed_threshold(monkeypatch):
     theirs = SimpleNamespace(sem_seg_head={"predictor": SimpleNamespace(iou_embed=heads)}, state_dict=ours.state_dict)
     monkeypatch.setattr(unpairseg_authors, "convert_state_dict", lambda state: state)
     values = torch.randn(1, 3, 64, 64)
-    centre_scores(theirs, ours, values, 5)
+    center_scores(theirs, ours, values, 5)
     with torch.no_grad():
         scores = ours(pixel_values=values, points_per_side=5).iou_scores[0]  # (25, M)
     passed = (scores.sigmoid() >= 0.65).float().mean(0)

@@ -3,7 +3,7 @@
 
 The settings are those that `accelerate launch --config_file scripts/accelerate/deepspeed_zero2.yaml` hands to a
 process, but for `precision`. Accelerate counts processes under DeepSpeed on accelerators only, so they are joined here
-first; all the rest is its own way: DeepSpeed's engine, partitioned optimiser, clipping and checkpoints.
+first; all the rest is its own way: DeepSpeed's engine, partitioned optimizer, clipping and checkpoints.
 """
 
 import json

@@ -3,7 +3,7 @@
 
 The settings are those that `accelerate launch --config_file scripts/accelerate/fsdp2.yaml` hands to a process.
 Accelerate turns FSDP on for accelerators only, so the kind of distribution is named here; all the rest is its own way:
-units by the policy, sharded optimisers, clipping. `recipe` trains a recipe by `hfseg train` instead of the toy.
+units by the policy, sharded optimizers, clipping. `recipe` trains a recipe by `hfseg train` instead of the toy.
 """
 
 import json

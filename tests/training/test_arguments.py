@@ -49,7 +49,7 @@ def test_base_in_a_circle(tmp_path):
         ("run.max_steps=three", r"run\.max_steps is 'three' \(str\); it must be a int"),
         ("run.max_steps=true", r"run\.max_steps is True"),
         ("run.max_steps=0", r"run\.max_steps is 0; it must be at least 1"),
-        ("schedule.name=linear", r"schedule\.name is 'linear'; legal are constant, step, poly, cosine"),
+        ("schedule.name=linear", r"schedule\.name is 'linear'; must be one of constant, step, poly, cosine"),
         ("optimizer.betas=[0.9]", r"needs 2 values"),
         ("max_steps=3", r"not `section\.key=value`"),
         ("run.max_steps", r"not `section\.key=value`"),

@@ -27,7 +27,7 @@ def whole(tmp_path_factory, run_toy) -> Path:
 
 
 def assert_same_run(first: Path, second: Path) -> None:
-    """Compares weights, optimiser, EMA and generators of the last checkpoints, and the final weights, bitwise."""
+    """Compares weights, optimizer, EMA and generators of the last checkpoints, and the final weights, bitwise."""
     names = sorted(path.name for path in (first / "checkpoint-12").iterdir())
     assert names == sorted(path.name for path in (second / "checkpoint-12").iterdir())
     files = [f"checkpoint-12/{name}" for name in names if name.endswith("safetensors")] + ["model.safetensors"]

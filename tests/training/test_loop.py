@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from hfseg.training import NonFiniteLossError, checkpointing, count_labelled_pixels, train
+from hfseg.training import NonFiniteLossError, checkpointing, count_labeled_pixels, train
 from hfseg.training.checkpointing import CheckpointError, complete_checkpoints
 from hfseg.training.sampler import SampleError
 
@@ -99,7 +99,7 @@ class PoisonedDataset(ToyDataset):
 
 
 def test_nan_names_the_samples_and_leaves_a_good_checkpoint(tmp_path):
-    with pytest.raises(NonFiniteLossError, match=r"picture-7") as caught:
+    with pytest.raises(NonFiniteLossError, match=r"image-7") as caught:
         run(tmp_path, dataset=PoisonedDataset(), data={"batch_size": 1}, run={"save_every": 1, "max_steps": 13})
     last = complete_checkpoints(tmp_path)[-1]
     assert str(last) in str(caught.value)
@@ -109,13 +109,13 @@ def test_nan_names_the_samples_and_leaves_a_good_checkpoint(tmp_path):
 class BrokenDataset(ToyDataset):
     def __getitem__(self, index):
         if index in (7, 8):
-            raise OSError("truncated picture")
+            raise OSError("truncated image")
         return super().__getitem__(index)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_sample_stops_by_name_or_is_skipped_and_counted(tmp_path, workers):
-    with pytest.raises(SampleError, match=r"picture-[78]: OSError\('truncated picture'\).*data\.on_error=skip"):
+    with pytest.raises(SampleError, match=r"image-[78]: OSError\('truncated image'\).*data\.on_error=skip"):
         run(tmp_path / "stop", dataset=BrokenDataset(), data={"num_workers": workers}, run={"max_steps": 7})
     options = {"num_workers": workers, "on_error": "skip", "batch_size": 1}
     result = run(tmp_path / "skip", dataset=BrokenDataset(), data=options, run={"max_steps": 26})
@@ -127,7 +127,7 @@ def test_a_sample_that_does_not_collate_is_named(tmp_path):
         def __getitem__(self, index):
             return {**super().__getitem__(index), "pixel_values": torch.zeros(3, 8, 8 + (index == 7))}
 
-    with pytest.raises(SampleError, match=r"Could not collate the samples .*picture-7"):
+    with pytest.raises(SampleError, match=r"Could not collate the samples .*image-7"):
         run(tmp_path, dataset=Uneven(), run={"max_steps": 7})
 
 
@@ -240,7 +240,7 @@ def test_a_transformers_model_becomes_a_from_pretrained_folder(tmp_path):
     torch.manual_seed(0)
     model = SegformerForSemanticSegmentation(config)
     arguments = toy_arguments(run={"max_steps": 3, "gradient_checkpointing": True, "ema_decay": 0.9})
-    train(model, ToyDataset(), collate, arguments, output_dir=tmp_path, loss_normalizer=count_labelled_pixels)
+    train(model, ToyDataset(), collate, arguments, output_dir=tmp_path, loss_normalizer=count_labeled_pixels)
     loaded = SegformerForSemanticSegmentation.from_pretrained(tmp_path)
     averages = load_file(tmp_path / "checkpoint-3/ema.safetensors")
     assert all(torch.equal(parameter, averages[name]) for name, parameter in loaded.named_parameters())

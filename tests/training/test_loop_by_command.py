@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""`hfseg train` from recipe to folder, on a transformers model and a data set of the test's own."""
+"""`hfseg train` from recipe to folder, on a transformers model and a dataset of the test's own."""
 
 import json
 import re
@@ -54,9 +54,9 @@ def test_dry_run_shows_what_would_happen(recipe, capsys):
     ("overrides", "message"),
     [
         (["run.sead=1"], r"run\.sead .*Did you mean run\.seed"),
-        (["data.name=coco2"], r"data\.name is 'coco2'; legal are shapes, folder"),
+        (["data.name=coco2"], r"data\.name is 'coco2'; must be one of shapes, folder"),
         (["data.name=nowhere:Thing"], "cannot be imported"),
-        (["data.train={lenght: 3}"], "takes no lenght; legal are length, noise"),
+        (["data.train={lenght: 3}"], "takes no lenght; must be one of length, noise"),
         (["data.train={length: 0}"], "0 usable samples"),
         (["model.model_type=segformerr"], "model_type is 'segformerr'"),
         (["data.transforms={crop_size: 8}"], "needs a `name`"),

@@ -12,7 +12,7 @@ from hfseg.training import train
 
 
 class MeanOverPixels(ToyModel):
-    """Way 2 of the contract: a mean over labelled pixels, and forward does not take the normaliser."""
+    """Way 2 of the contract: a mean over labeled pixels, and forward does not take the normalizer."""
 
     def forward(self, pixel_values, labels=None):
         return super().forward(pixel_values, labels)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Runs of several stages, and what a run leaves for people: its card, its curves and pictures."""
+"""Runs of several stages, and what a run leaves for people: its card, its curves and images."""
 
 import json
 import types
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_curves_and_pictures_reach_tensorboard(trained):
+def test_curves_and_images_reach_tensorboard(trained):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     steps: dict[str, set] = {}
     for file in (trained / "hfseg").rglob("events.out*"):
@@ -55,7 +55,7 @@ def test_curves_and_pictures_reach_tensorboard(trained):
     assert steps["eval/sample_0"] == steps["eval/sample_1"] == {2, 4} and "eval/sample_2" not in steps
 
 
-def test_pictures_reach_every_kind_of_tracker(monkeypatch):
+def test_images_reach_every_kind_of_tracker(monkeypatch):
     got = {}
 
     def tracker(name):

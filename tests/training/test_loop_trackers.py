@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Real runs of the trackers, offline: curves and pictures arrive, and a resumed run goes on under the same id."""
+"""Real runs of the trackers, offline: curves and images arrive, and a resumed run goes on under the same id."""
 
 import json
 import sqlite3
@@ -46,8 +46,8 @@ def test_wandb(tmp_path, monkeypatch):
     for part, step in zip(parts, (2, 4)):
         (record,) = part.glob("*.wandb")
         assert b"train/loss" in record.read_bytes() and b"eval/score" in record.read_bytes()
-        (picture,) = part.glob("files/media/images/eval/*.png")
-        assert picture.name.startswith(f"sample_0_{step}_") and Image.open(picture).size == (5, 4)
+        (image,) = part.glob("files/media/images/eval/*.png")
+        assert image.name.startswith(f"sample_0_{step}_") and Image.open(image).size == (5, 4)
 
 
 def test_trackio(tmp_path, monkeypatch):

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Several optimisers in the one loop: against closed forms, interrupted, and on two processes."""
+"""Several optimizers in the one loop: against closed forms, interrupted, and on two processes."""
 
 import json
 
@@ -145,7 +145,7 @@ def test_phases_that_do_not_fit(tmp_path, phases, model, message):
 
 
 def test_a_checkpoint_of_other_phases_is_refused(tmp_path, whole):
-    with pytest.raises(OSError, match=r"2 optimisers and this run 3|differ"):
+    with pytest.raises(OSError, match=r"2 optimizers and this run 3|differ"):
         phases = [
             GAN_PHASES[0],
             {**GAN_PHASES[1], "modules": ["discriminator"]},

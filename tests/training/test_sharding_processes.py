@@ -1,6 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """FSDP2 on two gloo processes, with the settings of scripts/accelerate/fsdp2.yaml: the weights of data parallelism,
-exact resume, several optimisers, and a recipe from data to model folder."""
+exact resume, several optimizers, and a recipe from data to model folder."""
 
 from types import SimpleNamespace
 
@@ -80,7 +80,7 @@ def test_the_units_of_sharding_are_found(recipe):
 def test_deepspeed_refuses_several_phases(tmp_path, monkeypatch):
     accelerator = Accelerator(cpu=True)
     monkeypatch.setattr(accelerator.state, "distributed_type", DistributedType.DEEPSPEED)
-    with pytest.raises(ValueError, match=r"2 phases, and DeepSpeed's engine holds one optimiser.*fsdp2\.yaml"):
+    with pytest.raises(ValueError, match=r"2 phases, and DeepSpeed's engine holds one optimizer.*fsdp2\.yaml"):
         train(
             ToyGan(),
             ToyDataset(),

@@ -39,7 +39,7 @@ def visits(stream, readers, epochs, buffer=4):
 def test_every_sample_once_per_epoch(readers, shards):
     stream = ToyStream(26, shards)
     read = visits(stream, readers, epochs=2)
-    expected = sorted((epoch, f"picture-{index}") for epoch in range(2) for index in range(26))
+    expected = sorted((epoch, f"image-{index}") for epoch in range(2) for index in range(26))
     assert sorted(itertools.chain(*read)) == expected
 
 
@@ -48,7 +48,7 @@ def test_orders_differ_between_epochs_and_unshuffled_is_the_files():
     first, second = [name for epoch, name in one if epoch == 0], [name for epoch, name in one if epoch == 1]
     assert first != second and sorted(first) == sorted(second)
     (plain,) = visits(ToyStream(), 1, epochs=1, buffer=1)
-    assert [name for _, name in plain] == [f"picture-{index}" for index in range(26)]
+    assert [name for _, name in plain] == [f"image-{index}" for index in range(26)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -108,7 +108,7 @@ def test_two_rendezvous_groups(tmp_path, run_toy):
     assert [node.returncode for node in nodes] == [0, 0], outputs
     read = [set((tmp_path / f"nodes/keys_{rank}.txt").read_text().splitlines()) for rank in range(2)]
     first = [{line for line in lines if line.startswith("0 ")} for lines in read]
-    assert not first[0] & first[1] and first[0] | first[1] == {f"0 picture-{index}" for index in range(26)}
+    assert not first[0] & first[1] and first[0] | first[1] == {f"0 image-{index}" for index in range(26)}
     one, two = (load_file(tmp_path / place / "out/model.safetensors") for place in ("forked", "nodes"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -130,12 +130,12 @@ def test_other_numbers_of_readers_and_epochs_are_refused(tmp_path):
 class BrokenStream(ToyStream):
     def example(self, row):
         if row["index"] in (7, 8):
-            raise OSError("truncated picture")
+            raise OSError("truncated image")
         return super().example(row)
 
 
 def test_unreadable_samples_are_named_or_counted(tmp_path):
-    with pytest.raises(SampleError, match=r"picture-[78]: OSError.*data\.on_error=skip"):
+    with pytest.raises(SampleError, match=r"image-[78]: OSError.*data\.on_error=skip"):
         train(ToyModel(), BrokenStream(), collate, toy_arguments(run={"max_steps": 13}), output_dir=tmp_path / "stop")
     arguments = toy_arguments(data={"on_error": "skip"}, run={"max_steps": 12})
     result = train(ToyModel(), BrokenStream(), collate, arguments, output_dir=tmp_path / "skip")

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Masked image modelling of a backbone, and what is trained from it."""
+"""Masked image modeling of a backbone, and what is trained from it."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from hfseg.data.synthetic.shapes import ShapesDataset
 from hfseg.models.masked_image import MaskedImageModel
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
-from hfseg.training.tasks.masked_image import Pictures
+from hfseg.training.tasks.masked_image import Images
 
 TINY = [
     "model.config.backbone_config.hidden_size=16",
@@ -48,12 +48,12 @@ def test_hidden_pixels_are_not_seen_and_only_they_count():
 
 def test_pretrained_backbone_starts_a_training(tmp_path):
     scenes = ShapesDataset(num_scenes=4)
-    (tmp_path / "pictures" / "deep").mkdir(parents=True)
+    (tmp_path / "images" / "deep").mkdir(parents=True)
     for index in range(4):
-        Image.fromarray(scenes[index]["image"]).save(tmp_path / "pictures" / "deep" / f"{index}.png")
+        Image.fromarray(scenes[index]["image"]).save(tmp_path / "images" / "deep" / f"{index}.png")
     data = [
-        "data.name=pictures",
-        f"data.train.path={tmp_path / 'pictures'}",
+        "data.name=images",
+        f"data.train.path={tmp_path / 'images'}",
         "data.batch_size=2",
         "data.validation=null",
     ]
@@ -67,16 +67,16 @@ def test_pretrained_backbone_starts_a_training(tmp_path):
     assert all(torch.equal(started[name], trained[name]) for name in started)
 
 
-def test_pictures_of_a_split(tmp_path):
+def test_images_of_a_split(tmp_path):
     for name in ("train/a.png", "train/deep/b.png", "val/c.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(tmp_path / name)
-    assert [len(Pictures(tmp_path, split)) for split in ("train", "val", None, "other")] == [2, 1, 3, 3]
+    assert [len(Images(tmp_path, split)) for split in ("train", "val", None, "other")] == [2, 1, 3, 3]
 
 
-def test_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no picture"):
-        Pictures(tmp_path)
+def test_folder_without_images_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        Images(tmp_path)
 
 
 def test_architecture_without_a_vit_is_refused():

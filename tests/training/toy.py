@@ -12,7 +12,7 @@ from hfseg.training import TrainingArguments
 
 
 class ToyDataset(torch.utils.data.Dataset):
-    """Random 8x8 pictures; each has its own number of labelled pixels; augmented from all three generators."""
+    """Random 8x8 images; each has its own number of labeled pixels; augmented from all three generators."""
 
     def __init__(self, length: int = 13, noise: bool = True) -> None:
         self.length, self.noise = length, noise
@@ -21,7 +21,7 @@ class ToyDataset(torch.utils.data.Dataset):
         return self.length
 
     def sample_id(self, index: int) -> str:
-        return f"picture-{index}"
+        return f"image-{index}"
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(index)
@@ -45,7 +45,7 @@ class ToyStream:
     def __init__(self, length: int = 26, shards: int = 5) -> None:
         import datasets
 
-        self.pictures, self.num_samples, self.num_shards = ToyDataset(length), length, shards
+        self.images, self.num_samples, self.num_shards = ToyDataset(length), length, shards
         bounds = [round(length * (shard / shards) ** 1.3) for shard in range(shards + 1)]
         parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
         self.table = datasets.IterableDataset.from_generator(_rows, gen_kwargs={"parts": parts})
@@ -54,10 +54,10 @@ class ToyStream:
         return self.table.shard(num_shards=self.num_shards, index=index)
 
     def name_of(self, row):
-        return f"picture-{row['index']}"
+        return f"image-{row['index']}"
 
     def example(self, row):
-        return self.pictures[row["index"]]
+        return self.images[row["index"]]
 
 
 def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -99,8 +99,8 @@ class ToyGan(nn.Module):
         self.discriminator = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.SiLU(), nn.Dropout(dropout))
         self.score = nn.Linear(4, 1)
 
-    def judge(self, pictures):
-        return self.score(self.discriminator(pictures).mean((2, 3)))
+    def judge(self, images):
+        return self.score(self.discriminator(images).mean((2, 3)))
 
     def forward(self, pixel_values, phase):
         made = self.generator(pixel_values + 0.1 * torch.randn_like(pixel_values))

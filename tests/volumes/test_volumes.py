@@ -317,7 +317,7 @@ def test_masks_are_checked(tmp_path):
     mask[1, 2, 3] = 7
     path = save(tmp_path / "mask.nii", mask, oblique_affine())
     assert read_label_volume(path, volume_from_array(mask, oblique_affine()), 8).voxels.max() == 7
-    with pytest.raises(ValueError, match=r"unknown label\(s\) \[7\]; legal are 0 to 2 and 255"):
+    with pytest.raises(ValueError, match=r"unknown label\(s\) \[7\]; must be 0 to 2 and 255"):
         read_label_volume(path, None, 3)
     other = oblique_affine()
     other[0, 3] += 2
@@ -353,7 +353,7 @@ def test_windows_map_hounsfield_units():
         intensity_statistics(values, "CT", [(100, 100)])
 
 
-def test_mr_normalisation_is_that_of_its_nonzero_voxels():
+def test_mr_normalization_is_that_of_its_nonzero_voxels():
     transforms = pytest.importorskip("monai.transforms")
     values = np.abs(np.random.default_rng(0).normal(300, 100, (10, 11, 12))).astype(np.float32)
     values[:4] = 0
@@ -366,7 +366,7 @@ def test_mr_normalisation_is_that_of_its_nonzero_voxels():
     assert not actual[:4].any()
 
 
-def test_xray_normalisation():
+def test_xray_normalization():
     values = np.random.default_rng(0).integers(0, 65535, (30, 40)).astype(np.uint16)
     (actual,) = normalize_intensity(values, intensity_statistics(values, "XR"))
     assert actual.mean() == pytest.approx(0, abs=1e-4) and actual.std() == pytest.approx(1, abs=1e-4)
@@ -376,7 +376,7 @@ def test_xray_normalisation():
     assert not black.any()
 
 
-def test_slices_are_normalised_by_the_volume():
+def test_slices_are_normalized_by_the_volume():
     values = np.random.default_rng(0).normal(300, 50, (4, 5, 6)).astype(np.float32)
     statistics = intensity_statistics(values, "MR")
     (whole,) = normalize_intensity(values, statistics)

@@ -4,7 +4,7 @@
 hfseg demo --model DIR [DIR2 ...]                       serves http://127.0.0.1:7860
 hfseg demo --model DIR --space FOLDER                   writes a Space for the Hub instead
 
-Each task has its tab: upload a picture, click points, drag a box, type expressions or names, show examples, scroll
+Each task has its tab: upload an image, click points, drag a box, type expressions or names, show examples, scroll
 through a volume. Addresses are refused, uploads have a limit, and nothing is reported to anybody.
 """
 
@@ -33,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; default: a GPU if there is one")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--max_megabytes", type=int, default=64, help="of an upload")
-    parser.add_argument("--max_megapixels", type=float, default=24, help="of a picture")
+    parser.add_argument("--max_megapixels", type=float, default=24, help="of an image")
     options = parser.parse_args(argv)
     for name in ("max_megabytes", "max_megapixels"):
         if getattr(options, name) <= 0:

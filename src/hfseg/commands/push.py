@@ -54,14 +54,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tag", help="also name this revision, e.g. v1.0")
     parser.add_argument("--private", action="store_true", help="a new repository is hidden from others")
     parser.add_argument("--commit_message", metavar="TEXT", default="Upload model with hfseg")
-    parser.add_argument("--license", metavar="NAME", help="licence for a card that names none, e.g. apache-2.0")
+    parser.add_argument("--license", metavar="NAME", help="license for a card that names none, e.g. apache-2.0")
     parser.add_argument(
         "--dataset",
         metavar="NAME[:METRIC]=ID",
         type=read_dataset,
         action="append",
         default=[],
-        help="benchmark on the Hub, owner/name or owner/name#task, that a data set of the card's results is, for files "
+        help="benchmark on the Hub, owner/name or owner/name#task, that a dataset of the card's results is, for files "
         "in .eval_results; a task has one number: name its METRIC, else it is the card's first",
     )
     parser.add_argument(

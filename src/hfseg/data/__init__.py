@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Data sets, schemas, transforms and collation. Nothing here imports a model."""
+"""Datasets, schemas, transforms and collation. Nothing here imports a model."""
 
 from __future__ import annotations
 

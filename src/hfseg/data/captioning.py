@@ -16,27 +16,27 @@ from ..files.listing import list_files
 from ..files.writing import replacing
 from .readers.entities import extract_entities
 
-__all__ = ["Captioner", "caption_folder", "caption_pictures", "join_parts", "part_file"]
+__all__ = ["Captioner", "caption_folder", "caption_images", "join_parts", "part_file"]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-DESCRIBE = "Describe this picture in detail: every object, animal, person and region of the background that you see."
-LIST = "List the visible things and background regions of this picture as short noun phrases, separated by commas."
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+DESCRIBE = "Describe this image in detail: every object, animal, person and region of the background that you see."
+LIST = "List the visible things and background regions of this image as short noun phrases, separated by commas."
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """Lists the pictures of a folder and its subfolders, in order.
+def images_of(folder: Path) -> list[Path]:
+    """Lists the images of a folder and its subfolders, in order.
 
     Raises:
         FileNotFoundError: If there is none.
     """
-    found = list_files(folder, PICTURES)
+    found = list_files(folder, IMAGES)
     if not found:
-        raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(PICTURES)}).")
+        raise FileNotFoundError(f"{folder} holds no images ({', '.join(IMAGES)}).")
     return found
 
 
 class Captioner:
-    """A vision-language model of transformers, asked with a picture and an instruction.
+    """A vision-language model of transformers, asked with an image and an instruction.
 
     Args:
         model: Folder or Hub id of any model of `pipeline("image-text-to-text")`.
@@ -79,7 +79,7 @@ def part_file(output: Path, rank: int) -> Path:
     return output.with_name(f".{output.name}.part{rank}")
 
 
-def caption_pictures(
+def caption_images(
     images: Iterable[tuple[str, Any]],
     output: Path,
     captioner: Any,
@@ -90,21 +90,21 @@ def caption_pictures(
     rank: int = 0,
     ranks: int = 1,
 ) -> dict[str, int]:
-    """Captions this process's share of the pictures that no earlier run has done.
+    """Captions this process's share of the images that no earlier run has done.
 
     Args:
-        images: Name and path of every picture.
+        images: Name and path of every image.
         output: File to be made; this process appends to a part beside it.
         captioner: `(image, instruction) -> text`; None if captions are given.
         extractor: `list` asks the model for a list; the others read the caption.
         instruction: For the caption.
         list_instruction: For the list.
-        captions: Caption by name of the picture.
+        captions: Caption by name of the image.
         rank: Of this process.
         ranks: Number of processes.
 
     Returns:
-        Numbers of pictures `done`, `known` from an earlier run, `unreadable`, and `empty` (without an entity).
+        Numbers of images `done`, `known` from an earlier run, `unreadable`, and `empty` (without an entity).
     """
     known = {row["image"] for row in read_lines(output)}
     for part in output.parent.glob(f".{output.name}.part*"):
@@ -146,7 +146,7 @@ def join_parts(output: Path) -> int:
     """Joins what all processes wrote, and an earlier result, into the output, sorted by name, in one step.
 
     Returns:
-        Number of pictures. A parquet file is written if the output's name ends so.
+        Number of images. A parquet file is written if the output's name ends so.
     """
     parts = sorted(output.parent.glob(f".{output.name}.part*"))
     rows: dict[str, dict[str, Any]] = {}
@@ -204,7 +204,7 @@ def caption_folder(
     if (model is None) == (captions is None):
         raise ValueError("give model or captions, one of them.")
     state, folder, file = PartialState(), Path(images), Path(output)
-    found = [(path.relative_to(folder).as_posix(), path) for path in pictures_of(folder)]
+    found = [(path.relative_to(folder).as_posix(), path) for path in images_of(folder)]
     file.parent.mkdir(parents=True, exist_ok=True)
     known = captioner = None
     if captions is not None:
@@ -216,7 +216,7 @@ def caption_folder(
         known = {row["image"]: row["caption"] for row in rows}
     else:
         captioner = Captioner(str(model), max_new_tokens, state.device)
-    counts = caption_pictures(
+    counts = caption_images(
         found,
         file,
         captioner,

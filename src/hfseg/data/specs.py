@@ -32,7 +32,7 @@ SPLIT_NAMES = {"val": "validation", "dev": "validation", "valid": "validation"}
 REFERRING_SUFFIXES = (".jsonl", ".lmdb")
 SHAPES_SETTINGS = "settings are num_scenes=64, image_size=96 or 96x128 (height x width) and seed=0, between commas"
 # Names that were used before, and what they are called now.
-RENAMED = {"pictures": "images", "labelled": "labeled"}
+RENAMED = {"images": "images", "labeled": "labeled"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,9 +260,9 @@ def _open_in_context(name: str, root: Path | str, split: str | None, settings: d
     settings = {key: value for key, value in settings.items() if value is not None}
     if name == "labeled":
         settings = {key: value for key, value in settings.items() if key not in ("number", "seed")}
-        return PhotoSource(_Named(open_source({"reader": "pictures", "root": str(root)})), **settings)
+        return PhotoSource(_Named(open_source({"reader": "images", "root": str(root)})), **settings)
     if name == "images":
-        return open_source({"reader": "pictures", "root": str(root), **settings})
+        return open_source({"reader": "images", "root": str(root), **settings})
     settings = {key: value for key, value in settings.items() if key not in ("number", "seed")}
     return open_source({"reader": name, "root": str(root), **settings})
 
@@ -324,7 +324,7 @@ def _named() -> dict[str, Any]:
         **dict.fromkeys(official_names(), official),
         **{name: refer for name, _ in REFER_SPLITS},
         **dict.fromkeys(LAYOUTS, medical),
-        **{name: in_context for name in ("images", "labeled", *SOURCES) if name != "pictures"},
+        **{name: in_context for name in ("images", "labeled", *SOURCES) if name != "images"},
         "table": table,
         "segment-anything": segment_anything,
     }

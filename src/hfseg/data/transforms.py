@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Training transforms on `torchvision.tv_tensors`: picture and label map move together.
+"""Training transforms on `torchvision.tv_tensors`: image and label map move together.
 
 A sample is any structure that holds one `tv_tensors.Image` (uint8, (3, H, W)) and one `tv_tensors.Mask`. The collator
 gives masks of two channels, (2, H, W): segment ids and class id + 1; 0 is void in both. One channel works too.
@@ -35,16 +35,16 @@ def _uniform(low: float, high: float) -> float:
 def _spatial_size(flat_inputs: list[Any]) -> tuple[int, int]:
     sizes = {tuple(value.shape[-2:]) for value in flat_inputs if isinstance(value, (tv_tensors.Image, tv_tensors.Mask))}
     if not sizes:
-        raise TypeError("the sample holds no tv_tensors.Image or tv_tensors.Mask; wrap picture and label map in them")
+        raise TypeError("the sample holds no tv_tensors.Image or tv_tensors.Mask; wrap image and label map in them")
     if len(sizes) > 1:
-        raise ValueError(f"picture and label map differ in size: {sorted(sizes)} (height, width)")
+        raise ValueError(f"image and label map differ in size: {sorted(sizes)} (height, width)")
     return sizes.pop()
 
 
 def _resize(value: Any, height: int, width: int) -> Any:
-    """Resize a picture bilinearly (antialiased) and a label map to the label under each new pixel's centre."""
+    """Resize an image bilinearly (antialiased) and a label map to the label under each new pixel's center."""
     if isinstance(value, tv_tensors.Mask):
-        # torchvision's nearest neighbour takes the upper left corner, which shifts labels against the picture.
+        # torchvision's nearest neighbor takes the upper left corner, which shifts labels against the image.
         rows = ((torch.arange(height) + 0.5) * (value.shape[-2] / height)).long()
         columns = ((torch.arange(width) + 0.5) * (value.shape[-1] / width)).long()
         labels = value.as_subclass(torch.Tensor)
@@ -113,7 +113,7 @@ class RandomShortSide(_ResizeTransform):
 
 
 class _CropTransform(v2.Transform):
-    """Crop a window; what lies outside the picture becomes `pad_value`, and void in the label map."""
+    """Crop a window; what lies outside the image becomes `pad_value`, and void in the label map."""
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
 
@@ -142,11 +142,11 @@ class _CropTransform(v2.Transform):
 
 
 class FixedSizeCrop(_CropTransform):
-    """Random window of exactly `crop_size`; smaller pictures are padded right and bottom.
+    """Random window of exactly `crop_size`; smaller images are padded right and bottom.
 
     Args:
         crop_size: (height, width) of the result.
-        pad_value: Grey value of padded picture pixels; padded label pixels are void (0).
+        pad_value: Gray value of padded image pixels; padded label pixels are void (0).
     """
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -155,15 +155,15 @@ class FixedSizeCrop(_CropTransform):
 
 
 class CategoryCappedCrop(_CropTransform):
-    """Random window in which no class covers more than `max_share` of the labelled pixels; the last of ten tries stays.
+    """Random window in which no class covers more than `max_share` of the labeled pixels; the last of ten tries stays.
 
     Classes are read from the last channel of the mask.
 
     Args:
         crop_size: (height, width) of the window.
         max_share: Largest share of the most frequent class; 1.0 accepts every window.
-        pad: Pad smaller pictures to `crop_size`; otherwise they stay smaller.
-        pad_value: Grey value of padded picture pixels.
+        pad: Pad smaller images to `crop_size`; otherwise they stay smaller.
+        pad_value: Gray value of padded image pixels.
     """
 
     def __init__(
@@ -193,13 +193,13 @@ class CategoryCappedCrop(_CropTransform):
 
 
 class PhotometricDistortion(v2.Transform):
-    """Colour jitter of SSD (Liu et al., 2016): each step with probability one half, contrast first or last.
+    """Color jitter of SSD (Liu et al., 2016): each step with probability one half, contrast first or last.
 
-    Brightness adds up to +-32 grey levels, contrast multiplies by 0.5 to 1.5, saturation blends with grey by 0.5 to
+    Brightness adds up to +-32 gray levels, contrast multiplies by 0.5 to 1.5, saturation blends with gray by 0.5 to
     1.5, hue turns by up to +-18 degrees. The label map is left alone.
 
     Args:
-        brightness: Largest change in grey levels (of 255).
+        brightness: Largest change in gray levels (of 255).
         contrast: Range of the factor.
         saturation: Range of the factor.
         hue: Largest turn in degrees.
@@ -275,7 +275,7 @@ def semantic_training_transforms(
     max_share: float = 0.75,
     flip_probability: float = 0.5,
 ) -> v2.Compose:
-    """Random short side, category-capped crop, SSD colour jitter, flip: the recipe for Cityscapes and ADE20K."""
+    """Random short side, category-capped crop, SSD color jitter, flip: the recipe for Cityscapes and ADE20K."""
     return v2.Compose(
         [
             RandomShortSide(short_sides, max_size),

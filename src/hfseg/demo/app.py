@@ -33,7 +33,7 @@ from ..inference.clips import segment_video
 from ..inference.files import VIDEOS, Source, write_prediction
 from ..inference.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
 from ..inference.video import VideoReader
-from ..inference.volume_pictures import fullest_slice, labels_in_ras, slice_prediction
+from ..inference.volume_images import fullest_slice, labels_in_ras, slice_prediction
 from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
@@ -57,7 +57,7 @@ CSS = """
 #hfseg-drag { display: none; }
 #hfseg-places img { cursor: crosshair; }
 """
-# A box is dragged on the picture itself: Gradio's picture only knows clicks.
+# A box is dragged on the image itself: Gradio's image only knows clicks.
 DRAG = """
 () => {
   if (window.hfsegDrag) return;
@@ -118,7 +118,7 @@ class Limits:
 
     Attributes:
         megabytes: Of an upload.
-        pixels: Of a picture.
+        pixels: Of an image.
         voxels: Of a volume.
         frames: Of a video; later ones are left out.
         frame_pixels: Of a frame.
@@ -164,8 +164,8 @@ def forget_visit(folder: Path, request: Any = None) -> None:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def picture_field(**settings: Any) -> gr.Image:
-    """A picture that gives the path of the uploaded file, which Gradio has checked to be one.
+def image_field(**settings: Any) -> gr.Image:
+    """An image that gives the path of the uploaded file, which Gradio has checked to be one.
 
     It is opened by us: Gradio would decode it before our checks, and say less about damage.
     """
@@ -190,7 +190,7 @@ def _say(error: Exception) -> gr.Error:
 
 
 def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]]]:
-    """Position, text and colour of the segments that are drawn: the largest, each with a text of its own."""
+    """Position, text and color of the segments that are drawn: the largest, each with a text of its own."""
     result = prediction.result
     if result is None:
         return []
@@ -214,10 +214,10 @@ def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]
 
 
 def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None = None) -> Any:
-    """What the picture with hover labels shows: the picture with prompts, and masks of the given opacity."""
+    """What the image with hover labels shows: the image with prompts, and masks of the given opacity."""
     if prediction is None:
         return None
-    base = (prediction.picture if prediction.result is not None else prediction.answer or prediction.picture).copy()
+    base = (prediction.image if prediction.result is not None else prediction.answer or prediction.image).copy()
     if prompts is not None and (prompts.points or prompts.boxes):
         pen, size = ImageDraw.Draw(base), max(round(max(base.size) / 120), 3)
         for x, y in prompts.points:
@@ -232,8 +232,8 @@ def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None 
     masks: list[Any] = (
         [(result.mask(index) * float(opacity), text) for index, text, _ in shown] if result is not None else []
     )
-    colours = {text: "#{:02x}{:02x}{:02x}".format(*colour) for _, text, colour in shown}
-    return gr.AnnotatedImage(value=(base, masks), color_map=colours)
+    colors = {text: "#{:02x}{:02x}{:02x}".format(*color) for _, text, color in shown}
+    return gr.AnnotatedImage(value=(base, masks), color_map=colors)
 
 
 class _Tab:
@@ -271,7 +271,7 @@ class _Tab:
             ValueError: Nothing was uploaded; as the reader.
         """
         if not file:
-            raise ValueError("Upload a picture first.")
+            raise ValueError("Upload an image first.")
         note_upload(self.folder, file)
         try:
             own = getattr(model.predictor.image_processor, "load_image", None)
@@ -304,10 +304,8 @@ class _Tab:
             with model.lock:
                 prediction = model.predictor(image, prompts, options or Options())
             about = {"model": model.name, "class": model.predictor.class_name, "task": model.predictor.task}
-            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(file)).stem)[:40] or "picture"
-            written = write_prediction(
-                prediction, Source(Path(str(file)), "picture", stem), self.room(), about, opacity
-            )
+            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(file)).stem)[:40] or "image"
+            written = write_prediction(prediction, Source(Path(str(file)), "image", stem), self.room(), about, opacity)
         except INPUT_ERRORS as error:
             raise _say(error) from error
         return (
@@ -318,7 +316,7 @@ class _Tab:
 
 def _status(prediction: Prediction) -> str:
     """Time and number of segments."""
-    width, height = prediction.picture.size
+    width, height = prediction.image.size
     count = len(prediction.result.segments_info) if prediction.result is not None else None
     found = "" if count is None else f"{count} segment{'' if count == 1 else 's'}, "
     more = f" (the {LARGEST_COUNT} largest are drawn)" if count is not None and count > LARGEST_COUNT else ""
@@ -337,7 +335,7 @@ class _Segments(_Tab):
         with gr.Row():
             with gr.Column():
                 model = self.menu()
-                picture = picture_field(label="Picture", height=360, elem_id="hfseg-segments")
+                image = image_field(label="Image", height=360, elem_id="hfseg-segments")
                 subtask = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
                 threshold = gr.Slider(0, 1, 0, step=0.05, label="Smallest score (0: the model's own)")
                 button = gr.Button("Segment", variant="primary", elem_id="hfseg-segments-run")
@@ -350,8 +348,8 @@ class _Segments(_Tab):
             least = smallest if smallest > 0 and task == "universal" else None
             return self.answer(name, file, opacity, Prompts(), Options(subtask=chosen, threshold=least))
 
-        given = [model, picture, subtask, threshold, self.opacity]
-        gr.on([button.click, picture.upload], run, given, self.results, api_name="segments")
+        given = [model, image, subtask, threshold, self.opacity]
+        gr.on([button.click, image.upload], run, given, self.results, api_name="segments")
 
 
 class _Words(_Tab):
@@ -368,7 +366,7 @@ class _Words(_Tab):
         with gr.Row():
             with gr.Column():
                 model = self.menu()
-                picture = picture_field(label="Picture", height=360)
+                image = image_field(label="Image", height=360)
                 text = gr.Textbox(label=what, placeholder=example, lines=3, max_length=2000)
                 kind = gr.Radio(list(SUBTASKS), value="panoptic", label="Kind of segments", visible=self.names)
                 button = gr.Button("Segment", variant="primary")
@@ -380,7 +378,7 @@ class _Words(_Tab):
             prompts = Prompts(labels=lines) if self.names else Prompts(text=lines)
             return self.answer(name, file, opacity, prompts, Options(subtask=subtask if self.names else None))
 
-        given = [model, picture, text, kind, self.opacity]
+        given = [model, image, text, kind, self.opacity]
         gr.on([button.click], run, given, self.results, api_name="names" if self.names else "expressions")
 
 
@@ -404,7 +402,7 @@ def read_places(text: str) -> Prompts:
 
 
 class _Places(_Tab):
-    """Points and boxes: click and drag on the picture."""
+    """Points and boxes: click and drag on the image."""
 
     title = "Points and boxes"
 
@@ -413,8 +411,8 @@ class _Places(_Tab):
             with gr.Column():
                 model = self.menu()
                 gr.Markdown("Click on a thing, or drag a box around it. Without either, everything is segmented.")
-                picture = picture_field(
-                    label="Picture", height=420, elem_id="hfseg-places",
+                image = image_field(
+                    label="Image", height=420, elem_id="hfseg-places",
                     buttons=[],
                 )  # fmt: skip
                 places = gr.Textbox(label="Points x,y and boxes x0,y0,x1,y1 (with ; between)", max_length=2000)
@@ -442,19 +440,19 @@ class _Places(_Tab):
                 raise _say(error) from error
             return self.answer(name, file, opacity, prompts)
 
-        given = [model, picture, places, self.opacity]
-        picture.select(click, places, places, show_progress="hidden", api_visibility="private").then(
+        given = [model, image, places, self.opacity]
+        image.select(click, places, places, show_progress="hidden", api_visibility="private").then(
             run, given, self.results, api_visibility="private"
         )
         drag.change(add, [places, drag], places, show_progress="hidden", api_visibility="private").then(
             run, given, self.results, api_visibility="private"
         )
         button.click(run, given, self.results, api_name="places")
-        gr.on([clear.click, picture.clear, picture.upload], lambda: "", None, places, api_visibility="private")
+        gr.on([clear.click, image.clear, image.upload], lambda: "", None, places, api_visibility="private")
 
 
 class _Examples(_Tab):
-    """In-context: pairs of pictures show the task."""
+    """In-context: pairs of images show the task."""
 
     title = "Examples"
 
@@ -466,9 +464,9 @@ class _Examples(_Tab):
                 for number in (1, 2, 3):
                     with gr.Row():
                         for kind in ("input", "target"):
-                            fields.append(picture_field(label=f"Example {number}, {kind}", height=150))
-                picture = picture_field(label="Picture", height=260)
-                task = gr.Dropdown(["a picture", *FORMATS], value="a picture", label="The answer is")
+                            fields.append(image_field(label=f"Example {number}, {kind}", height=150))
+                image = image_field(label="Image", height=260)
+                task = gr.Dropdown(["an image", *FORMATS], value="an image", label="The answer is")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
                 button = gr.Button("Answer", variant="primary")
             with gr.Column():
@@ -491,7 +489,7 @@ class _Examples(_Tab):
             prompts = Prompts(examples=pairs, task=kind if kind in FORMATS else None)
             return self.answer(name, file, opacity, prompts, Options(num_inference_steps=int(count)))
 
-        button.click(run, [model, picture, task, steps, self.opacity, *fields], self.results, api_name="examples")
+        button.click(run, [model, image, task, steps, self.opacity, *fields], self.results, api_name="examples")
 
 
 class _Volumes(_Tab):
@@ -722,7 +720,7 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
         gr.Markdown(
             "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
             + f". Uploads stay on this server; a file may have {limits.megabytes} MB, "
-            f"a picture {limits.pixels / 1e6:g} megapixels."
+            f"an image {limits.pixels / 1e6:g} megapixels."
         )  # fmt: skip
         with gr.Tabs():
             for tab in tabs:

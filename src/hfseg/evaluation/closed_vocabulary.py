@@ -329,7 +329,7 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
                 "only_in_model": list(match.not_in_dataset),
                 "only_in_dataset": list(match.not_in_model),
                 "truth_of_ap": None if self.annotations is None else str(self.annotations.file),
-                "unlabelled_pixels": "background" if getattr(self.dataset, "kind", "") == "instance" else "void",
+                "unlabeled_pixels": "background" if getattr(self.dataset, "kind", "") == "instance" else "void",
             },
         }
 
@@ -359,7 +359,7 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
             kind, rank = chosen[index]
             name = file_name(str(example.get("image_id", index)))[-60:]
             score = 100 * scores[index]
-            image = self.picture(example, results)
+            image = self.image(example, results)
             shown[kind, rank] = Shown(
                 f"{name}: {measure} {score:.1f} %", image, f"{kind}_{rank:02d}_{score:.0f}_{name}"
             )
@@ -367,7 +367,7 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
             drawn[f"{kind.capitalize()} images"].append(shown[kind, rank])
         return drawn
 
-    def picture(self, example: Any, results: dict[str, Any]) -> Any:
+    def image(self, example: Any, results: dict[str, Any]) -> Any:
         """The image, its ground truth and its prediction, side by side."""
         labels, image = self.dataset.id2label, np.asarray(example["image"])
         plain = overlay(image, np.zeros(image.shape[:2], dtype=np.int32), [], labels)

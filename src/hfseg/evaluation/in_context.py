@@ -36,7 +36,8 @@ from .report import Shown, file_name
 __all__ = ["InContextEvaluator", "TaskPairs", "measure_image", "open_data", "predictions"]
 
 HOLE = 128
-# Queries that are made worse are made so at the network's size; depth, normals and masks have a truth of their own.
+# Queries that are made worse are made so at the network's size; depth, normals and masks have a ground truth of their
+# own.
 DEGRADED = ("colorization", "inpainting", "deraining", "motion_deblurring")
 GENERATED = (*DEGRADED, "depth_to_image", "normal_to_image")
 PAPER_SIZES = {
@@ -72,11 +73,11 @@ def open_data(
     return load_dataset(specification, split, kind="in-context", **given)
 
 
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a picture (bicubic) to (height, width)."""
-    if picture.shape[:2] == tuple(size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes an image (bicubic) to (height, width)."""
+    if image.shape[:2] == tuple(size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
 class TaskPairs:
@@ -84,8 +85,8 @@ class TaskPairs:
 
     Args:
         task: One of the ten.
-        source: Where pictures and truth come from.
-        size: (height, width) of the network's pictures.
+        source: Where images and truth come from.
+        size: (height, width) of the network's images.
         seed: Seed of degradations and of the choice of examples.
 
     Raises:
@@ -185,7 +186,7 @@ def _name(source: Any, index: int) -> str:
 def measure(
     metric: InContextMetric, answer: np.ndarray, target: np.ndarray, record: Mapping[str, Any], size: tuple[int, int]
 ) -> None:
-    """Adds one answer to a metric, at the truth's size or (pictures) at the network's."""
+    """Adds one answer to a metric, at the truth's size or (images) at the network's."""
     if metric.task in GENERATED:
         metric.add(answer, resized(target, size))
         return

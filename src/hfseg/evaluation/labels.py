@@ -14,13 +14,13 @@ __all__ = ["LabelMatch", "embed_classes", "match_labels", "read_labels", "some"]
 
 @dataclasses.dataclass(frozen=True)
 class LabelMatch:
-    """How a model's classes correspond to a data set's.
+    """How a model's classes correspond to a dataset's.
 
     Attributes:
-        to_dataset: Class of the data set for every class of the model, -1 for none.
+        to_dataset: Class of the dataset for every class of the model, -1 for none.
         by: "id" or "name".
-        not_in_dataset: Names of model classes that the data set lacks; what is predicted as them counts as no class.
-        not_in_model: Names of data set classes that the model lacks; they are always missed, and count in the means.
+        not_in_dataset: Names of model classes that the dataset lacks; what is predicted as them counts as no class.
+        not_in_model: Names of dataset classes that the model lacks; they are always missed, and count in the means.
     """
 
     to_dataset: tuple[int, ...]
@@ -34,7 +34,7 @@ class LabelMatch:
         return cls(tuple(range(num_labels)), "id")
 
     def to_model(self, class_ids: Collection[int]) -> list[int]:
-        """Model classes of some classes of the data set."""
+        """Model classes of some classes of the dataset."""
         wanted = set(class_ids)
         return [label for label, class_id in enumerate(self.to_dataset) if class_id in wanted]
 
@@ -46,11 +46,11 @@ def _plain(name: str) -> str:
 def match_labels(
     model_labels: Mapping[int, str], dataset_labels: Mapping[int, str], by: str | None = None
 ) -> LabelMatch:
-    """Matches the classes of a model with those of a data set.
+    """Matches the classes of a model with those of a dataset.
 
     Args:
         model_labels: The model's `id2label`.
-        dataset_labels: The data set's.
+        dataset_labels: The dataset's.
         by: None accepts equal names in equal order only. "name" matches by name (case, `-` and `_` aside), in any order
             and number. "id" takes equal ids for equal classes whatever they are called; their number must agree.
 
@@ -60,14 +60,14 @@ def match_labels(
     ours = {int(key): str(name) for key, name in model_labels.items()}
     theirs = {int(key): str(name) for key, name in dataset_labels.items()}
     if sorted(ours) != list(range(len(ours))) or sorted(theirs) != list(range(len(theirs))):
-        raise ValueError("class ids must be 0 .. C-1 without gaps, in the model's id2label and in the data set's.")
+        raise ValueError("class ids must be 0 .. C-1 without gaps, in the model's id2label and in the dataset's.")
     if by not in (None, "id", "name"):
         raise ValueError(f"labels can be matched by 'id' or by 'name', not by {by!r}.")
     same_names = len(ours) == len(theirs) and all(_plain(ours[key]) == _plain(theirs[key]) for key in ours)
     if by == "id" or (by is None and same_names):
         if len(ours) != len(theirs):
             raise ValueError(
-                f"the model has {len(ours)} classes and the data set {len(theirs)}, so ids cannot be matched; "
+                f"the model has {len(ours)} classes and the dataset {len(theirs)}, so ids cannot be matched; "
                 "match by name (--match_labels name)."
             )
         return LabelMatch.identity(len(ours))
@@ -80,16 +80,16 @@ def match_labels(
     if by == "name":
         if common == 0:
             raise ValueError(
-                f"the model's classes ({some(ours.values())}) and the data set's ({some(theirs.values())}) have no "
-                "name in common; is this the right model, or the right data set?"
+                f"the model's classes ({some(ours.values())}) and the dataset's ({some(theirs.values())}) have no "
+                "name in common; is this the right model, or the right dataset?"
             )
         return LabelMatch(to_dataset, "name", extra, lacking)
     if len(ours) != len(theirs):
-        how = f"the model has {len(ours)} classes and the data set {len(theirs)}"
+        how = f"the model has {len(ours)} classes and the dataset {len(theirs)}"
     elif common == len(theirs):
-        how = "the model and the data set have the same classes in another order"
+        how = "the model and the dataset have the same classes in another order"
     else:
-        how = f"the model and the data set both have {len(ours)} classes, but other names"
+        how = f"the model and the dataset both have {len(ours)} classes, but other names"
     details = [f"only the model has {some(extra)}"] * bool(extra) + [f"only the data has {some(lacking)}"] * bool(
         lacking
     )
@@ -97,7 +97,7 @@ def match_labels(
     ways += ["--match_labels id takes equal numbers for equal classes"] * (len(ours) == len(theirs))
     raise ValueError(
         f"{how}{' (' + '; '.join(details) + ')' if details else ''}; "
-        + (" and ".join(ways) + "." if ways else "no name agrees: is this the right model, or the right data set?")
+        + (" and ".join(ways) + "." if ways else "no name agrees: is this the right model, or the right dataset?")
     )
 
 
@@ -142,7 +142,7 @@ def embed_classes(
     synonyms: Mapping[str, Collection[str]] | None = None,
     templates: Any = "vild",
 ) -> Tensor:
-    """Embeds the classes of a data set with an open-vocabulary model's text tower.
+    """Embeds the classes of a dataset with an open-vocabulary model's text tower.
 
     Args:
         model: With `get_text_features`.
@@ -155,13 +155,13 @@ def embed_classes(
         Output: `(V, R, D)`.
 
     Raises:
-        ValueError: If `synonyms` names a class that the data set does not have, or a name is empty or double.
+        ValueError: If `synonyms` names a class that the dataset does not have, or a name is empty or double.
     """
     classes = [str(id2label[key]) for key in sorted(id2label)]
     synonyms = synonyms or {}
     foreign = [name for name in synonyms if name not in classes]
     if foreign:
-        raise ValueError(f"names are given for {some(foreign)}, but the data set has the classes {some(classes)}.")
+        raise ValueError(f"names are given for {some(foreign)}, but the dataset has the classes {some(classes)}.")
     given = {name: list(synonyms.get(name, ())) or [_spoken(part) for part in name.split(",")] for name in classes}
     return processor.embed_labels(model, given, templates)[1]
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..data.readers.medical import MedicalSlices
 from ..data.specs import load_dataset
-from ..inference.volume_pictures import fullest_slice, slice_prediction
+from ..inference.volume_images import fullest_slice, slice_prediction
 from ..inference.volumes import segment_volume, slice_probabilities
 from ..metrics.dice import Dice
 from ..metrics.froc import FROC, find_candidates, find_nodules

@@ -25,15 +25,15 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One labelled picture with the model's outputs.
+    """One labeled image with the model's outputs.
 
     Attributes:
-        index: Position in the data set.
-        example: As the data set gives it.
+        index: Position in the dataset.
+        example: As the dataset gives it.
         outputs: Of the model, batch of 1, float32.
         padded_size: Height and width of the network input.
-        inner_size: Of the picture inside it, at its top left.
-        size: Of the picture as it was given, and of the labels.
+        inner_size: Of the image inside it, at its top left.
+        size: Of the image as it was given, and of the labels.
     """
 
     index: int
@@ -85,18 +85,18 @@ def predict_samples(
     batches: Sequence[Sequence[int]] | None = None,
     num_workers: int = 0,
 ) -> Iterator[Sample]:
-    """Runs a model over a data set, in its order.
+    """Runs a model over a dataset, in its order.
 
-    Pictures of a batch whose padded sizes agree run together, others apart, so that no result depends on its neighbours
+    Images of a batch whose padded sizes agree run together, others apart, so that no result depends on its neighbors
     (but for rounding).
 
     Args:
         model: Model in evaluation mode.
         image_processor: Its image processor.
         dataset: Examples in the universal or semantic schema.
-        batch_size: Pictures per forward pass at most.
+        batch_size: Images per forward pass at most.
         batches: Positions to predict, by batch; default: all.
-        num_workers: Processes that read and resize pictures; 0 reads them here.
+        num_workers: Processes that read and resize images; 0 reads them here.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
@@ -130,7 +130,7 @@ def predict_samples(
 
 
 def _row(outputs: Any, row: int, count: int) -> Any:
-    """Outputs of one picture of a batch, without what post-processing never reads."""
+    """Outputs of one image of a batch, without what post-processing never reads."""
     names = ("class_queries_logits", "masks_queries_logits", "logits")
     kept = {name: outputs[name] for name in names if name in outputs and isinstance(outputs[name], Tensor)}
     if not kept:
@@ -144,7 +144,7 @@ def _row(outputs: Any, row: int, count: int) -> Any:
 class Segmenter:
     """Makes the results of the asked tasks from outputs, by the image processor's own post-processing.
 
-    Results are in the data set's classes: `{"semantic": (H, W) class map, -1 where no class of the data set is
+    Results are in the dataset's classes: `{"semantic": (H, W) class map, -1 where no class of the dataset is
     predicted, "panoptic": {"segmentation", "segments_info"}, "instance": SegmentationResult}`.
 
     Image processors of other libraries get the authors' post-processing of mask classification
@@ -152,7 +152,7 @@ class Segmenter:
 
     Args:
         image_processor: The model's.
-        match: How its classes correspond to the data set's.
+        match: How its classes correspond to the dataset's.
         stuff_label_ids: The model's stuff classes, fused in panoptic results and left out of instances.
         thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold`; default: the processor's.
     """
@@ -180,7 +180,7 @@ class Segmenter:
         return {name: self.given.get(name, getattr(self.processing, name)) for name in names}
 
     def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
-        """Results of one picture."""
+        """Results of one image."""
         outputs = sample.outputs
         results: dict[str, Any] = {}
         place: dict[str, Any] = {"target_sizes": [sample.size], "image_sizes": [sample.inner_size]}
@@ -205,11 +205,11 @@ class Segmenter:
         return results
 
     def semantic(self, labels: Tensor) -> np.ndarray:
-        """Class map (H, W) in the data set's classes."""
+        """Class map (H, W) in the dataset's classes."""
         return self._table[np.asarray(labels.cpu())]
 
     def panoptic(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Segments in the data set's classes; others become void."""
+        """Segments in the dataset's classes; others become void."""
         segmentation = np.array(result["segmentation"].cpu())
         segments = [
             {**segment, "label_id": self.match.to_dataset[segment["label_id"]]} for segment in result["segments_info"]
@@ -220,7 +220,7 @@ class Segmenter:
         return {"segmentation": segmentation, "segments_info": [s for s in segments if s["label_id"] >= 0]}
 
     def instance(self, result: Any) -> list[dict[str, Any]]:
-        """Instances `{"segmentation": run lengths, "category_id", "score"}` in the data set's classes."""
+        """Instances `{"segmentation": run lengths, "category_id", "score"}` in the dataset's classes."""
         masks = result.run_length_masks(compressed=True)
         return [
             {
@@ -236,7 +236,7 @@ class Segmenter:
 def open_vocabulary_samples(
     model: nn.Module, processor: Any, dataset: Any, text_embeds: Tensor, indices: Iterable[int]
 ) -> Iterator[Sample]:
-    """Runs an open-vocabulary model over pictures, one by one, as its pipeline does.
+    """Runs an open-vocabulary model over images, one by one, as its pipeline does.
 
     Args:
         model: Model in evaluation mode.
@@ -266,12 +266,12 @@ class OpenVocabularySegmenter(Segmenter):
     """Makes the results of an open-vocabulary model: its image processor alone knows how to map masks back."""
 
     def __call__(self, sample: Sample, tasks: Collection[str]) -> dict[str, Any]:
-        """Results of one picture."""
+        """Results of one image."""
         processing, place = self.processing, {"target_sizes": [sample.size]}
         results: dict[str, Any] = {}
         if "semantic" in tasks:
             labels = processing.post_process_semantic_segmentation(sample.outputs, **place)[0]
-            nothing = labels >= len(self.match.to_dataset)  # a picture without any mask
+            nothing = labels >= len(self.match.to_dataset)  # an image without any mask
             results["semantic"] = self.semantic(labels.masked_fill(nothing, -1))
         fused = {"label_ids_to_fuse": self.stuff_label_ids}
         if "panoptic" in tasks:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""`report.html` of an evaluation: one file with numbers, classes and pictures, which needs nothing from elsewhere."""
+"""`report.html` of an evaluation: one file with numbers, classes and images, which needs nothing from elsewhere."""
 
 import base64
 import html
@@ -19,7 +19,7 @@ __all__ = ["EvaluationPage", "Shown", "file_name", "write_report"]
 
 NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
-WIDEST = 1800  # pixels of a picture in the page
+WIDEST = 1800  # pixels of an image in the page
 # The largest possible value of a column, for which its bars are full; other columns have none.
 PERCENT = ("iou", "accuracy", "pq", "sq", "rq", "ap", "ap50", "ap75", "precision", "recall", "dice")
 LONGEST_LEGEND = 60
@@ -177,7 +177,7 @@ def _legend(names: Mapping[int, str]) -> str:
 
 
 def _figure(shown: Shown) -> str:
-    """A picture as a part of the page: JPEG, or PNG where that is smaller."""
+    """An image as a part of the page: JPEG, or PNG where that is smaller."""
     if isinstance(shown.image, Image.Image):
         image = shown.image.convert("RGB")
     else:

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Evaluation of segmentation models on labelled data: the numbers that users compare models by.
+"""Evaluation of segmentation models on labeled data: the numbers that users compare models by.
 
-The one path by which hfseg measures, during training, in `hfseg evaluate` and in comparisons: pictures go through the
+The one path by which hfseg measures, during training, in `hfseg evaluate` and in comparisons: images go through the
 model one by one or grouped by padded size (padding to a common size would change results), the image processor's own
 post-processing makes the results, and `hfseg.metrics` counts. No model is imported; outputs are told apart by their
 fields.
@@ -43,7 +43,7 @@ logger = logging.get_logger(__name__)
 
 TASKS = ("panoptic", "instance", "semantic")
 WITHOUT_PYCOCOTOOLS = "AP needs pycocotools (pip install 'hfseg[coco]')"
-# Instances below this score are not drawn and do not rank a picture.
+# Instances below this score are not drawn and do not rank an image.
 SHOWN_SCORE = 0.5
 
 AVERAGES = {
@@ -54,27 +54,27 @@ AVERAGES = {
     "ap50": "as ap at IoU 0.50",
     "ap75": "as ap at IoU 0.75",
     "ar_100": "COCO mask recall at 100 detections per image, mean over IoU thresholds and thing classes in the truth",
-    "mean_iou": "IoU per class from one confusion matrix of all labelled pixels; mean over classes in the truth",
+    "mean_iou": "IoU per class from one confusion matrix of all labeled pixels; mean over classes in the truth",
     "mean_accuracy": "share of a class's pixels that are right; mean over classes in the truth",
-    "pixel_accuracy": "share of all labelled pixels that are right",
-    "frequency_weighted_iou": "IoU per class weighted by its share of the labelled pixels",
+    "pixel_accuracy": "share of all labeled pixels that are right",
+    "frequency_weighted_iou": "IoU per class weighted by its share of the labeled pixels",
 }
 
 
 def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
-    """What can be measured on a data set: an empty text for a task that can, else the reason why not.
+    """What can be measured on a dataset: an empty text for a task that can, else the reason why not.
 
     Besides the labels, average precision needs pycocotools (extra `coco`).
     """
     reasons = dict.fromkeys(TASKS, "")
     if "segmentation" not in example and "segmentation_map" not in example:
-        return dict.fromkeys(TASKS, f"the data set has no segmentation, only {_some(example)}")
+        return dict.fromkeys(TASKS, f"the dataset has no segmentation, only {_some(example)}")
     if "segmentation" not in example:
         for task in ("panoptic", "instance"):
             reasons[task] = "the labels are class maps without segments"
         return reasons
     if getattr(dataset, "kind", "panoptic") == "instance":
-        reasons["semantic"] = "background is not labelled as a class, so that mean IoU would not see false positives"
+        reasons["semantic"] = "background is not labeled as a class, so that mean IoU would not see false positives"
     if set(dataset.stuff_class_ids) >= set(dataset.id2label):
         reasons["instance"] = "all classes are stuff"
     elif find_spec("pycocotools") is None:
@@ -84,7 +84,7 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
 
 def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
     if len(dataset) == 0:
-        raise ValueError("The data set has no pictures to evaluate on.")
+        raise ValueError("The dataset has no images to evaluate on.")
     reasons = supported_tasks(dataset, dataset[0])
     if rank == 0 and "instance" in tasks and reasons["instance"] == WITHOUT_PYCOCOTOOLS:
         logger.warning_once(f"Average precision is left out: {WITHOUT_PYCOCOTOOLS}.")
@@ -99,11 +99,11 @@ def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
 class CocoInstances:
     """Truth of average precision from a COCO instances json: masks that may overlap, crowds, and COCO's own areas.
 
-    A data set gives id maps, where overlaps are lost; COCO's AP, and the authors' figures, need the annotations.
+    A dataset gives id maps, where overlaps are lost; COCO's AP, and the authors' figures, need the annotations.
 
     Args:
         file: The json.
-        class_of: Class id in the data set of every category id; annotations of other categories are an error.
+        class_of: Class id in the dataset of every category id; annotations of other categories are an error.
 
     Raises:
         FileNotFoundError, ValueError: There is no such file, it is damaged, or its categories are others.
@@ -125,7 +125,7 @@ class CocoInstances:
             if annotation["category_id"] not in class_of:
                 raise ValueError(
                     f"{file}: annotation {annotation['where']} has category {annotation['category_id']}, none "
-                    f"of the data set's, {_some(map(str, sorted(class_of)))}."
+                    f"of the dataset's, {_some(map(str, sorted(class_of)))}."
                 )
             entry = {
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
@@ -135,15 +135,15 @@ class CocoInstances:
             )
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """Annotations of a picture, as `MaskAP` takes them.
+        """Annotations of an image, as `MaskAP` takes them.
 
         Raises:
-            ValueError: The file does not list the picture.
+            ValueError: The file does not list the image.
         """
         name = str(example.get("image_id"))
         image = self._images.get(name, self._images.get(name.rpartition("/")[2]))
         if image is None:
-            raise ValueError(f"{self.file} lists no picture {example.get('image_id')!r}.")
+            raise ValueError(f"{self.file} lists no image {example.get('image_id')!r}.")
         return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
 
 
@@ -151,10 +151,10 @@ class SegmentationMetrics:
     """The metrics of one evaluation.
 
     Args:
-        dataset: With `id2label`, `stuff_class_ids`, `ignore_index`, and `kind` ("instance" for data whose unlabelled
+        dataset: With `id2label`, `stuff_class_ids`, `ignore_index`, and `kind` ("instance" for data whose unlabeled
             pixels are background; otherwise they are void).
         tasks: Some of `TASKS`.
-        rank_images: Whether to score every picture by itself, to find the best and worst.
+        rank_images: Whether to score every image by itself, to find the best and worst.
         instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: the
             example's own instances, or its segments.
     """
@@ -190,7 +190,7 @@ class SegmentationMetrics:
             self._of_image = MeanIoU(names, ignore_index=-1) if only_semantic else self._quality()
 
     def _quality(self) -> PanopticQuality:
-        return PanopticQuality(self.id2label, self.stuff, unlabelled_is_void=not self.known_background)
+        return PanopticQuality(self.id2label, self.stuff, unlabeled_is_void=not self.known_background)
 
     def truth(self, example: Mapping[str, Any]) -> np.ndarray:
         """Class map (H, W) of the labels, -1 where there is none."""
@@ -230,10 +230,10 @@ class SegmentationMetrics:
         return {"segmentation": segmentation, "segments_info": info}
 
     def add(self, index: int, example: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-        """Counts one picture.
+        """Counts one image.
 
         Raises:
-            ValueError: Labels and results do not fit; names the picture.
+            ValueError: Labels and results do not fit; names the image.
         """
         try:
             truth = self.truth(example)
@@ -247,7 +247,7 @@ class SegmentationMetrics:
                 self.image_scores.append(self._score(example, results, truth, classes))
         except (ValueError, IndexError) as error:
             name = example.get("image_id")
-            raise ValueError(f"Picture {index}{'' if name is None else f' ({name})'}: {error}") from error
+            raise ValueError(f"Image {index}{'' if name is None else f' ({name})'}: {error}") from error
         self.indices.append(index)
 
     def _score(self, example: Mapping[str, Any], results: Mapping[str, Any], truth: np.ndarray, classes: Any) -> float:
@@ -272,11 +272,11 @@ class SegmentationMetrics:
         """Replaces the counts by the sum of those of several processes.
 
         Raises:
-            ValueError: A picture was counted twice.
+            ValueError: An image was counted twice.
         """
         indices = [index for state in states for index in state["indices"]]
         if len(set(indices)) != len(indices):
-            raise ValueError("a picture was counted twice: the processes must share the data without overlap.")
+            raise ValueError("an image was counted twice: the processes must share the data without overlap.")
         for name, metric in self.metrics.items():
             metric.reset()
             for state in states:
@@ -286,7 +286,7 @@ class SegmentationMetrics:
         scores = [score for state in states for score in state["image_scores"]]
         self.image_scores = [scores[place] for place in order] if scores else []
         if "instance" in self.metrics:
-            # Ties between scores are settled by the order of the pictures, which is the data set's.
+            # Ties between scores are settled by the order of the images, which is the dataset's.
             merged = self.metrics["instance"].state_dict()
             merged["images"] = [merged["images"][place] for place in order]
             self.metrics["instance"].load_state_dict(merged)
@@ -360,7 +360,7 @@ def _instances(example: Mapping[str, Any]) -> dict[str, Any]:
 def segmentation_overlays(
     model: nn.Module, image_processor: Any, dataset: Any, count: int = 3, tasks: Collection[str] = TASKS
 ) -> list[Any]:
-    """Draws picture, truth and prediction side by side for the first pictures, as PIL images.
+    """Draws image, truth and prediction side by side for the first images, as PIL images.
 
     Panoptic segments are drawn if they can be measured (`supported_tasks`), else instances, else classes.
     """
@@ -380,7 +380,7 @@ def segmentation_overlays(
             found, reference = metrics.segments(results, sample.size), _reference(sample.example)
             predicted = overlay(image, found["segmentation"], found["segments_info"], names)
             truth = overlay(image, reference["segmentation"], reference["segments_info"], names)
-        drawn.append(side_by_side([image, truth, predicted], ["picture", "truth", "prediction"]))
+        drawn.append(side_by_side([image, truth, predicted], ["image", "truth", "prediction"]))
     return drawn
 
 
@@ -394,21 +394,21 @@ def evaluate_segmentation(
     rank: int = 0,
     ranks: int = 1,
 ) -> dict[str, float]:
-    """Measures a model that has the data set's classes: what training does between epochs.
+    """Measures a model that has the dataset's classes: what training does between epochs.
 
     Args:
         model: A segmentation model, in evaluation mode.
         image_processor: Its image processor, whose thresholds are used.
         dataset: Examples in the universal or semantic schema, with `id2label`, `stuff_class_ids` and `ignore_index`.
-        batch_size: Pictures per forward pass.
+        batch_size: Images per forward pass.
         tasks: What to measure, as far as labels and installed packages allow (`supported_tasks`).
-        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+        rank, ranks: This process and how many share the images; all of them return the whole set's numbers.
 
     Returns:
         Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
 
     Raises:
-        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+        ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
     tasks = _measurable(dataset, tasks, rank)
     match = LabelMatch.identity(len(dataset.id2label))
@@ -436,7 +436,7 @@ def evaluate_open_vocabulary(
     rank: int = 0,
     ranks: int = 1,
 ) -> dict[str, float]:
-    """Measures an open-vocabulary model on labelled pictures, with the names of the data set's classes.
+    """Measures an open-vocabulary model on labeled images, with the names of the dataset's classes.
 
     Args:
         model: In evaluation mode.
@@ -445,13 +445,13 @@ def evaluate_open_vocabulary(
         tasks: What to measure, as far as the labels allow (`supported_tasks`).
         templates: Sentences around the names.
         thresholds: Of panoptic segments; default: the processor's.
-        rank, ranks: This process and how many share the pictures; all of them return the whole set's numbers.
+        rank, ranks: This process and how many share the images; all of them return the whole set's numbers.
 
     Returns:
         Numbers in percent, as `AVERAGES` explains them; those that nothing was there for are left out.
 
     Raises:
-        ValueError: Nothing of `tasks` can be measured on these labels, or the data set is empty.
+        ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
     tasks = _measurable(dataset, tasks, rank)
     text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Safe loading of local picture files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
+"""Safe loading of local image files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
 
 import importlib.util
 import os
@@ -37,7 +37,7 @@ _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-    """Loads a local picture file (or takes a PIL image) as an upright 8-bit RGB image.
+    """Loads a local image file (or takes a PIL image) as an upright 8-bit RGB image.
 
     The whole file is decoded, so that a truncated one is an error here and not later. The EXIF orientation is applied.
     Modes are converted as `convert_to_rgb` describes. Of animations and multi-page files the first frame is taken.
@@ -48,7 +48,7 @@ def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = 
 
     Raises:
         FileNotFoundError: if the path names no file.
-        ValueError: for a URL, an undecodable or truncated file, and a picture with more than `max_pixels` pixels.
+        ValueError: for a URL, an undecodable or truncated file, and an image with more than `max_pixels` pixels.
         TypeError: if `image` is neither a path nor a PIL image.
     """
     if isinstance(image, Image.Image):
@@ -63,7 +63,7 @@ def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = 
 
 
 def open_image(path: "str | os.PathLike[str]", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-    """Opens a local picture file and decodes it whole, as it is stored: no rotation, no conversion.
+    """Opens a local image file and decodes it whole, as it is stored: no rotation, no conversion.
 
     Args:
         path: path of a local file.
@@ -120,10 +120,10 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
 def convert_to_rgb(image: Image.Image) -> Image.Image:
     """Converts a PIL image of any mode to 8-bit RGB.
 
-    - Transparency (RGBA, LA, PA, palette or colour key) is composed onto white, as transformers does.
-    - 16-bit grey is divided by 257, so that 0..65535 covers 0..255 (Pillow itself would clip at 255). Mode "I" (32-bit)
+    - Transparency (RGBA, LA, PA, palette or color key) is composed onto white, as transformers does.
+    - 16-bit gray is divided by 257, so that 0..65535 covers 0..255 (Pillow itself would clip at 255). Mode "I" (32-bit)
       must hold 16-bit values.
-    - 1-bit, grey, palette, CMYK, YCbCr, LAB and HSV go through Pillow's conversion.
+    - 1-bit, gray, palette, CMYK, YCbCr, LAB and HSV go through Pillow's conversion.
 
     Raises:
         ValueError: for float images (mode "F") and integers outside 0..65535, whose value range is unknown.
@@ -151,9 +151,9 @@ def sixteen_bit_to_eight(values: np.ndarray) -> np.ndarray:
 
 
 def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
-    """Brings a picture to the full range of intensities: two percentiles of all its values become 0 and 255.
+    """Brings an image to the full range of intensities: two percentiles of all its values become 0 and 255.
 
-    One linear map for all channels, so that colours stay. A picture without contrast stays as it is.
+    One linear map for all channels, so that colors stay. An image without contrast stays as it is.
 
     Shape:
         image: any, such as (H, W, 3), uint8. Returns the same.

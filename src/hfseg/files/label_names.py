@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Class names of public data sets whose models carry no names of their own, in the order of their contiguous ids."""
+"""Class names of public datasets whose models carry no names of their own, in the order of their contiguous ids."""
 
 # COCO panoptic, 2017: 80 things by category id, then 53 stuff classes by category id.
 COCO_PANOPTIC = [
@@ -190,7 +190,7 @@ towel; tree; vegetable; wall-brick; wall-concrete; wall-other; wall-panel; wall-
 water-other; waterdrops; window-blind; window-other; wood
 """
 )
-# Ids of COCO-Stuff's label list (1 to 182) that no picture has; the maps hold id - 1, and 255 for unlabelled.
+# Ids of COCO-Stuff's label list (1 to 182) that no image has; the maps hold id - 1, and 255 for unlabeled.
 # fmt: off
 COCO_STUFF_MISSING_IDS = [
     12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91,
@@ -201,7 +201,7 @@ COCO_STUFF_MISSING_IDS = [
 ADE20K = _split_names(
     """
 wall; building; sky; floor; tree; ceiling; road, route; bed; window; grass; cabinet; sidewalk, pavement; person;
-earth, ground; door; table; mountain, mount; plant; curtain; chair; car; water; painting, picture; sofa; shelf; house;
+earth, ground; door; table; mountain, mount; plant; curtain; chair; car; water; painting, image; sofa; shelf; house;
 sea; mirror; rug; field; armchair; seat; fence; desk; rock, stone; wardrobe, closet, press; lamp; tub; rail; cushion;
 base, pedestal, stand; box; column, pillar; signboard, sign; chest of drawers, chest, bureau, dresser; counter; sand;
 sink; skyscraper; fireplace; refrigerator, icebox; grandstand, covered stand; path; stairs; runway; case, display
@@ -229,13 +229,13 @@ ADE20K_THINGS = [
 ]
 # fmt: on
 
-# ADE20K, the 847 classes of the full data set, in the order of Mask2Former's preparation.
+# ADE20K, the 847 classes of the full dataset, in the order of Mask2Former's preparation.
 ADE20K_FULL = _split_names(
     """
 wall; building, edifice; sky; tree; road, route; floor, flooring; ceiling; bed; sidewalk, pavement; earth, ground;
 cabinet; person, individual, someone, somebody, mortal, soul; grass; windowpane, window; car, auto, automobile,
 machine, motorcar; mountain, mount; plant, flora, plant life; table; chair; curtain, drape, drapery, mantle, pall;
-door; sofa, couch, lounge; sea; painting, picture; water; mirror; house; rug, carpet, carpeting; shelf; armchair;
+door; sofa, couch, lounge; sea; painting, image; water; mirror; house; rug, carpet, carpeting; shelf; armchair;
 fence, fencing; field; lamp; rock, stone; seat; river; desk; bathtub, bathing tub, bath, tub; railing, rail;
 signboard, sign; cushion; path; work surface; stairs, steps; column, pillar; sink; wardrobe, closet, press; snow;
 refrigerator, icebox; base, pedestal, stand; bridge, span; blind, screen; runway; cliff, drop, drop-off; sand;

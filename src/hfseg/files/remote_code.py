@@ -2,7 +2,7 @@
 """Lets a saved folder load with `trust_remote_code=True` where `hfseg` has not been imported.
 
 Auto classes then follow `auto_map` in the folder's JSON files to a Python file beside them. That file imports the
-installed package and does nothing else: copies of the modelling code would need all the modules they import, and grow
+installed package and does nothing else: copies of the modeling code would need all the modules they import, and grow
 stale.
 """
 
@@ -79,7 +79,7 @@ class RemoteCodeModel:
     """
 
     def post_init(self) -> None:
-        """Initialises weights, and notes which of them the constructor froze."""
+        """Initializes weights, and notes which of them the constructor froze."""
         super().post_init()
         frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
         self._frozen_by_constructor = frozenset(frozen)

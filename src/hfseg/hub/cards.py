@@ -55,16 +55,16 @@ _TEMPLATE = """---
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number of a model on a data set, and where it comes from.
+    """A number of a model on a dataset, and where it comes from.
 
     Attributes:
         metric: Name of the metric in code, e.g. `mean_iou`.
         value: The number.
-        dataset: Name of the data set, for people.
+        dataset: Name of the dataset, for people.
         command: The command line that measured it.
-        split: Split of the data set.
+        split: Split of the dataset.
         title: Name of the metric for people; the same as `metric` if None.
-        dataset_id: The data set on the Hub, `owner/name`, if it is there.
+        dataset_id: The dataset on the Hub, `owner/name`, if it is there.
         config: How it was measured in a few words, e.g. protocol and mode.
     """
 
@@ -163,7 +163,7 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
 def card_problems(text: str) -> list[str]:
     """Lists what a card lacks before it can be published; empty if nothing.
 
-    Looks at the metadata as the Hub does (licence, task, library, tags, results), and at the body as a reader does: an
+    Looks at the metadata as the Hub does (license, task, library, tags, results), and at the body as a reader does: an
     example in Python that can be parsed, training, limits, no place left to fill in, no number without its command.
     """
     try:
@@ -193,7 +193,7 @@ def _metadata_problems(metadata: Mapping[str, Any]) -> list[str]:
     """Lists missing and illegal fields."""
     problems = []
     for field, advice in {
-        "license": "add `license: apache-2.0` or the licence of the weights (`hfseg push --license NAME`)",
+        "license": "add `license: apache-2.0` or the license of the weights (`hfseg push --license NAME`)",
         "pipeline_tag": f"add one of {', '.join(PIPELINE_TAGS)}",
         "library_name": f"add {' or '.join(LIBRARIES)}",
         "tags": "add a list of words",
@@ -201,9 +201,9 @@ def _metadata_problems(metadata: Mapping[str, Any]) -> list[str]:
         if not metadata.get(field):
             problems.append(f"README.md has no {field}: {advice}.")
     if metadata.get("pipeline_tag") and metadata["pipeline_tag"] not in PIPELINE_TAGS:
-        problems.append(f"pipeline_tag is {metadata['pipeline_tag']!r}; legal are {', '.join(PIPELINE_TAGS)}.")
+        problems.append(f"pipeline_tag is {metadata['pipeline_tag']!r}; must be one of {', '.join(PIPELINE_TAGS)}.")
     if metadata.get("library_name") and metadata["library_name"] not in LIBRARIES:
-        problems.append(f"library_name is {metadata['library_name']!r}; legal are {', '.join(LIBRARIES)}.")
+        problems.append(f"library_name is {metadata['library_name']!r}; must be one of {', '.join(LIBRARIES)}.")
     for field in ("tags", "datasets", "metrics"):
         value = metadata.get(field, [])
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
@@ -215,7 +215,7 @@ def _metadata_problems(metadata: Mapping[str, Any]) -> list[str]:
         "base_model": [bases] if isinstance(bases, str) else bases,
         "datasets": metadata.get("datasets") or [],
     }.items():
-        # Old data sets of the Hub have no owner.
+        # Old datasets of the Hub have no owner.
         wrong = [
             value
             for value in values
@@ -258,10 +258,10 @@ def code_blocks(text: str, language: str) -> list[str]:
 
 
 def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Writes `model-index` in the Hub's newer form: `.eval_results/<data set>--<metric>.yaml`, the command as note.
+    """Writes `model-index` in the Hub's newer form: `.eval_results/<dataset>--<metric>.yaml`, the command as note.
 
     What that form can hold, by the Hub's specification (huggingface.co/docs/hub/eval-results): one number per task of
-    a data set that is on the Hub and registered there as a benchmark, whose owner lists its tasks in `eval.yaml`.
+    a dataset that is on the Hub and registered there as a benchmark, whose owner lists its tasks in `eval.yaml`.
     Hence
 
     - results on data that are not on the Hub stay in `model-index` alone. That is so for all results that this project
@@ -272,14 +272,14 @@ def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | N
 
     Args:
         metadata: Metadata of a card.
-        dataset_ids: Data set in `model-index`, by name or type, or `<data set>:<metric type>`, to its id on the Hub,
+        dataset_ids: Dataset in `model-index`, by name or type, or `<dataset>:<metric type>`, to its id on the Hub,
             with `#task` if the benchmark's task is not called `default`.
 
     Returns:
         Path in the repository to text.
 
     Raises:
-        ValueError: `dataset_ids` has a data set or metric that the card has no result of, an id that is none, or two
+        ValueError: `dataset_ids` has a dataset or metric that the card has no result of, an id that is none, or two
             metrics for one task.
     """
     given = dict(dataset_ids or {})

@@ -118,8 +118,8 @@ def check_tag(tag: str | None) -> str | None:
 # -------------------------------------------------------------------------------------------------------------- staging
 
 
-def pictures_in(text: str) -> list[str]:
-    """Lists the local pictures that a card shows."""
+def images_in(text: str) -> list[str]:
+    """Lists the local images that a card shows."""
     found = re.findall(r"!\[[^\]]*\]\(([^)\s]+)", text)
     return [path for path in found if not re.match(r"[a-z]+:", path)]
 
@@ -165,9 +165,9 @@ def selected_files(folder: Path, include: Sequence[str] = ()) -> list[Path]:
         )
     card = folder / "README.md"
     if card.is_file() and not leaves_folder(card, folder):
-        for name in pictures_in(card.read_text(encoding="utf-8")):
-            picture = (folder / name).resolve()
-            if picture.is_file() and picture.is_relative_to(folder.resolve()):
+        for name in images_in(card.read_text(encoding="utf-8")):
+            image = (folder / name).resolve()
+            if image.is_file() and image.is_relative_to(folder.resolve()):
                 chosen.add(folder / name)
             else:
                 raise PublishingError(f"README.md shows {name!r}, which is not in {folder}.")
@@ -245,8 +245,8 @@ def stage(
         folder: Folder of a model or pipeline.
         target: Empty or new folder for the repository.
         max_shard_size: Bytes per file of weights.
-        license_name: Licence for a card that names none.
-        dataset_ids: Data sets of the card's results to their ids on the Hub; see `cards.result_files`.
+        license_name: License for a card that names none.
+        dataset_ids: Datasets of the card's results to their ids on the Hub; see `cards.result_files`.
         evaluation: Folder of `hfseg evaluate`, whose results go into the card.
         include: Patterns of further files.
         link: Whether weights may share their bytes with the source (for a folder that nobody edits).

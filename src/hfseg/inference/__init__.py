@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Inference beyond one picture in one pass: sliding windows, tiles, test-time augmentation.
+"""Inference beyond one image in one pass: sliding windows, tiles, test-time augmentation.
 
 Functions take `predict(pixel_values) -> outputs` (any model) and the model's image processor; no model is imported.
 """

@@ -39,7 +39,7 @@ def augmented_scores(
     batch_size: int = 1,
     kind: str = "probabilities",
 ) -> Tensor:
-    """Class scores of a picture, averaged over scales and, with `flip`, their mirror images.
+    """Class scores of an image, averaged over scales and, with `flip`, their mirror images.
 
     The scores of each view are brought to the size of the result and averaged with equal weights. Scale 1 is the size
     that the image processor's own rule gives; other scales multiply it (rounded half up).
@@ -50,7 +50,7 @@ def augmented_scores(
         image_processor: The model's.
         scales: Factors of the network input.
         flip: Whether to add the mirror image (left and right exchanged) of every scale.
-        target_size: Height and width of the result; default: the picture's.
+        target_size: Height and width of the result; default: the image's.
         kind: What is averaged, "probabilities" or "logits" (see `output_scores`).
         window, stride, weighting, batch_size: With a window each view is predicted by `sliding_window_scores`.
 

@@ -81,22 +81,22 @@ def segment_video(
     labels: dict[int, str] = {}
     start = time.perf_counter()
     with VideoWriter(done.video, reader.rate) as writer:
-        pictures = iter(reader)
+        images = iter(reader)
         while True:
             if max_frames is not None and len(done.frames) >= max_frames:
                 with contextlib.suppress(ValueError):  # what lies behind the last frame may be damaged
-                    done.cut = next(pictures, None) is not None
+                    done.cut = next(images, None) is not None
                 break
             try:
-                picture = next(pictures, None)
+                image = next(images, None)
             except ValueError as error:  # of reading; a failing prediction fails the whole video
                 if not done.frames:
                     raise
                 done.broken = str(error)
                 break
-            if picture is None:
+            if image is None:
                 break
-            prediction = ask(picture)
+            prediction = ask(image)
             if prediction.result is not None:
                 if track:
                     prediction.result = tracker(prediction.result)

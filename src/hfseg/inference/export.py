@@ -1,10 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Export of image models to ONNX and to `torch.export` programs, with a check of the file against the model.
 
-The exported program is the model alone: normalised pixels (and prompts) in, logits out. Resizing, thresholds and
-merging stay with the image processor. With `dynamic` one file serves all batch sizes and picture sizes.
+The exported program is the model alone: normalized pixels (and prompts) in, logits out. Resizing, thresholds and
+merging stay with the image processor. With `dynamic` one file serves all batch sizes and image sizes.
 
-Shapes: B pictures of (H, W) pixels, Q queries or prompts, K classes, L tokens.
+Shapes: B images of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ OPSET = 20  # the first with `GridSample` as PyTorch has it, for every number of
 LARGEST_FILE = 1_500_000_000  # bytes of weights; protocol buffers end at 2 GB, beyond this weights go beside the file
 
 
-class _Pictures(nn.Module):
-    """A model of pictures alone."""
+class _Images(nn.Module):
+    """A model of images alone."""
 
     def __init__(self, model: nn.Module, outputs: Sequence[str]) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class _Pictures(nn.Module):
         return tuple(outputs[name] for name in self.outputs)
 
 
-class _Expressions(_Pictures):
-    """A referring model: one expression per picture."""
+class _Expressions(_Images):
+    """A referring model: one expression per image."""
 
     def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, L)`."""
@@ -57,7 +57,7 @@ class _Expressions(_Pictures):
         return tuple(outputs[name] for name in self.outputs)
 
 
-class _Points(_Pictures):
+class _Points(_Images):
     """A promptable model: one point per mask."""
 
     def forward(self, pixel_values: Tensor, input_points: Tensor) -> tuple[Tensor, ...]:
@@ -66,7 +66,7 @@ class _Points(_Pictures):
         return tuple(outputs[name] for name in self.outputs)
 
 
-class _Names(_Pictures):
+class _Names(_Images):
     """An open-vocabulary model: embedded names of classes, and points where to look."""
 
     def forward(self, pixel_values: Tensor, input_points: Tensor, text_embeds: Tensor) -> tuple[Tensor, ...]:
@@ -85,7 +85,7 @@ class Exportable:
         dynamic: Name of an input to its axes of free length.
         outputs: Names of the results.
         decide: Function from the results to what a user sees: masks and classes, as integers or booleans.
-        divisor: Both sides of a picture must be multiples of it.
+        divisor: Both sides of an image must be multiples of it.
         smallest: Least length of a side of a program for all sizes.
     """
 
@@ -99,7 +99,7 @@ class Exportable:
 
 
 def _pixels(batch: int, height: int, width: int) -> Tensor:
-    """Smooth pictures; noise pixel by pixel would make every decision a close one."""
+    """Smooth images; noise pixel by pixel would make every decision a close one."""
     generator = torch.Generator().manual_seed(height * 10_007 + width)
     coarse = torch.randn(batch, 3, max(height // 16, 2), max(width // 16, 2), generator=generator)
     return nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
@@ -138,7 +138,7 @@ def universal(model: nn.Module) -> Exportable:
     """Images to classes and masks of queries."""
     results = ("class_queries_logits", "masks_queries_logits")
     return Exportable(
-        _Pictures(model, results),
+        _Images(model, results),
         _image_input,
         PIXEL_AXES,
         results,
@@ -149,7 +149,7 @@ def universal(model: nn.Module) -> Exportable:
 def semantic(model: nn.Module) -> Exportable:
     """Images to scores per class and pixel."""
     return Exportable(
-        _Pictures(model, ("logits",)), _image_input, PIXEL_AXES, ("logits",), lambda values: (values[0].argmax(1),)
+        _Images(model, ("logits",)), _image_input, PIXEL_AXES, ("logits",), lambda values: (values[0].argmax(1),)
     )
 
 
@@ -229,8 +229,8 @@ def export_model(
         target: See `exportable`.
         file: `.onnx` or `.pt2`. An ONNX model beyond 1.5 GB has its weights in `<file>.data` beside it.
         format: "onnx" or "torch_export".
-        size: Height and width of the traced pictures; without `dynamic` the only ones.
-        batch_size: Of the traced pictures; likewise.
+        size: Height and width of the traced images; without `dynamic` the only ones.
+        batch_size: Of the traced images; likewise.
         dynamic: Whether batch, height, width (and numbers of prompts) are free.
 
     Raises:
@@ -238,7 +238,7 @@ def export_model(
         ImportError: ONNX packages are missing.
     """
     if format not in FORMATS:
-        raise ValueError(f"format is {format!r}; legal are {', '.join(FORMATS)}.")
+        raise ValueError(f"format is {format!r}; must be one of {', '.join(FORMATS)}.")
     # A map of one row or column is a special case for tracing, and would be fixed.
     smallest = target.smallest if dynamic else target.divisor
     for side in size:
@@ -368,7 +368,7 @@ def load_program(file: str | os.PathLike[str], format: str) -> Callable[[Mapping
             shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in inputs.items())
             raise ValueError(
                 f"The program {os.fspath(file)} does not serve {shapes}: {str(error).splitlines()[0]}. Export one for "
-                "this size alone (without --dynamic), enlarge the picture, or call the model."
+                "this size alone (without --dynamic), enlarge the image, or call the model."
             ) from error
 
     return run
@@ -422,7 +422,7 @@ TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is a
 
 
 def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
-    """The size to which the folder's image processor brings pictures, rounded up to what the model takes."""
+    """The size to which the folder's image processor brings images, rounded up to what the model takes."""
     size: dict[str, Any] = {}
     file = next(
         (f for n in ("preprocessor_config.json", "processor_config.json") if (f := Path(folder) / n).is_file()), None

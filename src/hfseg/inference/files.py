@@ -14,7 +14,7 @@ from ..volumes import is_dicom
 from .predictor import Prediction
 
 __all__ = [
-    "PICTURES",
+    "IMAGES",
     "VIDEOS",
     "VOLUMES",
     "Source",
@@ -25,7 +25,7 @@ __all__ = [
     "write_prediction",
 ]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 VOLUMES = (".nii", ".nii.gz", ".mha", ".mhd")
 DICOM = (".dcm", ".ima")
@@ -38,7 +38,7 @@ class Source:
 
     Attributes:
         path: Its file or folder.
-        kind: "picture", "video" or "volume".
+        kind: "image", "video" or "volume".
         stem: Beginning of the names of its results.
     """
 
@@ -59,7 +59,7 @@ def _suffix(path: Path) -> str:
 
 def _kind(path: Path) -> str | None:
     suffix = _suffix(path)
-    for kind, suffixes in (("picture", PICTURES), ("video", VIDEOS), ("volume", (*VOLUMES, *DICOM))):
+    for kind, suffixes in (("image", IMAGES), ("video", VIDEOS), ("volume", (*VOLUMES, *DICOM))):
         if suffix in suffixes:
             return kind
     return None
@@ -74,10 +74,10 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
     """Lists what is to be segmented.
 
     Args:
-        inputs: Files and folders. Of a folder, all pictures, videos and volumes directly in it, in natural order; a
+        inputs: Files and folders. Of a folder, all images, videos and volumes directly in it, in natural order; a
             folder of DICOM files is one volume.
         volumes: Whether the model segments volumes.
-        frames: Take a folder of pictures as the frames of one video.
+        frames: Take a folder of images as the frames of one video.
 
     Raises:
         FileNotFoundError: A path that is not there, or a folder without anything to segment.
@@ -97,20 +97,20 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
                 raise ValueError(f"{odd[0]} is no regular file but a pipe, socket or device; move it elsewhere.")
             if any(_is_slice(file) for file in files):
                 found.append((path, "volume"))
-            elif frames and any(_kind(file) == "picture" for file in files):
+            elif frames and any(_kind(file) == "image" for file in files):
                 found.append((path, "video"))
             else:
                 kinds = [(file, _kind(file)) for file in files if file.is_file()]
                 listed = [(file, kind) for file, kind in kinds if kind and (volumes or kind != "volume")]
                 if not listed:
-                    known = ", ".join((*PICTURES, *VIDEOS, *(VOLUMES if volumes else ())))
+                    known = ", ".join((*IMAGES, *VIDEOS, *(VOLUMES if volumes else ())))
                     raise FileNotFoundError(f"The folder {path} holds nothing to segment ({known}).")
                 found += listed
         elif not path.exists():
             raise FileNotFoundError(f"There is no file or folder {name!r}.")
         else:
-            # A file of an unknown name may still be a picture; its content decides when it is opened.
-            found.append((path, _kind(path) or ("volume" if _is_slice(path) else "picture")))
+            # A file of an unknown name may still be an image; its content decides when it is opened.
+            found.append((path, _kind(path) or ("volume" if _is_slice(path) else "image")))
     stems = [_stem(path) for path, _ in found]
     repeated = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
     names: set[str] = set()
@@ -131,14 +131,14 @@ def _stem(path: Path) -> str:
 
 
 def write_image(path: Path, image: Image.Image, compress_level: int = 6) -> Path:
-    """Writes a picture in one step; level 1 is ten times as fast as 6 for photographs, which hardly shrink."""
+    """Writes an image in one step; level 1 is ten times as fast as 6 for photographs, which hardly shrink."""
     with replacing(path) as temporary:
         image.save(temporary, compress_level=compress_level)
     return path
 
 
 def id_map_image(segmentation: Any) -> Image.Image:
-    """The id map as a 16-bit picture.
+    """The id map as a 16-bit image.
 
     Raises:
         ValueError: Ids beyond 65535.
@@ -148,13 +148,13 @@ def id_map_image(segmentation: Any) -> Image.Image:
     """
     ids = np.asarray(segmentation)
     if ids.size and int(ids.max()) > LARGEST_ID:
-        raise ValueError(f"The segment id {int(ids.max())} does not fit into a 16-bit picture ({LARGEST_ID}).")
+        raise ValueError(f"The segment id {int(ids.max())} does not fit into a 16-bit image ({LARGEST_ID}).")
     return Image.fromarray(np.maximum(ids, 0).astype(np.uint16))
 
 
 def coco_record(prediction: Prediction, file_name: str, about: dict[str, Any]) -> dict[str, Any]:
     """A prediction in COCO's annotation format, which pycocotools reads; annotation ids are the id map's values."""
-    width, height = prediction.picture.size
+    width, height = prediction.image.size
     return {
         "info": {**about, "seconds": round(prediction.seconds, 4)},
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
@@ -171,7 +171,7 @@ def write_prediction(
     opacity: float = 0.5,
     legend: bool = False,
 ) -> list[Path]:
-    """Writes what a picture gave: overlay, id map and COCO json, or the painted answer; returns the files."""
+    """Writes what an image gave: overlay, id map and COCO json, or the painted answer; returns the files."""
     files = []
     if prediction.answer is not None:
         files.append(write_image(folder / f"{source.stem}_answer.png", prediction.answer))

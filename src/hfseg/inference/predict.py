@@ -30,7 +30,7 @@ from .files import Source, find_sources, write_image, write_prediction
 from .loading import LoadedModel
 from .predictor import Options, Prediction, Predictor, Prompts
 from .video import VideoReader
-from .volume_pictures import fullest_slice, labels_in_ras, slice_prediction
+from .volume_images import fullest_slice, labels_in_ras, slice_prediction
 from .volumes import VolumeSegmentation, predict_volume
 
 __all__ = ["Job", "JobOptions", "describe", "find_device", "predict"]
@@ -249,11 +249,11 @@ class Job:
 
     def run(self, source: Source) -> dict[str, Any]:
         """Segments one input and writes its results; returns its entry of the `--json` output."""
-        work = {"picture": self.picture, "video": self.video, "volume": self.volume}[source.kind]
+        work = {"image": self.image, "video": self.video, "volume": self.volume}[source.kind]
         return {"input": str(source.path), "kind": source.kind, **work(source)}
 
-    def picture(self, source: Source) -> dict[str, Any]:
-        """A picture."""
+    def image(self, source: Source) -> dict[str, Any]:
+        """An image."""
         start = time.perf_counter()
         image = self.predictor.read(source.path, self.options.max_pixels)
         prediction = self.predictor(image, self.prompts, self.how)
@@ -288,7 +288,7 @@ class Job:
         """A volume."""
         predictor = self.predictor
         if not predictor.reads_volumes:
-            raise ValueError(f"{source.path} is a volume; {predictor.class_name} segments pictures only.")
+            raise ValueError(f"{source.path} is a volume; {predictor.class_name} segments images only.")
         start = time.perf_counter()
         volume = read_volume(source.path, self.options.modality)
         file = self.folder / f"{source.stem}_segmentation.nii.gz"
@@ -301,7 +301,7 @@ class Job:
         prediction = slice_prediction(volume, labels, axis, fullest_slice(labels, axis), predictor.labels)
         # A slice is small; its drawing is for the eye.
         drawn = prediction.overlay(self.options.opacity, legend=True, minimum_side=512)
-        picture = write_image(self.folder / f"{source.stem}_overlay.png", drawn)
+        image = write_image(self.folder / f"{source.stem}_overlay.png", drawn)
         about = {**self.about, "notice": found.notice, "seconds": round(seconds, 3)}
         content = {
             "info": about,
@@ -314,7 +314,7 @@ class Job:
             {"id": index, "label": label, "milliliters": found.milliliters_per_class[label]}
             for index, label in enumerate(found.milliliters_per_class)
         ]
-        outputs = [str(file), str(picture), str(record)]
+        outputs = [str(file), str(image), str(record)]
         return {"outputs": outputs, "segments": segments, "seconds": seconds, "notice": found.notice}
 
     def bar(self, total: int | None, name: str, unit: str) -> Any:

@@ -3,7 +3,7 @@
 
 The folder says what it holds: `config.json` names architecture and class, the table of `hfseg.auto` says of which task
 the class is, and the task has one `pipeline()`. What the pipelines return is brought into one form, an id map with a
-list of segments (`hfseg.results.segmentation_result`), or a picture for models that paint their answer.
+list of segments (`hfseg.results.segmentation_result`), or an image for models that paint their answer.
 """
 
 import math
@@ -38,15 +38,15 @@ HANDED_ON = ("plot", "save", "to_coco", "to_pandas", "to_supervision")
 
 @dataclass
 class Prompts:
-    """What a model is asked, besides the picture.
+    """What a model is asked, besides the image.
 
     Attributes:
         text: Expressions, for referring models.
         labels: Names of classes, for open-vocabulary models; synonyms separated by commas.
-        points: (x, y) in pixels of the picture, one mask each, for models of masks.
+        points: (x, y) in pixels of the image, one mask each, for models of masks.
         boxes: (x0, y0, x1, y1), likewise.
-        examples: Folder of `<id>_input.png` and `<id>_target.png`, or pairs of pictures, for in-context models.
-        task: Visual format of an in-context answer (`hfseg.results.visual_formats`): what its colours mean.
+        examples: Folder of `<id>_input.png` and `<id>_target.png`, or pairs of images, for in-context models.
+        task: Visual format of an in-context answer (`hfseg.results.visual_formats`): what its colors mean.
     """
 
     text: Sequence[str] = ()
@@ -64,7 +64,7 @@ class Options:
     Attributes:
         subtask: "panoptic", "instance" or "semantic"; None takes the model's first.
         threshold: Smallest score of a segment, or of a pixel of a referring mask; None takes the processor's.
-        tile: Side of overlapping windows in pixels of the picture, for large pictures; None sees the picture whole.
+        tile: Side of overlapping windows in pixels of the image, for large images; None sees the image whole.
         num_inference_steps: Of in-context models.
         seed: Of their noise.
     """
@@ -78,18 +78,18 @@ class Options:
 
 @dataclass
 class Prediction:
-    """What a model found in one picture.
+    """What a model found in one image.
 
     Attributes:
-        picture: The picture, upright 8-bit RGB.
+        image: The image, upright 8-bit RGB.
         result: Id map and segments, or None for an answer that has none.
         names: Label id to name.
-        answer: Picture that an in-context model painted.
+        answer: Image that an in-context model painted.
         decoded: What the answer says, in the terms of its visual format.
         seconds: Time of the model with its processing.
     """
 
-    picture: Image.Image
+    photo: Image.Image
     result: SegmentationResult | None
     names: dict[int, str] = field(default_factory=dict)
     answer: Image.Image | None = None
@@ -101,19 +101,19 @@ class Prediction:
     def overlay(
         self, opacity: float = 0.5, labels: bool = True, legend: bool = False, minimum_side: int = 0
     ) -> Image.Image:
-        """Draws the segments over the picture, each object in its own color, or the answer beside it.
+        """Draws the segments over the image, each object in its own color, or the answer beside it.
 
         Args:
             opacity: Of the tint, 0 to 1.
             labels: Write names and scores on the segments.
-            legend: Add names and colors at the right; without it the drawing has the picture's size.
-            minimum_side: Smaller pictures are enlarged by a whole factor until their longer side has this length.
+            legend: Add names and colors at the right; without it the drawing has the image's size.
+            minimum_side: Smaller images are enlarged by a whole factor until their longer side has this length.
         """
         if self.result is None:
             assert self.answer is not None
-            return side_by_side([self.picture, self.answer], ["picture", "answer"])
+            return side_by_side([self.photo, self.answer], ["image", "answer"])
         return self.result.plot(
-            self.picture, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
+            self.photo, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
         )
 
     def __len__(self) -> int:
@@ -237,7 +237,7 @@ class Predictor:
         described = f"{self.folder} holds {self.class_name} ({self.task})"
         foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
         if foreign:
-            legal = ", ".join(sorted(tasks.find(self.task).takes & set(given))) or "nothing besides a picture"
+            legal = ", ".join(sorted(tasks.find(self.task).takes & set(given))) or "nothing besides an image"
             raise ValueError(f"{described}, which does not take {', '.join(foreign)}; it takes {legal}.")
         needed = tasks.find(self.task).needs
         if needed and not given[needed]:
@@ -245,7 +245,7 @@ class Predictor:
         if prompts.points and prompts.boxes:
             raise ValueError("Points and boxes were given; ask for one kind at a time.")
         if options.subtask is not None and options.subtask not in SUBTASKS:
-            raise ValueError(f"subtask is {options.subtask!r}; legal are {', '.join(SUBTASKS)}.")
+            raise ValueError(f"subtask is {options.subtask!r}; must be one of {', '.join(SUBTASKS)}.")
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
         if options.tile is not None:
@@ -261,7 +261,7 @@ class Predictor:
             raise ValueError("An expression or label is empty; give words.")
 
     def read(self, path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-        """Opens a local picture as the model's processor wants it.
+        """Opens a local image as the model's processor wants it.
 
         Raises:
             FileNotFoundError, ValueError: As `hfseg.files.images.load_image`.
@@ -273,21 +273,21 @@ class Predictor:
     def __call__(
         self, image: Image.Image, prompts: Prompts | None = None, options: Options | None = None
     ) -> Prediction:
-        """Segments one picture.
+        """Segments one image.
 
         Raises:
-            ValueError: As `check`; prompts outside the picture; what pipelines and processors refuse.
+            ValueError: As `check`; prompts outside the image; what pipelines and processors refuse.
         """
         prompts, options = prompts or Prompts(), options or Options()
         self.check(prompts, options)
-        picture = _shown(image)
-        _check_places(prompts, picture.size)
+        photo = _shown(image)
+        _check_places(prompts, photo.size)
         start = time.perf_counter()
         ask: Callable[..., Prediction] = getattr(self, "_" + self.task.replace("-", "_"))
-        prediction = ask(image, picture, prompts, options)
+        prediction = ask(image, photo, prompts, options)
         prediction.seconds = time.perf_counter() - start
         if prediction.result is not None:
-            prediction.result.image = picture
+            prediction.result.image = photo
             for info in prediction.result.segments_info:
                 info.setdefault("label", prediction.names.get(int(info["label_id"]), str(info["label_id"])))
         return prediction
@@ -297,40 +297,40 @@ class Predictor:
     def _predict(self, pixel_values: torch.Tensor) -> Any:
         return self.pipe.model(pixel_values=pixel_values.to(self.device, self.dtype))
 
-    def _universal(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+    def _universal(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         subtask = options.subtask or ("semantic" if self.task == "semantic" else "panoptic")
         if subtask == "semantic":
             if options.tile is None:
-                return Prediction(picture, self.pipe(image, subtask="semantic").result, self.labels)
-            # The pictures' own pixels: a processor that shrinks them first would defeat the purpose.
+                return Prediction(photo, self.pipe(image, subtask="semantic").result, self.labels)
+            # The images' own pixels: a processor that shrinks them first would defeat the purpose.
             class_map = sliding_window_segmentation(
                 image, self._predict, self.image_processor, window=options.tile, do_resize=False
             )
-            return Prediction(picture, SegmentationResult.from_class_map(class_map, self.labels), self.labels)
+            return Prediction(photo, SegmentationResult.from_class_map(class_map, self.labels), self.labels)
         if options.tile is not None:
             thresholds: dict[str, Any] = {} if options.threshold is None else {"threshold": options.threshold}
             result = tiled_panoptic_segmentation(
                 image, self._predict, self.image_processor, tile=options.tile, **thresholds
             )
-            return Prediction(picture, result, self.labels)
+            return Prediction(photo, result, self.labels)
         found = self.pipe(image, subtask=subtask, threshold=options.threshold)
-        return Prediction(picture, found.result, self.labels)
+        return Prediction(photo, found.result, self.labels)
 
     _semantic = _universal
 
-    def _referring(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+    def _referring(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         thresholds = {} if options.threshold is None else {"threshold": options.threshold}
         found = self.pipe(image, text=list(prompts.text), **thresholds)
-        return Prediction(picture, found.result, dict(enumerate(prompts.text)))
+        return Prediction(photo, found.result, dict(enumerate(prompts.text)))
 
-    def _open_vocabulary(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+    def _open_vocabulary(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         thresholds = {} if options.threshold is None else {"threshold": options.threshold}
         subtask = options.subtask or "panoptic"
         found = self.pipe(image, candidate_labels=list(prompts.labels), subtask=subtask, **thresholds)
         names = {int(info["label_id"]): str(info["label"]) for info in found.result.segments_info}
-        return Prediction(picture, found.result, names)
+        return Prediction(photo, found.result, names)
 
-    def _mask_generation(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+    def _mask_generation(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         asked: dict[str, Any] = {}
         if prompts.points:
             asked["input_points"] = [[float(value) for value in point] for point in prompts.points]
@@ -349,10 +349,10 @@ class Predictor:
             [found["masks"][index] for index in kept],
             kept,
             [scores[index] for index in kept],
-            picture.size[::-1],
+            photo.size[::-1],
             names,
         )
-        return Prediction(picture, result, names)
+        return Prediction(photo, result, names)
 
     def _encoded(self, examples: Any, seed: int) -> Any:
         """Encodes examples, once for all images that are asked about with them."""
@@ -367,29 +367,29 @@ class Predictor:
             self._examples = (key, examples, encoded)  # the examples too: their id must not be another's
         return self._examples[2]
 
-    def _in_context(self, image: Any, picture: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+    def _in_context(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         given = options.num_inference_steps
         steps = {} if given is None else {"num_inference_steps": given}
         generator = torch.Generator().manual_seed(options.seed)
         examples = self._encoded(prompts.examples, options.seed)
-        output = self.pipe(picture, examples, task=prompts.task, generator=generator, **steps)
+        output = self.pipe(photo, examples, task=prompts.task, generator=generator, **steps)
         answer = output.images[0]
         decoded = None if output.decoded is None else output.decoded[0]
         result, names = None, {}
         if prompts.task in ("segmentation", "mask"):
-            ids = Image.fromarray(np.asarray(decoded).astype(np.int32)).resize(picture.size, Image.Resampling.NEAREST)
+            ids = Image.fromarray(np.asarray(decoded).astype(np.int32)).resize(photo.size, Image.Resampling.NEAREST)
             values = np.array(ids)
             present = [value for value in np.unique(values).tolist() if value > 0]
             names = {value - 1: f"segment {value}" if prompts.task == "segmentation" else "mask" for value in present}
             result = SegmentationResult.from_class_map(values - 1, names)
-        return Prediction(picture, result, names, answer=answer, decoded=decoded)
+        return Prediction(photo, result, names, answer=answer, decoded=decoded)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def _shown(image: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB; deep grey values, which may use little of their range, are stretched."""
+    """The image as 8-bit RGB; deep gray values, which may use little of their range, are stretched."""
     if image.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N", "F"):
         values = np.asarray(image).astype(np.float64)
         finite = values[np.isfinite(values)]
@@ -403,12 +403,12 @@ def _check_places(prompts: Prompts, size: tuple[int, int]) -> None:
     width, height = size
     for point in prompts.points:
         if len(point) != 2 or not (0 <= point[0] <= width and 0 <= point[1] <= height):
-            raise ValueError(f"The point {tuple(point)} is not in the picture of {width} x {height} pixels (x,y).")
+            raise ValueError(f"The point {tuple(point)} is not in the image of {width} x {height} pixels (x,y).")
     for box in prompts.boxes:
         inside = len(box) == 4 and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height
         if not inside:
             raise ValueError(
-                f"The box {tuple(box)} is not x0,y0,x1,y1 with x0 < x1, y0 < y1 in the picture of {width} x {height}."
+                f"The box {tuple(box)} is not x0,y0,x1,y1 with x0 < x1, y0 < y1 in the image of {width} x {height}."
             )
 
 

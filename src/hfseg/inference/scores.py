@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Class scores of a picture from the outputs of any segmentation model; what the inference functions share.
+"""Class scores of an image from the outputs of any segmentation model; what the inference functions share.
 
 Shapes: B images, K classes, (h, w) network input without padding, (H, W) results.
 """
@@ -43,7 +43,7 @@ def image_size(image: Any) -> Size:
 
 
 def prepare(image: Any, image_processor: Any, **changes: Any) -> Tensor:
-    """Network input of one picture, resized and normalised by its image processor, without padding.
+    """Network input of one image, resized and normalized by its image processor, without padding.
 
     Args:
         image: PIL image, array (H, W, 3) or tensor (3, H, W).
@@ -89,7 +89,7 @@ def output_scores(
     Args:
         outputs: Of a model.
         padded_size: Height and width of its input.
-        image_sizes: Size of each picture inside the input, at its top left.
+        image_sizes: Size of each image inside the input, at its top left.
         target_sizes: Size of each result.
         kind: What is averaged later: "probabilities", or "logits" as some papers do (outputs with `logits` only).
 
@@ -100,7 +100,7 @@ def output_scores(
         ValueError: Outputs of another kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"the kind of scores is {kind!r}; legal are {', '.join(KINDS)}.")
+        raise ValueError(f"the kind of scores is {kind!r}; must be one of {', '.join(KINDS)}.")
     if hasattr(outputs, "masks_queries_logits"):
         if kind != "probabilities":
             raise ValueError(
@@ -126,7 +126,7 @@ def resized_logits(
     """Class logits of a semantic model at the size of the results.
 
     Resized bilinearly, straight from the model's output if nothing was padded, else by way of the padded input, of
-    which the picture is cut out. Arguments as `output_scores`.
+    which the image is cut out. Arguments as `output_scores`.
 
     Shape:
         `outputs.logits` (B, K, ., .); per image (K, H, W), float32.

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Semantic segmentation by overlapping windows whose class scores are averaged.
 
-The picture is resized and normalised once by the image processor; windows are cut out of the network input, so that a
-window the size of the picture is the plain prediction. Windows are worked off row by row: what lies above the next row
+The image is resized and normalized once by the image processor; windows are cut out of the network input, so that a
+window the size of the image is the plain prediction. Windows are worked off row by row: what lies above the next row
 is finished, is resized to the result and leaves the memory, which holds scores for about one row of windows.
 
 Shapes: K classes, (h, w) network input, (H, W) result.
@@ -24,7 +24,7 @@ WEIGHTINGS = ("mean", "gaussian")
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """First positions of windows that cover 0 .. length - 1; the last window is moved back to end with the picture.
+    """First positions of windows that cover 0 .. length - 1; the last window is moved back to end with the image.
 
     Raises:
         ValueError: A stride below 1 or above the window, which would leave gaps.
@@ -140,7 +140,7 @@ def _score_bands(
     window = check_size("window", window)
     stride = tuple(max(1, side // 2) for side in window) if stride is None else check_size("stride", stride)
     if weighting not in WEIGHTINGS:
-        raise ValueError(f"weighting is {weighting!r}; legal are {', '.join(WEIGHTINGS)}.")
+        raise ValueError(f"weighting is {weighting!r}; must be one of {', '.join(WEIGHTINGS)}.")
     for name, wide, step in zip(("height", "width"), window, stride):
         if step > wide:
             raise ValueError(f"stride {stride} exceeds the window {window} in {name}; pixels would be left out.")
@@ -176,20 +176,20 @@ def sliding_window_scores(
     kind: str = "probabilities",
     **changes: Any,
 ) -> Tensor:
-    """Class scores of a picture, averaged over overlapping windows.
+    """Class scores of an image, averaged over overlapping windows.
 
     At every pixel of the network input the result is `sum(weight * score) / sum(weight)` over the windows that cover
-    it; it is then resized bilinearly. A picture not larger than one window is predicted whole.
+    it; it is then resized bilinearly. An image not larger than one window is predicted whole.
 
     Args:
         image: PIL image, array (H, W, 3) or tensor (3, H, W).
         predict: Function from pixel values (B, 3, ., .) to model outputs, see `output_scores`.
-        image_processor: The model's; it resizes the whole picture. With `do_resize=False` windows slide over the
-            picture's own pixels.
+        image_processor: The model's; it resizes the whole image. With `do_resize=False` windows slide over the
+            image's own pixels.
         window: Height and width in pixels of the network input (or one number).
         stride: Step between windows; default: half a window.
         weighting: "mean" (all pixels of a window count the same) or "gaussian" (see `gaussian_weights`).
-        target_size: Height and width of the result; default: the picture's.
+        target_size: Height and width of the result; default: the image's.
         batch_size: Windows per call of `predict`.
         kind: What is averaged, "probabilities" or "logits" (see `output_scores`).
         **changes: Settings of the processor for this call.
@@ -220,7 +220,7 @@ def sliding_window_segmentation(
     kind: str = "probabilities",
     **changes: Any,
 ) -> Tensor:
-    """Class map of a picture from scores averaged over overlapping windows.
+    """Class map of an image from scores averaged over overlapping windows.
 
     Arguments and errors as `sliding_window_scores`, whose argmax it is, with memory for one row of windows.
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Panoptic segmentation of large pictures by overlapping tiles whose segments are joined.
+"""Panoptic segmentation of large images by overlapping tiles whose segments are joined.
 
-Each tile is segmented on its own. Two segments of neighbouring tiles, of one thing class, are the same object if, in
+Each tile is segmented on its own. Two segments of neighboring tiles, of one thing class, are the same object if, in
 the strip that both tiles see, their masks have an IoU of at least `merge_iou`; segments of a stuff class are one
-segment of the picture. Joining is transitive and does not depend on the order of the tiles. A pixel of a strip belongs
+segment of the image. Joining is transitive and does not depend on the order of the tiles. A pixel of a strip belongs
 to the tile whose middle is nearer, so that objects cut at a tile's rim are taken from the tile that sees more of them.
 Parts of an object that no strip connects (hidden in between, in different tiles) stay apart.
 """
@@ -45,7 +45,7 @@ class _Joined:
 
 
 def _core_edges(starts: list[int], tile: int, length: int) -> list[int]:
-    """Borders between what neighbouring tiles own: the middle of their overlap."""
+    """Borders between what neighboring tiles own: the middle of their overlap."""
     middles = [(later + earlier + tile) // 2 for earlier, later in itertools.pairwise(starts)]
     return [0, *middles, length]
 
@@ -95,21 +95,21 @@ def tiled_panoptic_segmentation(
     post_process: Callable[..., Any] | None = None,
     **thresholds: float,
 ) -> SegmentationResult:
-    """Panoptic segments of a picture of any size, from overlapping tiles.
+    """Panoptic segments of an image of any size, from overlapping tiles.
 
     Args:
         image: PIL image, array (H, W, 3) or tensor (3, H, W).
         predict: Function from pixel values (B, 3, ., .) to outputs of a mask-classification model.
         image_processor: The model's; its `post_process_panoptic_segmentation` makes the segments of a tile.
-        tile: Height and width of a tile in the picture's pixels (or one number). A picture that is not larger than a
+        tile: Height and width of a tile in the image's pixels (or one number). An image that is not larger than a
             tile is segmented whole.
-        overlap: Height and width that neighbouring tiles share; default: a quarter of a tile. It should exceed the
+        overlap: Height and width that neighboring tiles share; default: a quarter of a tile. It should exceed the
             size of common objects' parts from which the model can tell them.
         merge_iou: Smallest IoU, in the shared strip, of two masks of one object; above 0, at most 1.
         label_ids_to_fuse: Stuff classes; default: the processor's.
         batch_size: Tiles per call of `predict`.
-        do_resize: False segments tiles at the picture's own scale; True lets the processor resize every tile by its
-            rule, as if it were a picture.
+        do_resize: False segments tiles at the image's own scale; True lets the processor resize every tile by its
+            rule, as if it were an image.
         post_process: Makes the segments of a tile; default: `image_processor.post_process_panoptic_segmentation`.
         **thresholds: `threshold`, `mask_threshold`, `overlap_mask_area_threshold` of the processor.
 
@@ -185,14 +185,14 @@ def tiled_panoptic_segmentation(
                     table[segment["id"]] = node + 1
                 current.append(table[np.maximum(segmentation, 0)])
         for column, left in enumerate(lefts):
-            neighbours = [(top, lefts[column - 1], current[column - 1])] if column else []
+            neighbors = [(top, lefts[column - 1], current[column - 1])] if column else []
             if row:
-                neighbours += [
+                neighbors += [
                     (tops[row - 1], lefts[other], above[other])
                     for other in (column - 1, column, column + 1)
                     if 0 <= other < len(lefts)
                 ]
-            for other_top, other_left, nodes in neighbours:
+            for other_top, other_left, nodes in neighbors:
                 first_row, last_row = top, min(other_top + size[0], top + size[0])
                 first_column, last_column = max(left, other_left), min(left, other_left) + size[1]
                 if first_row >= last_row or first_column >= last_column:
@@ -226,7 +226,7 @@ def tiled_panoptic_segmentation(
             }
         if area:
             segments[root]["area"] += area
-    # Parts without a pixel of their own (the neighbour owns their side of the strip) still tell how sure the model is.
+    # Parts without a pixel of their own (the neighbor owns their side of the strip) still tell how sure the model is.
     for node in range(len(classes)):
         root = joined.root(node)
         if root in segments:

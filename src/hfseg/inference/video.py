@@ -2,7 +2,7 @@
 """Videos frame by frame: reading and writing, and ids that stay with their objects.
 
 PyAV reads and writes (extra `video`): it is alive and brings its own FFmpeg, where torchcodec needs one that is
-installed and torchvision's reader is gone. A folder of pictures is a video, too. One frame is in memory at a time.
+installed and torchvision's reader is gone. A folder of images is a video, too. One frame is in memory at a time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from scipy.optimize import linear_sum_assignment
 from ..files.images import DEFAULT_MAX_PIXELS, load_image
 from ..files.writing import replacing
 from ..results.segmentation_result import SegmentationResult
-from .files import PICTURES, natural_order
+from .files import IMAGES, natural_order
 
 __all__ = ["IdTracker", "VideoReader", "VideoWriter"]
 
-FOLDER_RATE = Fraction(10)  # frames per second of a folder of pictures
+FOLDER_RATE = Fraction(10)  # frames per second of a folder of images
 # Encoders in order of preference, with what they need: the first plays everywhere, the second is always there.
 ENCODERS = (("libx264", {"crf": "18"}), ("libopenh264", {"b": "8000000"}), ("mpeg4", {"qscale": "3"}))
 
@@ -37,7 +37,7 @@ def _need_av() -> Any:
 
 
 class VideoReader:
-    """Frames of a video file or of a folder of pictures, in order.
+    """Frames of a video file or of a folder of images, in order.
 
     Args:
         path: File or folder.
@@ -57,10 +57,10 @@ class VideoReader:
         self.rate, self.count = FOLDER_RATE, None
         self._files: list[Path] | None = None
         if self.path.is_dir():
-            self._files = sorted((f for f in self.path.iterdir() if f.suffix.lower() in PICTURES), key=natural_order)
+            self._files = sorted((f for f in self.path.iterdir() if f.suffix.lower() in IMAGES), key=natural_order)
             self._files = [file for file in self._files if not file.name.startswith(".")]
             if not self._files:
-                raise ValueError(f"The folder {path} holds no pictures.")
+                raise ValueError(f"The folder {path} holds no images.")
             self.count = len(self._files)
             return
         if not self.path.is_file():
@@ -84,7 +84,7 @@ class VideoReader:
             raise ValueError(f"{str(self.path)!r} is no video that can be read: {reason}.") from error
         if not container.streams.video:
             container.close()
-            raise ValueError(f"{str(self.path)!r} has no pictures in it, only other streams.")
+            raise ValueError(f"{str(self.path)!r} has no images in it, only other streams.")
         return container
 
     def __iter__(self) -> Iterator[Image.Image]:
@@ -152,7 +152,7 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
 
     def write(self, image: Image.Image) -> None:
-        """Adds a frame; sides become even, as the colour format wants, by repeating the last row and column."""
+        """Adds a frame; sides become even, as the color format wants, by repeating the last row and column."""
         av = _need_av()
         array = np.asarray(image.convert("RGB"))
         array = np.pad(array, ((0, array.shape[0] % 2), (0, array.shape[1] % 2), (0, 0)), mode="edge")
@@ -196,7 +196,7 @@ class IdTracker:
 
     def __init__(self, minimum_iou: float = 0.3, memory: int = 5) -> None:
         if not 0 < minimum_iou <= 1 or memory < 0:
-            raise ValueError(f"minimum_iou is {minimum_iou} and memory {memory}; legal are (0, 1] and 0 or more.")
+            raise ValueError(f"minimum_iou is {minimum_iou} and memory {memory}; must be (0, 1] and 0 or more.")
         self.minimum_iou, self.memory = minimum_iou, memory
         self._next = 1
         self._map: np.ndarray | None = None  # last seen place of every track

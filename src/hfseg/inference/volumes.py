@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Segmentation of volumes by a 2-D model, slice by slice.
 
-A batch of slices is normalised, scaled to the network's input, predicted, its class probabilities are scaled to the
+A batch of slices is normalized, scaled to the network's input, predicted, its class probabilities are scaled to the
 slices' own pixels, and their largest class is written into the result. Beyond the voxels as read and the map of classes
 (one byte per voxel) only that batch is in memory: never the probabilities of a volume.
 
@@ -74,7 +74,7 @@ def slice_probabilities(
     bilinearly back. With a window nothing is scaled: windows with Gaussian weights slide over slices larger than it.
 
     Args:
-        slices: Normalised slices.
+        slices: Normalized slices.
         predict: Function from pixel values to outputs with `logits`.
         size: Height and width of the network's input.
         flips: Axes (0 rows, 1 columns) whose mirror images are predicted too; probabilities are averaged.
@@ -163,7 +163,7 @@ def segment_volume(
         flips: Test-time augmentation, see `slice_probabilities`; only where anatomy is symmetric.
         sliding_window, overlap: See `slice_probabilities`.
         axis: Of the slices in RAS order; default: `slice_axis`.
-        image_mean, image_std: Standardisation after normalisation (public RGB weights), or None.
+        image_mean, image_std: Standardisation after normalization (public RGB weights), or None.
         largest_component: Keep only the largest connected part of every class, or of these classes.
         smallest_volume: Parts smaller than this, in mm3 (per class), become background.
         check_values: Whether values that cannot be of the modality are refused.
@@ -191,7 +191,7 @@ def segment_volume(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
     if any(flip not in (0, 1) for flip in flips) or len(set(flips)) < len(flips):
-        raise ValueError(f"flips are {list(flips)}; legal are 0 (rows) and 1 (columns), each once.")
+        raise ValueError(f"flips are {list(flips)}; must be 0 (rows) and 1 (columns), each once.")
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap is {overlap}; it must be in [0, 1).")
     arrays = [part for volume in several for part in (volume.voxels if volume.voxels.ndim == 4 else [volume.voxels])]
@@ -276,7 +276,7 @@ def predict_volume(
 
     Args:
         model: A semantic model; put into evaluation mode for the call.
-        image_processor: Its processor, which knows size, channels and normalisation (`volume_settings`).
+        image_processor: Its processor, which knows size, channels and normalization (`volume_settings`).
         source: NIfTI file, DICOM folder or file, `Volume`, or several registered ones of one study.
         output: `.nii` or `.nii.gz` to write, with the affine and order of the (first) source; None writes nothing.
         modality: `CT`, `MR` or `XR`; default: the file's (DICOM) or the processor's.
@@ -309,13 +309,13 @@ def predict_volume(
     names = getattr(model.config, "id2label", None) or {}
     counts = np.bincount(segmentation.ravel(), minlength=len(names))
     voxel = float(np.prod(first.spacing)) / 1000
-    labelled = {str(names.get(index, index)): int(count) for index, count in enumerate(counts)}
+    labeled = {str(names.get(index, index)): int(count) for index, count in enumerate(counts)}
     return VolumeSegmentation(
         segmentation=first.to_stored_order(segmentation),
         affine=first.stored_affine,
         record=record,
-        voxels_per_class=labelled,
-        milliliters_per_class={name: round(count * voxel, 3) for name, count in labelled.items()},
+        voxels_per_class=labeled,
+        milliliters_per_class={name: round(count * voxel, 3) for name, count in labeled.items()},
     )
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Layer normalisation of maps, over their channels."""
+"""Layer normalization of maps, over their channels."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Cosine attention with a position bias (Liu et al., "Swin Transformer V2", CVPR 2022, section 3.2), for any kernel.
 
-`softmax(cos(q, k) * scale + bias + mask) v` becomes plain dot-product attention: normalised queries carry the scale,
+`softmax(cos(q, k) * scale + bias + mask) v` becomes plain dot-product attention: normalized queries carry the scale,
 the bias is shared by all windows, and a mask that differs between windows is folded into a few extra channels. If
 every token belongs to a group, the dot product of `penalty * (1 - onehot(group of q))` with `onehot(group of k)` is
 0 within a group and `penalty` across: no tensor of windows x heads x queries x keys is ever made for a mask.
@@ -18,7 +18,7 @@ from torch import nn
 # Fused kernels want the channels of a head to be a multiple of this.
 CHANNEL_MULTIPLE = 8
 # Shorter vectors are divided by this instead of their length, whose inverse is the size of the gradient: a token of
-# zeros (a patch of constant colour in a fresh network) would otherwise give one of 1e12. Trained vectors are longer.
+# zeros (a patch of constant color in a fresh network) would otherwise give one of 1e12. Trained vectors are longer.
 SHORTEST = 1e-3
 
 
@@ -62,7 +62,7 @@ def cosine_attention(
 
     Args:
         module: The module that asks (implementations read its `training` flag).
-        query, key, value: As projected, neither normalised nor scaled.
+        query, key, value: As projected, neither normalized nor scaled.
         logit_scale: Factor of the cosine per head.
         bias: Added to the scores of every window.
         attend: Attention function with transformers' signature.

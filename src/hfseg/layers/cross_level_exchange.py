@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Cross-level exchange (CLX): attention between co-located windows of two neighbouring levels of a pyramid.
+"""Cross-level exchange (CLX): attention between co-located windows of two neighboring levels of a pyramid.
 
 The tokens of one level ask those of the other. Both maps are cut into the same number of windows, and a window asks its
 counterpart only, so the cost is linear in the number of pixels. Upwards, coarse tokens ask the fine ones that were
@@ -31,7 +31,7 @@ MAX_LOGIT_SCALE = math.log(100.0)
 
 
 class CrossLevelExchange(GradientCheckpointingLayer):
-    """One block: a map asks the neighbouring level's.
+    """One block: a map asks the neighboring level's.
 
     Args:
         query_channels: C.
@@ -59,7 +59,7 @@ class CrossLevelExchange(GradientCheckpointingLayer):
             raise ValueError(f"The inner channels {inner} are not a multiple of num_heads={num_heads}.")
         if query_window != 2 * key_window and key_window != 2 * query_window:
             raise ValueError(
-                f"query_window={query_window} and key_window={key_window} are not co-located: neighbouring levels "
+                f"query_window={query_window} and key_window={key_window} are not co-located: neighboring levels "
                 "differ by a factor of 2."
             )
         self.num_heads, self.query_window, self.key_window, self.halo = num_heads, query_window, key_window, halo
@@ -78,7 +78,7 @@ class CrossLevelExchange(GradientCheckpointingLayer):
     def bias(self) -> torch.Tensor:
         """Computes the position bias of every pair of tokens of a window.
 
-        With r query tokens per key token, the centres of query i and key k (counted from the window's edge) lie
+        With r query tokens per key token, the centers of query i and key k (counted from the window's edge) lie
         `(i + 0.5) / r - (k + 0.5)` key tokens apart: few different numbers, so the network sees each pair of them once.
 
         Shape:
@@ -111,9 +111,9 @@ class CrossLevelExchange(GradientCheckpointingLayer):
         """
         (batch_size, *shape), (lower, wider) = queries.shape[:3], keys.shape[1:3]
         counts = (-(-shape[0] // self.query_window), -(-shape[1] // self.query_window))
-        normalised = self.key_norm(keys)
+        normalized = self.key_norm(keys)
         query = self.q_proj(self.query_norm(queries))
-        key, value = self.k_proj(normalised), self.v_proj(normalised)
+        key, value = self.k_proj(normalized), self.v_proj(normalized)
         gathering, device = gathers(), queries.device
         if gathering:
             table, spare = (batch_size, *shape, self.query_window, 0, device), spare_windows()

@@ -103,7 +103,7 @@ def deformable_attention_gather(
     rows_per_level = row_length * (size[:, :, 1].to(torch.int32) + 2)
     first_row = (rows_per_level.cumsum(0) - rows_per_level).to(torch.int32)
 
-    # Frame coordinates: pixel centre i of the map is at i + 1, the frame at 0 and size + 1.
+    # Frame coordinates: pixel center i of the map is at i + 1, the frame at 0 and size + 1.
     position = (sampling_locations.flatten(2) * extents).add_(0.5).clamp_(min=0).minimum(extents + 1)
     corner = position.to(torch.int32).minimum(extents.to(torch.int32))  # truncation is floor: nothing is negative
     right_bottom = position.sub_(corner).view(sampling_locations.shape)  # in 0..1
@@ -198,7 +198,7 @@ class MultiScaleDeformableAttention(nn.Module):
             hidden_states: Query tokens.
             position_embeddings: Code added to the queries only.
             value_states: Tokens of the attended levels.
-            reference_points: Centre of each query as (x, y) in 0..1.
+            reference_points: Center of each query as (x, y) in 0..1.
             shapes: `(height, width)` of each attended level.
 
         Returns:
@@ -214,13 +214,13 @@ class MultiScaleDeformableAttention(nn.Module):
         queries = hidden_states + position_embeddings
         value = self.value_proj(value_states).unflatten(-1, (self.num_heads, -1))  # (B, L, heads, D)
         points = (batch_size, num_queries, self.num_heads, self.num_levels, self.num_points)
-        # Coordinates stay float32 in half precision: 8 bits of mantissa cannot tell neighbouring pixels apart.
+        # Coordinates stay float32 in half precision: 8 bits of mantissa cannot tell neighboring pixels apart.
         offsets = self.sampling_offsets(queries).float()  # (B, Q, heads * levels * points * 2)
         weights = self.attention_weights(queries).view(*points[:3], -1)
         weights = weights.softmax(-1, dtype=torch.float32).view(points)
         extents = coordinate_extents(shapes, self.num_heads, self.num_points, queries.device)
-        centres = reference_points.repeat(1, len(extents) // 2)  # (Q, heads * levels * points * 2)
-        locations = torch.addcdiv(centres, offsets, extents).view(*points, 2)
+        centers = reference_points.repeat(1, len(extents) // 2)  # (Q, heads * levels * points * 2)
+        locations = torch.addcdiv(centers, offsets, extents).view(*points, 2)
         # What a CUDA kernel wants beside the list: (height, width) of each level and the index of its first token.
         heights_widths = level_sizes(shapes, queries.device).flip(1).long()
         areas = heights_widths.prod(1)

@@ -216,7 +216,7 @@ class MaskDecoderOutput:
     """Predictions before the first and after every layer, as embeddings.
 
     Attributes:
-        queries: Normalised queries of every prediction level, each `(B, Q, C)`.
+        queries: Normalized queries of every prediction level, each `(B, Q, C)`.
         mask_embeddings: Their mask embeddings, each `(B, Q, M)`; `(B, Q, M + 4)` with mask positions.
         pixel_embedding: What they are multiplied with, `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
         heat_logits: With queries from pixels: logits of the heat map of centers, `(B, H/8, W/8)`.
@@ -335,23 +335,23 @@ class MaskedAttentionDecoder(nn.Module):
         if self.mask_positions is not None:
             pixel_embedding = widen(pixel_embedding, COARSEST_STRIDE >> 3)
 
-        def embed(normalised: torch.Tensor) -> torch.Tensor:
-            embedding = self.mask_embedder(normalised)
+        def embed(normalized: torch.Tensor) -> torch.Tensor:
+            embedding = self.mask_embedder(normalized)
             if self.mask_positions is None:
                 return embedding
-            radial = self.mask_positions(normalised, size, None if chosen is None else chosen.anchors)
+            radial = self.mask_positions(normalized, size, None if chosen is None else chosen.anchors)
             return torch.cat((embedding.float(), radial), dim=-1)  # (B, Q, M + 4)
 
-        normalised = [self.layer_norm(queries)]
-        embeddings = [embed(normalised[0])]
+        normalized = [self.layer_norm(queries)]
+        embeddings = [embed(normalized[0])]
         for index, layer in enumerate(self.layers):
             level = index % len(values)
             visible = steering_masks(embeddings[-1], resized[level], precise=self.mask_positions is not None)
             queries = layer(queries, query_positions, keys[level], values[level], visible, attend, **kwargs)
-            normalised.append(self.layer_norm(queries))
-            embeddings.append(embed(normalised[-1]))
+            normalized.append(self.layer_norm(queries))
+            embeddings.append(embed(normalized[-1]))
         return MaskDecoderOutput(
-            queries=normalised,
+            queries=normalized,
             mask_embeddings=embeddings,
             pixel_embedding=pixel_embedding,
             heat_logits=None if chosen is None else chosen.heat_logits,

@@ -25,7 +25,7 @@ def sine_positions(
     dtype: torch.dtype = torch.float32,
     temperature: float = 10000.0,
 ) -> torch.Tensor:
-    """Computes the normalised two-dimensional sine position code of DETR for a map without padding.
+    """Computes the normalized two-dimensional sine position code of DETR for a map without padding.
 
     The first half of the features encodes y, the second x; coordinates run from `2 pi / size` to `2 pi`.
 
@@ -114,28 +114,28 @@ def pixel_sine_positions(
 
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
-def pixel_centres(shapes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
-    """Computes the centres of all pixels of several maps in normalised coordinates.
+def pixel_centers(shapes: tuple[tuple[int, int], ...], device: torch.device) -> torch.Tensor:
+    """Computes the centers of all pixels of several maps in normalized coordinates.
 
     Args:
         shapes: `(height, width)` of each map.
         device: Where the result lives.
 
     Returns:
-        Centres as (x, y) in 0..1, maps one after the other, row-major.
+        Centers as (x, y) in 0..1, maps one after the other, row-major.
 
     Shape:
         Output: `(L, 2)` with L the sum of `height * width`.
     """
     with torch.inference_mode(False):
-        centres = []
+        centers = []
         for height, width in shapes:
             y = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
             x = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
-            centres.append(
+            centers.append(
                 torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1).flatten(0, 1)
             )  # (HW, 2)
-        return torch.cat(centres)  # (L, 2)
+        return torch.cat(centers)  # (L, 2)
 
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
@@ -178,7 +178,7 @@ class FourierPositions(nn.Module):
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Encodes (x, y), 0..1 inside the image; coordinates outside are legal.
 
-        Computed in float32: in half precision neighbouring pixels would get one code.
+        Computed in float32: in half precision neighboring pixels would get one code.
 
         Shape:
             coordinates: `(..., 2)`; output: `(..., num_features)`, in the type of the matrix.
@@ -188,9 +188,9 @@ class FourierPositions(nn.Module):
             return torch.cat((angles.sin(), angles.cos()), dim=-1).to(self.matrix.dtype)
 
     def of_map(self, height: int, width: int) -> torch.Tensor:
-        """Encodes the pixel centres of a map, row-major.
+        """Encodes the pixel centers of a map, row-major.
 
         Shape:
             Output: `(1, height * width, num_features)`.
         """
-        return self(pixel_centres(((height, width),), self.matrix.device)).unsqueeze(0)
+        return self(pixel_centers(((height, width),), self.matrix.device)).unsqueeze(0)

@@ -33,7 +33,7 @@ def spare_windows() -> int:
     """Counts windows without tokens that are cut beside those of the maps: one while a program is exported, else none.
 
     A program is traced with several windows, and what it then assumes of their axis does not hold for one alone (one
-    picture no larger than a window). The spare one, whose results nobody reads, makes them two at least.
+    image no larger than a window). The spare one, whose results nobody reads, makes them two at least.
     """
     return int(torch.compiler.is_exporting())
 
@@ -54,7 +54,7 @@ def window_tokens(
         spare: Windows of padding behind the others; see `spare_windows`.
 
     Returns:
-        The indices, and the number of the region: tokens of one window may attend to each other if they are neighbours
+        The indices, and the number of the region: tokens of one window may attend to each other if they are neighbors
         in the map too, that is, have the same.
 
     Shape:

@@ -28,7 +28,7 @@ def convolve_upsampled_plain(x: torch.Tensor, weight: torch.Tensor, scale: int) 
 
 
 def upsample(x: torch.Tensor, scale: int) -> torch.Tensor:
-    """Enlarges a map bilinearly by a whole factor, pixel centres aligned (`align_corners=False`).
+    """Enlarges a map bilinearly by a whole factor, pixel centers aligned (`align_corners=False`).
 
     Shape:
         `(B, C, h, w)` -> `(B, C, scale h, scale w)`.
@@ -65,7 +65,7 @@ def doubling_matrix(size: int, device: torch.device, dtype: torch.dtype = torch.
     """Tabulates, along one axis, bilinear doubling followed by the shifts of a three-tap kernel.
 
     Entry `(Y, 3 i + k)` says how much of product k at small position i arrives at large position Y: the weight of i in
-    the doubled signal (half-pixel centres, repeated at the borders) at position Y + k - 1, zero outside.
+    the doubled signal (half-pixel centers, repeated at the borders) at position Y + k - 1, zero outside.
 
     Shape:
         Output: `(2 * size, 3 * size)`.

@@ -55,7 +55,7 @@ def from_windows(windows: torch.Tensor, size: int, counts: tuple[int, int], shap
 def shift_groups(
     height: int, width: int, size: int, shift: int, counts: tuple[int, int], device: torch.device
 ) -> torch.Tensor:
-    """Numbers the parts of the windows of a rolled map: tokens of one number are neighbours in the map too.
+    """Numbers the parts of the windows of a rolled map: tokens of one number are neighbors in the map too.
 
     Shape:
         Output: `(n, size^2)`, values 0..3.

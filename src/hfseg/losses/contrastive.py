@@ -89,8 +89,8 @@ def sigmoid_contrastive_loss(
     micro-batch differentiates what its own images and its own texts contribute.
 
     Args:
-        image_embeds: L2-normalised; row i belongs to row i of the texts.
-        text_embeds: L2-normalised.
+        image_embeds: L2-normalized; row i belongs to row i of the texts.
+        text_embeds: L2-normalized.
         log_scale: Logarithm of t.
         bias: b.
         gather: Whether the texts of all processes are compared; the mean over processes is then the loss of the whole.
@@ -136,8 +136,8 @@ def softmax_contrastive_loss(
     contradicting each other.
 
     Args:
-        image_embeds: L2-normalised; row i belongs to row i of the texts.
-        text_embeds: L2-normalised.
+        image_embeds: L2-normalized; row i belongs to row i of the texts.
+        text_embeds: L2-normalized.
         scale: Inverse temperature.
         texts: Token ids, by which equal texts are found; default: all texts differ.
         gather: Whether the pairs of all processes are compared; the mean over processes is then the loss of the whole.

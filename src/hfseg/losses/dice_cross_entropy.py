@@ -154,7 +154,7 @@ def dice_loss(probabilities: Tensor, labels: Tensor, weights: Tensor, ignore_ind
 
 
 def generalized_dice_loss(probabilities: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    """Generalised Dice loss (Sudre et al. 2017): classes weighted by the inverse square of their size, foreground only.
+    """Generalized Dice loss (Sudre et al. 2017): classes weighted by the inverse square of their size, foreground only.
 
     Classes that the labels lack are left out; 0 if none occurs.
 

@@ -109,7 +109,7 @@ def check_targets(
             and not 0 <= int(classes.min()) <= int(classes.max()) < num_classes
         ):
             raise ValueError(
-                f"class_labels[{index}] has values from {int(classes.min())} to {int(classes.max())}; legal are "
+                f"class_labels[{index}] has values from {int(classes.min())} to {int(classes.max())}; must be one of "
                 f"0..{num_classes - 1} for the {num_classes} classes of the model (num_labels, id2label)."
             )
 

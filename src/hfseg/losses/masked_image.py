@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Masked image modelling as in SimMIM (Xie et al., CVPR 2022): hide units of an image, predict their pixels."""
+"""Masked image modeling as in SimMIM (Xie et al., CVPR 2022): hide units of an image, predict their pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,7 @@ def masked_reconstruction_loss(
 
     Args:
         reconstruction: Predicted pixels, whole units.
-        pixel_values: True pixels, normalised.
+        pixel_values: True pixels, normalized.
         bool_masked_pos: Hidden units, row by row.
         unit: Side of a unit in pixels.
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 
 def thin_out(labels: torch.Tensor, stride: int) -> torch.Tensor:
-    """Takes the label under the centre of every cell of `stride` pixels.
+    """Takes the label under the center of every cell of `stride` pixels.
 
     Shape:
         `(B, H, W)` -> `(B, ceil(H / stride), ceil(W / stride))`.
@@ -29,14 +29,14 @@ def multi_scale_cross_entropy(
     ignore_index: int = 255,
     normalizer: torch.Tensor | None = None,
 ) -> list[torch.Tensor]:
-    """Computes the weighted cross-entropy of class logits at several scales, in float32, means over labelled pixels.
+    """Computes the weighted cross-entropy of class logits at several scales, in float32, means over labeled pixels.
 
     Args:
         logits: Per scale.
         labels: Per scale.
         weights: Per scale.
         ignore_index: Label of pixels left out.
-        normalizer: Labelled pixels per scale over all parts of a larger batch; default: those of `labels`.
+        normalizer: Labeled pixels per scale over all parts of a larger batch; default: those of `labels`.
 
     Shape:
         logits: each `(B, K, h, w)`; labels: each `(B, h, w)`; normalizer: `(scales,)`.

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Bilinear reading of maps at points (PointRend; Kirillov et al., CVPR 2020), without making masks first.
 
-Points are (x, y) in 0..1 of the padded image; a map's pixel (row, column) has its centre at (column + 0.5, row + 0.5).
+Points are (x, y) in 0..1 of the padded image; a map's pixel (row, column) has its center at (column + 0.5, row + 0.5).
 Outside a map everything is zero, as with `grid_sample(padding_mode="zeros", align_corners=False)`.
 """
 

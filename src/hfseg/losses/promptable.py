@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Matching and losses of promptable segmentation (Unpair-Seg, section 3.3, as in the authors' code).
+"""Matching and losses of promptable segmentation (Unpair-Seg, section 3.3, as in the official code).
 
 Masks have no names, and a point may mean a part, an object or a group. So every point is matched on its own: its M
 masks with all true masks that contain it (many to many: a true mask is also matched by many points). Masks without a
@@ -87,7 +87,7 @@ def pair_dice(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def binary_iou(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Computes the intersection over union of binarised pairs. Shape: twice `(N, S)` to `(N,)`."""
+    """Computes the intersection over union of binarized pairs. Shape: twice `(N, S)` to `(N,)`."""
     inside, truth = logits >= 0, truth > 0.5
     return (inside & truth).sum(-1) / (inside | truth).sum(-1).clamp(min=1)
 

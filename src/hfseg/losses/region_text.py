@@ -4,7 +4,7 @@
 Nothing says which mask shows which noun: CLIP does, noisily. Region embeddings of an image's masks, averaged over
 several input sizes, are assigned to the embeddings of the entities, and the adapter learns the pairs.
 
-Equation 3.6 as printed is a softmax of distances without a temperature, which is nearly flat; the authors' code
+Equation 3.6 as printed is a softmax of distances without a temperature, which is nearly flat; the official code
 assigns by the probability over entities, and so does the default here. The rest are options.
 
 Shape legend: S input sizes, n masks, E entities, D size of the common space.
@@ -51,9 +51,9 @@ def region_probabilities(
 
     Args:
         regions: Embeddings of the masks at each size.
-        entities: Normalised embeddings.
+        entities: Normalized embeddings.
         logit_scale: Factor of the cosine before the softmax.
-        normalize_scales: Whether sizes are normalised before their mean.
+        normalize_scales: Whether sizes are normalized before their mean.
         adapted: Embeddings by the adapter, mixed in.
         share: Their share.
 
@@ -141,7 +141,7 @@ def match_regions(
 
     Args:
         regions: CLIP's embeddings of the masks at each size.
-        entities: Normalised text embeddings.
+        entities: Normalized text embeddings.
         logit_scale: CLIP's.
         matching: `"bipartite"`: as many one-to-one pairs as there are masks or entities. `"greedy"`: every mask takes
             its most probable entity, if that is not too improbable.

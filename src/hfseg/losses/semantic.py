@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Losses of semantic segmentation on class logits per pixel: focal, pooled Dice, cross-entropy.
 
-All three are means over the labelled pixels of the batch, so one count normalises their sum: micro-batches weighted by
-their labelled pixels add up to the loss of the whole batch exactly.
+All three are means over the labeled pixels of the batch, so one count normalizes their sum: micro-batches weighted by
+their labeled pixels add up to the loss of the whole batch exactly.
 """
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 
 def resize_labels(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Resizes label maps to the label at (about) each new pixel's centre.
+    """Resizes label maps to the label at (about) each new pixel's center.
 
     Shape:
         `(B, H, W)` -> `(B, *size)`, integers.
@@ -38,7 +38,7 @@ def check_labels(labels: torch.Tensor, batch_size: int, num_labels: int, ignore_
         wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_labels))]
         if wrong.numel():
             raise ValueError(
-                f"labels hold {wrong.unique()[:5].tolist()}; legal are 0..{num_labels - 1}, and {ignore_index} for "
+                f"labels hold {wrong.unique()[:5].tolist()}; must be 0..{num_labels - 1}, and {ignore_index} for "
                 "pixels to ignore."
             )
 
@@ -55,14 +55,14 @@ def focal_dice_cross_entropy(
 ) -> dict[str, torch.Tensor]:
     """Computes weighted focal, Dice and cross-entropy losses in float32.
 
-    - focal: sigmoid per class, `(1 - p_t) ** gamma` times binary cross-entropy, mean over classes, then over labelled
+    - focal: sigmoid per class, `(1 - p_t) ** gamma` times binary cross-entropy, mean over classes, then over labeled
       pixels;
-    - Dice: sigmoid, all classes and labelled pixels of an image in one quotient, `1 - (2 sum PG + e) / (sum P + sum G
-      + e)`, images weighted by their labelled pixels;
-    - cross-entropy: softmax, mean over labelled pixels.
+    - Dice: sigmoid, all classes and labeled pixels of an image in one quotient, `1 - (2 sum PG + e) / (sum P + sum G
+      + e)`, images weighted by their labeled pixels;
+    - cross-entropy: softmax, mean over labeled pixels.
 
     Returns:
-        `focal`, `dice`, `cross_entropy`, weights included; a weight of 0 leaves its term out. All zero without labelled
+        `focal`, `dice`, `cross_entropy`, weights included; a weight of 0 leaves its term out. All zero without labeled
         pixels.
 
     Shape:
@@ -70,27 +70,27 @@ def focal_dice_cross_entropy(
     """
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits.float()
-        labelled = labels != ignore_index  # (B, H, W)
-        pixels = labelled.sum((1, 2)).float()  # (B,)
+        labeled = labels != ignore_index  # (B, H, W)
+        pixels = labeled.sum((1, 2)).float()  # (B,)
         count = pixels.sum().clamp(min=1.0)
-        targets = torch.where(labelled, labels, 0).long()
+        targets = torch.where(labeled, labels, 0).long()
         losses = {}
         if focal_weight or dice_weight:
             truth = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)  # (B, K, H, W)
             probability = logits.sigmoid()
-            inside = labelled[:, None].float()
+            inside = labeled[:, None].float()
         if focal_weight:
             entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
             # 1 - p_t, the probability of the wrong answer.
             wrong = probability + truth - 2 * probability * truth
             per_pixel = (wrong.pow(gamma) * entropy).mean(1)  # (B, H, W)
-            losses["focal"] = focal_weight * (per_pixel * labelled).sum() / count
+            losses["focal"] = focal_weight * (per_pixel * labeled).sum() / count
         if dice_weight:
             both = (probability * truth * inside).sum((1, 2, 3))  # (B,)
-            either = (probability * inside).sum((1, 2, 3)) + pixels  # one true class per labelled pixel
+            either = (probability * inside).sum((1, 2, 3)) + pixels  # one true class per labeled pixel
             dice = 1 - (2 * both + epsilon) / (either + epsilon)
             losses["dice"] = dice_weight * (dice * pixels).sum() / count
         if cross_entropy_weight:
             entropy = F.cross_entropy(logits, targets, reduction="none")
-            losses["cross_entropy"] = cross_entropy_weight * (entropy * labelled).sum() / count
+            losses["cross_entropy"] = cross_entropy_weight * (entropy * labeled).sum() / count
         return losses

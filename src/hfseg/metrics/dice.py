@@ -51,7 +51,7 @@ class Dice(StreamingMetric):
         if sorted(self.id2label) != list(range(len(self.id2label))) or len(self.id2label) < 2:
             raise ValueError(f"id2label must number background and classes 0 .. K-1, not {sorted(self.id2label)}.")
         if empty not in ("skip", "one"):
-            raise ValueError(f"empty is {empty!r}; legal are 'skip' and 'one'.")
+            raise ValueError(f"empty is {empty!r}; must be one of 'skip' and 'one'.")
         self.ignore_index, self.empty = ignore_index, empty
         super().__init__(**kwargs)
 
@@ -75,13 +75,13 @@ class Dice(StreamingMetric):
                 f"prediction has shape {prediction.shape} and reference {reference.shape}; compare at the case's size"
             )
         size = len(self.id2label)
-        labelled = reference != self.ignore_index
-        prediction, reference = prediction[labelled].astype(np.int64), reference[labelled].astype(np.int64)
+        labeled = reference != self.ignore_index
+        prediction, reference = prediction[labeled].astype(np.int64), reference[labeled].astype(np.int64)
         for name, values in (("prediction", prediction), ("reference", reference)):
             if values.size and (values.min() < 0 or values.max() >= size):
                 wrong = sorted(set(values[(values < 0) | (values >= size)].tolist()))[:5]
                 raise ValueError(
-                    f"{name} holds the value(s) {wrong}; legal are 0 to {size - 1}, in references {self.ignore_index}"
+                    f"{name} holds the value(s) {wrong}; must be 0 to {size - 1}, in references {self.ignore_index}"
                 )
         both = np.bincount(reference[prediction == reference], minlength=size)
         counts = np.stack([np.bincount(prediction, minlength=size), np.bincount(reference, minlength=size), both])

@@ -19,13 +19,13 @@ __all__ = ["FROC", "Finding", "find_candidates", "find_nodules"]
 _DESCRIPTION = """
 Free-response ROC: sensitivity over all nodules of the set against false positives per scan, as the score threshold
 falls; CPM is the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives per scan (linear in between), as in
-LUNA16. A candidate hits a nodule if their centres are nearer than the nodule's radius; of several hits of one the
+LUNA16. A candidate hits a nodule if their centers are nearer than the nodule's radius; of several hits of one the
 best score counts and the others count nothing.
 """
 _INPUTS = """
 Args:
-    predictions: candidates of every scan, a list of `Finding` (score, centre in mm), see `find_candidates`.
-    references: nodules of every scan, a list of `Finding` (centre and radius in mm), see `find_nodules`.
+    predictions: candidates of every scan, a list of `Finding` (score, center in mm), see `find_candidates`.
+    references: nodules of every scan, a list of `Finding` (center and radius in mm), see `find_nodules`.
 Returns:
     cpm, sensitivities {false positives per scan: sensitivity}, num_nodules, num_hits, num_false_positives, num_scans.
     Fractions; None without nodules.
@@ -38,18 +38,18 @@ class Finding:
     """A nodule or a candidate.
 
     Attributes:
-        centre: In mm.
+        center: In mm.
         radius: Of the sphere of equal volume, in mm.
         score: Largest probability (1 for a true nodule).
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radius: float
     score: float = 1.0
 
 
 def find_candidates(probabilities: Any, spacing: Sequence[float], threshold: float = 0.1) -> list[Finding]:
-    """Candidates in a map of nodule probabilities: connected parts (26 neighbours) of at least `threshold`.
+    """Candidates in a map of nodule probabilities: connected parts (26 neighbors) of at least `threshold`.
 
     Args:
         probabilities: Of the nodule class.
@@ -64,7 +64,7 @@ def find_candidates(probabilities: Any, spacing: Sequence[float], threshold: flo
 
 
 def find_nodules(mask: Any, spacing: Sequence[float]) -> list[Finding]:
-    """Nodules of a true mask: its connected parts (26 neighbours).
+    """Nodules of a true mask: its connected parts (26 neighbors).
 
     Shape:
         mask: (X, Y, Z), boolean or 0 / 1.
@@ -119,7 +119,7 @@ class FROC(StreamingMetric):
     def _update(self, prediction: Sequence[Finding], reference: Sequence[Finding]) -> None:
         best: dict[int, float] = {}
         for candidate in prediction:
-            distances = [np.linalg.norm(np.subtract(candidate.centre, nodule.centre)) for nodule in reference]
+            distances = [np.linalg.norm(np.subtract(candidate.center, nodule.center)) for nodule in reference]
             near = [index for index, nodule in enumerate(reference) if distances[index] < nodule.radius]
             for index in near:
                 best[index] = max(best.get(index, -np.inf), candidate.score)

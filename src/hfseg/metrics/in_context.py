@@ -1,13 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Metrics of LaVin-DiT's ten quantitative tasks (thesis, section 4.3), fed with decoded pictures.
+"""Metrics of LaVin-DiT's ten quantitative tasks (thesis, section 4.3), fed with decoded images.
 
 | task | numbers | how |
 |---|---|---|
-| depth | abs_rel, delta1 | aligned to the truth by least squares in scale and shift, per picture; mean over pictures |
-| normals | mean_angle, within_11.25 | degrees and percent, over all valid pixels of a picture; mean over pictures |
+| depth | abs_rel, delta1 | aligned to the truth by least squares in scale and shift, per image; mean over images |
+| normals | mean_angle, within_11.25 | degrees and percent, over all valid pixels of an image; mean over images |
 | foreground segmentation | mean_image_iou | at 111 x 111 (nearest), IoU of the white class, percent; mean over images |
 | single object detection | mean_image_iou | likewise, after the largest white region was replaced by its box |
-| colorization | mse, lpips | squared error of ImageNet-normalised pixels, as in the evaluation that the paper follows |
+| colorization | mse, lpips | squared error of ImageNet-normalized pixels, as in the evaluation that the paper follows |
 | inpainting, depth/normal to image | fid, lpips | torchmetrics |
 | deraining, deblurring | psnr, ssim | torchmetrics, values in [0, 1] |
 
@@ -153,11 +153,11 @@ class InContextMetric:
         return made(**arguments, sync_on_compute=False)  # processes are joined by `load_states`
 
     def add(self, prediction: np.ndarray, target: np.ndarray, truth: np.ndarray | None = None) -> None:
-        """Adds one picture.
+        """Adds one image.
 
         Args:
-            prediction: The model's picture.
-            target: The target's picture.
+            prediction: The model's image.
+            target: The target's image.
             truth: Depth or normals in their own units where known; else they are read from `target`.
 
         Shape:
@@ -165,7 +165,7 @@ class InContextMetric:
         """
         found: Mapping[str, float] = {}
         if self.task == "depth_estimation":
-            # A depth read from a picture is 0 at the nearest pixel, which no relative error can bear.
+            # A depth read from an image is 0 at the nearest pixel, which no relative error can bear.
             wanted = FORMATS["depth"].decode(target) + 1 if truth is None else truth
             found = depth_errors(FORMATS["depth"].decode(prediction), wanted)
         elif self.task == "normal_estimation":
@@ -188,13 +188,13 @@ class InContextMetric:
         if self.modules:
             import torch
 
-            pictures = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None] for p in (prediction, target)]
+            images = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None] for p in (prediction, target)]
             for name, module in self.modules.items():
                 if name == "fid":
-                    module.update(pictures[1], real=True)
-                    module.update(pictures[0], real=False)
+                    module.update(images[1], real=True)
+                    module.update(images[0], real=False)
                 else:
-                    module.update(*(p.float() / 255 for p in pictures))
+                    module.update(*(p.float() / 255 for p in images))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything counted, to be gathered from several processes."""

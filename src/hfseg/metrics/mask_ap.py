@@ -112,7 +112,9 @@ class MaskAP(StreamingMetric):
         for item in given:
             category = int(item["category_id"] if "category_id" in item else item["label_id"])
             if category not in self.id2label:
-                raise ValueError(f"{side} has class {category}; legal are the ids of id2label, {list(self.id2label)}")
+                raise ValueError(
+                    f"{side} has class {category}; must be one of the ids of id2label, {list(self.id2label)}"
+                )
             if category in self.stuff_class_ids:
                 continue
             entry: dict[str, Any] = {"category_id": category}

@@ -15,7 +15,7 @@ from .streaming import StreamingMetric, to_numpy
 __all__ = ["MeanIoU"]
 
 _DESCRIPTION = """
-Mean intersection over union (mIoU). All labelled pixels of all images are counted in ONE confusion matrix; the IoU of a
+Mean intersection over union (mIoU). All labeled pixels of all images are counted in ONE confusion matrix; the IoU of a
 class is TP / (TP + FP + FN) in pixels of the whole set, and mIoU is the plain mean over the classes that occur in the
 ground truth. (A mean over images, or over classes that are absent, is another quantity.)
 """
@@ -24,8 +24,8 @@ Args:
     predictions: class map (H, W) of every image. A pixel with the ignore index counts as "no class": a miss.
     references: class map (H, W) of every image; pixels with the ignore index are left out altogether.
 Returns, as fractions in [0, 1]:
-    mean_iou, mean_accuracy (mean over the classes that occur in the ground truth), pixel_accuracy (over labelled
-    pixels), frequency_weighted_iou (IoU weighted by the share of labelled pixels), per_class {name: {iou, accuracy,
+    mean_iou, mean_accuracy (mean over the classes that occur in the ground truth), pixel_accuracy (over labeled
+    pixels), frequency_weighted_iou (IoU weighted by the share of labeled pixels), per_class {name: {iou, accuracy,
     pixels}} (iou is None for a class that occurs in neither map, accuracy is None without ground truth), num_classes
     (classes in the mean), num_images.
 """
@@ -43,7 +43,7 @@ class MeanIoU(StreamingMetric):
 
     Args:
         id2label: Name of every class id; ids must be 0 .. C-1.
-        ignore_index: Reference value of unlabelled pixels.
+        ignore_index: Reference value of unlabeled pixels.
 
     Raises:
         ValueError: On maps of different sizes, and on values that are neither a class id nor the ignore index.
@@ -83,15 +83,15 @@ class MeanIoU(StreamingMetric):
                 "the reference before adding it"
             )
         size = len(self.id2label)
-        labelled = reference != self.ignore_index
-        reference = reference[labelled].astype(np.int64)
-        prediction = prediction[labelled].astype(np.int64)
+        labeled = reference != self.ignore_index
+        reference = reference[labeled].astype(np.int64)
+        prediction = prediction[labeled].astype(np.int64)
         prediction = np.where(prediction == self.ignore_index, size, prediction)
         for name, values, highest in (("reference", reference, size - 1), ("prediction", prediction, size)):
             if values.size and (values.min() < 0 or values.max() > highest):
                 wrong = sorted(set(values[(values < 0) | (values > highest)].tolist()))[:5]
                 raise ValueError(
-                    f"{name} holds the value(s) {wrong}; legal are the class ids 0 to {size - 1} and the ignore index "
+                    f"{name} holds the value(s) {wrong}; must be the class ids 0 to {size - 1} and the ignore index "
                     f"{self.ignore_index}"
                 )
         pairs = np.bincount(reference * (size + 1) + prediction, minlength=size * (size + 1))

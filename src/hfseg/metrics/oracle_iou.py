@@ -63,7 +63,7 @@ def _iou(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     Shape: (N, P) and (M, P) bool -> (N, M) float64.
     """
     true_pixels = true.astype(np.float32)
-    # float32 counts exactly up to 2 ** 24 pixels; larger pictures are counted in float64.
+    # float32 counts exactly up to 2 ** 24 pixels; larger images are counted in float64.
     if true.shape[1] > 1 << 24:
         true_pixels = true_pixels.astype(np.float64)
     parts = []

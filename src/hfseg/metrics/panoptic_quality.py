@@ -46,8 +46,8 @@ class PanopticQuality(StreamingMetric):
     Args:
         id2label: Name of every class id; the ids may be any integers.
         stuff_class_ids: The ids that are stuff; the others are things.
-        unlabelled_is_void: True: pixels without a segment in the reference are unknown and excuse predictions, as in
-            COCO. False: they are known background, as in instance data sets, and count like another class.
+        unlabeled_is_void: True: pixels without a segment in the reference are unknown and excuse predictions, as in
+            COCO. False: they are known background, as in instance datasets, and count like another class.
 
     Raises:
         ValueError: On maps of different sizes, an id in a map that `segments_info` does not list, or an unknown class.
@@ -57,7 +57,7 @@ class PanopticQuality(StreamingMetric):
         self,
         id2label: Mapping[int, str],
         stuff_class_ids: Collection[int] = (),
-        unlabelled_is_void: bool = True,
+        unlabeled_is_void: bool = True,
         **kwargs: Any,
     ) -> None:
         self.id2label = {int(class_id): str(name) for class_id, name in sorted(id2label.items())}
@@ -67,7 +67,7 @@ class PanopticQuality(StreamingMetric):
         if unknown:
             raise ValueError(f"stuff_class_ids {unknown} are not in id2label, whose ids are {list(self.id2label)}")
         self.stuff_class_ids = frozenset(stuff_class_ids)
-        self.unlabelled_is_void = unlabelled_is_void
+        self.unlabeled_is_void = unlabeled_is_void
         self._position = {class_id: position for position, class_id in enumerate(self.id2label)}
         super().__init__(**kwargs)
 
@@ -119,7 +119,7 @@ class PanopticQuality(StreamingMetric):
             category = int(segment["category_id"] if "category_id" in segment else segment["label_id"])
             if category not in self._position:
                 raise ValueError(
-                    f"{side} segment {segment['id']} has class {category}; legal are the ids of id2label, "
+                    f"{side} segment {segment['id']} has class {category}; must be one of the ids of id2label, "
                     f"{list(self.id2label)}"
                 )
             class_positions[int(segment["id"])] = self._position[category]
@@ -148,7 +148,7 @@ class PanopticQuality(StreamingMetric):
         num_true, num_predicted = len(true_area), len(predicted_area)
         pairs = np.bincount((true_map * num_predicted + predicted_map).ravel(), minlength=num_true * num_predicted)
         intersection = pairs.reshape(num_true, num_predicted)
-        in_void = intersection[0] if self.unlabelled_is_void else np.zeros_like(intersection[0])
+        in_void = intersection[0] if self.unlabeled_is_void else np.zeros_like(intersection[0])
         union = true_area[:, None] + predicted_area[None] - intersection - in_void[None]
 
         comparable = true_class[:, None] == predicted_class[None]

@@ -14,7 +14,7 @@ from .streaming import StreamingMetric, to_numpy
 __all__ = ["ReferringSegmentation"]
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
-# Of the authors' code; keeps an empty union from dividing by zero.
+# Of the official code; keeps an empty union from dividing by zero.
 _EPSILON = 1e-6
 
 _DESCRIPTION = """
@@ -25,7 +25,7 @@ their unions, so that large objects weigh more. Papers call either of them IoU.
 _INPUTS = """
 Args:
     predictions: mask (H, W) of every expression; any value but 0 is inside.
-    references: mask (H, W) of every referent, at the picture's size; any value but 0 is inside.
+    references: mask (H, W) of every referent, at the image's size; any value but 0 is inside.
 Returns, as fractions in [0, 1]:
     miou, oiou, precision@0.5 ... precision@0.9 (share of samples whose IoU is above the threshold),
     num_samples (with a referent); and, if there are samples whose reference is empty, num_without_referent and

@@ -17,7 +17,7 @@ __all__ = ["SegmentationCovering"]
 _DESCRIPTION = """
 Covering of human regions by predicted ones (Arbelaez et al., TPAMI 2011, section 3.2, the figure that BSDS500 reports).
 Every region of every person counts with its number of pixels times its best IoU with any predicted region; `covering`
-divides the sum over all regions of all people and all images by the sum of their pixels (large pictures count more),
+divides the sum over all regions of all people and all images by the sum of their pixels (large images count more),
 `mean_covering` is the mean of the images' own quotients. Id 0 is no region, on either side.
 """
 _INPUTS = """
@@ -56,7 +56,7 @@ def _overlaps(reference: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray
 
 
 class SegmentationCovering(StreamingMetric):
-    """Covering of the regions of one or several people, pooled over a data set.
+    """Covering of the regions of one or several people, pooled over a dataset.
 
     Raises:
         ValueError: On maps of different sizes, or an image without any true map.
@@ -98,7 +98,7 @@ class SegmentationCovering(StreamingMetric):
             if ids.shape != predicted.shape[-2:]:
                 raise ValueError(
                     f"prediction is {predicted.shape[-2:]} and reference {ids.shape} (height, width); compare at the "
-                    "picture's own size"
+                    "image's own size"
                 )
             names, index = np.unique(ids, return_inverse=True)
             if (names < 0).any():

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Distances between the surfaces of predicted and true structures, in millimetres, per case and class."""
+"""Distances between the surfaces of predicted and true structures, in millimeters, per case and class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SurfaceDistance", "surface_distances"]
 
 _DESCRIPTION = """
 Distances between surfaces of a class in prediction and truth, per case (volume or image) in its own voxels. The surface
-of a mask are its voxels that one erosion (6 neighbours in 3-D, 4 in 2-D) takes away; voxels at the border of the image
+of a mask are its voxels that one erosion (6 neighbors in 3-D, 4 in 2-D) takes away; voxels at the border of the image
 count. From every surface voxel the Euclidean distance to the nearest surface voxel of the other mask is measured in mm.
 ASSD is the mean over the voxels of both surfaces together (pooled, not the mean of the two directed means). HD95 is the
 larger of the two directed 95th percentiles, HD the larger maximum, NSD the share of both surfaces within a tolerance.
@@ -75,14 +75,14 @@ class SurfaceDistance(StreamingMetric):
     """ASSD, HD95, HD and NSD per case and class.
 
     Empty masks: with both empty the case has no value for the class. With exactly one empty the distances are the
-    diagonal of the image and NSD is 0 (`empty="penalise"`), or the case is left out (`empty="skip"`). MONAI gives
+    diagonal of the image and NSD is 0 (`empty="penalize"`), or the case is left out (`empty="skip"`). MONAI gives
     infinity there, and a mean over cases with it. How many cases each rule met is part of the result.
 
     Args:
         id2label: Name of every class id 0 .. K-1; 0 is background and not measured.
         tolerance: Of NSD, in mm (or pixels).
         ignore_index: Reference value of voxels without annotation, left out of both masks.
-        empty: `penalise` or `skip`, see above.
+        empty: `penalize` or `skip`, see above.
 
     Raises:
         ValueError: Maps of different shape, spacing that does not fit, cases with and without spacing mixed.
@@ -93,14 +93,14 @@ class SurfaceDistance(StreamingMetric):
         id2label: Mapping[int, str],
         tolerance: float = 1.0,
         ignore_index: int = 255,
-        empty: str = "penalise",
+        empty: str = "penalize",
         **kwargs: Any,
     ) -> None:
         self.id2label = {int(class_id): str(name) for class_id, name in id2label.items()}
         if sorted(self.id2label) != list(range(len(self.id2label))) or len(self.id2label) < 2:
             raise ValueError(f"id2label must number background and classes 0 .. K-1, not {sorted(self.id2label)}.")
-        if empty not in ("penalise", "skip"):
-            raise ValueError(f"empty is {empty!r}; legal are 'penalise' and 'skip'.")
+        if empty not in ("penalize", "skip"):
+            raise ValueError(f"empty is {empty!r}; must be one of 'penalize' and 'skip'.")
         self.tolerance, self.ignore_index, self.empty = float(tolerance), ignore_index, empty
         super().__init__(**kwargs)
 
@@ -156,7 +156,7 @@ class SurfaceDistance(StreamingMetric):
             )
         unit = "px" if spacing is None else "mm"
         if len({*self._state["units"], unit}) > 1:
-            raise ValueError("Some cases have a spacing and others none: millimetres and pixels cannot be averaged.")
+            raise ValueError("Some cases have a spacing and others none: millimeters and pixels cannot be averaged.")
         size = [1.0] * prediction.ndim if spacing is None else [float(value) for value in spacing]
         if len(size) != prediction.ndim or min(size) <= 0:
             raise ValueError(f"spacing is {spacing}; give {prediction.ndim} sizes above 0, one per axis of the map.")
@@ -191,7 +191,7 @@ class SurfaceDistance(StreamingMetric):
         per_class = {}
         for index, class_id in enumerate(sorted(self.id2label)[1:]):
             code = codes[:, index]
-            counted = code != 1 if self.empty == "penalise" else code == 0
+            counted = code != 1 if self.empty == "penalize" else code == 0
             means = numbers[counted, index].mean(0).tolist() if counted.any() else [None] * 4
             per_class[self.id2label[class_id]] = {
                 **dict(zip(NAMES, means)),

@@ -96,7 +96,7 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
             blocks kept of each stage, see `cut_stages`.
         timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
-    `SwinBackbone` and `BeitBackbone` normalise their last tokens for a classifier that dense models do not have, and
+    `SwinBackbone` and `BeitBackbone` normalize their last tokens for a classifier that dense models do not have, and
     `Dinov2Backbone` keeps a norm that `apply_layernorm=False` leaves unused. Such a layer would cost time, count as a
     parameter and, never receiving a gradient, stop distributed training.
     """

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Masked image modelling of any plain-ViT backbone (SimMIM: Xie et al., CVPR 2022)."""
+"""Masked image modeling of any plain-ViT backbone (SimMIM: Xie et al., CVPR 2022)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..losses.masked_image import draw_masked_units, masked_reconstruction_loss,
 class MaskedImageModel(nn.Module):
     """A plain-ViT backbone that predicts the pixels of hidden patches from its last map, by one linear layer.
 
-    Hidden patches are grey (the mean colour) in the picture itself: so it works with every backbone, and adds no
+    Hidden patches are gray (the mean color) in the image itself: so it works with every backbone, and adds no
     parameter to it. (SimMIM puts a learned token in their place.)
 
     Args:
@@ -35,7 +35,7 @@ class MaskedImageModel(nn.Module):
         """Hides patches and computes the mean absolute error of their predicted pixels.
 
         Args:
-            pixel_values: Normalised pictures of whole patches.
+            pixel_values: Normalized images of whole patches.
             bool_masked_pos: Patches to hide, row by row; drawn if not given.
 
         Shape:

@@ -11,7 +11,7 @@ __all__ = ["AutoModelForOpenVocabularySegmentation", "AutoModelForReferringImage
 
 
 class AutoModelForOpenVocabularySegmentation(_BaseAutoModelClass):
-    """Loads models that segment a picture into classes given by their names."""
+    """Loads models that segment an image into classes given by their names."""
 
     _model_mapping: Any = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
 

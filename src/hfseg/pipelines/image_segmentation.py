@@ -8,7 +8,7 @@ What differs for a model whose image processor sets `owns_postprocessing_default
   together, others apart (padding them to a common size would change results, because these models see padding);
 - masks come from one id map, and instance masks may overlap; instances below the processor's threshold are left out
   (`threshold=0` gives all);
-- files are read by `hfseg.files.images.load_image` (full verification, a limit on pixels, 16-bit pictures).
+- files are read by `hfseg.files.images.load_image` (full verification, a limit on pixels, 16-bit images).
 """
 
 from collections.abc import Sized

@@ -67,7 +67,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout"}
         unknown = sorted(set(kwargs) - legal)
         if unknown:
-            raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; legal are {', '.join(sorted(legal))}.")
+            raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; must be one of {', '.join(sorted(legal))}.")
         for name in FORWARD:
             if kwargs.get(name) is not None and kwargs[name] < 1:
                 raise ValueError(f"{name}={kwargs[name]}: give 1 or more.")

@@ -69,7 +69,8 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
         unknown = sorted(set(kwargs) - {*FORWARD, *POSTPROCESS})
         if unknown:
             raise ValueError(
-                f"Unknown argument(s) {', '.join(unknown)}; legal are {', '.join(sorted((*FORWARD, *POSTPROCESS)))}."
+                f"Unknown argument(s) {', '.join(unknown)}; must be one of "
+                f"{', '.join(sorted((*FORWARD, *POSTPROCESS)))}."
             )
         subtask = kwargs.get("subtask")
         if subtask is not None and subtask not in SUBTASKS:

@@ -47,7 +47,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
         Args:
             images: Path, address, PIL image, array or tensor, a list or a generator of them; or dicts
                 `{"image", "text"}`.
-            text: An expression or a list of them, for every picture; for a list of pictures also one entry per picture
+            text: An expression or a list of them, for every image; for a list of images also one entry per image
                 if they are lists themselves.
             threshold: Smallest probability of a pixel of the mask; default: the processor's.
             return_logits: See above.
@@ -68,7 +68,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
         if isinstance(text, (list, tuple)) and any(isinstance(one, (list, tuple)) for one in text):
             if len(text) != len(images):
                 raise ValueError(
-                    f"There are {len(images)} picture(s) and {len(text)} list(s) of expressions; give one per picture."
+                    f"There are {len(images)} image(s) and {len(text)} list(s) of expressions; give one per image."
                 )
             texts = list(text)
         items = [{"image": image, "text": one} for image, one in zip(images, texts)]
@@ -86,7 +86,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
             raise ValueError(f"expressions_per_batch={expressions_per_batch}; give 1 or more.")
         if kwargs:
             raise ValueError(
-                f"Unknown argument(s) {', '.join(sorted(kwargs))}; legal are threshold, return_logits, "
+                f"Unknown argument(s) {', '.join(sorted(kwargs))}; must be one of threshold, return_logits, "
                 "expressions_per_batch, timeout and batch_size."
             )
         given = {"threshold": threshold, "return_logits": return_logits}
@@ -99,7 +99,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
     def preprocess(self, inputs: Any, timeout: float | None = None) -> dict[str, Any]:
         if not isinstance(inputs, dict) or "image" not in inputs or inputs.get("text") is None:
             raise ValueError(
-                "Each input needs a picture and an expression: pipe(image, text='the ...'), or dicts with 'image' and "
+                "Each input needs an image and an expression: pipe(image, text='the ...'), or dicts with 'image' and "
                 "'text'."
             )
         image, text = inputs["image"], inputs["text"]

@@ -36,7 +36,7 @@ def mask_nms(
         scores: Quality of each.
         iou_threshold: Smallest IoU that removes.
         cover_threshold: Smallest cover that removes. Empty masks count as covered.
-        rule: `"or"` removes at one of the two (the authors' code); `"and"` where both are exceeded, as printed, which
+        rule: `"or"` removes at one of the two (the official code); `"and"` where both are exceeded, as printed, which
             never removes a part of a kept object; `"iou"` ignores cover.
 
     Returns:

@@ -186,7 +186,7 @@ class BandResizer:
         rows_matrix, blocks = self._dense
         slices = self._row_slices()
         spans = [self.rows_axis.span(rows.start, rows.stop) for rows in slices]
-        # Neighbouring bands share input rows, so columns are resized for several bands at once.
+        # Neighboring bands share input rows, so columns are resized for several bands at once.
         groups = [
             range(first, min(first + BANDS_PER_GROUP, len(slices))) for first in range(0, len(slices), BANDS_PER_GROUP)
         ]

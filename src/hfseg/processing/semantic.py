@@ -67,7 +67,7 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
             wrong = labels[(labels != void) & ((labels < 0) | (labels >= legal))]
             if wrong.size:
                 raise ValueError(
-                    f"Segmentation map {index} holds the class ids {np.unique(wrong)[:5].tolist()}; legal are "
+                    f"Segmentation map {index} holds the class ids {np.unique(wrong)[:5].tolist()}; must be one of "
                     + (f"0..{num_labels - 1}" if num_labels is not None else "0 and above")
                     + f", and {void} for pixels to ignore."
                 )

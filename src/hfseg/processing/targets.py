@@ -58,7 +58,7 @@ def make_segment_targets(
     if wrong.any():
         legal = f"0..{num_labels - 1}" if num_labels is not None else "0 and above"
         raise ValueError(
-            f"Segmentation map holds class ids {labels[wrong].tolist()[:10]}; legal are {legal}"
+            f"Segmentation map holds class ids {labels[wrong].tolist()[:10]}; must be {legal}"
             + (f" and {ignore_index} for void" if ignore_index is not None else "")
             + ". Map them to the model's classes, or to void."
         )

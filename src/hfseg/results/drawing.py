@@ -149,11 +149,11 @@ def _inner_point(mask: np.ndarray) -> tuple[int, int]:
 
 
 def _draw_labels(
-    picture: Image.Image, labels: Sequence[tuple[str, tuple[int, int, int], tuple[int, int]]], size: int
+    image: Image.Image, labels: Sequence[tuple[str, tuple[int, int, int], tuple[int, int]]], size: int
 ) -> None:
     """Writes labels around their points, inside the image and apart from one another where there is room."""
     font = font_of(size)
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     padding = max(size // 5, 2)
     taken: list[tuple[float, float, float, float]] = []
     for text, color, (x, y) in labels:
@@ -161,8 +161,8 @@ def _draw_labels(
         width, height = right - left + 2 * padding + 4, bottom - top + 2 * padding
 
         def place(offset: float, x: int = x, y: int = y, w: float = width, h: float = height) -> tuple[float, ...]:
-            box_left = min(max(x - w / 2, 0), max(picture.width - w, 0))
-            box_top = min(max(y - h / 2 + offset, 0), max(picture.height - h, 0))
+            box_left = min(max(x - w / 2, 0), max(image.width - w, 0))
+            box_top = min(max(y - h / 2 + offset, 0), max(image.height - h, 0))
             return box_left, box_top, box_left + w, box_top + h
 
         offsets = [0.0] + [sign * step * (height + 1) for step in (1, 2, 3) for sign in (1, -1)]
@@ -179,20 +179,20 @@ def _draw_labels(
         draw.text((box[0] + 4 + padding - left, box[1] + padding - top), text, font=font, fill=(255, 255, 255))
 
 
-def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int]]], size: int) -> Image.Image:
+def _with_legend(image: Image.Image, entries: Sequence[tuple[str, tuple[int, int, int]]], size: int) -> Image.Image:
     """Image with names beside it."""
     font = font_of(size)
     row = round(size * 1.6)
-    rows = max(picture.height // row, 1)
+    rows = max(image.height // row, 1)
     columns = math.ceil(len(entries) / rows)
-    measure = ImageDraw.Draw(picture)
+    measure = ImageDraw.Draw(image)
     column_width = round(max(measure.textlength(name, font=font) for name, _ in entries)) + 3 * size
-    result = Image.new("RGB", (picture.width + columns * column_width, picture.height), "white")
-    result.paste(picture, (0, 0))
+    result = Image.new("RGB", (image.width + columns * column_width, image.height), "white")
+    result.paste(image, (0, 0))
     draw = ImageDraw.Draw(result)
     for position, (name, color) in enumerate(entries):
         column, line = divmod(position, rows)
-        x, y = picture.width + column * column_width + size // 2, line * row + (row - size) // 2
+        x, y = image.width + column * column_width + size // 2, line * row + (row - size) // 2
         draw.rectangle((x, y, x + size, y + size), fill=color, outline=(60, 60, 60))
         draw.text((x + 1.5 * size, y + size / 2), name, font=font, fill="black", anchor="lm")
     return result

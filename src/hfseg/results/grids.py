@@ -31,27 +31,26 @@ def image_grid(
         raise ValueError(f"{len(images)} images in {columns} columns; give at least one of each")
     if titles is not None and len(titles) != len(images):
         raise ValueError(f"{len(titles)} titles for {len(images)} images; give one title per image")
-    pictures = [to_pil(image) for image in images]
-    factor = max(math.ceil(minimum_side / max(max(picture.size) for picture in pictures)), 1)
+    photos = [to_pil(image) for image in images]
+    factor = max(math.ceil(minimum_side / max(max(photo.size) for photo in photos)), 1)
     if factor > 1:
-        pictures = [
-            picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
-            for picture in pictures
+        photos = [
+            photo.resize((photo.width * factor, photo.height * factor), Image.Resampling.BICUBIC) for photo in photos
         ]
-    columns = min(columns, len(pictures))
-    width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
+    columns = min(columns, len(photos))
+    width, height = (max(photo.size[axis] for photo in photos) for axis in (0, 1))
     size = max(width // 28, 12)
     head = round(size * 1.6) if titles is not None else 0
-    rows = math.ceil(len(pictures) / columns)
+    rows = math.ceil(len(photos) / columns)
     result = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + head + gap) + gap), "white")
     draw = ImageDraw.Draw(result)
-    for position, picture in enumerate(pictures):
+    for position, photo in enumerate(photos):
         row, column = divmod(position, columns)
         x, y = gap + column * (width + gap), gap + row * (height + head + gap)
         if titles is not None:
             text, font = fitting(titles[position], width - 2, size)
             draw.text((x + 2, y + head / 2), text, font=font, fill="black", anchor="lm")
-        result.paste(picture, (x, y + head))
+        result.paste(photo, (x, y + head))
     return result
 
 
@@ -63,12 +62,12 @@ def side_by_side(
     Raises:
         ValueError: As `image_grid`.
     """
-    pictures = [to_pil(image) for image in images]
-    height = max((picture.height for picture in pictures), default=0)
-    pictures = [
-        picture
-        if picture.height == height
-        else picture.resize((max(round(picture.width * height / picture.height), 1), height), Image.Resampling.BICUBIC)
-        for picture in pictures
+    photos = [to_pil(image) for image in images]
+    height = max((photo.height for photo in photos), default=0)
+    photos = [
+        photo
+        if photo.height == height
+        else photo.resize((max(round(photo.width * height / photo.height), 1), height), Image.Resampling.BICUBIC)
+        for photo in photos
     ]
-    return image_grid(pictures, max(len(pictures), 1), titles, gap, minimum_side)
+    return image_grid(photos, max(len(photos), 1), titles, gap, minimum_side)

@@ -1,22 +1,22 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""How the answers of dense tasks look as RGB pictures, and how to read them back.
+"""How the answers of dense tasks look as RGB images, and how to read them back.
 
-A model that maps pictures to pictures gives depth, masks or boxes as pictures. The authors of LaVin-DiT documented none
-of their pictures; these are our conventions. Every format has an encoder and a decoder:
+A model that maps images to images gives depth, masks or boxes as images. The authors of LaVin-DiT documented none
+of their images; these are our conventions. Every format has an encoder and a decoder:
 
-| format | what it holds | as a picture |
+| format | what it holds | as an image |
 |---|---|---|
-| image | a picture | itself |
-| depth | depth, nearer is smaller, any unit | grey; the clip's smallest is black, its largest white |
+| image | an image | itself |
+| depth | depth, nearer is smaller, any unit | gray; the clip's smallest is black, its largest white |
 | normal | unit normals, x right, y down, z toward the viewer | rgb = (n + 1) / 2 |
-| segmentation | ids of segments, 0 none | colours of `palette()`: id 0 black; segments by falling area |
+| segmentation | ids of segments, 0 none | colors of `palette()`: id 0 black; segments by falling area |
 | mask | one region | white on black |
 | detection | one box (x, y, width, height) | filled white on black |
-| pose | 17 keypoints of COCO, (x, y, visible) | a disc of its own colour each, grey limbs |
+| pose | 17 keypoints of COCO, (x, y, visible) | a disc of its own color each, gray limbs |
 | edge | edges | white on black |
 | flow | motion in pixels per frame, (x, y) | hue is the direction, brightness the length over `MAXIMUM_FLOW` |
 
-Pictures are (H, W, 3) uint8, clips (T, H, W, 3). Decoders take the nearest legal colour, so they read noisy pictures.
+Images are (H, W, 3) uint8, clips (T, H, W, 3). Decoders take the nearest legal color, so they read noisy images.
 Depth is decoded relative: 0 nearest, 1 farthest. Its scale is gone, as for every affine-invariant estimator.
 """
 
@@ -31,7 +31,7 @@ from scipy import ndimage
 __all__ = ["FORMATS", "MAXIMUM_FLOW", "VisualFormat", "find_format", "largest_component", "palette"]
 
 MAXIMUM_FLOW = 0.125
-"""Length of the longest flow that can be shown, as a share of the picture's shorter side."""
+"""Length of the longest flow that can be shown, as a share of the image's shorter side."""
 
 # COCO's skeleton, pairs of keypoints from 0.
 LIMBS = (
@@ -43,12 +43,12 @@ NUM_KEYPOINTS = 17
 
 @dataclass(frozen=True)
 class VisualFormat:
-    """One way to write truth as a picture.
+    """One way to write truth as an image.
 
     Attributes:
         name: Key in `FORMATS`.
-        encode: Truth to picture(s), uint8.
-        decode: Picture(s), uint8, to truth.
+        encode: Truth to image(s), uint8.
+        decode: Image(s), uint8, to truth.
     """
 
     name: str
@@ -57,7 +57,7 @@ class VisualFormat:
 
 
 def palette(count: int = 63) -> np.ndarray:
-    """Colours that are as far apart as possible: black, then by turns the farthest of a lattice of four levels.
+    """Colors that are as far apart as possible: black, then by turns the farthest of a lattice of four levels.
 
     Shape:
         (count + 1, 3), uint8; count at most 63.
@@ -66,7 +66,7 @@ def palette(count: int = 63) -> np.ndarray:
     [[0, 0, 0], [255, 255, 255], [0, 85, 255], [85, 255, 0]]
     """
     if not 0 <= count <= 63:
-        raise ValueError(f"{count} colours: between 0 and 63 can be told apart.")
+        raise ValueError(f"{count} colors: between 0 and 63 can be told apart.")
     levels = (0, 85, 170, 255)
     lattice = np.array([(r, g, b) for r in levels for g in levels for b in levels], dtype=np.int64)
     chosen = [0]
@@ -77,27 +77,27 @@ def palette(count: int = 63) -> np.ndarray:
     return lattice[chosen].astype(np.uint8)
 
 
-def nearest_colour(picture: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Finds the nearest of some colours for every pixel.
+def nearest_color(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Finds the nearest of some colors for every pixel.
 
     Shape:
-        picture: (..., 3), colours: (K, 3) -> (...,), int64.
+        image: (..., 3), colors: (K, 3) -> (...,), int64.
     """
-    pixels = picture.reshape(-1, 3).astype(np.float32)
-    colours = colours.astype(np.float32)
+    pixels = image.reshape(-1, 3).astype(np.float32)
+    colors = colors.astype(np.float32)
     # |p - c|^2 up to the pixel's own term.
-    scores = (colours**2).sum(1) - 2 * pixels @ colours.T
-    return scores.argmin(1).reshape(picture.shape[:-1])
+    scores = (colors**2).sum(1) - 2 * pixels @ colors.T
+    return scores.argmin(1).reshape(image.shape[:-1])
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
-    """Writes values in [0, 1] as grey pictures."""
+def _gray(values: np.ndarray) -> np.ndarray:
+    """Writes values in [0, 1] as gray images."""
     levels = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
     return np.repeat(levels[..., None], 3, axis=-1)
 
 
-def _encode_image(picture: Any) -> np.ndarray:
-    return np.asarray(picture, dtype=np.uint8)
+def _encode_image(image: Any) -> np.ndarray:
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _encode_depth(depth: np.ndarray) -> np.ndarray:
@@ -105,22 +105,22 @@ def _encode_depth(depth: np.ndarray) -> np.ndarray:
     if not np.isfinite(depth).all():
         raise ValueError("Depth holds NaN or infinite values; replace them (sky: by the largest depth).")
     low, high = depth.min(), depth.max()
-    return _grey((depth - low) / max(high - low, 1e-12))
+    return _gray((depth - low) / max(high - low, 1e-12))
 
 
-def _decode_depth(picture: np.ndarray) -> np.ndarray:
-    return (picture.astype(np.float32).mean(-1) / 255).astype(np.float32)
+def _decode_depth(image: np.ndarray) -> np.ndarray:
+    return (image.astype(np.float32).mean(-1) / 255).astype(np.float32)
 
 
 def _encode_normal(normals: np.ndarray) -> np.ndarray:
     return np.clip(np.rint((np.asarray(normals, dtype=np.float64) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def _decode_normal(picture: np.ndarray) -> np.ndarray:
-    vectors = picture.astype(np.float32) / 127.5 - 1
+def _decode_normal(image: np.ndarray) -> np.ndarray:
+    vectors = image.astype(np.float32) / 127.5 - 1
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     facing = np.array([0, 0, 1], dtype=np.float32)
-    # Grey points nowhere.
+    # Gray points nowhere.
     return np.where(length > 0.1, vectors / np.maximum(length, 0.1), facing)
 
 
@@ -133,25 +133,25 @@ def _encode_segmentation(segments: np.ndarray) -> np.ndarray:
     for index in order:
         if ids[index] != 0:
             rank += 1
-            ranks[index] = min(rank, 63)  # smaller ones than the 63rd share its colour
+            ranks[index] = min(rank, 63)  # smaller ones than the 63rd share its color
     return palette()[ranks[positions.reshape(segments.shape)]]
 
 
-def _decode_segmentation(picture: np.ndarray) -> np.ndarray:
-    return nearest_colour(picture, palette())
+def _decode_segmentation(image: np.ndarray) -> np.ndarray:
+    return nearest_color(image, palette())
 
 
 def _encode_mask(mask: np.ndarray) -> np.ndarray:
-    return _grey(np.asarray(mask, dtype=bool).astype(np.float32))
+    return _gray(np.asarray(mask, dtype=bool).astype(np.float32))
 
 
-def _decode_mask(picture: np.ndarray) -> np.ndarray:
+def _decode_mask(image: np.ndarray) -> np.ndarray:
     # Nearest of black and white.
-    return picture.astype(np.int64).sum(-1) > 3 * 127.5
+    return image.astype(np.int64).sum(-1) > 3 * 127.5
 
 
 def largest_component(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Finds the box (x, y, width, height) of a mask's largest connected region (8 neighbours); None if it is empty."""
+    """Finds the box (x, y, width, height) of a mask's largest connected region (8 neighbors); None if it is empty."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
     if count == 0:
         return None
@@ -167,14 +167,14 @@ def _encode_detection(value: tuple[tuple[float, float, float, float], tuple[int,
     return _encode_mask(mask)
 
 
-def _decode_detection(picture: np.ndarray) -> tuple[int, int, int, int] | None:
-    if picture.ndim == 4:
-        return [_decode_detection(frame) for frame in picture]  # type: ignore[return-value]
-    return largest_component(_decode_mask(picture))
+def _decode_detection(image: np.ndarray) -> tuple[int, int, int, int] | None:
+    if image.ndim == 4:
+        return [_decode_detection(frame) for frame in image]  # type: ignore[return-value]
+    return largest_component(_decode_mask(image))
 
 
-def keypoint_colours() -> np.ndarray:
-    """Colours of the keypoints: bright hues, every second a little darker.
+def keypoint_colors() -> np.ndarray:
+    """Colors of the keypoints: bright hues, every second a little darker.
 
     Shape:
         (17, 3), uint8.
@@ -189,9 +189,9 @@ def _encode_pose(value: tuple[np.ndarray, tuple[int, int]]) -> np.ndarray:
     keypoints, (height, width) = value
     keypoints = np.asarray(keypoints, dtype=np.float64).reshape(-1, NUM_KEYPOINTS, 3)
     radius = max(1.5, min(height, width) / 60)
-    picture = Image.new("RGB", (width, height))
-    draw = ImageDraw.Draw(picture)
-    colours = keypoint_colours()
+    image = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(image)
+    colors = keypoint_colors()
     for person in keypoints:
         for first, second in LIMBS:
             if person[first, 2] > 0 and person[second, 2] > 0:
@@ -200,14 +200,14 @@ def _encode_pose(value: tuple[np.ndarray, tuple[int, int]]) -> np.ndarray:
     for person in keypoints:
         for index in np.flatnonzero(person[:, 2] > 0):
             x, y = person[index, :2]
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=tuple(colours[index].tolist()))
-    return np.asarray(picture)
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=tuple(colors[index].tolist()))
+    return np.asarray(image)
 
 
-def _decode_pose(picture: np.ndarray) -> np.ndarray:
-    """Reads one person: of every keypoint the centre of its largest disc; invisible where there is none."""
-    colours = np.concatenate([[[0, 0, 0], [96, 96, 96]], keypoint_colours()])
-    nearest = nearest_colour(picture, colours)
+def _decode_pose(image: np.ndarray) -> np.ndarray:
+    """Reads one person: of every keypoint the center of its largest disc; invisible where there is none."""
+    colors = np.concatenate([[[0, 0, 0], [96, 96, 96]], keypoint_colors()])
+    nearest = nearest_color(image, colors)
     keypoints = np.zeros((NUM_KEYPOINTS, 3), dtype=np.float32)
     for index in range(NUM_KEYPOINTS):
         labels, count = ndimage.label(nearest == index + 2)
@@ -223,20 +223,20 @@ def _encode_flow(flow: np.ndarray) -> np.ndarray:
     limit = MAXIMUM_FLOW * min(flow.shape[-3:-1])
     value = np.minimum(np.hypot(flow[..., 0], flow[..., 1]) / limit, 1)
     hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi)) % 1 * 6
-    # Saturated colours: channel = value * clip(|(hue + offset) mod 6 - 3| - 1, 0, 1).
+    # Saturated colors: channel = value * clip(|(hue + offset) mod 6 - 3| - 1, 0, 1).
     ramps = [np.clip(np.abs((hue + offset) % 6 - 3) - 1, 0, 1) for offset in (0, 4, 2)]
     return np.clip(np.rint(np.stack(ramps, axis=-1) * value[..., None] * 255), 0, 255).astype(np.uint8)
 
 
-def _decode_flow(picture: np.ndarray) -> np.ndarray:
-    rgb = picture.astype(np.float64) / 255
+def _decode_flow(image: np.ndarray) -> np.ndarray:
+    rgb = image.astype(np.float64) / 255
     value, low = rgb.max(-1), rgb.min(-1)
     spread = np.maximum(value - low, 1e-9)
     r, g, b = np.moveaxis(rgb, -1, 0)
     red, green = value == r, value == g
     hue = np.where(red, ((g - b) / spread) % 6, np.where(green, (b - r) / spread + 2, (r - g) / spread + 4))
     angle = hue / 6 * 2 * np.pi
-    length = value * MAXIMUM_FLOW * min(picture.shape[-3:-1])
+    length = value * MAXIMUM_FLOW * min(image.shape[-3:-1])
     return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1).astype(np.float32)
 
 

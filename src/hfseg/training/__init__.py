@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .arguments import TrainingArguments, load_recipe
     from .loop import NonFiniteLossError, TrainingResult, train
-    from .normalization import count_labelled_pixels, count_samples
+    from .normalization import count_labeled_pixels, count_samples
 
 __all__ = [
     "NonFiniteLossError",
     "TrainingArguments",
     "TrainingResult",
-    "count_labelled_pixels",
+    "count_labeled_pixels",
     "count_samples",
     "load_recipe",
     "train",
@@ -26,7 +26,7 @@ _EXPORTS = {
     "NonFiniteLossError": "loop",
     "TrainingArguments": "arguments",
     "TrainingResult": "loop",
-    "count_labelled_pixels": "normalization",
+    "count_labeled_pixels": "normalization",
     "count_samples": "normalization",
     "load_recipe": "arguments",
     "train": "loop",

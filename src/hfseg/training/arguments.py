@@ -67,20 +67,20 @@ class DataArguments:
     """What it is trained on.
 
     Attributes:
-        name: Data set reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), `official` (public
-            data sets as their authors publish them), `table` (parquet files or the Hub), another of the task's, or
+        name: Dataset reader: `shapes` (embedded, procedural), `folder` (images and label PNGs), `official` (public
+            datasets as their authors publish them), `table` (parquet files or the Hub), another of the task's, or
             `package.module:attribute` of a reader of your own.
         train: Arguments of the reader for training samples.
         validation: Arguments of the reader for evaluation; None evaluates nothing.
         transforms: Training augmentation: `name` (`instance`, `semantic` or `package.module:attribute`), arguments.
-        validation_transforms: Likewise for validation; None leaves pictures as they are.
+        validation_transforms: Likewise for validation; None leaves images as they are.
         collate: Collator: `auto` (the task's), `universal`, `semantic`, another of the task's, or
             `package.module:attribute`.
         collator: Arguments of the collator.
         batch_size: Samples per process and micro-batch.
         num_workers: Loading processes per training process; any number gives the same samples.
-        shuffle: False keeps the data set's order.
-        shuffle_buffer: Samples of a stream that are shuffled among one another (whole data sets are shuffled whole).
+        shuffle: False keeps the dataset's order.
+        shuffle_buffer: Samples of a stream that are shuffled among one another (whole datasets are shuffled whole).
         on_error: At an unreadable sample: `stop`, or `skip` it and count it (the next one is read in its place).
     """
 
@@ -163,7 +163,7 @@ class ScheduleArguments:
 
 @dataclass
 class PhaseArguments:
-    """One of several optimisers of a run, each with weights and a loss of its own; see `hfseg.training.phases`.
+    """One of several optimizers of a run, each with weights and a loss of its own; see `hfseg.training.phases`.
 
     Attributes:
         name: What `forward` gets as `phase=`, e.g. `generator`.
@@ -229,7 +229,7 @@ class RunArguments:
     """How the run is carried out.
 
     Attributes:
-        max_steps: Updates of the optimiser. Exactly one of `max_steps` and `epochs` is given.
+        max_steps: Updates of the optimizer. Exactly one of `max_steps` and `epochs` is given.
         epochs: Passes over the data.
         max_seconds: Wall-clock budget of the run (all resumed parts together); the update in progress is finished.
         seed: Seed of weights, order, augmentation and dropout.
@@ -306,7 +306,7 @@ class TrainingArguments:
     Attributes:
         model, data, optimizer, schedule, run: See there.
         lora: Trains adapters in the backbone; None trains all weights.
-        phases: Several optimisers, each with its own weights and loss, in one loop; none: one optimiser for everything.
+        phases: Several optimizers, each with its own weights and loss, in one loop; none: one optimizer for everything.
         stages: Runs one after the other, each from the weights of the one before. An entry has a `name` and changes of
             this recipe (or a `base`, a recipe of its own, with changes); see `stage_arguments`.
     """
@@ -330,7 +330,7 @@ class TrainingArguments:
             self.stage_arguments()
 
     def phase_sections(self, number: int) -> tuple[OptimizerArguments, ScheduleArguments]:
-        """Resolves the optimiser and schedule of one phase: the recipe's, with the phase's changes.
+        """Resolves the optimizer and schedule of one phase: the recipe's, with the phase's changes.
 
         Raises:
             ValueError: A change has an unknown key or a value of another type.
@@ -537,7 +537,7 @@ def _coerce(value: Any, kind: Any, name: str) -> Any:
         if value is False and "no" in options:  # YAML reads a bare `no` as false
             return "no"
         if value not in options:
-            raise ValueError(f"{name} is {value!r}; legal are {', '.join(map(str, options))}.")
+            raise ValueError(f"{name} is {value!r}; must be one of {', '.join(map(str, options))}.")
         return value
     if origin in (list, tuple) and isinstance(value, (list, tuple)):
         if origin is tuple and len(value) != len(options):

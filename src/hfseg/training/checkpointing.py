@@ -5,7 +5,7 @@ A checkpoint is a folder `checkpoint-<step>`:
 
 * `model.safetensors`: weights and buffers;
 * `optimizer.safetensors`: state tensors by `<parameter index>.<key>`; groups and plain numbers as JSON in its metadata;
-  `optimizer_<phase>.safetensors` likewise for every further optimiser;
+  `optimizer_<phase>.safetensors` likewise for every further optimizer;
 * `ema.safetensors`: averaged weights, if the run keeps them;
 * `random_state_<rank>.safetensors`: python's, numpy's, torch's and CUDA's generators of every process, and where it
   stands in a stream;
@@ -16,7 +16,7 @@ A checkpoint is a folder `checkpoint-<step>`:
 
 No pickle anywhere. It is written as `checkpoint-<step>.partial`, flushed to the disk, and renamed; a run killed at any
 moment leaves the earlier ones untouched and at most one `.partial` folder, which the next run removes. (With DeepSpeed
-weights and optimiser are written by DeepSpeed, in its own format, into a subfolder.)
+weights and optimizer are written by DeepSpeed, in its own format, into a subfolder.)
 """
 
 import errno
@@ -56,7 +56,7 @@ class TrainerState:
     """The run's counters.
 
     Attributes:
-        step: Updates of the optimiser done.
+        step: Updates of the optimizer done.
         samples: Samples consumed by all ranks together: the position in the endless sequence of `sampler`.
         epoch: Epoch of the next sample.
         batch_in_epoch: Batches of all ranks (micro-batches) done in that epoch.
@@ -344,7 +344,7 @@ def load_model_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], so
 
 
 def flatten_optimizer_state(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Splits an optimiser's state dict into tensors by `<index>.<key>` and JSON-able rest."""
+    """Splits an optimizer's state dict into tensors by `<index>.<key>` and JSON-able rest."""
     tensors: dict[str, torch.Tensor] = {}
     scalars: dict[str, Any] = {}
     for index, entries in state["state"].items():
@@ -391,13 +391,13 @@ class Checkpointer:
         output_dir: Folder of the run.
         accelerator: The run's accelerator.
         model: The prepared model.
-        optimizer: The prepared optimiser.
+        optimizer: The prepared optimizer.
         scheduler: The learning-rate schedule.
         ema: The moving average, if any.
         state: The counters; restored in place.
         recipe: The run's arguments as plain data, kept to refuse changes on resume that would not take effect.
         keep_last: Newest checkpoints to keep beside the best.
-        more: Further optimisers with their schedules, by the name of their phase.
+        more: Further optimizers with their schedules, by the name of their phase.
         stream: This rank's loader, if the data are a stream.
         data: Fingerprint of the training data; None if they have none.
         allow_changed_data: Whether a run goes on with other data than it began with.
@@ -498,7 +498,7 @@ class Checkpointer:
         """Restores the run from a checkpoint; every rank calls it.
 
         Raises:
-            CheckpointError: The checkpoint belongs to another model or optimiser, or is damaged.
+            CheckpointError: The checkpoint belongs to another model or optimizer, or is damaged.
         """
         try:
             plain = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
@@ -541,7 +541,7 @@ class Checkpointer:
         present = {path.name for path in folder.glob("optimizer*.safetensors")}
         if present != {_optimizer_file(name) for name in optimizers}:
             raise CheckpointError(
-                f"{folder} has {len(present)} optimisers and this run {len(optimizers)}, or they have other names. "
+                f"{folder} has {len(present)} optimizers and this run {len(optimizers)}, or they have other names. "
                 "Resume with the phases that wrote it."
             )
         states = {name: _read_optimizer(folder / _optimizer_file(name)) for name in optimizers}
@@ -587,7 +587,7 @@ class Checkpointer:
 
 
 def _below(optimizer: Any) -> Optimizer:
-    """Returns torch's optimiser below accelerate's wrapper."""
+    """Returns torch's optimizer below accelerate's wrapper."""
     return optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer
 
 

@@ -12,7 +12,7 @@ class Machines:
     Attributes:
         processes: Accelerators.
         peak_tflops: Of one, in the precision of the run (H100 SXM, bf16, dense: 989).
-        utilisation: Share of the peak that is reached; 0.35 is usual for windowed attention, not measured here.
+        utilization: Share of the peak that is reached; 0.35 is usual for windowed attention, not measured here.
         memory_gib: Of one accelerator.
         hidden_share: Activations that are kept, of those computed, with activation checkpointing per layer.
         image_kib: Of one compressed image in the shards.
@@ -20,7 +20,7 @@ class Machines:
 
     processes: int = 64
     peak_tflops: float = 989.0
-    utilisation: float = 0.35
+    utilization: float = 0.35
     memory_gib: float = 80.0
     hidden_share: float = 0.12
     image_kib: float = 100.0
@@ -56,13 +56,13 @@ def cost_sheet(
     activations = activation_bytes * samples_per_process * (machines.hidden_share if checkpointing else 1.0)
     passes = 4 if checkpointing else 3
     flops = 2 * sum(multiplications.values()) * samples_per_process * accumulation * passes
-    seconds = flops / (machines.peak_tflops * 1e12 * machines.utilisation)
+    seconds = flops / (machines.peak_tflops * 1e12 * machines.utilization)
     batch = samples_per_process * accumulation * machines.processes
     gib = 2.0**30
     lines = [
         "",
         f"# cost on paper: {machines.processes} accelerators of {machines.peak_tflops:g} TFLOP/s and "
-        f"{machines.memory_gib:g} GiB, {machines.utilisation:.0%} of the peak (assumed)",
+        f"{machines.memory_gib:g} GiB, {machines.utilization:.0%} of the peak (assumed)",
         "parameters: " + ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in parameters.items()),
         "forward of a sample, GMAC: "
         + ", ".join(f"{name} {count / 1e9:.1f}" for name, count in multiplications.items()),
@@ -72,7 +72,7 @@ def cost_sheet(
         f"update of {batch} samples: {flops / 1e12:,.0f} TFLOP per accelerator, {seconds:.2f} s",
         f"run of {updates:,} updates: {updates * seconds / 86400:,.1f} days, {updates * batch / 1e9:.2f} G samples"
         f", {updates * seconds * machines.processes / 3600:,.0f} accelerator hours",
-        f"checkpoint with optimiser: {weights * 4 * 3 / gib:.2f} GiB; weights, bf16: {weights * 2 / gib:.2f} GiB",
+        f"checkpoint with optimizer: {weights * 4 * 3 / gib:.2f} GiB; weights, bf16: {weights * 2 / gib:.2f} GiB",
         f"data rate: {batch / seconds:,.0f} images/s, {batch / seconds * machines.image_kib / 2**20:.2f} GiB/s",
         "",
     ]

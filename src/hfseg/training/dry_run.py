@@ -66,7 +66,7 @@ def dry_run(
 ) -> str:
     """Describes the run of a recipe: the recipe itself, schedule, parameter groups, a batch, and memory per process.
 
-    The memory is the sum of weights, gradients, optimiser state, EMA and of the activations that one forward of one
+    The memory is the sum of weights, gradients, optimizer state, EMA and of the activations that one forward of one
     micro-batch saves (measured in mixed precision if the recipe asks for it); workspaces and fragmentation come on top.
     Of large micro-batches the forward takes two samples, or one if it is large by itself, and the result is scaled up.
     """

@@ -24,10 +24,10 @@ def evaluate_loss(
     num_workers: int = 0,
     loss_normalizer: LossNormalizer | None = None,
 ) -> dict[str, float]:
-    """Computes the mean loss of a data set as `{"loss": ...}`; every rank calls it and gets the same number.
+    """Computes the mean loss of a dataset as `{"loss": ...}`; every rank calls it and gets the same number.
 
-    The loss of each batch is normalised over that batch alone; batches are averaged with the number of their samples
-    as weight. The order is the data set's, each rank takes every W-th batch, and each sample counts once.
+    The loss of each batch is normalized over that batch alone; batches are averaged with the number of their samples
+    as weight. The order is the dataset's, each rank takes every W-th batch, and each sample counts once.
     """
     scaling = LossScaling.of(model, loss_normalizer)
     ranks, rank = accelerator.num_processes, accelerator.process_index

@@ -12,7 +12,7 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 
 
 def thinned(labels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Takes the label nearest to the centre of every cell. Shape: `(B, H, W)` to `(B, *size)`."""
+    """Takes the label nearest to the center of every cell. Shape: `(B, H, W)` to `(B, *size)`."""
     return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
 
 

@@ -3,9 +3,9 @@
 
 keys, batches = the next micro-batches            sampler: same order for any ranks, workers, resumes
 counts        = targets in them, over all ranks   normalization: accumulation equals the big batch
-loss          = model(**batch).loss               scaled, backward; gradients synchronised at the last one
+loss          = model(**batch).loss               scaled, backward; gradients synchronized at the last one
 check         = loss and gradients are finite     else stop, before weights are touched, and name the samples
-update        = clip, optimiser, schedule, EMA    phases: several optimisers take turns
+update        = clip, optimizer, schedule, EMA    phases: several optimizers take turns
 every n       = log, evaluate, keep the best, save a checkpoint
 """
 
@@ -148,7 +148,7 @@ def train(
 
     Args:
         model: `model(**batch)` returns an output with a scalar `loss` and, optionally, its parts in `loss_dict`.
-        train_dataset: Map-style data set, or a stream (`hfseg.data.readers.tables.TableStream`); randomness inside
+        train_dataset: Map-style dataset, or a stream (`hfseg.data.readers.tables.TableStream`); randomness inside
             `dataset[index]` (python, numpy or torch) is made reproducible. If it has `sample_id(index)`, errors name
             samples by it.
         collate: Turns a list of samples into the keyword arguments of `model`; keys that `forward` does not take are
@@ -171,7 +171,7 @@ def train(
         TrainingStopped: SIGTERM or Ctrl-C; the update was finished and a checkpoint written.
         NonFiniteLossError: The loss is not finite.
         CheckpointError: A checkpoint could not be written or read.
-        ValueError: The recipe contradicts itself or the data set is empty.
+        ValueError: The recipe contradicts itself or the dataset is empty.
     """
     accelerator = accelerator or create_accelerator(arguments.run, output_dir, len(arguments.phases) > 1)
     run = _Run(model, train_dataset, collate, arguments, Path(output_dir), evaluate_fn, loss_normalizer, accelerator)
@@ -216,7 +216,7 @@ class _Run:
         self.phases = create_phases(model, arguments, self.max_steps)
         if len(self.phases) > 1 and accelerator.distributed_type == DistributedType.DEEPSPEED:
             raise ValueError(
-                f"The recipe has {len(self.phases)} phases, and DeepSpeed's engine holds one optimiser; use data "
+                f"The recipe has {len(self.phases)} phases, and DeepSpeed's engine holds one optimizer; use data "
                 "parallelism or FSDP2 (scripts/accelerate/ddp.yaml, fsdp2.yaml)."
             )
         if accelerator.distributed_type == DistributedType.DEEPSPEED:
@@ -363,7 +363,7 @@ class _Run:
         )
 
     def _keyed_loader(self) -> Iterable:
-        """Builds the loader of a map-style data set, from where the run stands."""
+        """Builds the loader of a map-style dataset, from where the run stands."""
         options, data, state = self.arguments.run, self.arguments.data, self.state
         sampler = EndlessBatchSampler(
             len(self.dataset),

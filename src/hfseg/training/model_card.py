@@ -21,7 +21,7 @@ _PACKAGES = ("hfseg", "torch", "transformers", "accelerate", "datasets", "peft")
 
 
 def data_name(arguments: TrainingArguments) -> str:
-    """Names the data of a recipe in words: the official data set, the folder or Hub id, else the reader."""
+    """Names the data of a recipe in words: the official dataset, the folder or Hub id, else the reader."""
     spec = arguments.data.train
     for key in ("name", "path", "root", "folder"):
         if isinstance(spec.get(key), str):

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """The contract that makes gradient accumulation and data parallelism exactly equal to the big batch.
 
-Most losses of this zoo are sums divided by a count of the batch: target masks, labelled pixels, matched queries. The
+Most losses of this zoo are sums divided by a count of the batch: target masks, labeled pixels, matched queries. The
 mean over micro-batches of such quotients is not the quotient of the whole batch. So the loop fetches all micro-batches
 of a step first, adds up their counts over micro-batches and ranks, and divides by the total. A model takes part in one
 of three ways:
@@ -13,7 +13,7 @@ of three ways:
    a single process gets the total itself.
 2. It has `loss_normalizer(batch)` returning one number, but `forward` does not take the keyword: its loss must be a
    mean over that count. The loop weights every micro-batch's loss by its share of the total. `train(...,
-   loss_normalizer=f)` gives this to a foreign model, e.g. `count_labelled_pixels` for transformers' semantic models.
+   loss_normalizer=f)` gives this to a foreign model, e.g. `count_labeled_pixels` for transformers' semantic models.
 3. Neither: the loss is averaged over micro-batches and ranks. Exact where the loss is a mean over equally many samples.
 
 Entries of a total are at least 1, so that a step without any target has a zero loss and not 0 / 0.
@@ -36,12 +36,12 @@ def accepted_names(model: nn.Module) -> set[str]:
 
 
 def count_samples(batch: Mapping[str, Any]) -> torch.Tensor:
-    """Counts the samples of a batch by the first dimension of `pixel_values`; the normaliser of per-sample means."""
+    """Counts the samples of a batch by the first dimension of `pixel_values`; the normalizer of per-sample means."""
     return torch.tensor(float(len(batch["pixel_values"])))
 
 
-def count_labelled_pixels(batch: Mapping[str, Any], ignore_index: int = 255) -> torch.Tensor:
-    """Counts the pixels of `labels` that are not `ignore_index`; the normaliser of per-pixel cross-entropies.
+def count_labeled_pixels(batch: Mapping[str, Any], ignore_index: int = 255) -> torch.Tensor:
+    """Counts the pixels of `labels` that are not `ignore_index`; the normalizer of per-pixel cross-entropies.
 
     Shape:
         batch["labels"]: (B, H, W), integers. Returns a scalar, float32.
@@ -51,7 +51,7 @@ def count_labelled_pixels(batch: Mapping[str, Any], ignore_index: int = 255) -> 
 
 @dataclass(frozen=True)
 class LossScaling:
-    """How one model's loss is normalised over a step: see the module's three ways.
+    """How one model's loss is normalized over a step: see the module's three ways.
 
     Attributes:
         count: Computes one micro-batch's counts; None averages over micro-batches.

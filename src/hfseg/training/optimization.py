@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Parameter groups, optimisers, learning-rate schedules and the exponential moving average of weights."""
+"""Parameter groups, optimizers, learning-rate schedules and the exponential moving average of weights."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -29,7 +29,7 @@ _POSITION_NAMES = (
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Tells whether a module is a normalisation layer, by torch's classes or by a name ending in `Norm`."""
+    """Tells whether a module is a normalization layer, by torch's classes or by a name ending in `Norm`."""
     name = type(module).__name__.lower()
     return name.endswith(("norm", "norm1d", "norm2d", "norm3d", "layernorm2d", "frozenbatchnorm2d"))
 
@@ -83,7 +83,7 @@ def parameter_groups(
         names: Only these parameters; None takes all.
 
     Returns:
-        Groups for a torch optimiser; the extra key `parameter_names` lists names in the order of `params`.
+        Groups for a torch optimizer; the extra key `parameter_names` lists names in the order of `params`.
 
     Raises:
         ValueError: Nothing is trainable, or layer-wise decay is asked of a model that does not define depths.
@@ -117,7 +117,7 @@ def parameter_groups(
 
 
 def create_optimizer(model: nn.Module | list[dict[str, Any]], arguments: OptimizerArguments) -> Optimizer:
-    """Builds the optimiser (AdamW or SGD with momentum) over a model's `parameter_groups`, or over given groups."""
+    """Builds the optimizer (AdamW or SGD with momentum) over a model's `parameter_groups`, or over given groups."""
     groups = parameter_groups(model, arguments) if isinstance(model, nn.Module) else model
     if arguments.name == "sgd":
         return SGD(groups, lr=arguments.learning_rate, momentum=arguments.momentum, nesterov=arguments.nesterov)
@@ -153,7 +153,7 @@ def schedule_multiplier(step: int, max_steps: int, arguments: ScheduleArguments)
 
 
 def create_scheduler(optimizer: Optimizer, max_steps: int, arguments: ScheduleArguments) -> LambdaLR:
-    """Builds the schedule of `schedule_multiplier` for all groups of an optimiser; stepped once per update."""
+    """Builds the schedule of `schedule_multiplier` for all groups of an optimizer; stepped once per update."""
     if arguments.warmup_steps > max_steps:
         raise ValueError(
             f"schedule.warmup_steps is {arguments.warmup_steps}, more than the run's {max_steps} steps. "
@@ -205,7 +205,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Moves the average towards the model's weights; called after every update of the optimiser."""
+        """Moves the average towards the model's weights; called after every update of the optimizer."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages = self._averages()
         current = [weight.to(average.dtype) for weight, average in zip(self._current(model), averages)]

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Several optimisers in the one loop: adversarial training, alternating objectives.
+"""Several optimizers in the one loop: adversarial training, alternating objectives.
 
 A recipe's `phases` list who moves which weights. Every update of the run goes through the phases in their order, on the
 same micro-batches:
@@ -7,7 +7,7 @@ same micro-batches:
     for phase in phases that take part in this update:
         weights of the other phases are frozen
         loss = model(**batch, phase=phase.name).loss      for every micro-batch; backward
-        clip by the phase's norm, step of its optimiser and schedule, its gradients dropped
+        clip by the phase's norm, step of its optimizer and schedule, its gradients dropped
 
 so a later phase already sees the earlier one's new weights, and no gradient reaches weights of another phase. The
 model takes part by one thing: its `forward` takes `phase: str` and returns that phase's `loss` (and `loss_dict`).
@@ -33,10 +33,10 @@ from .optimization import create_optimizer, create_scheduler, parameter_groups
 
 @dataclass
 class Phase:
-    """One optimiser with its weights.
+    """One optimizer with its weights.
 
     Attributes:
-        name: Value of `phase=`; empty for a run with one optimiser.
+        name: Value of `phase=`; empty for a run with one optimizer.
         optimizer: Over its weights; the prepared one from the start of the loop on.
         scheduler: Its schedule.
         parameters: Its weights.
@@ -113,7 +113,7 @@ def phase_groups(model: nn.Module, arguments: TrainingArguments) -> list[tuple[s
 
 
 def create_phases(model: nn.Module, arguments: TrainingArguments, max_steps: int) -> list[Phase]:
-    """Builds the run's optimisers and schedules; one phase without a name where the recipe has none.
+    """Builds the run's optimizers and schedules; one phase without a name where the recipe has none.
 
     Raises:
         ValueError: As `phase_groups`; a phase never takes part, or an update has none.

@@ -54,13 +54,13 @@ class Progress:
             )
 
     def show(self, images: Sequence[Any], step: int) -> None:
-        """Gives pictures (PIL) to every tracker that takes some."""
+        """Gives images (PIL) to every tracker that takes some."""
         named = {f"eval/sample_{number}": np.asarray(image.convert("RGB")) for number, image in enumerate(images)}
         for tracker in self.accelerator.trackers if self.main and named else ():
             if tracker.name == "tensorboard":
                 batches = {name: array[None] for name, array in named.items()}
                 tracker.log_images(batches, step=step, dataformats="NHWC")  # type: ignore[attr-defined]
-            elif tracker.name == "trackio":  # accelerate's tracker has no method for pictures
+            elif tracker.name == "trackio":  # accelerate's tracker has no method for images
                 import trackio
 
                 tracker.tracker.log({name: trackio.Image(array) for name, array in named.items()}, step=step)

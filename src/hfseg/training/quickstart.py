@@ -49,7 +49,7 @@ def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, An
 
 
 def tiny_recipe(architecture: str, folder: str | None) -> str:
-    """Names the tiny recipe for some data: embedded shapes, pictures with label maps, or pictures with instances.
+    """Names the tiny recipe for some data: embedded shapes, images with label maps, or images with instances.
 
     Raises:
         FileNotFoundError, ValueError: As `load_folder`; the architecture has no recipe for such data.
@@ -120,7 +120,7 @@ class Job:
         arguments: The recipe, with overrides.
         task: How it is put together.
         training, held_out: Data.
-        model: Freshly initialised under the recipe's seed.
+        model: Randomly initialized under the recipe's seed.
         image_processor: What is saved beside the model: its image processor, with text its processor, or None.
         collate: Turns examples into batches of the model.
     """
@@ -139,7 +139,7 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
 
     Args:
         architecture: Its `model_type`.
-        data: Folder of pictures and labels; None for `shapes`.
+        data: Folder of images and labels; None for `shapes`.
         overrides: Changes of the recipe, `section.key=value`.
         minutes: Training time, from which the number of updates follows; None takes the recipe's.
 
@@ -163,11 +163,11 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
     return Job(arguments, task, training, held_out, model, processor, collate)
 
 
-# ------------------------------------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------------------------------- images
 
 
 def draw_segments(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Segments a picture through `pipeline("image-segmentation")` and shows it beside its truth."""
+    """Segments an image through `pipeline("image-segmentation")` and shows it beside its truth."""
     from transformers import pipeline
 
     id2label = dataset.id2label
@@ -186,7 +186,7 @@ def draw_segments(folder: Path, example: Mapping[str, Any], dataset: Any) -> lis
     else:
         truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
     plain = overlay(image, np.zeros_like(found), [], id2label)
-    return [("picture", plain), ("truth", truth), ("predicted", overlay(image, found, info, id2label))]
+    return [("image", plain), ("truth", truth), ("predicted", overlay(image, found, info, id2label))]
 
 
 def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
@@ -206,7 +206,7 @@ def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> lis
 
 
 def draw_masks(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
-    """Finds all masks of a picture through `pipeline("mask-generation")`; the smaller ones lie on top."""
+    """Finds all masks of an image through `pipeline("mask-generation")`; the smaller ones lie on top."""
     from transformers import pipeline
 
     image = Image.fromarray(np.asarray(example["image"]))
@@ -219,7 +219,7 @@ def draw_masks(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[t
         names[number] = str(number)
     truth = overlay(image, example["segmentation"], example["segments_info"], dataset.id2label)
     plain = overlay(image, np.zeros_like(found), [], names)
-    return [("picture", plain), ("truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
+    return [("image", plain), ("truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
 
 
 def draw_answer(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
@@ -230,8 +230,8 @@ def draw_answer(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[
     return [("query", example["query"]), (f"truth: {example['task']}", example["target"]), ("answer", answer)]
 
 
-def pictures(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
-    """Runs the saved model on the first held-out pictures, each beside its truth.
+def images(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
+    """Runs the saved model on the first held-out images, each beside its truth.
 
     Raises:
         ValueError: There is no way to show such examples.
@@ -248,9 +248,9 @@ def pictures(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
             draw = draw_masks
         else:
             draw = draw_segments
-        for title, picture in draw(folder, example, dataset):
-            shown.append(picture)
-            titles.append(f"picture {index}" if title == "picture" else title)
+        for title, image in draw(folder, example, dataset):
+            shown.append(image)
+            titles.append(f"image {index}" if title == "image" else title)
     return image_grid(shown, columns=3, titles=titles)
 
 
@@ -307,10 +307,10 @@ def quickstart(
         accelerator=accelerator,
     )
     file = folder / "overlay.png"
-    pictures(folder, held_out).save(file)
+    images(folder, held_out).save(file)
     metrics = {**result.metrics, "seconds": time.perf_counter() - started}
     write_json(folder / "metrics.json", metrics)
     print("Held out: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))
-    print(f"Model {folder}, pictures {file}, {metrics['seconds']:.0f} s in all. Use it on a picture of your own:")
+    print(f"Model {folder}, images {file}, {metrics['seconds']:.0f} s in all. Use it on an image of your own:")
     print("".join(f"  {line}\n" for line in task.example(str(folder)).splitlines() if line), end="")
     return metrics

@@ -12,7 +12,7 @@ from .tasks import build_task
 
 __all__ = ["from_recipe"]
 
-# Number of classes of the official data sets, which are not here when a model is built.
+# Number of classes of the official datasets, which are not here when a model is built.
 NUM_LABELS = {
     "coco_panoptic": 133,
     "coco_instance": 80,
@@ -62,7 +62,7 @@ def from_recipe(name: str, *, load_backbone: bool = False, **config: Any) -> Pre
     """
     _, arguments = load_recipe(name).stage_arguments()[-1]
     arguments.model.config = {**arguments.model.config, **config}
-    arguments.model.config.pop("fit_pictures", None)  # of an autoencoder that is fitted to the data
+    arguments.model.config.pop("fit_images", None)  # of an autoencoder that is fitted to the data
     arguments.model.pretrained = None
     if not load_backbone:
         arguments.model.backbone = None

@@ -122,9 +122,9 @@ def _samples_per_update(recipe: Mapping[str, Any], processes: int) -> int:
 
 
 def data_fingerprint(dataset: Any) -> dict[str, Any] | None:
-    """Describes training data: number, names and, where the data set knows its files, sizes of the samples.
+    """Describes training data: number, names and, where the dataset knows its files, sizes of the samples.
 
-    A data set may say it by `fingerprint()`. None for data without a length.
+    A dataset may say it by `fingerprint()`. None for data without a length.
     """
     if hasattr(dataset, "fingerprint"):
         return dict(dataset.fingerprint())
@@ -152,7 +152,7 @@ def data_fingerprint(dataset: Any) -> dict[str, Any] | None:
 
 
 def _files_of(sample: Any) -> list[Path]:
-    """Lists the files that a data set's entry of a sample names."""
+    """Lists the files that a dataset's entry of a sample names."""
     values = (
         sample.values() if isinstance(sample, Mapping) else vars(sample).values() if hasattr(sample, "__dict__") else ()
     )

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Deterministic order of samples and randomness of augmentation, so that a resumed run is the uninterrupted run.
 
-Training reads one endless sequence of samples: a permutation of the data set for epoch 0, another for epoch 1, and so
+Training reads one endless sequence of samples: a permutation of the dataset for epoch 0, another for epoch 1, and so
 on. A run's position in it is one integer, the number of samples consumed by all ranks. Batch `m` of rank `r` of `W`
 ranks holds the samples at positions `[(m W + r) B, (m W + r + 1) B)`. Hence
 
@@ -9,7 +9,7 @@ ranks holds the samples at positions `[(m W + r) B, (m W + r + 1) B)`. Hence
 * two ranks with batch `B`, or two accumulated batches of `B`, see together what one rank with batch `2 B` sees;
 * no sample is dropped or doubled at the end of an epoch (a batch may hold the end of one and the start of the next).
 
-The randomness of a sample's augmentation, in the data set or in the collator, comes from (seed, epoch, index) alone,
+The randomness of a sample's augmentation, in the dataset or in the collator, comes from (seed, epoch, index) alone,
 whichever process loads it and whatever else is in its batch.
 """
 
@@ -35,7 +35,7 @@ class SampleKey:
 
     Attributes:
         epoch: The epoch, from 0.
-        index: The index in the data set.
+        index: The index in the dataset.
         skipped: Number of unreadable samples in whose place this one was read.
     """
 
@@ -49,12 +49,12 @@ class SampleError(RuntimeError):
 
 
 def key_name(dataset: Any, key: SampleKey) -> str:
-    """Returns a visited sample's name: its own in a stream, else the data set's."""
+    """Returns a visited sample's name: its own in a stream, else the dataset's."""
     return getattr(key, "name", "") or sample_name(dataset, key.index)
 
 
 def sample_name(dataset: Any, index: int) -> str:
-    """Returns the data set's own name of a sample (`sample_id(index)`), or its index."""
+    """Returns the dataset's own name of a sample (`sample_id(index)`), or its index."""
     return str(dataset.sample_id(index)) if hasattr(dataset, "sample_id") else str(index)
 
 
@@ -62,18 +62,18 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
     """Yields one rank's batches of `SampleKey` from the endless sequence of shuffled epochs.
 
     Args:
-        length: Number of samples in the data set.
+        length: Number of samples in the dataset.
         batch_size: Samples per batch of one rank.
         seed: Seed of the permutations; epoch `e` is shuffled by (seed, e).
         rank: This process, from 0.
         world_size: Number of processes.
         start: Samples consumed so far by all ranks together; a multiple of `batch_size * world_size` in a plain resume.
         batches: Number of batches to yield; None yields for ever.
-        shuffle: False keeps the order of the data set in every epoch.
+        shuffle: False keeps the order of the dataset in every epoch.
         wrap: False cuts the last batch at the end of epoch 0 instead of filling it from epoch 1 (evaluation).
 
     Raises:
-        ValueError: The data set is empty, or a count is out of range.
+        ValueError: The dataset is empty, or a count is out of range.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
     ) -> None:
         if length < 1:
             raise ValueError(
-                f"The training data set has {length} usable samples; it needs at least 1. Check its path and filters."
+                f"The training dataset has {length} usable samples; it needs at least 1. Check its path and filters."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
@@ -104,7 +104,7 @@ class EndlessBatchSampler(Sampler[list[SampleKey]]):
         self.batches, self.shuffle, self.wrap = batches, shuffle, wrap
 
     def order(self, epoch: int) -> list[int] | range:
-        """Computes the order of the data set's indices in one epoch."""
+        """Computes the order of the dataset's indices in one epoch."""
         if not self.shuffle:
             return range(self.length)
         generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
@@ -161,7 +161,7 @@ class KeyedDataset(Dataset):
     """Reads samples by `SampleKey`, each under randomness that depends on (seed, epoch, index) only.
 
     Args:
-        dataset: Map-style data set: `len(dataset)`, `dataset[index]`.
+        dataset: Map-style dataset: `len(dataset)`, `dataset[index]`.
         seed: The run's seed.
         on_error: `stop` raises at an unreadable sample; `skip` warns and reads the next index instead, so that
             positions, and with them resumes, stay as they are.

@@ -40,7 +40,7 @@ class StreamKey(SampleKey):
 
 
 def is_stream(dataset: Any) -> bool:
-    """Tells a stream (`num_shards`, `shard(index)`, `example(row)`) from a map-style data set."""
+    """Tells a stream (`num_shards`, `shard(index)`, `example(row)`) from a map-style dataset."""
     return not hasattr(dataset, "__getitem__") and hasattr(dataset, "shard")
 
 

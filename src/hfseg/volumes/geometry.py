@@ -128,7 +128,7 @@ def volume_from_array(
     if 0 in voxels.shape:
         raise ValueError(f"{name} has no voxels: its shape is {voxels.shape}.")
     if modality is not None and modality not in MODALITIES:
-        raise ValueError(f"modality is {modality!r}; legal are {', '.join(MODALITIES)}.")
+        raise ValueError(f"modality is {modality!r}; must be one of {', '.join(MODALITIES)}.")
     if affine is None:
         if spacing is None:
             raise ValueError(

@@ -66,7 +66,7 @@ def intensity_statistics(
         ValueError: An unknown modality, or a window whose upper end is not above the lower.
     """
     if modality not in MODALITIES:
-        raise ValueError(f"modality is {modality!r}; legal are {', '.join(MODALITIES)}.")
+        raise ValueError(f"modality is {modality!r}; must be one of {', '.join(MODALITIES)}.")
     if modality == "CT":
         for low, high in windows:
             if not high > low:
@@ -145,7 +145,7 @@ def slice_channels(
         ValueError: An unknown mode.
     """
     if input_mode not in INPUT_MODES:
-        raise ValueError(f"input_mode is {input_mode!r}; legal are {', '.join(INPUT_MODES)}.")
+        raise ValueError(f"input_mode is {input_mode!r}; must be one of {', '.join(INPUT_MODES)}.")
     if input_mode in ("windows", "sequences"):
         planes = [
             plane

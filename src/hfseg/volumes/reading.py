@@ -82,7 +82,7 @@ def read_label_volume(
     wrong = [int(value) for value in ids if value < 0 or (num_labels and value >= num_labels and value != ignore_index)]
     if wrong:
         legal = f"0 to {num_labels - 1}" if num_labels else "0 and above"
-        raise ValueError(f"{volume.name} holds the unknown label(s) {wrong[:5]}; legal are {legal} and {ignore_index}.")
+        raise ValueError(f"{volume.name} holds the unknown label(s) {wrong[:5]}; must be {legal} and {ignore_index}.")
     volume.voxels = values.astype(np.uint8 if ids.max() < 256 else np.int32)
     if image is not None:
         check_same_geometry(image, volume)

@@ -12,7 +12,7 @@ from hfseg.data.transforms import instance_training_transforms
 
 
 def decode(batch, position, height, width):
-    """Picture and class map (-1 = void) back from a batch."""
+    """Image and class map (-1 = void) back from a batch."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     image = ((batch["pixel_values"][position, :, :height, :width] * std + mean) * 255).round().to(torch.uint8)
     table = torch.cat([torch.tensor([-1]), batch["class_labels"][position]])
@@ -33,7 +33,7 @@ def test_scenes_of_two_sizes_come_back_and_padding_is_empty():
         labels = batch["mask_labels"][position]
         assert labels.dtype == torch.int32 and batch["class_labels"][position].dtype == torch.int64
         assert labels.unique().tolist() == list(range(len(example["segments_info"]) + 1))  # 0 is the padding
-        # Instances stay apart: the two maps cut the picture into the same pieces.
+        # Instances stay apart: the two maps cut the image into the same pieces.
         pairs = set(zip(labels[:height, :width].ravel().tolist(), example["segmentation"].ravel().tolist()))
         assert len(pairs) == len(example["segments_info"])
         assert (labels[height:] == 0).all() and (labels[:, width:] == 0).all()
@@ -94,32 +94,32 @@ def test_segments_pushed_out_by_the_crop_are_dropped():
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA"])
-def test_every_picture_mode(mode):
+def test_every_image_mode(mode):
     image = Image.fromarray(np.full((3, 3, 3), 200, np.uint8)).convert(mode)
     batch = UniversalCollator(size_divisor=1)([{"image": image, "segmentation_map": np.zeros((3, 3), int)}])
     decoded, _ = decode(batch, 0, 3, 3)
     assert decoded.shape == (3, 3, 3) and (mode == "1" or abs(int(decoded[0, 0, 0]) - 200) <= 6)
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped():
+def test_sixteen_bit_gray_is_scaled_not_clipped():
     image = Image.fromarray(np.uint16([[0, 32896, 65535]]))
     batch = UniversalCollator(size_divisor=1)([{"image": image, "segmentation_map": np.zeros((1, 3), int)}])
     assert decode(batch, 0, 1, 3)[0][0, :, 0].tolist() == [0, 128, 255]
 
 
-PICTURE = np.zeros((2, 2, 3), np.uint8)
+IMAGE = np.zeros((2, 2, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     "example, words",
     [
-        ({"image": PICTURE}, ["example 0", "segmentation_map"]),
+        ({"image": IMAGE}, ["example 0", "segmentation_map"]),
         ({"segmentation_map": np.zeros((2, 2), int)}, ["example 0", "'image'"]),
-        ({"image": PICTURE, "segmentation_map": np.zeros((2, 3), int)}, ["(2, 2)", "(2, 3)"]),
-        ({"image": PICTURE, "segmentation": np.ones((2, 2), int), "segments_info": []}, ["[1]", "segments_info"]),
-        ({"image": PICTURE, "segmentation_map": np.full((2, 2), 7)}, ["[7]", "0 to 4"]),
-        ({"image": PICTURE, "segmentation_map": np.zeros((2, 2))}, ["float64"]),
-        ({"image": PICTURE, "segmentation_map": Image.fromarray(PICTURE)}, ["RGB", "PNG"]),
+        ({"image": IMAGE, "segmentation_map": np.zeros((2, 3), int)}, ["(2, 2)", "(2, 3)"]),
+        ({"image": IMAGE, "segmentation": np.ones((2, 2), int), "segments_info": []}, ["[1]", "segments_info"]),
+        ({"image": IMAGE, "segmentation_map": np.full((2, 2), 7)}, ["[7]", "0 to 4"]),
+        ({"image": IMAGE, "segmentation_map": np.zeros((2, 2))}, ["float64"]),
+        ({"image": IMAGE, "segmentation_map": Image.fromarray(IMAGE)}, ["RGB", "PNG"]),
         ({"image": np.full((2, 2, 3), np.nan), "segmentation_map": np.zeros((2, 2), int)}, ["finite"]),
         ({"image": np.zeros((2, 2, 5)), "segmentation_map": np.zeros((2, 2), int)}, ["(2, 2, 5)"]),
     ],
@@ -130,7 +130,7 @@ def test_errors(example, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_empty_batch_and_no_picture():
+def test_empty_batch_and_no_image():
     with pytest.raises(ValueError, match="empty"):
         UniversalCollator()([])
     with pytest.raises(TypeError, match="str"):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from hfseg.commands.caption import main
-from hfseg.data.captioning import caption_pictures, join_parts, part_file
+from hfseg.data.captioning import caption_images, join_parts, part_file
 from hfseg.data.readers.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
 from hfseg.data.synthetic.shapes_captions import entity_tokenizer
 
@@ -58,42 +58,42 @@ class Answers:
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def photos(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     for index in range(5):
         Image.fromarray(np.full((8, 8, 3), index * 40, dtype=np.uint8)).save(folder / f"{index}.png")
-    (folder / "5.png").write_bytes(b"no picture")
+    (folder / "5.png").write_bytes(b"no image")
     return folder
 
 
-def test_captioning_is_shared_and_goes_on_after_a_break(pictures, tmp_path):
+def test_captioning_is_shared_and_goes_on_after_a_break(photos, tmp_path):
     output = tmp_path / "entities.jsonl"
-    images = [(path.name, path) for path in sorted(pictures.iterdir())]
+    images = [(path.name, path) for path in sorted(photos.iterdir())]
     with pytest.raises(KeyboardInterrupt):
-        caption_pictures(images, output, Answers(fail_at=5), rank=0, ranks=2)
+        caption_images(images, output, Answers(fail_at=5), rank=0, ranks=2)
     with part_file(output, 0).open("a") as file:
         file.write('{"image": "4.p')  # the line that was being written
     again = Answers()
-    counts = caption_pictures(images, output, again, rank=0, ranks=2)
+    counts = caption_images(images, output, again, rank=0, ranks=2)
     assert counts == {"done": 1, "known": 2, "unreadable": 0, "empty": 0} and again.calls == 2
-    counts = caption_pictures(images, output, Answers(), rank=1, ranks=2)
+    counts = caption_images(images, output, Answers(), rank=1, ranks=2)
     assert counts == {"done": 2, "known": 0, "unreadable": 1, "empty": 0}
     assert join_parts(output) == 5 and not list(tmp_path.glob(".entities*"))
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["image"] for row in rows] == [f"{index}.png" for index in range(5)]
     assert rows[0] == {"image": "0.png", "caption": "A red ball under the sky.", "entities": ["red ball", "sky"]}
-    assert caption_pictures(images[:5], output, None)["known"] == 5
-    dataset = EntityDataset(output, root=pictures)
+    assert caption_images(images[:5], output, None)["known"] == 5
+    dataset = EntityDataset(output, root=photos)
     assert len(dataset) == 5 and dataset[1]["entities"] == ["red ball", "sky"] and dataset[1]["image"].size == (8, 8)
 
 
-def test_command_with_given_captions(pictures, tmp_path, capsys):
+def test_command_with_given_captions(photos, tmp_path, capsys):
     captions = tmp_path / "captions.jsonl"
     lines = [json.dumps({"image": f"{index}.png", "caption": "two cats on a sofa"}) for index in range(6)]
     captions.write_text("\n".join(lines))
     output = tmp_path / "out" / "entities.jsonl"
-    arguments = ["--images", str(pictures), "--output", str(output)]
+    arguments = ["--images", str(photos), "--output", str(output)]
     assert main([*arguments, "--captions", str(captions)]) == 0
     assert "Wrote" in capsys.readouterr().out
     assert json.loads(output.read_text().splitlines()[0])["entities"] == ["cats", "sofa"]
@@ -108,9 +108,9 @@ def test_data_of_stage_two(tmp_path):
     item = captions[0]
     assert set(item) == {"image", "text", "entities"} and set(item["entities"]) <= set(captions.id2label.values())
     assert captions[0]["entities"] == item["entities"]
-    coloured = ShapesCaptions(num_scenes=4, image_size=(32, 32), colours=True)
-    known = {name for names in coloured.all_entities() for name in names}
-    assert set(coloured[0]["entities"]) <= known and any(" " in name for name in coloured[0]["entities"])
+    colored = ShapesCaptions(num_scenes=4, image_size=(32, 32), colors=True)
+    known = {name for names in colored.all_entities() for name in names}
+    assert set(colored[0]["entities"]) <= known and any(" " in name for name in colored[0]["entities"])
     table = {name: torch.full((4,), float(index)) for index, name in enumerate(captions.id2label.values())}
     batch = EntityCollator(table, size=32, training=False)([item, {**item, "entities": ["unheard of"]}])
     assert batch["pixel_values"].shape == (2, 3, 32, 32) and "mask_labels" not in batch
@@ -133,19 +133,19 @@ def test_captions_of_shapes_name_some_or_all():
     for index in range(40):
         first, second = few[index], every[index]
         assert first["entities"] == second["entities"] and "segmentation" not in first
-        named = first["text"].removeprefix("A picture of ").removesuffix(".").split(", ")
+        named = first["text"].removeprefix("An image of ").removesuffix(".").split(", ")
         assert named == first["entities"][: len(named)] and second["text"].count(",") == len(second["entities"]) - 1
         shares.append(len(named) / len(first["entities"]))
     assert min(shares) < 0.4 and max(shares) == 1
-    labelled = ShapesCaptions(num_scenes=1, labelled=True)[0]
-    names = {ShapesCaptions.id2label[segment["category_id"]] for segment in labelled["segments_info"]}
-    assert names == set(labelled["entities"]) and labelled["segmentation"].shape == labelled["image"].shape[:2]
+    labeled = ShapesCaptions(num_scenes=1, labeled=True)[0]
+    names = {ShapesCaptions.id2label[segment["category_id"]] for segment in labeled["segments_info"]}
+    assert names == set(labeled["entities"]) and labeled["segmentation"].shape == labeled["image"].shape[:2]
     with pytest.raises(ValueError, match="must be 'all' or 'some'"):
         ShapesCaptions(mention="none")
 
 
 def test_closeups_frame_one_thing_and_name_what_is_in_sight():
-    whole, near = (ShapesCaptions(num_scenes=60, labelled=True, closeups=share) for share in (0.0, 1.0))
+    whole, near = (ShapesCaptions(num_scenes=60, labeled=True, closeups=share) for share in (0.0, 1.0))
     larger, differences, framed = [], [], 0
     for index in range(60):
         scene, item = whole[index], near[index]
@@ -157,7 +157,7 @@ def test_closeups_frame_one_thing_and_name_what_is_in_sight():
             assert info["area"] == mask.sum() >= 0.02 * mask.size
         assert {ShapesCaptions.id2label[info["category_id"]] for info in present.values()} == set(item["entities"])
         things = [number for number, info in present.items() if info["category_id"] < 6]
-        # Enlarged where the frame is smaller than the scene; a thing's colours are those it had.
+        # Enlarged where the frame is smaller than the scene; a thing's colors are those it had.
         before = {info["id"]: info["area"] for info in scene["segments_info"]}
         growth = max(present[number]["area"] / before[number] for number in things) if things else 1.0
         larger.append(growth)
@@ -167,7 +167,7 @@ def test_closeups_frame_one_thing_and_name_what_is_in_sight():
             differences.append(np.abs(old - new).max())
         # The text names one thing, in sight.
         if things:
-            assert item["text"].removeprefix("A picture of ").removesuffix(".") in item["entities"]
+            assert item["text"].removeprefix("An image of ").removesuffix(".") in item["entities"]
             assert "," not in item["text"]
     assert np.median(differences) < 10
     assert np.median(larger) > 2 and min(larger) >= 0.95 and framed > 20
@@ -185,7 +185,7 @@ def test_closeups_frame_one_thing_and_name_what_is_in_sight():
 
 def test_tokenizer_of_entities():
     tokenizer = entity_tokenizer()
-    texts = ["A picture of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
+    texts = ["An image of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
     tokens = tokenizer(texts, padding="max_length")
     assert all(row[0] == 1 and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
     lengths = [len(row) for row in tokens["input_ids"]]

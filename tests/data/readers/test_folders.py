@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Readers of local data sets: every layout comes back as written, and every fault is named with its file and fix."""
+"""Readers of local datasets: every layout comes back as written, and every fault is named with its file and fix."""
 
 import json
 import pickle
@@ -39,7 +39,7 @@ def semantic(tmp_path):
             options = {"lossless": True} if suffix == "webp" else {}
             save(tmp_path / "images" / split / f"s{index}.{suffix}", scene(index).image, **options)
             save(tmp_path / "labels" / split / f"s{index}.png", label)
-    names = [category["name"] for category in CATEGORIES] + ["unlabelled"]
+    names = [category["name"] for category in CATEGORIES] + ["unlabeled"]
     (tmp_path / "classes.json").write_text(json.dumps({"names": names, "ignore_index": 10}))
     return tmp_path
 
@@ -91,7 +91,7 @@ def test_no_class_file(semantic):
     assert dataset.id2label == {k: f"class_{k}" for k in range(11)}
 
 
-def test_colour_labels_are_read_through_the_palette(semantic):
+def test_color_labels_are_read_through_the_palette(semantic):
     palette = [[k * 20, 255 - k, k] for k in range(11)]
     content = json.loads((semantic / "classes.json").read_text()) | {"palette_rgb": palette}
     (semantic / "classes.json").write_text(json.dumps(content))
@@ -265,7 +265,7 @@ def test_coco_panoptic(panoptic):
     assert len(load_folder(file)) == 1
 
 
-def test_exif_rotated_pictures_are_upright_unless_the_label_says_otherwise(tmp_path):
+def test_exif_rotated_images_are_upright_unless_the_label_says_otherwise(tmp_path):
     upright = scene(0).image
     exif = Image.Exif()
     exif[0x0112] = 6  # stored turned by 90 degrees
@@ -298,13 +298,13 @@ def test_nothing_there(tmp_path):
     fails(ValueError, ["readme.md", "not a COCO json"], tmp_path / "readme.md")
 
 
-def test_labels_without_pictures_and_pictures_without_labels(semantic, tmp_path):
+def test_labels_without_images_and_images_without_labels(semantic, tmp_path):
     (semantic / "labels/train/s1.png").unlink()
     fails(ValueError, ["1 of 4", "s1", "labels/train"], semantic, "train")
     assert len(load_folder(semantic, "val")) == 2
     for file in (semantic / "images/val").iterdir():
         file.unlink()
-    fails(ValueError, ["images/val", "no picture", ".jpg"], semantic, "val")
+    fails(ValueError, ["images/val", "no image", ".jpg"], semantic, "val")
     fails(ValueError, ["'test'", "train, val"], semantic, "test")
 
 
@@ -312,7 +312,7 @@ def test_missing_image_or_label_folder(tmp_path):
     (tmp_path / "labels").mkdir()
     fails(FileNotFoundError, ["images", "does not exist"], tmp_path)
     save(tmp_path / "images/train/a.png", scene(0).image)
-    fails(FileNotFoundError, ["labels/train", "1 pictures"], tmp_path, "train")
+    fails(FileNotFoundError, ["labels/train", "1 images"], tmp_path, "train")
 
 
 def test_label_of_another_size(semantic):
@@ -322,27 +322,27 @@ def test_label_of_another_size(semantic):
 
 def test_label_value_outside_the_classes(semantic):
     save(semantic / "labels/train/s2.png", np.full(SIZE, 77, np.uint8))
-    with pytest.raises(ValueError, match=r"s2.png holds the label value\(s\) \[77\]; legal are the 10 classes"):
+    with pytest.raises(ValueError, match=r"s2.png holds the label value\(s\) \[77\]; must be one of the 10 classes"):
         load_folder(semantic, "train")[2]
 
 
-def test_two_pictures_of_one_name(semantic):
+def test_two_images_of_one_name(semantic):
     save(semantic / "images/train/s2.png", scene(2).image)
     fails(ValueError, ["s2.jpg", "s2.png", "same name"], semantic, "train")
 
 
-def test_colour_label_without_palette(semantic):
+def test_color_label_without_palette(semantic):
     save(semantic / "labels/train/s0.png", np.zeros((*SIZE, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"s0.png is a colour picture"):
+    with pytest.raises(ValueError, match=r"s0.png is a color image"):
         load_folder(semantic, "train")[0]
 
 
-def test_truncated_and_false_pictures(semantic):
+def test_truncated_and_false_images(semantic):
     file = semantic / "images/train/s0.png"
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"s0.png. is truncated or damaged"):
         load_folder(semantic, "train")[0]
-    file.write_bytes(b"not a picture")
+    file.write_bytes(b"not an image")
     fails(ValueError, ["s0.png", "not an image"], semantic, "train")
 
 
@@ -423,20 +423,20 @@ def test_negative_ignore_index(tmp_path):
     assert dataset[0]["segmentation_map"].tolist() == [[0, 1, 2], [2, 1, 0]] and len(dataset.id2label) == 3
 
 
-def test_contrast_is_stretched_linearly_and_flat_pictures_stay():
-    picture = np.zeros((10, 10, 3), dtype=np.uint8)
-    picture[..., 0], picture[:5, :, 1] = 40, 20
-    stretched = stretch_contrast(picture, 0, 100)
+def test_contrast_is_stretched_linearly_and_flat_images_stay():
+    image = np.zeros((10, 10, 3), dtype=np.uint8)
+    image[..., 0], image[:5, :, 1] = 40, 20
+    stretched = stretch_contrast(image, 0, 100)
     assert stretched[0, 0].tolist() == [255, 128, 0] and stretched[9, 9].tolist() == [255, 0, 0]
-    assert np.array_equal(stretch_contrast(picture[..., :1].repeat(3, 2)), picture[..., :1].repeat(3, 2))
+    assert np.array_equal(stretch_contrast(image[..., :1].repeat(3, 2)), image[..., :1].repeat(3, 2))
 
 
 def test_a_folder_can_stretch_the_contrast(tmp_path):
-    write_picture = Image.fromarray(np.full((8, 8, 3), 3, dtype=np.uint8))
-    write_picture.putpixel((0, 0), (9, 9, 9))
+    write_image = Image.fromarray(np.full((8, 8, 3), 3, dtype=np.uint8))
+    write_image.putpixel((0, 0), (9, 9, 9))
     for kind in ("images", "instances"):
         (tmp_path / kind / "train").mkdir(parents=True)
-    write_picture.save(tmp_path / "images/train/a.png")
+    write_image.save(tmp_path / "images/train/a.png")
     Image.fromarray(np.eye(8, dtype=np.uint16)).save(tmp_path / "instances/train/a.png")
     assert load_folder(tmp_path, "train")[0]["image"].max() == 9
     image = load_folder(tmp_path, "train", stretch_contrast=True)[0]["image"]

@@ -74,8 +74,8 @@ def test_stream(shards, kind, expected):
     [
         ({"k.png": png(0)}, "no text"),
         ({"k.png": png(0), "k.txt": b"  "}, "no text, or an empty one"),
-        ({"k.txt": b"hello"}, "no picture"),
-        ({"k.png": b"not a picture", "k.txt": b"hello"}, "cannot be decoded"),
+        ({"k.txt": b"hello"}, "no image"),
+        ({"k.png": b"not an image", "k.txt": b"hello"}, "cannot be decoded"),
     ],
 )
 def test_half_pairs_are_named(tmp_path, members, message):
@@ -91,7 +91,7 @@ def test_what_is_no_shard(tmp_path):
     with pytest.raises(ValueError, match=r"e\.tar is not a plain tar"):
         ImageTextShards(tmp_path)
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "f.parquet")
-    with pytest.raises(ValueError, match="it needs a picture"):
+    with pytest.raises(ValueError, match="it needs an image"):
         ImageTextShards(tmp_path / "f.parquet")
 
 

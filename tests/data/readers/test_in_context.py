@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""In-context tasks: their number, what they make of shapes, and the data set that mixes them."""
+"""In-context tasks: their number, what they make of shapes, and the dataset that mixes them."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ OFFLINE = [name for name in TASKS if "pose" not in name]
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return ShapesSource(num_scenes=8, in_memory=True)
 
 
@@ -36,11 +36,11 @@ def test_paper_has_twenty_two():
 
 
 @pytest.mark.parametrize("name", OFFLINE)
-def test_shapes_supply_every_task_but_poses(name, pictures, clips):
+def test_shapes_supply_every_task_but_poses(name, images, clips):
     task = find_task(name)
     if task.name in ("motion_deblurring", "deraining"):
         pytest.importorskip("kornia")
-    data = InContextDataset([name], source=pictures, video_source=clips, num_examples=1)
+    data = InContextDataset([name], source=images, video_source=clips, num_examples=1)
     item, again = data[1], data[1]
     given, target = item["query"], item["target"]
     assert given.dtype == target.dtype == np.uint8 and given.shape[-3:] == target.shape[-3:] == (64, 64, 3)
@@ -50,9 +50,9 @@ def test_shapes_supply_every_task_but_poses(name, pictures, clips):
     FORMATS[task.target_format].decode(target)
 
 
-def test_targets_say_the_truth(pictures, clips):
+def test_targets_say_the_truth(images, clips):
     draw = np.random.default_rng(0)
-    record = pictures[2]
+    record = images[2]
 
     def decoded(name, record=record):
         given, target = make_pair(find_task(name), record, draw)
@@ -76,7 +76,7 @@ def test_targets_say_the_truth(pictures, clips):
 
 
 def ranked(segmentation):
-    """What is left of ids in a picture: ranks by falling area, 0 stays."""
+    """What is left of ids in an image: ranks by falling area, 0 stays."""
     ids, areas = np.unique(segmentation[segmentation != 0], return_counts=True)
     ranks = {int(i): rank for rank, (_, i) in enumerate(sorted(zip(-areas, ids.tolist())), start=1)}
     return np.vectorize(lambda i: ranks.get(int(i), 0))(segmentation)
@@ -86,7 +86,7 @@ def relative(depth):
     return (depth - depth.min()) / np.ptp(depth)
 
 
-# Of every task: what its target says, from the item, and how far what is read from the picture may be off.
+# Of every task: what its target says, from the item, and how far what is read from the image may be off.
 TRUTHS = {
     "instance_segmentation": (lambda r: ranked(np.where(things_of(r), r["segmentation"], 0)), 0),
     "panoptic_segmentation": (lambda r: ranked(r["segmentation"]), 0),
@@ -126,12 +126,12 @@ def person():
 
 
 @pytest.mark.parametrize("name", PAPER_TASKS)
-def test_every_target_is_read_back(name, pictures, clips, person):
-    """All 22 tasks: encoder, then decoder, gives what the item says; swapped and restored ones give the picture."""
+def test_every_target_is_read_back(name, images, clips, person):
+    """All 22 tasks: encoder, then decoder, gives what the item says; swapped and restored ones give the image."""
     task, draw = find_task(name), np.random.default_rng(3)
     if name in ("motion_deblurring", "deraining"):
         pytest.importorskip("kornia")
-    record = person if "pose" in name else clips[2] if task.is_video else pictures[2]
+    record = person if "pose" in name else clips[2] if task.is_video else images[2]
     given, target = make_pair(task, record, draw)
     decoded = FORMATS[task.target_format].decode(target)
     if name in SWAPPED:
@@ -149,10 +149,10 @@ def test_every_target_is_read_back(name, pictures, clips, person):
         np.testing.assert_allclose(np.asarray(decoded, float), np.asarray(truth(record), float), atol=tolerance)
 
 
-def test_swapped_tasks_are_swapped(pictures):
+def test_swapped_tasks_are_swapped(images):
     draw = np.random.default_rng(0)
     for there, back in (("depth_estimation", "depth_to_image"), ("normal_estimation", "normal_to_image")):
-        a, b = (make_pair(find_task(name), pictures[0], draw) for name in (there, back))
+        a, b = (make_pair(find_task(name), images[0], draw) for name in (there, back))
         assert np.array_equal(a[0], b[1]) and np.array_equal(a[1], b[0])
 
 
@@ -163,50 +163,50 @@ def test_frame_prediction_goes_on_from_the_last_known_frame(clips):
     assert np.array_equal(np.concatenate([given, target[1:]]), frames)
 
 
-@pytest.mark.parametrize("name", ["cut_hole", "glass_blur", "motion_blur", "rain", "grey"])
-def test_degradations(name, pictures):
+@pytest.mark.parametrize("name", ["cut_hole", "glass_blur", "motion_blur", "rain", "gray"])
+def test_degradations(name, images):
     if name in ("motion_blur", "rain"):
         pytest.importorskip("kornia")
-    degrade, picture = getattr(degradations, name), pictures[0]["image"]
-    before = picture.copy()
-    one, two, other = (degrade(picture, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert one.shape == picture.shape and one.dtype == np.uint8
-    assert np.array_equal(one, two) and np.array_equal(picture, before)
-    assert (one != picture).any() and (name == "grey" or (one != other).any())
+    degrade, image = getattr(degradations, name), images[0]["image"]
+    before = image.copy()
+    one, two, other = (degrade(image, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.shape == image.shape and one.dtype == np.uint8
+    assert np.array_equal(one, two) and np.array_equal(image, before)
+    assert (one != image).any() and (name == "gray" or (one != other).any())
 
 
-def test_a_hole_is_black_and_the_rest_is_kept(pictures):
-    picture = np.maximum(pictures[0]["image"], 1)
-    cut = degradations.cut_hole(picture, np.random.default_rng(0))
+def test_a_hole_is_black_and_the_rest_is_kept(images):
+    image = np.maximum(images[0]["image"], 1)
+    cut = degradations.cut_hole(image, np.random.default_rng(0))
     hole = ~cut.any(-1)
     rows, columns = np.nonzero(hole)
     assert hole.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1) and 16 <= np.ptp(rows) + 1 <= 32
-    assert np.array_equal(cut[~hole], picture[~hole])
+    assert np.array_equal(cut[~hole], image[~hole])
 
 
-def test_weights_and_buckets(pictures):
+def test_weights_and_buckets(images):
     data = InContextDataset(
-        {"colorization": 3, "inpainting": 1, "depth_estimation": 0}, source=pictures, length=4000, bucket=4
+        {"colorization": 3, "inpainting": 1, "depth_estimation": 0}, source=images, length=4000, bucket=4
     )
     names = [data.task_of(index).name for index in range(4000)]
     assert 0.7 < names.count("colorization") / 4000 < 0.8 and "depth_estimation" not in names
     assert all(len(set(names[start : start + 4])) == 1 for start in range(0, 4000, 4))
 
 
-def test_query_is_not_among_its_examples(pictures):
-    data = InContextDataset(["depth_estimation"], source=pictures, num_examples=3, length=40)
+def test_query_is_not_among_its_examples(images):
+    data = InContextDataset(["depth_estimation"], source=images, num_examples=3, length=40)
     for index in range(40):
         item = data[index]
         assert not any(np.array_equal(item["query"], given) for given, _ in item["examples"])
 
 
-def test_samples_without_the_object_are_replaced(pictures):
+def test_samples_without_the_object_are_replaced(images):
     class Sparse:
         def __len__(self):
             return 6
 
         def __getitem__(self, index):
-            record = dict(pictures[index])
+            record = dict(images[index])
             if index % 2:
                 record["segments_info"] = [s for s in record["segments_info"] if s["category_id"] >= label2id["sky"]]
             return record
@@ -225,8 +225,8 @@ def test_pose():
     assert np.array_equal(make_pair(find_task("pose_to_image"), record, draw)[0], target)
 
 
-def test_collator(pictures, clips):
-    data = InContextDataset(["depth_estimation"], source=pictures, num_examples=2)
+def test_collator(images, clips):
+    data = InContextDataset(["depth_estimation"], source=images, num_examples=2)
     batch = InContextCollator(32, 48)([data[0], data[1]])
     assert batch["input_pixels"].shape == batch["target_pixels"].shape == (2, 3, 3, 1, 32, 48)
     assert batch["input_pixels"].min() >= -1 and batch["input_pixels"].max() <= 1
@@ -249,9 +249,9 @@ def test_collator(pictures, clips):
         ({"tasks": ["pose_estimation"]}, "needs keypoints"),
     ],
 )
-def test_bad_settings(arguments, message, pictures):
+def test_bad_settings(arguments, message, images):
     with pytest.raises(ValueError, match=message):
-        InContextDataset(source=pictures, **arguments)
+        InContextDataset(source=images, **arguments)
 
 
 def test_items_that_lack_the_truth():

@@ -14,10 +14,10 @@ from hfseg.data.readers import in_context_sources
 from hfseg.data.readers.in_context import InContextDataset, PhotoSource, find_task, make_pair
 from hfseg.data.readers.in_context_sources import (
     CocoPersonSource,
+    ImageFolderSource,
     KubricSource,
     NyuSource,
     PascalFoldSource,
-    PictureFolderSource,
     open_source,
 )
 from hfseg.results.visual_formats import FORMATS
@@ -35,15 +35,15 @@ def photo(height=20, width=30):
     return DRAW.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_pictures(tmp_path):
-    pictures = {f"{name}.png": save(tmp_path / f"{name}.png", photo()) for name in ("b", "a/c", "d")}
-    source = PictureFolderSource(tmp_path)
+def test_images(tmp_path):
+    images = {f"{name}.png": save(tmp_path / f"{name}.png", photo()) for name in ("b", "a/c", "d")}
+    source = ImageFolderSource(tmp_path)
     assert [source.sample_id(i) for i in range(3)] == ["c", "b", "d"]
-    assert np.array_equal(source[1]["image"], pictures["b.png"])
-    one, two = (PictureFolderSource(tmp_path, number=2, seed=seed).files for seed in (1, 1))
+    assert np.array_equal(source[1]["image"], images["b.png"])
+    one, two = (ImageFolderSource(tmp_path, number=2, seed=seed).files for seed in (1, 1))
     assert one == two and len(one) == 2
-    with pytest.raises(FileNotFoundError, match="holds no pictures"):
-        PictureFolderSource(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        ImageFolderSource(tmp_path / "nowhere")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_kubric(kubric):
     np.testing.assert_allclose(record["flow"], truth["flow"][..., ::-1], atol=15 / 65535 + 1e-6)
     np.testing.assert_allclose(record["video_depth"], truth["depth"], rtol=1e-6)
     assert np.array_equal(record["video_segmentation"], truth["ids"])
-    # Toward the camera, up, right in the world; z, -y and x in the picture.
+    # Toward the camera, up, right in the world; z, -y and x in the image.
     expected = [[0, 0, 1], [0, -1, 0], [1, 0, 0]]
     np.testing.assert_allclose(record["video_normals"][0, 0, :3], expected, atol=1e-4)
     data = InContextDataset(["optical_flow", "video_depth_estimation"], video_source=source, num_examples=1)
@@ -177,7 +177,7 @@ def test_nyu(tmp_path):
 
 @pytest.fixture
 def voc(tmp_path):
-    """Classes 6 and 7 (second fold) and 1; picture `two` has two objects of class 6."""
+    """Classes 6 and 7 (second fold) and 1; image `two` has two objects of class 6."""
     base = tmp_path / "VOC2012"
     content = {
         "one": [(6, 1)],
@@ -226,15 +226,15 @@ def test_pascal_folds(voc):
 
 def test_open_by_name(tmp_path):
     save(tmp_path / "a.png", photo())
-    assert len(open_source({"reader": "pictures", "root": str(tmp_path)})) == 1
-    with pytest.raises(ValueError, match="choose among pictures"):
+    assert len(open_source({"reader": "images", "root": str(tmp_path)})) == 1
+    with pytest.raises(ValueError, match="choose among images"):
         open_source({"reader": "heap"})
-    data = InContextDataset(["colorization"], source={"reader": "pictures", "root": str(tmp_path)}, num_examples=1)
+    data = InContextDataset(["colorization"], source={"reader": "images", "root": str(tmp_path)}, num_examples=1)
     assert len(data) == 1
 
 
 def test_pseudo_labels_are_made_once(tmp_path, monkeypatch):
-    picture, asked = photo(), []
+    snapshot, asked = photo(), []
 
     def model(image):
         asked.append(image.size)
@@ -242,8 +242,8 @@ def test_pseudo_labels_are_made_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(in_context_sources, "_load_depth_model", lambda name: model)
     with pytest.raises(ValueError, match="give these too"):
-        PhotoSource([{"image": picture}], depth_model="some/model")
-    source = PhotoSource([{"image": picture}], depth_folder=str(tmp_path / "depth"), depth_model="some/model")
+        PhotoSource([{"image": snapshot}], depth_model="some/model")
+    source = PhotoSource([{"image": snapshot}], depth_folder=str(tmp_path / "depth"), depth_model="some/model")
     first, second = source[0]["depth"], source[0]["depth"]
     assert asked == [(30, 20)] and first.shape == (20, 30) and np.array_equal(first, second)
     assert first[0, 0] < first[0, -1] < first[-1, -1] and [p.name for p in (tmp_path / "depth").iterdir()] == ["0.npy"]

@@ -23,11 +23,11 @@ def image(path):
 
 def mask(path, values=SQUARE, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(values)
+    photo = Image.fromarray(values)
     if "palette" in options:
-        picture = picture.convert("P") if picture.mode != "P" else picture
-        picture.putpalette(options["palette"])
-    picture.save(path)
+        photo = photo.convert("P") if photo.mode != "P" else photo
+        photo.putpalette(options["palette"])
+    photo.save(path)
 
 
 def write(path, text):
@@ -336,13 +336,13 @@ def test_a10_palette_rgb_goes_by_color(tmp_path):
     root = pairs(tmp_path, SQUARE, classes={"names": ["a", "b", "c"], "palette_rgb": palette})
     swapped = [0, 200, 0, 200, 0, 0, 0, 0, 0] + [0] * 759  # the file's own palette: 0 is green, 1 is red
     for k in range(3):
-        picture = Image.fromarray(SQUARE).convert("P")
-        picture.putpalette(swapped)
-        picture.save(root / f"labels/train/{k}.png")
+        photo = Image.fromarray(SQUARE).convert("P")
+        photo.putpalette(swapped)
+        photo.save(root / f"labels/train/{k}.png")
         assert Image.open(root / f"labels/train/{k}.png").mode == "P"
     np.testing.assert_array_equal(load_folder(root, "train")[0]["segmentation_map"], np.where(SQUARE, 1, 2))
-    picture.putpalette([9, 9, 9] * 256)
-    picture.save(root / "labels/train/0.png")
+    photo.putpalette([9, 9, 9] * 256)
+    photo.save(root / "labels/train/0.png")
     with pytest.raises(ValueError, match=r"\(9, 9, 9\), which is not in palette_rgb"):
         load_folder(root, "train")[0]
 
@@ -353,9 +353,9 @@ def test_a11_linked_folders_are_read(tmp_path):
         (tmp_path / "data" / name / "train").mkdir(parents=True)
         (tmp_path / "data" / name / "train/more").symlink_to(tmp_path / "elsewhere" / name / "train")
     assert load_folder(tmp_path / "data", "train").names == ["more/0", "more/1", "more/2"]
-    from hfseg.data.readers.in_context_sources import PictureFolderSource
+    from hfseg.data.readers.in_context_sources import ImageFolderSource
 
-    assert len(PictureFolderSource(str(tmp_path / "data/images"))) == 3
+    assert len(ImageFolderSource(str(tmp_path / "data/images"))) == 3
 
 
 def test_a11_a_pipe_among_the_images_is_refused(tmp_path):

@@ -22,7 +22,7 @@ from hfseg.results.segmentation_result import encode_run_lengths
 
 
 def pair(seed: int) -> dict[str, bytes]:
-    """A picture of 20 x 30 and two overlapping masks in SA-1B's form."""
+    """An image of 20 x 30 and two overlapping masks in SA-1B's form."""
     masks = np.zeros((2, 20, 30), dtype=bool)
     masks[0, 2:12, 3:20], masks[1, 5:, 10:] = True, True
     buffer = io.BytesIO()
@@ -116,9 +116,9 @@ def test_collation_of_points_and_boxes():
     collate = PromptableCollator(size=64, box_step_ratio=1.0, max_boxes=5, min_area=0.01, training=False)
     batch = collate([example(), {**example(), "masks": []}])
     assert batch["pixel_values"].shape == (2, 3, 64, 64) and batch["original_sizes"].tolist() == [[32, 64]] * 2
-    # 200 in the picture, 128 beyond it, normalised.
-    grey = batch["pixel_values"][0, 0] * 0.26862954 + 0.48145466
-    assert torch.allclose(grey[:32] * 255, torch.tensor(200.0)) and torch.allclose(grey[32:] * 255, torch.tensor(128.0))
+    # 200 in the image, 128 beyond it, normalized.
+    gray = batch["pixel_values"][0, 0] * 0.26862954 + 0.48145466
+    assert torch.allclose(gray[:32] * 255, torch.tensor(200.0)) and torch.allclose(gray[32:] * 255, torch.tensor(128.0))
     masks = batch["mask_labels"][0]
     assert masks.dtype == torch.bool and masks.shape == (2, 64, 64)  # the third is too small
     assert masks[0, :16].all() and not masks[0, 16:].any()
@@ -129,7 +129,7 @@ def test_collation_of_points_and_boxes():
     assert set(points) == {"pixel_values", "mask_labels", "original_sizes"}
 
 
-def test_augmentation_moves_masks_with_their_picture():
+def test_augmentation_moves_masks_with_their_image():
     image = np.zeros((40, 40, 3), dtype=np.uint8)
     image[5:20, 3:15] = 255
     sample = {"image": image, "masks": [image[..., 0] > 0]}

@@ -15,14 +15,14 @@ from hfseg.data import ReferLmdbDataset, ReferringShapesDataset, load_refer, loa
 from hfseg.data.collators.referring_collation import draw_expression
 from hfseg.data.readers.refer import read_plain_pickle
 from hfseg.data.synthetic.referring_shapes import HELD_OUT, KINDS, expressions_of, is_held_out, referring_words
-from hfseg.data.synthetic.shapes import TYPICAL_COLOURS
+from hfseg.data.synthetic.shapes import TYPICAL_COLORS
 
 SQUARE = [[2.0, 1.0, 8.0, 1.0, 8.0, 5.0, 2.0, 5.0]]
 
 
 @pytest.fixture
 def root(tmp_path):
-    """A data set of two referents in the official layout."""
+    """A dataset of two referents in the official layout."""
     (tmp_path / "refcoco").mkdir()
     (tmp_path / "images" / "train2014").mkdir(parents=True)
     Image.fromarray(np.full((10, 12, 3), 99, np.uint8)).save(tmp_path / "images" / "train2014" / "a.png")
@@ -82,7 +82,7 @@ def test_what_is_missing_is_named(root, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"instances\.json"):
         load_refer(root, "refcoco+")
     (root / "images" / "train2014" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 pictures .* a\.png|a\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 images .* a\.png|a\.png"):
         load_refer(root, "refcoco", "train")
 
 
@@ -161,19 +161,19 @@ def test_expressions_mean_one_thing():
             words = text.split()
             assert set(words) <= set(referring_words()) and kind in KINDS
             thing = scene.objects[position]
-            if kind in ("shape", "colour", "colour shape"):
+            if kind in ("shape", "color", "color shape"):
                 fitting = [
                     other
                     for other in scene.objects
-                    if words[-1] in (other.shape, "thing") and (len(words) == 2 or words[1] == other.colour)
+                    if words[-1] in (other.shape, "thing") and (len(words) == 2 or words[1] == other.color)
                 ]
                 assert fitting == [thing], text
             elif text.startswith("the leftmost"):
                 others = [other for other in scene.objects if words[2] in (other.shape, "thing")]
-                assert thing.centre[0] == min(other.centre[0] for other in others), text
+                assert thing.center[0] == min(other.center[0] for other in others), text
             elif kind == "relative" and "left of" in text:
-                anchor = next(other for other in scene.objects if (other.colour, other.shape) == tuple(words[-2:]))
-                assert thing.centre[0] < anchor.centre[0], text
+                anchor = next(other for other in scene.objects if (other.color, other.shape) == tuple(words[-2:]))
+                assert thing.center[0] < anchor.center[0], text
             checked += 1
     assert checked > 200
 
@@ -187,7 +187,7 @@ def test_ordinals_count_from_their_side():
                 axis = 0 if words[-1] in ("left", "right") else 1
                 order = sorted(
                     range(len(scene.objects)),
-                    key=lambda i: scene.objects[i].centre[axis],
+                    key=lambda i: scene.objects[i].center[axis],
                     reverse=words[-1] in ("right", "bottom"),
                 )
                 assert order.index(position) == ["first", "second", "third", "fourth"].index(words[1]), text
@@ -207,7 +207,7 @@ def test_training_never_sees_what_is_held_out():
     dataset = ReferringShapesDataset("train", 40)
     for index in range(40):
         for text in dataset[index]["expressions"]:
-            assert not any(f"{colour} {shape}" in text for colour, shape in HELD_OUT)
+            assert not any(f"{color} {shape}" in text for color, shape in HELD_OUT)
     held_out = ReferringShapesDataset("test", 6, combinations="held-out", none_share=0.0)
     for index in range(6):
         item = held_out[index]
@@ -217,33 +217,33 @@ def test_training_never_sees_what_is_held_out():
         assert is_held_out(scene.objects[marked[0] - 1])
 
 
-def test_training_scenes_without_typical_colours():
+def test_training_scenes_without_typical_colors():
     def shares(**options):
-        """Share of things with their shape's typical colour."""
+        """Share of things with their shape's typical color."""
         scenes = [render_scene(index, image_size=(48, 48), **options).objects for index in range(150)]
-        typical = [TYPICAL_COLOURS[thing.shape] == thing.colour for things in scenes for thing in things]
+        typical = [TYPICAL_COLORS[thing.shape] == thing.color for things in scenes for thing in things]
         return sum(typical) / len(typical)
 
     assert shares() == pytest.approx(0.6 + 0.4 / 9, abs=0.06)
-    assert shares(typical_colour_share=0.0) == pytest.approx(1 / 9, abs=0.05)
-    # Nothing but the colours differs.
-    pairs = [[render_scene(index, typical_colour_share=share) for share in (0.6, 0.0)] for index in range(8)]
+    assert shares(typical_color_share=0.0) == pytest.approx(1 / 9, abs=0.05)
+    # Nothing but the colors differs.
+    pairs = [[render_scene(index, typical_color_share=share) for share in (0.6, 0.0)] for index in range(8)]
     assert all(np.array_equal(plain.segmentation, free.segmentation) for plain, free in pairs)
     assert sum(not np.array_equal(plain.image, free.image) for plain, free in pairs) >= 4
 
-    dataset = ReferringShapesDataset("train", 8, (32, 32), typical_colour_share=0.0, minimum_things=4, none_share=0.0)
+    dataset = ReferringShapesDataset("train", 8, (32, 32), typical_color_share=0.0, minimum_things=4, none_share=0.0)
     for item in dataset:
         index = int(item["ref_id"].split("-")[-1])
-        later = (render_scene(index + 8 * n, image_size=(32, 32), typical_colour_share=0.0) for n in range(200))
+        later = (render_scene(index + 8 * n, image_size=(32, 32), typical_color_share=0.0) for n in range(200))
         scene = next(scene for scene in later if np.array_equal(scene.image, item["image"]))
         assert len(scene.objects) >= 4 and not any(is_held_out(thing) for thing in scene.objects)
-    for wrong in ({"typical_colour_share": 1.5}, {"minimum_things": 6}):
+    for wrong in ({"typical_color_share": 1.5}, {"minimum_things": 6}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ReferringShapesDataset(**wrong)
 
 
 def test_kinds_are_drawn_by_weight():
-    kinds = ["colour", "colour", "ordinal"]
+    kinds = ["color", "color", "ordinal"]
     texts = ["the red thing", "the ruddy thing", "the second thing from the left"]
     random.seed(0)
     drawn = [draw_expression(texts, kinds) for _ in range(600)]

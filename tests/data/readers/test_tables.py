@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Readers -> `datasets` tables -> parquet -> back: the same pictures, ids, classes and names."""
+"""Readers -> `datasets` tables -> parquet -> back: the same images, ids, classes and names."""
 
 import json
 
@@ -26,7 +26,7 @@ def quiet():
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    """Three pictures with random segments of known label ids."""
+    """Three images with random segments of known label ids."""
     random = np.random.default_rng(0)
     for k in range(3):
         name = f"ulm/ulm_{k:06d}_000019"
@@ -98,12 +98,12 @@ def test_streaming(cityscapes):
     assert [row["image_id"] for row in second] == reader.names[1:2]
 
 
-def test_pictures_keep_their_bytes_and_large_ids_fit(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8)
+def test_images_keep_their_bytes_and_large_ids_fit(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8)
     exif = Image.Exif()
-    exif[0x0112] = 6  # the label was drawn on the picture as stored
-    save(tmp_path / "train2017/1.jpg", picture, exif=exif)
-    save(tmp_path / "train2017/2.jpg", picture)
+    exif[0x0112] = 6  # the label was drawn on the image as stored
+    save(tmp_path / "train2017/1.jpg", image, exif=exif)
+    save(tmp_path / "train2017/2.jpg", image)
     ids = np.zeros((8, 12, 3), np.uint8)
     ids[:4], ids[4:6] = (0, 0, 2), (1, 0, 2)  # 131072, 131073
     for k in (1, 2):

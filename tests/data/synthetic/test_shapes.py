@@ -95,10 +95,10 @@ def test_variety(scenes):
     assert 0.1 < np.mean(occluded) < 0.5
     assert all(o.visible_fraction >= 0.4 for scene in scenes for o in scene.objects)
     assert all(2 * o.radius >= 0.2 * 96 for scene in scenes for o in scene.objects)
-    colours = {o.colour for scene in scenes for o in scene.objects}
-    assert colours == set(shapes.COLOURS)
-    typical = [o.colour == shapes.TYPICAL_COLOURS[o.shape] for scene in scenes for o in scene.objects]
-    assert np.mean(typical) == pytest.approx(0.6 + 0.4 / len(shapes.COLOURS), abs=0.07)
+    colors = {o.color for scene in scenes for o in scene.objects}
+    assert colors == set(shapes.COLORS)
+    typical = [o.color == shapes.TYPICAL_COLORS[o.shape] for scene in scenes for o in scene.objects]
+    assert np.mean(typical) == pytest.approx(0.6 + 0.4 / len(shapes.COLORS), abs=0.07)
     assert all(abs(o.rotation) <= 25 for scene in scenes for o in scene.objects)
 
 
@@ -117,7 +117,7 @@ def test_area_of_whole_things_is_the_area_of_their_shape():
     for index in range(60):
         scene = render_scene(index, image_size=(256, 256))
         for item, segment in zip(scene.objects, scene.segments_info):
-            (x, y), radius = item.centre, item.radius
+            (x, y), radius = item.center, item.radius
             if item.visible_fraction == 1 and min(x, y, 256 - x, 256 - y) > radius + 1:
                 expected = AREA_IN_RADIUS_SQUARED[item.shape] * radius**2
                 assert segment["area"] == pytest.approx(expected, rel=0.02), item
@@ -125,13 +125,13 @@ def test_area_of_whole_things_is_the_area_of_their_shape():
     assert seen == set(AREA_IN_RADIUS_SQUARED)
 
 
-def test_labels_follow_the_picture():
+def test_labels_follow_the_image():
     """A plain red thing is red where its label says so, and its front-most pixels belong to the lower depth order."""
     checked = 0
     for index in range(80):
         scene = render_scene(index, image_size=(128, 128))
         for item in scene.objects:
-            if item.colour in ("red", "yellow") and item.texture == "plain":
+            if item.color in ("red", "yellow") and item.texture == "plain":
                 pixels = scene.image[scene.segmentation == item.segment_id].astype(int)
                 assert np.mean(pixels[:, 0] > pixels[:, 2] + 25) > 0.93  # the rest is anti-aliased rim
                 checked += 1

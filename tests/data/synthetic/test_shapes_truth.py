@@ -56,11 +56,11 @@ def test_what_hides_is_nearer():
 def test_normals_of_the_ground_follow_from_its_depth():
     """A plane z(y): the normal is orthogonal to its tangent (0, dy, -dz) with z toward the viewer."""
     truth = render_truth(0, image_size=(64, 64))
-    slope = (GROUND_NEAR - GROUND_FAR) / 2  # of depth, per half picture height
+    slope = (GROUND_NEAR - GROUND_FAR) / 2  # of depth, per half image height
     flat = (truth.normals[..., 1] < -0.5) & (truth.normals[..., 0] == 0)
     assert flat.any()
     normal = truth.normals[flat][0]
-    tangent = np.array([0, 1, -slope])  # down the picture the plane comes toward the viewer
+    tangent = np.array([0, 1, -slope])  # down the image the plane comes toward the viewer
     assert abs(normal @ tangent) < 1e-6
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""CRIS: the common contract, the authors' numbers, many expressions per picture, variants, CLIP's weights."""
+"""CRIS: the common contract, the authors' numbers, many expressions per image, variants, CLIP's weights."""
 
 from functools import partial
 from typing import Any
@@ -130,7 +130,7 @@ class TestCrisForReferringImageSegmentation(TestCrisModel):
 
 
 def test_exports_for_multiples_of_32():
-    """One program serves any number of pictures and expressions, and any size that the image tower takes."""
+    """One program serves any number of images and expressions, and any size that the image tower takes."""
     torch.manual_seed(0)
     model = peaked(CrisForReferringImageSegmentation(tiny_config())).eval()
 
@@ -277,10 +277,10 @@ def convert_buffers(model) -> dict[str, torch.Tensor]:
     return {f"{a}.{n}": buffers[f"{b}.{n}"] for a, b in ours.items() for n in ("running_mean", "running_var")}
 
 
-# Many expressions per picture.
+# Many expressions per image.
 
 
-def test_expressions_share_a_picture():
+def test_expressions_share_a_image():
     """K expressions at once give what each gives alone; the image tower runs once."""
     torch.manual_seed(0)
     model, calls = peaked(CrisForReferringImageSegmentation(tiny_config())).eval(), []

@@ -50,11 +50,11 @@ def processor(tokenizer):
 
 
 @pytest.mark.parametrize("processor_class", [CrisImageProcessor, CrisImageProcessorPil])
-def test_pictures_and_masks_are_the_authors(case, processor_class):
+def test_images_and_masks_are_the_authors(case, processor_class):
     images = [case.inputs[f"image_{index}"].numpy() for index in range(3)]
     masks = [case.inputs[f"mask_{index}"] for index in range(3)]
     batch = processor_class(size=SIZE)(images, masks, return_tensors="pt")
-    # One grey level, as OpenCV rounds.
+    # One gray level, as OpenCV rounds.
     torch.testing.assert_close(batch["pixel_values"], case.outputs["pixel_values.cv5"], atol=0.016, rtol=0)
     assert (batch["pixel_values"] - case.outputs["pixel_values.cv5"]).abs().mean() < 5e-4
     torch.testing.assert_close(batch["mask_labels"], case.outputs["train_mask.cv5"].float(), atol=1.1 / 255, rtol=0)
@@ -176,7 +176,7 @@ def test_every_mode_is_read(processor, mode):
     assert torch.isfinite(values).all() and values.shape == (1, 3, 96, 96)
 
 
-def test_pictures_without_pixels():
+def test_images_without_pixels():
     with pytest.raises(ValueError, match="no pixels"):
         CrisImageProcessor()(np.zeros((0, 5, 3), np.uint8))
 

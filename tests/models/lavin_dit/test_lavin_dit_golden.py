@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""J-DiT's forward, its training loss and ST-VAE against the authors' code, through the converter.
+"""J-DiT's forward, its training loss and ST-VAE against the official code, through the converter.
 
 The first two cases have the weights of `pipeline_image`. ST-VAE's filters are multiples of 1/1024 and stored as such,
 to keep the file small; the authors' class computed with the same numbers.

@@ -34,12 +34,12 @@ def converted(case, tmp_path_factory):
     return folder / "out" / "transformer"
 
 
-def pictures(seed=0, count=5, size=32):
+def photos(seed=0, count=5, size=32):
     return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
 
 
 def examples(count=2, size=32):
-    drawn = pictures(9, 2 * count, size)
+    drawn = photos(9, 2 * count, size)
     return list(zip(drawn[::2], drawn[1::2]))
 
 
@@ -48,7 +48,7 @@ def test_sampling_is_the_authors(case, converted, monkeypatch):
     transformer = LavinDiTTransformer3DModel.from_pretrained(converted)
     from hfseg import PixelAutoencoder
 
-    # Latents of 16 x 8 x 8 stand for pictures of 64 x 64; the stand-in is never asked to encode.
+    # Latents of 16 x 8 x 8 stand for images of 64 x 64; the stand-in is never asked to encode.
     pipe = LavinDiTPipeline(transformer, PixelAutoencoder(8), LavinDiTScheduler())
     pipe.set_progress_bar_config(disable=True)
     condition = case.outputs["cond_latents"]
@@ -74,7 +74,7 @@ def test_pixels_are_the_authors(case):
 def test_answers_are_truncated(pipe, monkeypatch):
     values = torch.tensor([0.0, 0.9999, 0.5, 254.999 / 255]).reshape(1, 1, 1, 1, 4).expand(1, 3, 1, 2, 4)
     monkeypatch.setattr(pipe.vae, "decode", lambda *a, **k: ((values - 0.5) * 2,))
-    images, _ = pipe._pictures(torch.zeros(1, 12, 1, 1, 2), "pil", None)
+    images, _ = pipe._images(torch.zeros(1, 12, 1, 1, 2), "pil", None)
     assert np.asarray(images[0])[0, :, 0].tolist() == [0, 254, 127, 254]
 
 
@@ -85,7 +85,7 @@ def test_saved_folder_comes_back(video_pipe, tmp_path):
     video_pipe.save_pretrained(tmp_path)
     again = LavinDiTPipeline.from_pretrained(tmp_path)
     again.set_progress_bar_config(disable=True)
-    query, shown = pictures()[0], examples()
+    query, shown = photos()[0], examples()
     answers = [
         pipe(query, shown, num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="np").images
         for pipe in (video_pipe, again)
@@ -158,11 +158,11 @@ def test_foreign_files_are_refused(case, tmp_path, capsys):
     assert "stvae.pt" in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------------------ behaviour
+# ------------------------------------------------------------------------------------------------------------ behavior
 
 
 def test_deterministic_and_batched(pipe):
-    queries, shown = pictures()[:3], examples()
+    queries, shown = photos()[:3], examples()
     seeds = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
     together = pipe(queries, shown, num_inference_steps=3, generator=seeds, output_type="np").images
     assert together.shape == (3, 32, 32, 3) and not np.allclose(together[0], together[1])
@@ -171,7 +171,7 @@ def test_deterministic_and_batched(pipe):
 
 
 def test_posterior_noise_is_each_querys_own(video_pipe):
-    queries, shown = pictures()[:2], examples()
+    queries, shown = photos()[:2], examples()
     call = {"examples": shown, "num_inference_steps": 3, "output_type": "latent"}
     together = video_pipe(queries, generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)], **call).images
     alone = video_pipe(queries[1], generator=torch.Generator().manual_seed(6), **call).images
@@ -182,16 +182,16 @@ def test_posterior_noise_is_each_querys_own(video_pipe):
 
 def test_prepared_examples_change_nothing(video_pipe):
     call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 4, 1, 4, 4)}
-    plain = video_pipe(pictures()[0], examples(), generator=torch.Generator().manual_seed(1), **call).images
+    plain = video_pipe(photos()[0], examples(), generator=torch.Generator().manual_seed(1), **call).images
     draw = torch.Generator().manual_seed(1)
     prepared = video_pipe.prepare_examples(examples(), generator=draw)
-    again = video_pipe(pictures()[0], prepared, generator=draw, **call).images
+    again = video_pipe(photos()[0], prepared, generator=draw, **call).images
     torch.testing.assert_close(again, plain, atol=1e-5, rtol=0)
 
 
 def test_joined_examples_are_each_querys_own(pipe):
     """Two queries with an example each give what they give alone."""
-    queries, shown = pictures(1, 2), [examples(1), examples(2)[1:]]
+    queries, shown = photos(1, 2), [examples(1), examples(2)[1:]]
     parts = [pipe.prepare_examples(pairs, sample_posterior=False) for pairs in shown]
     noise = torch.randn(2, 12, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     settings = {"num_inference_steps": 3, "output_type": "latent", "sample_posterior": False}
@@ -204,18 +204,18 @@ def test_joined_examples_are_each_querys_own(pipe):
 
 
 def test_a_net_that_predicts_the_sample(pipe, monkeypatch):
-    """A net that always says the same picture ends there, whatever the noise and the number of steps."""
+    """A net that always says the same image ends there, whatever the noise and the number of steps."""
     pipe.scheduler = LavinDiTScheduler(prediction_type="sample")
     wanted = torch.randn(1, 12, 1, 16, 16, generator=torch.Generator().manual_seed(1))
     monkeypatch.setattr(pipe.transformer, "forward", lambda *arguments, **settings: (wanted,))
     for steps in (1, 4, 19):
-        latents = pipe(pictures()[0], examples(), num_inference_steps=steps, output_type="latent").images
+        latents = pipe(photos()[0], examples(), num_inference_steps=steps, output_type="latent").images
         torch.testing.assert_close(latents, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_guidance_one_needs_one_pass(pipe, monkeypatch):
     call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
-    query, shown, passes = pictures()[0], examples(), []
+    query, shown, passes = photos()[0], examples(), []
     pipe.transformer.register_forward_hook(lambda *a: passes.append(1))
     one = pipe(query, shown, guidance_scale=1.0, **call).images
     assert len(passes) == 3
@@ -229,7 +229,7 @@ def test_guidance_one_needs_one_pass(pipe, monkeypatch):
 def test_condition_without_examples(pipe):
     """Guidance 0 is the pass without examples, which keeps the query: a zero frame and the query."""
     noise = torch.randn(1, 12, 1, 16, 16)
-    query, transformer = pictures()[0], pipe.transformer
+    query, transformer = photos()[0], pipe.transformer
     got = pipe(
         query, examples(), guidance_scale=0.0, num_inference_steps=1, output_type="latent", latents=noise
     ).images  # fmt: skip
@@ -242,7 +242,7 @@ def test_condition_without_examples(pipe):
 
 def test_output_types_and_tasks(pipe):
     call = {"num_inference_steps": 2, "latents": torch.randn(1, 12, 1, 16, 16)}
-    query, shown = pictures()[0], examples()
+    query, shown = photos()[0], examples()
     pil = pipe(query, shown, task="depth", **call)
     array = pipe(query, shown, output_type="np", **call).images
     tensor = pipe(query, shown, output_type="pt", **call).images
@@ -259,7 +259,7 @@ def test_folder_of_examples(pipe, tmp_path):
         Image.fromarray(target).save(tmp_path / f"{number:03d}_target.png")
     (tmp_path / "notes.txt").write_text("not an example")
     call = {"num_inference_steps": 2, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
-    query = pictures()[0]
+    query = photos()[0]
     torch.testing.assert_close(pipe(query, tmp_path, **call).images, pipe(query, examples(3), **call).images)
     some = [
         pipe.prepare_examples(tmp_path, num_examples=2, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)
@@ -286,24 +286,24 @@ def test_callback_changes_and_interrupts(pipe):
         return {"latents": torch.zeros_like(tensors["latents"])}
 
     out = pipe(
-        pictures()[0], examples(), num_inference_steps=19, callback_on_step_end=callback, output_type="latent"
+        photos()[0], examples(), num_inference_steps=19, callback_on_step_end=callback, output_type="latent"
     ).images
     assert [step for step, _ in seen] == [0, 1] and seen[1][1] == pytest.approx(5.6) and not out.any()
 
 
 def test_bfloat16(pipe):
     call = {"num_inference_steps": 3, "output_type": "np", "latents": torch.randn(1, 12, 1, 16, 16)}
-    plain = pipe(pictures()[0], examples(), **call).images
+    plain = pipe(photos()[0], examples(), **call).images
     pipe.to(torch.bfloat16)
-    low = pipe(pictures()[0], examples(), **call).images
+    low = pipe(photos()[0], examples(), **call).images
     assert np.isfinite(low).all() and np.abs(low - plain).mean() < 0.03
 
 
 def test_released_modulations(pipe):
     call = {"num_inference_steps": 3, "output_type": "latent", "latents": torch.randn(1, 12, 1, 16, 16)}
-    plain = pipe(pictures()[0], examples(), **call).images
+    plain = pipe(photos()[0], examples(), **call).images
     pipe.transformer.release_modulation_weights()
-    torch.testing.assert_close(pipe(pictures()[0], examples(), **call).images, plain, atol=1e-5, rtol=0)
+    torch.testing.assert_close(pipe(photos()[0], examples(), **call).images, plain, atol=1e-5, rtol=0)
 
 
 # ------------------------------------------------------------------------------------------------------ as in diffusers
@@ -312,7 +312,7 @@ def test_released_modulations(pipe):
 def test_n_steps_are_n_steps(pipe):
     for count in (1, 4, 19):
         seen = []
-        pipe(pictures()[0], examples(), num_inference_steps=count, output_type="latent",
+        pipe(photos()[0], examples(), num_inference_steps=count, output_type="latent",
              callback_on_step_end=lambda pipe, step, time, tensors, seen=seen: seen.append(step) or {})  # fmt: skip
         assert seen == list(range(count)) and pipe.num_timesteps == count == pipe.scheduler.num_inference_steps
 
@@ -346,9 +346,9 @@ def test_other_schedulers_are_refused(pipe):
             LavinDiTPipeline(pipe.transformer, pipe.vae, scheduler)
         pipe.scheduler = scheduler
         with pytest.raises(ValueError, match="velocity"):
-            pipe(pictures()[0], examples(), num_inference_steps=2)
+            pipe(photos()[0], examples(), num_inference_steps=2)
     pipe.scheduler = FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
-    pipe(pictures()[0], examples(), num_inference_steps=2)
+    pipe(photos()[0], examples(), num_inference_steps=2)
 
 
 def test_moving_says_nothing_needless(pipe, caplog, recwarn):
@@ -370,16 +370,16 @@ def test_sampling_is_in_evaluation_mode(transformer):
     parts[3].eval()  # one part on purpose
     modes = [part.training for part in parts]
     call = {"examples": examples(), "num_inference_steps": 2, "output_type": "latent"}
-    answers = [pipe(pictures()[0], generator=torch.Generator().manual_seed(1), **call).images for _ in range(3)]
+    answers = [pipe(photos()[0], generator=torch.Generator().manual_seed(1), **call).images for _ in range(3)]
     assert torch.equal(answers[0], answers[1]) and torch.equal(answers[0], answers[2])
     assert [part.training for part in parts] == modes
     model.eval()
-    assert torch.equal(pipe(pictures()[0], generator=torch.Generator().manual_seed(1), **call).images, answers[0])
+    assert torch.equal(pipe(photos()[0], generator=torch.Generator().manual_seed(1), **call).images, answers[0])
 
 
 def test_examples_are_encoded_once_for_many_images(pipe, tmp_path, monkeypatch):
     from hfseg.inference.predictor import Options, Predictor, Prompts
-    from tiny_zoo import example_pairs, picture
+    from tiny_zoo import example_pairs, image
 
     pipe.save_pretrained(tmp_path / "model")
     predictor = Predictor(tmp_path / "model", progress=False)
@@ -387,9 +387,9 @@ def test_examples_are_encoded_once_for_many_images(pipe, tmp_path, monkeypatch):
     original = predictor.pipe.vae.encode
     monkeypatch.setattr(predictor.pipe.vae, "encode", lambda *a, **k: encoded.append(1) or original(*a, **k))
     prompts, options = Prompts(examples=str(folder)), Options(steps=1)
-    first = [np.asarray(predictor(picture(seed=seed), prompts, options).answer) for seed in (0, 1, 0)]
+    first = [np.asarray(predictor(image(seed=seed), prompts, options).answer) for seed in (0, 1, 0)]
     assert len(encoded) == 4  # the examples, and each query
-    assert np.array_equal(first[0], first[2]) and first[0].shape[:2] == picture().size[::-1]
-    picture(32, 32, 5).save(folder / "0_input.png")  # another example under the same name
-    predictor(picture(), prompts, options)
+    assert np.array_equal(first[0], first[2]) and first[0].shape[:2] == image().size[::-1]
+    image(32, 32, 5).save(folder / "0_input.png")  # another example under the same name
+    predictor(image(), prompts, options)
     assert len(encoded) == 6

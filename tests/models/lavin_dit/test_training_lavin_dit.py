@@ -143,7 +143,7 @@ RECIPE = [
     "model.config.transformer={in_channels: 12, num_layers: 2, num_attention_heads: 2, attention_head_dim: 8, "
     "num_key_value_heads: 1, intermediate_size: 16}",
     "model.config.vae={kind: pixel, block_size: 4, latent_channels: 12, sample_height: 32, sample_width: 32}",
-    "model.config.fit_pictures=4",
+    "model.config.fit_images=4",
     "data.train={tasks: [depth_estimation, colorization], num_examples: 1, num_scenes: 8, image_size: [32, 32]}",
     "data.validation={tasks: [depth_estimation], num_examples: 1, num_scenes: 4, image_size: [32, 32]}",
     "data.batch_size=2",

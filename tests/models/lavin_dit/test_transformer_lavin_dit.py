@@ -106,7 +106,7 @@ def test_only_relative_positions_matter(transformer, inputs):
     torch.testing.assert_close(plain, moved, atol=1e-5, rtol=1e-5)
 
 
-def test_key_value_heads_are_shared_by_neighbours(transformer, inputs):
+def test_key_value_heads_are_shared_by_neighbors(transformer, inputs):
     """The same model with every key-value head written out for its two query heads gives the same."""
     full = LavinDiTTransformer3DModel(**{**TINY, "num_key_value_heads": 4}).eval()
     weights = transformer.state_dict()

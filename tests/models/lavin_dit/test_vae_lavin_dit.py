@@ -64,12 +64,12 @@ def test_published_size_takes_eight_examples():
 
 def test_cut_batches_change_nothing(pair, monkeypatch):
     ours, _ = pair
-    pictures = torch.randn(5, 3, 1, 16, 16)
+    images = torch.randn(5, 3, 1, 16, 16)
     with torch.no_grad():
-        latents = ours.encode(pictures).latent_dist.mean
+        latents = ours.encode(images).latent_dist.mean
         decoded = ours.decode(latents).sample
         monkeypatch.setattr("hfseg.models.lavin_dit.vae_lavin_dit.MEMORY_GUARD", 1)
-        torch.testing.assert_close(ours.encode(pictures).latent_dist.mean, latents, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours.encode(images).latent_dist.mean, latents, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(ours.decode(latents).sample, decoded, atol=1e-5, rtol=1e-5)
 
 
@@ -90,15 +90,15 @@ def test_pixels_are_kept():
 def test_principal_components(tmp_path):
     """All components lose nothing; k lose what an SVD says; latents have variance 1 on average."""
     torch.manual_seed(0)
-    pictures = F.interpolate(torch.randn(40, 3, 4, 4), size=16, mode="bilinear") + 0.1 * torch.randn(40, 3, 16, 16)
-    squares = F.pixel_unshuffle(pictures, 4).movedim(1, -1).flatten(0, -2)
+    images = F.interpolate(torch.randn(40, 3, 4, 4), size=16, mode="bilinear") + 0.1 * torch.randn(40, 3, 16, 16)
+    squares = F.pixel_unshuffle(images, 4).movedim(1, -1).flatten(0, -2)
     singular = torch.linalg.svdvals(squares - squares.mean(0))
     for kept in (48, 6):
-        vae = PixelAutoencoder(4, latent_channels=kept).fit(pictures)
+        vae = PixelAutoencoder(4, latent_channels=kept).fit(images)
         vae.save_pretrained(tmp_path)
         vae = PixelAutoencoder.from_pretrained(tmp_path)
-        latents = vae.encode(pictures[:, :, None]).latent_dist.mode()
-        lost = (vae.decode(latents).sample[:, :, 0] - pictures).square().sum()
+        latents = vae.encode(images[:, :, None]).latent_dist.mode()
+        lost = (vae.decode(latents).sample[:, :, 0] - images).square().sum()
         assert lost.item() == pytest.approx(singular[kept:].square().sum().item(), rel=1e-3, abs=1e-2)
         assert latents.movedim(1, 0).flatten(1).var(1).mean().item() == pytest.approx(1, rel=0.01)
 

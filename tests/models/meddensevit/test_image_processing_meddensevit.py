@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Image processors of MedDenseViT: pictures with all their bits, both backends, volumes, `pipeline()`."""
+"""Image processors of MedDenseViT: images with all their bits, both backends, volumes, `pipeline()`."""
 
 from types import SimpleNamespace
 
@@ -41,11 +41,11 @@ def test_statistics_are_of_the_whole_image_before_scaling(processor_class):
 
 @pytest.mark.parametrize("processor_class", BOTH)
 @pytest.mark.parametrize("kind", ["array", "16-bit", "file", "float", "tensor", "list"])
-def test_deep_pictures_in_every_form_are_the_same(processor_class, kind, tmp_path):
+def test_deep_images_in_every_form_are_the_same(processor_class, kind, tmp_path):
     processor, array = processor_class(size=SIZE), deep()
     if kind == "file":
         Image.fromarray(array).save(tmp_path / "x.png")
-    picture = {
+    image = {
         "array": array,
         "16-bit": Image.fromarray(array),
         "file": str(tmp_path / "x.png"),
@@ -53,15 +53,15 @@ def test_deep_pictures_in_every_form_are_the_same(processor_class, kind, tmp_pat
         "tensor": torch.from_numpy(array.astype(np.int32)),
         "list": [array],
     }[kind]
-    pixels = processor(picture, return_tensors="pt")["pixel_values"]
+    pixels = processor(image, return_tensors="pt")["pixel_values"]
     assert pixels.shape == (1, 3, 24, 32)
     torch.testing.assert_close(pixels, processor(array[None], return_tensors="pt")["pixel_values"])
     assert len(pixels[0, 0].unique()) > 400  # not the few hundred steps of 8 bits
 
 
 def test_backends_agree():
-    for picture in (deep(), Image.fromarray((deep() // 16).astype(np.uint8)), Image.new("RGB", (30, 20), (9, 90, 200))):
-        first, second = (cls(size=SIZE)(picture, return_tensors="pt")["pixel_values"] for cls in BOTH)
+    for image in (deep(), Image.fromarray((deep() // 16).astype(np.uint8)), Image.new("RGB", (30, 20), (9, 90, 200))):
+        first, second = (cls(size=SIZE)(image, return_tensors="pt")["pixel_values"] for cls in BOTH)
         torch.testing.assert_close(first, second, rtol=0, atol=5e-3)
 
 
@@ -89,23 +89,23 @@ def test_public_rgb_weights_get_their_standardisation():
     torch.testing.assert_close(pixels[0, :, 0, 0], expected)
 
 
-def test_maps_follow_by_nearest_neighbour():
+def test_maps_follow_by_nearest_neighbor():
     mask = (np.random.default_rng(0).random((40, 50)) > 0.5).astype(np.uint8)
     batch = MedDenseViTImageProcessor(size={"height": 80, "width": 100})(deep(), mask, return_tensors="pt")
     np.testing.assert_array_equal(batch["labels"][0], np.kron(mask, np.ones((2, 2))))
 
 
 @pytest.mark.parametrize(
-    "picture, options, message",
+    "image, options, message",
     [
         (np.full((8, 8), np.nan), {}, "NaN"),
         (np.zeros((8, 8)), {"modality": "PET"}, "CT, MR, XR"),
         (np.zeros((8, 0)), {}, "no pixels"),
     ],
 )
-def test_pictures_that_are_refused(picture, options, message):
+def test_images_that_are_refused(image, options, message):
     with pytest.raises(ValueError, match=message):
-        MedDenseViTImageProcessor(size=SIZE)(picture, **options)
+        MedDenseViTImageProcessor(size=SIZE)(image, **options)
 
 
 # Volumes.
@@ -145,7 +145,7 @@ def test_volumes_that_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is CT, but modality='MR'"):
         processor(scan, modality="MR")
     assert processor(scan)["geometry"][0]["input_mode"] == "windows"  # the file knows better than the default
-    with pytest.raises(ValueError, match="mixes volumes and pictures"):
+    with pytest.raises(ValueError, match="mixes volumes and images"):
         processor([scan, deep()])
     with pytest.raises(ValueError, match=r"2\.5d"):
         processor(scan, input_mode="3d")

@@ -345,7 +345,7 @@ def test_half_precision_loss_is_finite_at_full_size():
 
 
 def test_unknown_classes_hide_in_background():
-    """Pixels of a data set that does not know class 3 may hold it: calling them 3 costs nothing."""
+    """Pixels of a dataset that does not know class 3 may hold it: calling them 3 costs nothing."""
     model = tiny_model(label_sets={"all": [0, 1, 2, 3], "few": [0, 1]}).train()
     labels = torch.zeros(1, 8, 8, dtype=torch.long)
     labels[:, :2] = 1

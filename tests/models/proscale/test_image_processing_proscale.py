@@ -28,7 +28,7 @@ def golden():
     return load_file(FIXTURES / "resize.safetensors")
 
 
-def picture(height, width, seed=0):
+def photo(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -48,7 +48,7 @@ def test_resize_equals_the_authors(golden, processor_class, shortest, longest):
 
 
 @backends
-def test_normalisation_and_padding_equal_the_authors(golden, processor_class):
+def test_normalization_and_padding_equal_the_authors(golden, processor_class):
     images = [golden["image_0"].numpy(), golden["image_1"].numpy()]
     batch = processor_class()(images, do_resize=False, return_tensors="pt")
     assert set(batch) == {"pixel_values"}
@@ -82,7 +82,7 @@ def test_other_size_rules():
 
 
 def test_backends_agree_and_give_the_same_keys():
-    images = [Image.fromarray(picture(50, 70)), Image.fromarray(picture(90, 40))]
+    images = [Image.fromarray(photo(50, 70)), Image.fromarray(photo(90, 40))]
     maps = [np.arange(50 * 70).reshape(50, 70) % 5, np.full((90, 40), 255)]
     first, second = (
         cls(size={"shortest_edge": 64, "longest_edge": 100})(images, maps, return_tensors="pt") for cls in BACKENDS
@@ -98,7 +98,7 @@ def test_backends_agree_and_give_the_same_keys():
 @backends
 @pytest.mark.parametrize("tensor_type", [None, "pt", "np"])
 def test_batches_of_different_sizes_in_every_form(processor_class, tensor_type):
-    images = [picture(20, 30), picture(33, 20)]
+    images = [photo(20, 30), photo(33, 20)]
     batch = processor_class(size={"shortest_edge": 20, "longest_edge": 40})(images, return_tensors=tensor_type)
     assert tuple(batch["pixel_values"].shape) == (2, 3, 64, 32)
     assert not batch["pixel_values"][0, :, 20:].any()
@@ -107,7 +107,7 @@ def test_batches_of_different_sizes_in_every_form(processor_class, tensor_type):
 @backends
 def test_without_padding_images_stay_apart(processor_class):
     values = processor_class(size={"shortest_edge": 20, "longest_edge": 40})(
-        [picture(20, 30), picture(40, 20)], do_pad=False
+        [photo(20, 30), photo(40, 20)], do_pad=False
     )["pixel_values"]
     assert [tuple(value.shape) for value in values] == [(3, 20, 30), (3, 40, 20)]
 
@@ -115,10 +115,10 @@ def test_without_padding_images_stay_apart(processor_class):
 @backends
 def test_fixed_pad_size(processor_class):
     processor = processor_class(do_resize=False)
-    batch = processor(picture(20, 30), pad_size={"height": 48, "width": 40}, return_tensors="pt")
+    batch = processor(photo(20, 30), pad_size={"height": 48, "width": 40}, return_tensors="pt")
     assert batch["pixel_values"].shape == (1, 3, 48, 40)
     with pytest.raises(ValueError, match="smaller than the resized batch of 20 x 30"):
-        processor(picture(20, 30), pad_size={"height": 8, "width": 40})
+        processor(photo(20, 30), pad_size={"height": 8, "width": 40})
 
 
 @backends
@@ -157,7 +157,7 @@ def test_nearest_resize_of_maps_equals_pillow(shape, size):
 def test_panoptic_targets(processor_class):
     ids = np.zeros((4, 6), dtype=np.int32)
     ids[:2], ids[2:, :3], ids[2:, 3:] = 70000, 12, 5
-    batch = processor_class()(picture(4, 6), ids, {70000: 3, 5: 1}, do_resize=False, return_tensors="pt")
+    batch = processor_class()(photo(4, 6), ids, {70000: 3, 5: 1}, do_resize=False, return_tensors="pt")
     (id_map,), (labels,) = batch["mask_labels"], batch["class_labels"]
     assert id_map.dtype == torch.int32 and labels.dtype == torch.int64 and id_map.shape == (32, 32)
     # In order of the ids; 12 is missing from the table, so void.
@@ -183,7 +183,7 @@ def test_segments_that_vanish_in_the_resize_leave_no_gap():
     ids = np.zeros((40, 40), dtype=np.uint8)
     ids[3, 3], ids[20:] = 1, 2
     batch = ProScaleImageProcessor(size={"height": 4, "width": 4})(
-        picture(40, 40), ids, {0: 0, 1: 1, 2: 2}, return_tensors="pt"
+        photo(40, 40), ids, {0: 0, 1: 1, 2: 2}, return_tensors="pt"
     )
     assert batch["class_labels"][0].tolist() == [0, 2]
     assert batch["mask_labels"][0].unique().tolist() == [0, 1, 2]
@@ -192,7 +192,7 @@ def test_segments_that_vanish_in_the_resize_leave_no_gap():
 @backends
 def test_one_table_per_map_and_maps_without_segments(processor_class):
     maps = [Image.fromarray(np.full((8, 8), 1, dtype=np.uint8))] * 3
-    batch = processor_class(do_resize=False)([picture(8, 8)] * 3, maps, [{1: 5}, {1: 6}, {}], return_tensors="pt")
+    batch = processor_class(do_resize=False)([photo(8, 8)] * 3, maps, [{1: 5}, {1: 6}, {}], return_tensors="pt")
     assert [labels.tolist() for labels in batch["class_labels"]] == [[5], [6], []]
     assert not batch["mask_labels"][2].any()
 
@@ -236,7 +236,7 @@ def test_post_processing_equals_the_authors(processor_class, outputs):
 def test_padding_is_found_by_the_resize_rule():
     """Left half of the image is class 0, the padding would be class 1: it must not show."""
     processor = ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
-    image = picture(48, 60)  # resized to 64 x 80, padded to 64 x 96
+    image = photo(48, 60)  # resized to 64 x 80, padded to 64 x 96
     assert processor(image, return_tensors="pt")["pixel_values"].shape[-2:] == (64, 96)
     mask_logits = torch.full((1, 2, 16, 24), -9.0)
     mask_logits[:, 0, :, :20], mask_logits[:, 1, :, 20:] = 9.0, 9.0

@@ -563,7 +563,7 @@ def test_empty_stages(stages):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (8, 300), (1, 1)])
 def test_any_size(size):
-    # Two channels per normalisation group: torch refuses to normalise a single value.
+    # Two channels per normalization group: torch refuses to normalize a single value.
     assert torch.isfinite(forward(tiny_config(feature_size=64), *size)).all()
 
 
@@ -596,7 +596,7 @@ def test_other_backbones(tmp_path, backbone, channels):
     assert expected.masks_queries_logits.shape == (1, 10, 16, 24)
 
 
-def test_frozen_batch_normalisation():
+def test_frozen_batch_normalization():
     torch.manual_seed(0)
     model = ProScaleForUniversalSegmentation(tiny_config(backbone_config=RESNET, freeze_batch_norm=True)).train()
     frozen = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -617,7 +617,7 @@ def test_frozen_batch_normalisation():
     ids=["swin-tiny", "resnet-50"],
 )
 def test_parameters_of_the_published_models(backbone, parameters):
-    """Counts of the authors' models for COCO, in which frozen batch normalisation owns no parameter."""
+    """Counts of the authors' models for COCO, in which frozen batch normalization owns no parameter."""
     fields: dict[str, Any] = {"num_labels": 133}
     if backbone is not None:
         fields |= {"backbone_config": {"model_type": backbone, "out_features": STAGES}, "freeze_batch_norm": True}
@@ -633,7 +633,7 @@ def test_targets_that_do_not_fit():
         model(**inputs, mask_labels=labels["mask_labels"])
     with pytest.raises(ValueError, match=r"1 mask_labels and 2 class_labels for a batch of 2"):
         model(**inputs, mask_labels=labels["mask_labels"][:1], class_labels=labels["class_labels"])
-    with pytest.raises(ValueError, match=r"class_labels\[1\] has values from 1 to 5; legal are 0\.\.4"):
+    with pytest.raises(ValueError, match=r"class_labels\[1\] has values from 1 to 5; must be 0\.\.4"):
         model(**inputs, mask_labels=labels["mask_labels"], class_labels=[torch.tensor([1, 4]), torch.tensor([1, 5])])
     with pytest.raises(ValueError, match=r"3 masks but 2 class labels"):
         model(**inputs, mask_labels=[torch.zeros(3, 64, 96)] * 2, class_labels=labels["class_labels"])

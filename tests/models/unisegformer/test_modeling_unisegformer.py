@@ -258,8 +258,8 @@ class TestUniSegFormerForPreTraining(TestUniSegFormerForUniversalSegmentation):
         return inputs | {"masked_units": hidden, "input_ids": torch.arange(batch_size * 8).view(-1, 8) % 61}
 
     def labels(self, batch_size, height, width, empty=False):
-        pictures = torch.randn(batch_size, 3, height, width, generator=torch.Generator().manual_seed(7))
-        return {"segmentation_pixel_values": pictures, **segments(batch_size, height, width, empty)}
+        images = torch.randn(batch_size, 3, height, width, generator=torch.Generator().manual_seed(7))
+        return {"segmentation_pixel_values": images, **segments(batch_size, height, width, empty)}
 
     def shapes(self, batch_size, height, width):
         whole = (-(-height // 32) * 32, -(-width // 32) * 32)
@@ -315,8 +315,8 @@ def test_fresh_exchange_leaves_swinv2_as_it_is(attention, size):
 
 @pytest.mark.parametrize("size", [(4, 4), (8, 20), (16, 16)], ids=str)
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_pictures_smaller_than_a_window(attention, size):
-    """Windows reach beyond the picture: what they hold there is Swin V2's padding, and the exchange sees none of it."""
+def test_images_smaller_than_a_window(attention, size):
+    """Windows reach beyond the image: what they hold there is Swin V2's padding, and the exchange sees none of it."""
     source = swinv2(out_features=STAGES)
     pixels = torch.randn(1, 3, *size)
     with torch.no_grad():
@@ -491,7 +491,7 @@ def test_void_pixels_teach_nothing():
 
     plain = losses(targets["mask_labels"][0])
     ignored = losses(targets["mask_labels"][0], void_masks=[void])
-    # Another truth where nothing is known changes nothing; without void masks it does.
+    # Another ground truth where nothing is known changes nothing; without void masks it does.
     other = torch.where(void, 2, targets["mask_labels"][0])
     for name in ("loss_mask", "loss_dice", "loss_ce"):
         torch.testing.assert_close(losses(other, void_masks=[void])[name], ignored[name])
@@ -527,7 +527,7 @@ def test_classes_nobody_looked_for_are_no_mistake():
 
 @pytest.mark.parametrize("cls", [UniSegFormerForUniversalSegmentation, UniSegFormerForSemanticSegmentation])
 def test_accumulated_losses_add_up(cls):
-    """Parts with their common normaliser give the loss of the whole, where no points are drawn at random."""
+    """Parts with their common normalizer give the loss of the whole, where no points are drawn at random."""
     model = peaked(cls(tiny_config())).eval()
     pixels = torch.randn(4, 3, 64, 64)
     labels = torch.randint(0, 5, (4, 64, 64))
@@ -579,8 +579,8 @@ def test_hidden_units_are_not_seen():
     assert (third[0] - first[0]).abs().max() > 1e-2
 
 
-def test_two_pictures_by_heart():
-    """One network learns two pictures until all three tasks are solved: panoptic quality and mean IoU above 90 %."""
+def test_two_images_by_heart():
+    """One network learns two images until all three tasks are solved: panoptic quality and mean IoU above 90 %."""
     scenes = ShapesDataset("train", num_scenes=2, image_size=(64, 64))
     collate = UniversalCollator(num_labels=len(scenes.id2label))
     batch = collate([scenes[0], scenes[1]])
@@ -606,7 +606,7 @@ def test_two_pictures_by_heart():
 
 
 def test_fresh_networks_have_moderate_gradients():
-    """Hidden units and patches of constant colour must not ask cosine attention for the direction of nothing."""
+    """Hidden units and patches of constant color must not ask cosine attention for the direction of nothing."""
     torch.manual_seed(0)
     model = UniSegFormerForPreTraining(tiny_config()).train()
     batch = pairs(2)

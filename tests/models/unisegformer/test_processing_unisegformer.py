@@ -32,28 +32,28 @@ def folder_of(cls, path, **fields):
 
 
 @pytest.fixture
-def picture():
+def image():
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 70, 3), dtype=np.uint8))
 
 
-def test_three_subtasks_from_one_folder(tmp_path, picture):
+def test_three_subtasks_from_one_folder(tmp_path, image):
     folder_of(UniSegFormerForUniversalSegmentation, tmp_path)
     segmenter = pipeline("image-segmentation", model=str(tmp_path))
     assert type(segmenter.model) is UniSegFormerForUniversalSegmentation
-    found = {task: segmenter(picture, subtask=task) for task in ("panoptic", "instance", "semantic")}
+    found = {task: segmenter(image, subtask=task) for task in ("panoptic", "instance", "semantic")}
     for segments in found.values():
         assert segments and all(segment["mask"].size == (70, 40) for segment in segments)
     covered = sum(np.asarray(segment["mask"]) > 0 for segment in found["semantic"])
     assert (covered == 1).all()  # every pixel has one class
 
 
-def test_dense_head_in_the_pipeline(tmp_path, picture):
+def test_dense_head_in_the_pipeline(tmp_path, image):
     model = folder_of(UniSegFormerForSemanticSegmentation, tmp_path)
     segmenter = pipeline("image-segmentation", model=str(tmp_path))
     assert type(segmenter.model) is UniSegFormerForSemanticSegmentation
-    segments = segmenter(picture)
+    segments = segmenter(image)
     processor = segmenter.image_processor
-    inputs = processor(picture, return_tensors="pt")
+    inputs = processor(image, return_tensors="pt")
     with torch.no_grad():
         logits = model.eval()(**inputs).logits
     padded = inputs["pixel_values"].shape[-2:]
@@ -64,7 +64,7 @@ def test_dense_head_in_the_pipeline(tmp_path, picture):
         label = model.config.label2id[segment["label"]]
         assert ((np.asarray(segment["mask"]) > 0) == (expected == label).numpy()).mean() > 0.99
     with pytest.raises(ValueError, match="not supported"):
-        segmenter(picture, subtask="panoptic")
+        segmenter(image, subtask="panoptic")
 
 
 def test_says_when_nothing_is_left(caplog, monkeypatch):
@@ -114,8 +114,8 @@ def test_task_mixture_and_void():
         UniversalCollator(task_mixture={"depth": 1})
 
 
-def test_pictures_larger_than_the_crop_go_in_tiles(tmp_path):
-    """Windows and tiles of both heads: one of the picture's size is the direct prediction, small ones cover it all."""
+def test_images_larger_than_the_crop_go_in_tiles(tmp_path):
+    """Windows and tiles of both heads: one of the image's size is the direct prediction, small ones cover it all."""
     folder_of(UniSegFormerForUniversalSegmentation, tmp_path / "universal")
     universal = pipeline("image-segmentation", model=str(tmp_path / "universal"))
     folder_of(UniSegFormerForSemanticSegmentation, tmp_path / "semantic")

@@ -17,14 +17,14 @@ from hfseg.training.linear_probe import fit_linear_probe, linear_probe
 
 def test_retrieval_by_hand():
     images = torch.eye(4)
-    # Picture 0 finds its text first, 1 second, 2 third; picture 3 shares its text with 0 and is not blamed for it.
+    # Image 0 finds its text first, 1 second, 2 third; image 3 shares its text with 0 and is not blamed for it.
     texts = F.normalize(torch.tensor([[9.0, 0, 0, 9], [3, 1, 0, 0], [2, 3, 1, 0], [9, 0, 0, 9]]), dim=1)
     found = retrieval(images, texts, depths=(1, 2, 3))
     own_rank = [sum(float(images[i] @ t) > float(images[i] @ texts[i]) + 1e-6 for t in texts) for i in range(4)]
     for depth in (1, 2, 3):
         assert found[f"text_retrieval_{depth}"] == 100 * sum(rank < depth for rank in own_rank) / 4
     assert own_rank == [1, 1, 0, 0] and found["text_retrieval_1"] == 50
-    assert found["image_retrieval_1"] == 50  # texts 0 and 3 point at pictures 0 and 3 alike, text 1 at 0, text 2 at 1
+    assert found["image_retrieval_1"] == 50  # texts 0 and 3 point at images 0 and 3 alike, text 1 at 0, text 2 at 1
     assert found["retrieval_chance"] == 25
     perfect = retrieval(images, images)
     assert perfect["text_retrieval_1"] == perfect["image_retrieval_1"] == 100
@@ -36,13 +36,13 @@ def test_probe_reads_what_is_linear_and_nothing_else():
 
     def batches(count):
         for _ in range(count):
-            pictures = torch.randn(2, 5, 8, 8)
-            labels = torch.einsum("kc,bchw->bkhw", direction, pictures).argmax(1)
+            images = torch.randn(2, 5, 8, 8)
+            labels = torch.einsum("kc,bchw->bkhw", direction, images).argmax(1)
             labels[:, 0] = 255
-            yield pictures, labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
+            yield images, labels.repeat_interleave(4, 1).repeat_interleave(4, 2)
 
-    assert linear_probe(lambda pictures: pictures, batches(8), batches(3), 3) > 93
-    noise = linear_probe(lambda pictures: torch.randn_like(pictures), batches(8), batches(3), 3)
+    assert linear_probe(lambda images: images, batches(8), batches(3), 3) > 93
+    noise = linear_probe(lambda images: torch.randn_like(images), batches(8), batches(3), 3)
     assert noise < 35
 
 

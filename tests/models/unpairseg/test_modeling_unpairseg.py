@@ -235,8 +235,8 @@ def close(actual: torch.Tensor, expected: torch.Tensor, rtol: float = 0.0, atol:
     torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol)
 
 
-def normalised(case: Case) -> torch.Tensor:
-    """Normalises the pictures of a case."""
+def normalized(case: Case) -> torch.Tensor:
+    """Normalizes the images of a case."""
     mean = torch.tensor(case.config["MODEL"]["PIXEL_MEAN"]).view(3, 1, 1)
     std = torch.tensor(case.config["MODEL"]["PIXEL_STD"]).view(3, 1, 1)
     return (case.inputs["images"].float() - mean) / std
@@ -249,7 +249,7 @@ def test_golden_training_loss_and_gradients(tmp_path):
     assert model.config.decoder_layers == 3 and model.config.iou_weight == 1
     model.train()
     points = (inputs["points_xyxy"][..., :2] + 2)[:, :, None]
-    outputs = model.model(normalised(case), input_points=points)
+    outputs = model.model(normalized(case), input_points=points)
     close(outputs.pred_masks, expected["pred_masks"], 0, 1e-3)
     close(outputs.iou_scores, expected["pred_ious"], 0, 2e-5)
     for level in range(3):
@@ -321,7 +321,7 @@ def test_golden_boxes(tmp_path):
     case = read_case("unpairseg/train_points")
     model = converted(case, tmp_path)
     with torch.no_grad():
-        outputs = model(normalised(case), input_boxes=case.inputs["eval_boxes_xyxy"])
+        outputs = model(normalized(case), input_boxes=case.inputs["eval_boxes_xyxy"])
     close(outputs.pred_masks, case.outputs["eval_box.pred_masks"], 0, 1e-3)
     close(outputs.iou_scores, case.outputs["eval_box.pred_ious"], 0, 2e-5)
 
@@ -356,8 +356,8 @@ def test_golden_texts_and_regions(clip_parts):
     expected = case.outputs
     with torch.no_grad():
         texts = model.get_text_features(case.inputs["input_ids"].long())
-        close(texts, expected["text_embeds_unnormalised"], 0, 1e-5)
-        features = model.model.extract_features(normalised(case))[-1]
+        close(texts, expected["text_embeds_unnormalized"], 0, 1e-5)
+        features = model.model.extract_features(normalized(case))[-1]
         close(features, expected["clip_vis_dense"], 0, 1e-5)
         pooled = pool_regions(features, case.inputs["mask_logits"])
         close(pooled, expected["pooled"], 0, 1e-5)
@@ -389,7 +389,7 @@ def test_one_folder_serves_all_classes(tmp_path):
     assert type(full) is UnpairSegForOpenVocabularySegmentation
     masks = AutoModelForMaskGeneration.from_pretrained(tmp_path / "converted")
     base = AutoModel.from_pretrained(tmp_path / "converted")
-    inputs = {"pixel_values": normalised(case)[:1], "points_per_side": 2}
+    inputs = {"pixel_values": normalized(case)[:1], "points_per_side": 2}
     with torch.no_grad():
         expected = full(**inputs)
         assert_same(masks(**inputs).pred_masks.flatten(1, 2), expected.masks_queries_logits)

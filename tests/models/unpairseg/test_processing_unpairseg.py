@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Unpair-Seg: pictures, prompts, names and results; the authors' numbers, both backends, bad input, pipelines."""
+"""Unpair-Seg: images, prompts, names and results; the authors' numbers, both backends, bad input, pipelines."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ from models.unpairseg.test_modeling_unpairseg import tiny_config
 PROCESSORS = [UnpairSegImageProcessor, UnpairSegImageProcessorPil]
 
 
-def picture(height: int, width: int) -> Image.Image:
+def photo(height: int, width: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
@@ -53,7 +53,7 @@ def test_golden_pixels(name):
     subsampled = case.outputs[f"preprocess.{name}.pixel_values"]
     torch.testing.assert_close(inputs["pixel_values"][0, :, ::8, ::8], subsampled, rtol=0, atol=1e-5)
     other = UnpairSegImageProcessor(size={"longest_edge": 128})(image, return_tensors="pt")["pixel_values"]
-    assert (other - inputs["pixel_values"]).abs().max() < 1.6 / 65  # within one grey level
+    assert (other - inputs["pixel_values"]).abs().max() < 1.6 / 65  # within one gray level
     assert inputs["original_sizes"].tolist() == [[image.height, image.width]]
 
 
@@ -67,7 +67,7 @@ def test_golden_masks():
     torch.testing.assert_close(mask_stability(logits), expected["stability_0.5_0.1"], equal_nan=True)
     cleaned = clean_small_regions(case.inputs["small_regions.masks"].numpy() > 0, 15)
     assert np.array_equal(cleaned, expected["small_regions.result_area15"].numpy() > 0)
-    # From a square back to a picture of 40 x 60: a square of 60, of which the top 40 rows are the picture.
+    # From a square back to an image of 40 x 60: a square of 60, of which the top 40 rows are the image.
     square = expected["post.square_to_40x60"]
     rows = list(BandResizer(logits[: len(square)], (48, 48), (48, 48), (40, 60), (60, 60)).bands())
     torch.testing.assert_close(torch.cat([band.clone() for _, band in rows], dim=1), square, rtol=1e-4, atol=1e-3)
@@ -77,9 +77,9 @@ def test_golden_masks():
 
 
 @pytest.mark.parametrize("cls", PROCESSORS)
-def test_prompts_follow_the_picture(cls, tmp_path):
+def test_prompts_follow_the_image(cls, tmp_path):
     processor = cls(size={"longest_edge": 64})
-    images = [picture(30, 60), picture(120, 40)]
+    images = [photo(30, 60), photo(120, 40)]
     inputs = processor(images, input_points=[[[30, 15]], [[20, 60]]], return_tensors="pt")
     assert inputs["pixel_values"].shape == (2, 3, 64, 64)
     assert inputs["original_sizes"].tolist() == [[30, 60], [120, 40]]
@@ -97,7 +97,7 @@ def test_prompts_follow_the_picture(cls, tmp_path):
 def test_masks_without_names():
     label_map = np.zeros((30, 60), dtype=np.uint8)
     label_map[:10], label_map[20:] = 3, 255
-    inputs = UnpairSegImageProcessor(size={"longest_edge": 64})(picture(30, 60), label_map, return_tensors="pt")
+    inputs = UnpairSegImageProcessor(size={"longest_edge": 64})(photo(30, 60), label_map, return_tensors="pt")
     (ids,) = inputs["mask_labels"]
     assert ids.shape == (64, 64) and ids.unique().tolist() == [0, 1] and "class_labels" not in inputs
 
@@ -106,7 +106,7 @@ def test_masks_without_names():
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ({"input_points": [[70, 5]]}, r"Point \[70.0, 5.0\] is outside image 0: legal are x in 0..60 and y in 0..30"),
+        ({"input_points": [[70, 5]]}, r"Point \[70.0, 5.0\] is outside image 0: must be x in 0..60 and y in 0..30"),
         ({"input_points": [[float("nan"), 5]]}, "not finite"),
         ({"input_points": []}, "input_points"),
         ({"input_points": [[1, 2, 3]]}, "must hold 2 numbers"),
@@ -121,13 +121,13 @@ def test_masks_without_names():
 )
 def test_bad_prompts(cls, prompts, message):
     with pytest.raises(ValueError, match=message):
-        cls(size={"longest_edge": 64})(picture(30, 60), return_tensors="pt", **prompts)
+        cls(size={"longest_edge": 64})(photo(30, 60), return_tensors="pt", **prompts)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (12000, 20), (20, 12000), (33, 500)])
-def test_extreme_pictures_come_back_in_their_size(size):
+def test_extreme_images_come_back_in_their_size(size):
     processor = UnpairSegImageProcessor(size={"longest_edge": 64})
-    inputs = processor(picture(*size), return_tensors="pt")
+    inputs = processor(photo(*size), return_tensors="pt")
     assert inputs["pixel_values"].shape == (1, 3, 64, 64)
     masks = processor.post_process_masks(torch.ones(1, 2, 4, 16, 16), inputs["original_sizes"])[0]
     assert masks.shape == (2, 4, *size) and masks.all()
@@ -161,7 +161,7 @@ def test_open_vocabulary_results():
     instances = processor.post_process_instance_segmentation(result, target_sizes=[(32, 64)])[0]
     assert [s["label_id"] for s in instances["segments_info"]] == [0, 1]
     assert instances.binary_masks().shape == (2, 32, 64)
-    # The whole picture comes first: it covers the halves, which are removed.
+    # The whole image comes first: it covers the halves, which are removed.
     covering = processor.post_process_instance_segmentation(outputs([0.7, 0.8, 0.95]), target_sizes=[(32, 64)])[0]
     assert [s["label_id"] for s in covering["segments_info"]] == [2]
     only_iou = processor.post_process_instance_segmentation(
@@ -256,7 +256,7 @@ def folders(tmp_path_factory):
 def test_mask_generation_pipeline(folders, tmp_path):
     pipe = pipeline("mask-generation", model=str(folders / "masks"))
     assert type(pipe).__name__ == "HfsegMaskGenerationPipeline"
-    image = picture(30, 60)
+    image = photo(30, 60)
     result = pipe(image, output_rle_mask=True)
     assert result["masks"] and all(mask.shape == (30, 60) and mask.dtype == bool for mask in result["masks"])
     assert len(result["rle_mask"]) == len(result["masks"]) == len(result["scores"])
@@ -268,10 +268,10 @@ def test_mask_generation_pipeline(folders, tmp_path):
     assert [mask.shape for mask in points["masks"]] == [(30, 60)] * 2 and points["scores"].shape == (2,)
     assert [mask.shape for mask in pipe(image, input_boxes=[[0, 0, 20, 20]])["masks"]] == [(30, 60)]
     for size in ((1, 1), (12000, 20)):
-        extreme = pipe(picture(*size))
+        extreme = pipe(photo(*size))
         assert extreme["masks"] and all(mask.shape == size for mask in extreme["masks"])
-    image.save(tmp_path / "picture.png")
-    both = pipe([str(tmp_path / "picture.png"), picture(40, 20)])
+    image.save(tmp_path / "image.png")
+    both = pipe([str(tmp_path / "image.png"), photo(40, 20)])
     assert [mask.shape for result in both for mask in result["masks"][:1]] == [(30, 60), (40, 20)]
     for wrong, message in (({"points_per_side": 0}, "1 or more"), ({"pionts": 1}, "Unknown argument")):
         with pytest.raises(ValueError, match=message):
@@ -281,7 +281,7 @@ def test_mask_generation_pipeline(folders, tmp_path):
 def test_open_vocabulary_pipeline(folders, monkeypatch):
     pipe = pipeline("open-vocabulary-segmentation", model=str(folders / "open"))
     assert isinstance(AutoProcessor.from_pretrained(folders / "open"), UnpairSegProcessor)
-    image, labels = picture(30, 60), ["cat", "dog, hound", "sky"]
+    image, labels = photo(30, 60), ["cat", "dog, hound", "sky"]
     embedded = []
     embed = pipe.model.get_text_features
     monkeypatch.setattr(pipe.model, "get_text_features", lambda *a: embedded.append(1) or embed(*a))
@@ -289,10 +289,10 @@ def test_open_vocabulary_pipeline(folders, monkeypatch):
         found = pipe(image, candidate_labels=labels, subtask=subtask)
         assert found and {entry["label"] for entry in found} <= {"cat", "dog", "sky"}
         assert all(entry["mask"].size == (60, 30) for entry in found)
-    assert len(embedded) == 1, "texts are embedded once for all pictures"
+    assert len(embedded) == 1, "texts are embedded once for all images"
     pipe(image, candidate_labels=labels, templates="simple")
     assert len(embedded) == 2
-    both = pipe([image, picture(20, 20)], candidate_labels={"animal": ["cat", "dog"], "sky": []}, subtask="semantic")
+    both = pipe([image, photo(20, 20)], candidate_labels={"animal": ["cat", "dog"], "sky": []}, subtask="semantic")
     assert [entry["mask"].size for result in both for entry in result[:1]] == [(60, 30), (20, 20)]
     assert pipe(image, candidate_labels=labels, score_threshold=1.1) == []
     stuff = pipe(image, candidate_labels=labels, stuff_labels=["cat", "dog", "sky"])

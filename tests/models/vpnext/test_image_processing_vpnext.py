@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""VPNeXt's image processing: sizes, padding, class maps, logits back to pictures, the pipeline, hostile input."""
+"""VPNeXt's image processing: sizes, padding, class maps, logits back to images, the pipeline, hostile input."""
 
 from types import SimpleNamespace
 
@@ -16,8 +16,8 @@ from hfseg.inference import augmented_scores, sliding_window_scores
 BACKENDS = [VPNeXtImageProcessor, VPNeXtImageProcessorPil]
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Draws a smooth picture."""
+def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Draws a smooth image."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -25,7 +25,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("processor_class", BACKENDS)
 def test_sizes_padding_and_labels(processor_class):
     """Against the steps written out with Pillow and NumPy."""
-    image, labels = picture(50, 75), np.random.default_rng(1).integers(0, 5, (50, 75)).astype(np.uint8)
+    image, labels = photo(50, 75), np.random.default_rng(1).integers(0, 5, (50, 75)).astype(np.uint8)
     labels[:3] = 255
     processor = processor_class(size={"shortest_edge": 40}, num_labels=5)
     batch = processor([image, image[:, :60]], [labels, labels[:, :60]], return_tensors="pt")
@@ -34,7 +34,7 @@ def test_sizes_padding_and_labels(processor_class):
     resized = np.asarray(Image.fromarray(image).resize((60, 40), Image.Resampling.BILINEAR)).astype(np.float32) / 255
     expected = (resized - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     actual = batch["pixel_values"][0].permute(1, 2, 0).numpy()
-    tolerance = 1e-5 if processor_class is VPNeXtImageProcessorPil else 0.03  # one grey level
+    tolerance = 1e-5 if processor_class is VPNeXtImageProcessorPil else 0.03  # one gray level
     np.testing.assert_allclose(actual[:40, :60], expected, atol=tolerance)
     assert not actual[40:].any() and not actual[:, 60:].any()
     nearest = np.asarray(Image.fromarray(labels).resize((60, 40), Image.Resampling.NEAREST))
@@ -47,10 +47,10 @@ def test_reduced_labels(processor_class):
     """Pascal Context: 0 is background, 1..59 are the classes; 255 stays."""
     labels = np.array([[0, 1], [59, 255]], dtype=np.uint8)
     processor = processor_class(do_resize=False, do_pad=False, do_reduce_labels=True, num_labels=59)
-    actual = processor(picture(2, 2), labels, return_tensors="np")["labels"][0]
+    actual = processor(photo(2, 2), labels, return_tensors="np")["labels"][0]
     assert actual.tolist() == [[255, 0], [58, 255]]
-    with pytest.raises(ValueError, match=r"holds the class ids \[59\]; legal are 0..58, and 255"):
-        processor(picture(2, 2), labels + (labels == 59))
+    with pytest.raises(ValueError, match=r"holds the class ids \[59\]; must be 0..58, and 255"):
+        processor(photo(2, 2), labels + (labels == 59))
 
 
 @pytest.mark.parametrize("processor_class", BACKENDS)
@@ -61,15 +61,15 @@ def test_images_that_do_not_fit(processor_class):
     with pytest.raises(ValueError, match="no pixels"):
         processor(np.zeros((0, 4, 3), dtype=np.uint8))
     with pytest.raises(ValueError, match=r"2 x 2 pixels .* its image 4 x 4"):
-        processor(picture(4, 4), np.zeros((2, 2), dtype=np.uint8))
+        processor(photo(4, 4), np.zeros((2, 2), dtype=np.uint8))
     with pytest.raises(ValueError, match="Got 1 segmentation maps for 2 images"):
-        processor([picture(4, 4)] * 2, [np.zeros((4, 4), dtype=np.uint8)])
+        processor([photo(4, 4)] * 2, [np.zeros((4, 4), dtype=np.uint8)])
     with pytest.raises(ValueError, match="ids must be integers"):
-        processor(picture(4, 4), np.zeros((4, 4), dtype=np.float32))
+        processor(photo(4, 4), np.zeros((4, 4), dtype=np.float32))
 
 
-def test_logits_come_back_to_the_picture():
-    """Padding is cut off where it was added: a map that marks it never reaches the picture."""
+def test_logits_come_back_to_the_image():
+    """Padding is cut off where it was added: a map that marks it never reaches the image."""
     processor = VPNeXtImageProcessor(size={"shortest_edge": 40})
     inside = torch.zeros(1, 1, 48, 64)
     inside[..., :40, :60] = 1
@@ -83,7 +83,7 @@ def test_logits_come_back_to_the_picture():
     assert scored["segmentation_scores"].shape == (2, 50, 75)
     with pytest.raises(ValueError, match="2 entries for a batch of 1"):
         processor.post_process_semantic_segmentation(outputs, target_sizes=[(50, 75)] * 2)
-    # One picture of a batch that a larger one made wider: its own size does not tell, so it is said.
+    # One image of a batch that a larger one made wider: its own size does not tell, so it is said.
     wide = SimpleNamespace(logits=F.pad(logits, (0, 8)))
     places = {"target_sizes": [(50, 75)], "image_sizes": [(40, 60)], "padded_size": (48, 96)}
     assert (processor.post_process_semantic_segmentation(wide, **places)[0] == 1).all()
@@ -117,9 +117,9 @@ def test_pipeline(folder):
     pipe = pipeline("image-segmentation", model=str(folder), device="cpu")
     assert type(pipe.model) is VPNeXtForSemanticSegmentation and type(pipe.image_processor) is VPNeXtImageProcessor
     images = [
-        Image.fromarray(picture(50, 75)),
-        Image.fromarray(picture(64, 48, 1)),
-        Image.fromarray(picture(50, 70, 2)),
+        Image.fromarray(photo(50, 75)),
+        Image.fromarray(photo(64, 48, 1)),
+        Image.fromarray(photo(50, 70, 2)),
     ]
     together = pipe(images, batch_size=3)
     for image, results in zip(images, together):
@@ -139,7 +139,7 @@ def test_multi_scale_and_flip_average_logits(folder):
     """The paper's test: raw logits of all scales and mirror images, resized and averaged; by hand."""
     model = VPNeXtForSemanticSegmentation.from_pretrained(folder).eval()
     processor = AutoImageProcessor.from_pretrained(folder)
-    image, scales = picture(50, 75), (0.5, 1.0, 1.75)
+    image, scales = photo(50, 75), (0.5, 1.0, 1.75)
 
     def predict(pixel_values):
         with torch.no_grad():

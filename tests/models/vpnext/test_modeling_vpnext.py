@@ -43,8 +43,8 @@ def tiny_model(**fields: Any) -> VPNeXtForSemanticSegmentation:
     return peaked(VPNeXtForSemanticSegmentation(tiny_config(**fields))).eval()
 
 
-def pictures(height: int = 48, width: int = 64, batch_size: int = 2) -> torch.Tensor:
-    """Draws normalised pictures."""
+def images(height: int = 48, width: int = 64, batch_size: int = 2) -> torch.Tensor:
+    """Draws normalized images."""
     return torch.randn(batch_size, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
@@ -152,7 +152,7 @@ def test_tokens_are_in_the_fine_map(backbone, timm_kwargs, stride, phase):
     embedding, found = model.model.patch_embedding, []
     embedding.register_forward_hook(lambda _, inputs, output: found.append(output))
     patch = model.model.patch_size
-    pixel_values = pictures(3 * patch, 4 * patch)
+    pixel_values = images(3 * patch, 4 * patch)
     with torch.no_grad():
         outputs = model(pixel_values, output_auxiliary_logits=True)
         fine = model.model.fine_patch_embedding(pixel_values)
@@ -163,7 +163,7 @@ def test_tokens_are_in_the_fine_map(backbone, timm_kwargs, stride, phase):
     assert torch.equal(fine[:, :, phase::ratio, phase::ratio], tokens)
     assert outputs.logits.shape == (2, 5, 3 * ratio, 4 * ratio)
     assert model.config.supervised_layers == (1, 2)
-    loss = model.train()(pictures(3 * patch, 4 * patch + 3), label_maps(3 * patch, 4 * patch + 3)).loss
+    loss = model.train()(images(3 * patch, 4 * patch + 3), label_maps(3 * patch, 4 * patch + 3)).loss
     loss.backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
@@ -178,7 +178,7 @@ def test_timm_backbones_come_back(tmp_path, backbone):
     again = AutoModelForSemanticSegmentation.from_pretrained(tmp_path)
     with torch.no_grad():
         for size in ((48, 64), (80, 32)):
-            assert torch.equal(again(pictures(*size)).logits, model(pictures(*size)).logits)
+            assert torch.equal(again(images(*size)).logits, model(images(*size)).logits)
     assert AutoModelForSemanticSegmentation.from_pretrained(tmp_path, use_vcr=True).vcr is not None
 
 
@@ -186,7 +186,7 @@ def test_fresh_iterations_are_convolutions():
     """Zero offsets and a modulation of one half: HiCLR begins as plain convolutions of the concatenated maps."""
     torch.manual_seed(0)
     model = VPNeXtModel(tiny_config(hiclr_context_channels=12)).eval()
-    vitup, pixel_values = model.vitup, pictures()
+    vitup, pixel_values = model.vitup, images()
     with torch.no_grad():
         outputs = model(pixel_values)
         context = upsample(vitup.proj(outputs.context), 2)
@@ -220,7 +220,7 @@ def test_iterations_are_the_formula():
 
 
 def test_vcr_does_nothing_at_inference(tmp_path):
-    model, pixel_values = tiny_model(), pictures()
+    model, pixel_values = tiny_model(), images()
     without = tiny_model(use_vcr=False)
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("vcr.")}
     without.load_state_dict(state)  # strict: nothing else differs
@@ -248,7 +248,7 @@ def test_vcr_does_nothing_at_inference(tmp_path):
         assert torch.equal(again(pixel_values).logits, expected.logits)
     more = AutoModelForSemanticSegmentation.from_pretrained(tmp_path, use_vcr=True)
     assert isinstance(more.vcr, VPNeXtContextReplay) and more.config.vcr_layers == model.config.vcr_layers
-    assert more.vcr.classifiers[0].bias.mean().item() == pytest.approx(-4.595, abs=1e-3)  # initialised, not memory
+    assert more.vcr.classifiers[0].bias.mean().item() == pytest.approx(-4.595, abs=1e-3)  # initialized, not memory
     assert torch.isfinite(more.train()(pixel_values, labels).loss)
 
 
@@ -299,7 +299,7 @@ def test_vcr_is_the_formula():
 @pytest.mark.parametrize("mode", ["ds", "align"])
 def test_baselines_of_the_ablation(mode):
     model = tiny_model(vcr_mode=mode, use_vitup=False).train()
-    outputs = model(pictures(), label_maps(), output_auxiliary_logits=True)
+    outputs = model(images(), label_maps(), output_auxiliary_logits=True)
     assert len(outputs.auxiliary_logits) == 2 and outputs.logits.shape == (2, 5, 6, 8)
     assert len(outputs.loss_dict) == 9 + 2 * (mode == "align")
     torch.testing.assert_close(outputs.loss, sum(outputs.loss_dict.values()))
@@ -309,15 +309,15 @@ def test_baselines_of_the_ablation(mode):
 
 @pytest.mark.parametrize("fields", [{"hiclr_iterations": 5}, {"hiclr_iterations": 0}, {"use_vitup": False}])
 def test_iterations(fields):
-    outputs = tiny_model(**fields)(pictures())
+    outputs = tiny_model(**fields)(images())
     fine = fields.get("hiclr_iterations", 0) > 0
     assert outputs.logits.shape == ((2, 5, 12, 16) if fine else (2, 5, 6, 8))
 
 
 def test_mock_pyramid():
     model = tiny_model(vitup_upsampler="mock_pyramid")
-    assert model(pictures()).logits.shape == (2, 5, 12, 16)
-    model.train()(pictures(), label_maps()).loss.backward()
+    assert model(images()).logits.shape == (2, 5, 12, 16)
+    model.train()(images(), label_maps()).loss.backward()
     assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
@@ -325,7 +325,7 @@ def test_auxiliary_weight_and_labels_of_another_size():
     """The loss is that of the parts, written out; labels of twice the size are read at the nearest pixel."""
     model = tiny_model(vcr_layers=(2,), loss_focal_weight=0, loss_dice_weight=0).train()
     labels = label_maps()
-    outputs = model(pictures(), labels, output_auxiliary_logits=True)
+    outputs = model(images(), labels, output_auxiliary_logits=True)
 
     def entropy(logits):
         return F.cross_entropy(upsample(logits, 48 // logits.shape[-2]), labels, ignore_index=255)
@@ -333,13 +333,13 @@ def test_auxiliary_weight_and_labels_of_another_size():
     expected = entropy(outputs.logits) + 0.4 * entropy(outputs.auxiliary_logits[0])
     torch.testing.assert_close(outputs.loss, expected, rtol=1e-5, atol=1e-6)
     doubled = labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    torch.testing.assert_close(model(pictures(), doubled).loss, outputs.loss)
+    torch.testing.assert_close(model(images(), doubled).loss, outputs.loss)
 
 
 def test_padding_counts_nowhere():
-    """A picture whose sides no patch divides gives the logits of the padded one, and the loss of its own pixels."""
+    """An image whose sides no patch divides gives the logits of the padded one, and the loss of its own pixels."""
     model = tiny_model()
-    pixel_values, labels = pictures(41, 59), label_maps(41, 59)
+    pixel_values, labels = images(41, 59), label_maps(41, 59)
     padded = F.pad(pixel_values, (0, 5, 0, 7))
     with torch.no_grad():
         outputs = model(pixel_values, labels)
@@ -370,9 +370,9 @@ def test_layer_depth_and_weight_decay():
 
 
 def test_accumulation_is_exact():
-    """Micro-batches weighted by their labelled pixels add up to the whole batch: loss and gradients."""
+    """Micro-batches weighted by their labeled pixels add up to the whole batch: loss and gradients."""
     model = tiny_model().train()
-    pixel_values, labels = pictures(), label_maps()
+    pixel_values, labels = images(), label_maps()
     labels[0, 10:] = 255  # very unequal shares
     whole = model(pixel_values, labels).loss
     whole.backward()
@@ -452,10 +452,10 @@ def test_backbones_that_cannot_be():
 def test_inputs_that_do_not_fit():
     model = tiny_model()
     with pytest.raises(ValueError, match=r"7 x 64 pixels .* smaller than one patch of 8 x 8"):
-        model(pictures(7, 64))
-    with pytest.raises(ValueError, match=r"labels hold \[5\]; legal are 0\.\.4, and 255"):
-        model(pictures(), label_maps() + (label_maps() == 4))
+        model(images(7, 64))
+    with pytest.raises(ValueError, match=r"labels hold \[5\]; must be 0\.\.4, and 255"):
+        model(images(), label_maps() + (label_maps() == 4))
     with pytest.raises(ValueError, match=r"give class ids as integers \(2, height, width\)"):
-        model(pictures(), label_maps().float())
+        model(images(), label_maps().float())
     with pytest.raises(ValueError, match=r"shape \(1, 48, 64\)"):
-        model(pictures(), label_maps(batch_size=1))
+        model(images(), label_maps(batch_size=1))

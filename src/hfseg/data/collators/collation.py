@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 from ..readers.images import to_id_map, to_rgb
 from ..readers.schema import DEFAULT_IGNORE_INDEX, compact_ids
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SemanticCollator", "UniversalCollator", "stack_pictures"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "SemanticCollator", "UniversalCollator", "stack_images"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,7 +25,7 @@ class UniversalCollator:
 
     An example holds `image` and either `segmentation` (ids, 0 = void) with `segments_info`, or `segmentation_map`
     (class ids), where all pixels of a class become one segment. Crowd segments, void and whatever the transforms push
-    out of the picture are dropped; an example may end without any segment.
+    out of the image are dropped; an example may end without any segment.
 
     Args:
         ignore_index: Class of void pixels in a `segmentation_map`.
@@ -36,14 +36,14 @@ class UniversalCollator:
         image_mean: Mean per channel for images in [0, 1].
         image_std: Standard deviation per channel.
         mark_void: Whether to return void pixels apart, for models that leave them out of the masks' losses. Right for
-            data in which every pixel is meant to have a segment; wrong where unlabelled means background.
+            data in which every pixel is meant to have a segment; wrong where unlabeled means background.
         task_mixture: Weights of `panoptic`, `instance` and `semantic`, one of which is drawn for every example at
             every visit: all segments; only those of things, stuff being background; one segment per class. Default:
             segments as they are.
         stuff_class_ids: Classes that are stuff, for `task_mixture`.
 
     Returns (of a call):
-        `pixel_values`: normalised pictures, zero-padded right and bottom (so padding has the mean colour);
+        `pixel_values`: normalized images, zero-padded right and bottom (so padding has the mean color);
         `mask_labels`: one map per example with ids 1 .. N, 0 for void and padding;
         `class_labels`: classes of the segments 1 .. N of every example;
         with `mark_void`, `void_masks`: the void pixels of every example, padding not among them;
@@ -56,7 +56,7 @@ class UniversalCollator:
         void_masks: list of B tensors (H, W), bool. known_classes: (B, num_labels), bool.
 
     Raises:
-        ValueError: If picture and map differ in size, an id is not listed, a class is out of range, or a column is
+        ValueError: If image and map differ in size, an id is not listed, a class is out of range, or a column is
             missing.
     """
 
@@ -129,7 +129,7 @@ class UniversalCollator:
         wrong = [class_id for class_id in of_ids if class_id is not None and not 0 <= class_id < legal]
         if wrong:
             raise ValueError(
-                f"example {position} has the class id(s) {wrong[:5]}; legal are 0 to {legal - 1}, and the ignore index "
+                f"example {position} has the class id(s) {wrong[:5]}; must be 0 to {legal - 1}, and the ignore index "
                 f"{self.ignore_index} in a segmentation_map"
             )
         kept_ids = np.array([0 if c is None else i for i, c in zip(ids.tolist(), of_ids)], dtype=np.int32)
@@ -137,7 +137,7 @@ class UniversalCollator:
         return kept_ids.take(index_map), kept_classes.take(index_map)
 
     def _transformed(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-        """Picture, segment ids, and class ids + 1 (0 is void in both) of one example, after the transforms.
+        """Image, segment ids, and class ids + 1 (0 is void in both) of one example, after the transforms.
 
         Shape:
             (3, H, W), (H, W), (H, W).
@@ -152,7 +152,7 @@ class UniversalCollator:
                 "width); they must be equal"
             )
         sample = {
-            # Channels stay last in memory: torch resizes such pictures several times faster.
+            # Channels stay last in memory: torch resizes such images several times faster.
             "image": tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)),  # (3, H, W)
             "mask": tv_tensors.Mask(torch.from_numpy(np.stack([ids, classes]))),
         }
@@ -165,7 +165,7 @@ class UniversalCollator:
     def _prepare(
         self, example: Mapping[str, Any], position: int
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Picture, map of ids 1 .. N, their classes, and void pixels of one example, after the transforms."""
+        """Image, map of ids 1 .. N, their classes, and void pixels of one example, after the transforms."""
         pixels, ids, classes = self._transformed(example, position)
         void = torch.from_numpy(classes == 0)
         ids = self._segments_of_task(ids, classes)
@@ -187,7 +187,7 @@ class UniversalCollator:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
         prepared = [self._prepare(example, position) for position, example in enumerate(examples)]
-        pixel_values = stack_pictures(
+        pixel_values = stack_images(
             [pixels for pixels, *_ in prepared], self.size_divisor, self.image_mean, self.image_std
         )
         height, width = pixel_values.shape[-2:]
@@ -218,7 +218,7 @@ class UniversalCollator:
 class SemanticCollator(UniversalCollator):
     """Batch of a per-pixel classifier from examples of the semantic, the universal or the medical schema.
 
-    As `UniversalCollator`, but the truth is one class map per picture. A medical example's `mask` is read like a
+    As `UniversalCollator`, but the truth is one class map per image. A medical example's `mask` is read like a
     `segmentation_map`.
 
     Args:
@@ -227,7 +227,7 @@ class SemanticCollator(UniversalCollator):
         (the others): As `UniversalCollator`.
 
     Returns (of a call):
-        `pixel_values`: normalised pictures, zero-padded right and bottom;
+        `pixel_values`: normalized images, zero-padded right and bottom;
         `labels`: class ids, `label_ignore_index` for void, crowds and padding.
 
     Shape:
@@ -255,34 +255,34 @@ class SemanticCollator(UniversalCollator):
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
-        pictures, maps = [], []
+        images, maps = [], []
         for position, example in enumerate(examples):
             if "mask" in example and "segmentation_map" not in example:
                 example = {**example, "segmentation_map": example["mask"]}
             pixels, _, classes = self._transformed(example, position)
-            pictures.append(pixels)
+            images.append(pixels)
             labels = torch.from_numpy(classes.astype(np.int64)) - 1
             maps.append(labels.masked_fill_(labels < 0, self.label_ignore_index))
-        pixel_values = stack_pictures(pictures, self.size_divisor, self.image_mean, self.image_std)
+        pixel_values = stack_images(images, self.size_divisor, self.image_mean, self.image_std)
         height, width = pixel_values.shape[-2:]
         labels = torch.stack([_padded(labels, height, width, self.label_ignore_index) for labels in maps])
         return {"pixel_values": pixel_values, "labels": labels}
 
 
-def stack_pictures(
-    pictures: Sequence[torch.Tensor], size_divisor: int, image_mean: Sequence[float], image_std: Sequence[float]
+def stack_images(
+    images: Sequence[torch.Tensor], size_divisor: int, image_mean: Sequence[float], image_std: Sequence[float]
 ) -> torch.Tensor:
-    """Normalises pictures and stacks them, zero-padded right and bottom to a common multiple of `size_divisor`.
+    """Normalizes images and stacks them, zero-padded right and bottom to a common multiple of `size_divisor`.
 
     Shape:
-        pictures: (3, H_i, W_i), uint8 or float in [0, 1]. Returns (B, 3, H, W), float32.
+        images: (3, H_i, W_i), uint8 or float in [0, 1]. Returns (B, 3, H, W), float32.
     """
-    height = -(-max(pixels.shape[-2] for pixels in pictures) // size_divisor) * size_divisor
-    width = -(-max(pixels.shape[-1] for pixels in pictures) // size_divisor) * size_divisor
-    pixel_values = torch.zeros(len(pictures), 3, height, width)
+    height = -(-max(pixels.shape[-2] for pixels in images) // size_divisor) * size_divisor
+    width = -(-max(pixels.shape[-1] for pixels in images) // size_divisor) * size_divisor
+    pixel_values = torch.zeros(len(images), 3, height, width)
     mean = torch.tensor(tuple(image_mean))[:, None, None]
     std = torch.tensor(tuple(image_std))[:, None, None]
-    for position, pixels in enumerate(pictures):
+    for position, pixels in enumerate(images):
         window = pixel_values[position, :, : pixels.shape[-2], : pixels.shape[-1]]
         window.copy_(pixels)
         if pixels.dtype == torch.uint8:

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Batches for models with a processor that takes pictures, expressions and masks."""
+"""Batches for models with a processor that takes images, expressions and masks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ReferringProcessorCollator:
         processor: Called with `images`, `text` and `masks`.
         transforms: Optional function from example to example. Flips make "left" wrong.
         max_length: Tokens per expression; None: the tokenizer's own length.
-        shuffle_expressions: Gives every picture the expressions of the next one in the batch: a control, from which
-            nothing but the pictures' prior can be learned.
+        shuffle_expressions: Gives every image the expressions of the next one in the batch: a control, from which
+            nothing but the images' prior can be learned.
         kind_weights: How often a kind is drawn, relative to 1 of the kinds not named, where examples name kinds.
 
     Raises:

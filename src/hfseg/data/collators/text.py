@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Collation of pictures with text: referring expressions and captions."""
+"""Collation of images with text: referring expressions and captions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torchvision import tv_tensors
 
 from ..readers.images import to_id_map, to_rgb
-from .collation import IMAGENET_MEAN, IMAGENET_STD, stack_pictures
+from .collation import IMAGENET_MEAN, IMAGENET_STD, stack_images
 
 __all__ = ["ImageTextCollator", "ReferringCollator"]
 
@@ -79,9 +79,9 @@ class ImageTextCollator:
         tokens = self.tokenizer(
             texts, padding="max_length", truncation=True, max_length=self.max_length, return_tensors="pt"
         )
-        pictures = [sample["image"].as_subclass(torch.Tensor) for sample in samples]
+        images = [sample["image"].as_subclass(torch.Tensor) for sample in samples]
         batch = {
-            "pixel_values": stack_pictures(pictures, self.size_divisor, self.image_mean, self.image_std),
+            "pixel_values": stack_images(images, self.size_divisor, self.image_mean, self.image_std),
             **{name: tokens[name] for name in ("input_ids", "attention_mask") if name in tokens},
         }
         return batch | self._targets(samples, batch["pixel_values"].shape[-2:])

@@ -61,34 +61,34 @@ def read_classes(path: Path) -> Classes | None:
         raise ValueError(f"{file} names no class besides the ignore index {ignore}; give {wanted}")
     void = ignore if ignore >= len(kept) else DEFAULT_IGNORE_INDEX
     value_to_class = {value: class_id for class_id, value in enumerate(kept)} | {ignore: void}
-    colours = None
+    colors = None
     if palette is not None:
         _check_palette(palette, file)
-        colours = {
+        colors = {
             (int(red), int(green), int(blue)): value
             for value, (red, green, blue) in enumerate(palette)
             if value in value_to_class
         }
     stated = isinstance(content, dict) and content.get("ignore_index") is not None
-    return Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colours, stated)
+    return Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colors, stated)
 
 
-def read_semantic_map(path: Path, colours: dict[tuple[int, int, int], int] | None) -> np.ndarray:
+def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None) -> np.ndarray:
     """Label values of a map; one in colors, or in a palette of them, is read through the palette of `classes.json`.
 
     Shape:
         (H, W), int32.
     """
-    if colours is None:
+    if colors is None:
         return read_map(path)
     image = open_image(path)
     if image.mode not in ("P", "PA") and len(image.getbands()) < 3:  # one number per pixel and no color
         values = read_map(path)
         present = np.unique(values).tolist()
-        if not all((value, value, value) in colours for value in present):
+        if not all((value, value, value) in colors for value in present):
             return values
-        by_color = {value: colours[value, value, value] for value in present}
-        if any(value >= len(colours) for value in present):  # no class ids
+        by_color = {value: colors[value, value, value] for value in present}
+        if any(value >= len(colors) for value in present):  # no class ids
             return np.vectorize(by_color.get, otypes=[np.int32])(values)
         if any(value != class_id for value, class_id in by_color.items()):
             raise ValueError(
@@ -101,13 +101,13 @@ def read_semantic_map(path: Path, colours: dict[tuple[int, int, int], int] | Non
     unique, index_map = compact_ids(codes)
     values = []
     for code in unique.tolist():
-        colour = (code >> 16, code >> 8 & 255, code & 255)
-        if colour not in colours:
+        color = (code >> 16, code >> 8 & 255, code & 255)
+        if color not in colors:
             raise ValueError(
-                f"{path} holds the colour {colour}, which is not in palette_rgb of classes.json; correct the label or "
+                f"{path} holds the color {color}, which is not in palette_rgb of classes.json; correct the label or "
                 "the palette"
             )
-        values.append(colours[colour])
+        values.append(colors[color])
     return np.array(values, dtype=np.int32)[index_map]
 
 
@@ -116,13 +116,13 @@ class SemanticReader:
     """Class map of a label file; values that are no class are an error."""
 
     classes: Classes
-    read_values: Callable[[Path], np.ndarray] | None = None  # of a label file; None: a PNG, maybe in palette colours
+    read_values: Callable[[Path], np.ndarray] | None = None  # of a label file; None: a PNG, maybe in palette colors
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
         if self.read_values is not None:
             values = self.read_values(sample.label)
         else:
-            values = read_semantic_map(sample.label, self.classes.colours)
+            values = read_semantic_map(sample.label, self.classes.colors)
         table = self._table
         if values.min() >= 0 and values.max() < len(table):
             classes = table.take(values)
@@ -130,7 +130,7 @@ class SemanticReader:
                 return {"segmentation_map": classes}
         wrong = [value for value in np.unique(values).tolist() if value not in self.classes.value_to_class]
         raise ValueError(
-            f"{sample.label} holds the label value(s) {wrong[:8]}; legal are the "
+            f"{sample.label} holds the label value(s) {wrong[:8]}; must be one of the "
             f"{len(self.classes.id2label)} classes ({listing(sorted(self.classes.value_to_class), 12)}, void "
             "included); correct the label"
             + ("" if self.read_values is not None else ", name the class in classes.json, or set its ignore_index")
@@ -188,7 +188,7 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
 
     The commonest form of masks; read otherwise, one class would have no pixel and every score would be perfect.
     """
-    if len(classes.id2label) != 2 or classes.ignore_stated or classes.colours is not None:
+    if len(classes.id2label) != 2 or classes.ignore_stated or classes.colors is not None:
         return classes
     if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(1) != 1:
         return classes
@@ -214,7 +214,7 @@ def _spread(samples: Sequence[Sample]) -> Sequence[Sample]:
 def _values(sample: Sample, classes: Classes) -> np.ndarray:
     """Values of a label; a damaged one holds none, and fails when it is read."""
     try:
-        return read_semantic_map(sample.label, classes.colours)
+        return read_semantic_map(sample.label, classes.colors)
     except (OSError, ValueError):
         return np.zeros(0, dtype=np.int32)
 

@@ -372,7 +372,7 @@ def load_coco_file(
         root,
     ]  # fmt: skip
     names = [image["file_name"] for image in images]
-    folder = _find_folder(candidates, names, f"pictures of {file}")
+    folder = _find_folder(candidates, names, f"images of {file}")
     if not allow_outside:
         for name in names:
             _check_inside(name, folder, image_folder or root, file)
@@ -380,7 +380,7 @@ def load_coco_file(
     absent = [image["file_name"] for image in images if files[image["id"]] is None]
     if absent:
         raise FileNotFoundError(
-            f"{len(absent)} of {len(images)} pictures of {file} are not in {folder}: {listing(absent)}; add them, or "
+            f"{len(absent)} of {len(images)} images of {file} are not in {folder}: {listing(absent)}; add them, or "
             "remove their entries"
         )
     keys = sample_keys(images)

@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Entities: the things and regions that a caption names, as short noun phrases, and pictures that come with them.
+"""Entities: the things and regions that a caption names, as short noun phrases, and images that come with them.
 
 Four extractors: `list` splits the answer of a model that was asked for a list; `rules` cuts a sentence at stop words,
 frequent verbs and punctuation, and needs nothing; `spacy` and `nltk` find noun phrases with these packages. All end in
-the same normal form: lower case, without determiners, numbers and possessives, without words about the picture itself,
+the same normal form: lower case, without determiners, numbers and possessives, without words about the image itself,
 one to four words, each once (by its singular), at most 32.
 """
 
@@ -36,8 +36,8 @@ DETERMINERS = set(
 )
 META = set(
     (
-        "image images photo photos photograph picture pictures scene view background foreground side left "
-        "right top bottom middle center centre corner front back group groups part parts piece pieces kind "
+        "image images photo photos photograph image images scene view background foreground side left "
+        "right top bottom middle center center corner front back group groups part parts piece pieces kind "
         "type variety front-left "
     ).split()
 )
@@ -57,7 +57,7 @@ SEPARATORS = set(
 
 
 def singular(word: str) -> str:
-    """Guesses the singular of a noun, well enough to recognise repetitions."""
+    """Guesses the singular of a noun, well enough to recognize repetitions."""
     irregular = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
     if word in irregular:
         return irregular[word]
@@ -158,17 +158,17 @@ def extract_entities(text: str, extractor: str = "rules", most: int = 32) -> lis
 
 
 class EntityDataset(torch.utils.data.Dataset):
-    """Pictures with entities, as `hfseg caption` writes them: JSON lines `{"image", "caption", "entities"}`.
+    """Images with entities, as `hfseg caption` writes them: JSON lines `{"image", "caption", "entities"}`.
 
-    Pictures without entities are left out.
+    Images without entities are left out.
 
     Args:
         file: The JSON lines file, or a parquet file of the same columns.
-        root: Folder that relative picture paths start from; default: that of the file.
+        root: Folder that relative image paths start from; default: that of the file.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If a line is damaged, or no picture has an entity.
+        ValueError: If a line is damaged, or no image has an entity.
     """
 
     def __init__(self, file: str | Path, root: str | Path | None = None) -> None:
@@ -190,7 +190,7 @@ class EntityDataset(torch.utils.data.Dataset):
                         raise ValueError(f"{self.file}, line {number}: {error}") from error
         self.rows = [row for row in rows if row.get("entities")]
         if not self.rows:
-            raise ValueError(f"{self.file} has {len(rows)} picture(s), none with an entity")
+            raise ValueError(f"{self.file} has {len(rows)} image(s), none with an entity")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -200,26 +200,26 @@ class EntityDataset(torch.utils.data.Dataset):
         return str(self.rows[index]["image"])
 
     def all_entities(self) -> list[list[str]]:
-        """Lists the entities of every picture."""
+        """Lists the entities of every image."""
         return [list(row["entities"]) for row in self.rows]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
         with Image.open(self.root / row["image"], formats=FORMATS) as image:
-            picture = convert_to_rgb(image)
-        return {"image": picture, "text": row.get("caption", ""), "entities": list(row["entities"])}
+            photo = convert_to_rgb(image)
+        return {"image": photo, "text": row.get("caption", ""), "entities": list(row["entities"])}
 
 
 class ShapesCaptions(ShapesDataset):
-    """`shapes` with a caption instead of masks: what is in the picture, in random order, not where.
+    """`shapes` with a caption instead of masks: what is in the image, in random order, not where.
 
-    An item is `{"image", "text", "entities"}`; things are named with or without their colour.
+    An item is `{"image", "text", "entities"}`; things are named with or without their color.
 
     Args:
-        colours: Whether entities name the main colour of things too.
+        colors: Whether entities name the main color of things too.
         mention: Of which entities the text speaks: `"all"`, or `"some"`, one at least, as captions do.
-        labelled: Whether items have segments too, to measure with.
-        closeups: Share of the pictures that frame one thing, enlarged to the same size; the text names that thing
+        labeled: Whether items have segments too, to measure with.
+        closeups: Share of the images that frame one thing, enlarged to the same size; the text names that thing
             alone, and what fills less than a fiftieth of the frame is no entity.
         zoom: Smallest and largest side of such a frame, relative to the thing's larger side.
         in_memory: Whether items are kept once they are drawn, in every worker.
@@ -228,9 +228,9 @@ class ShapesCaptions(ShapesDataset):
     def __init__(
         self,
         *args: Any,
-        colours: bool = False,
+        colors: bool = False,
         mention: str = "all",
-        labelled: bool = False,
+        labeled: bool = False,
         closeups: float = 0.0,
         zoom: Sequence[float] = (1.05, 1.8),
         in_memory: bool = False,
@@ -243,17 +243,17 @@ class ShapesCaptions(ShapesDataset):
             raise ValueError(f"closeups is {closeups}; it is a share between 0 and 1")
         if len(zoom) != 2 or not 1 <= zoom[0] <= zoom[1]:
             raise ValueError(f"zoom is {zoom}; it must be two factors of 1 or more, the smaller first")
-        self.colours, self.mention, self.labelled, self.closeups = colours, mention, labelled, closeups
+        self.colors, self.mention, self.labeled, self.closeups = colors, mention, labeled, closeups
         self.zoom, self.in_memory = (float(zoom[0]), float(zoom[1])), in_memory
         self._drawn: dict[int, dict[str, Any]] = {}
 
     def all_entities(self) -> list[list[str]]:
         """Lists every entity that any scene may name, once."""
-        if not self.colours:
+        if not self.colors:
             return [[self.id2label[index] for index in self.id2label]]
-        from ..synthetic.shapes import COLOURS, STUFF_NAMES, THING_NAMES
+        from ..synthetic.shapes import COLORS, STUFF_NAMES, THING_NAMES
 
-        return [[*STUFF_NAMES, *(f"{colour} {name}" for colour in COLOURS for name in THING_NAMES)]]
+        return [[*STUFF_NAMES, *(f"{color} {name}" for color in COLORS for name in THING_NAMES)]]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         number = index % self.num_scenes
@@ -267,7 +267,7 @@ class ShapesCaptions(ShapesDataset):
         main, scene = None, render_scene(index, image_size=self.image_size, seed=self.seed, split=self.split)
         if hash_of(index, "frame") % 1000 < 1000 * self.closeups:
             main, scene = closeup(scene, index, self.zoom)
-        names = {thing.segment_id: f"{thing.colour} {thing.shape}" for thing in scene.objects} if self.colours else {}
+        names = {thing.segment_id: f"{thing.color} {thing.shape}" for thing in scene.objects} if self.colors else {}
         listed = [names.get(s["id"], self.id2label[s["category_id"]]) for s in scene.segments_info]
         # Front to back would tell the order of depth.
         entities = sorted(set(listed), key=lambda name: hash_of(index, name))
@@ -275,8 +275,8 @@ class ShapesCaptions(ShapesDataset):
         named = entities[:count]
         if main is not None:
             named = [names.get(main.segment_id, main.shape)]
-        item = {"image": scene.image, "text": f"A picture of {', '.join(named)}.", "entities": entities}
-        labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labelled else {}
+        item = {"image": scene.image, "text": f"An image of {', '.join(named)}.", "entities": entities}
+        labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labeled else {}
         return item | labels
 
 
@@ -322,13 +322,13 @@ def hash_of(index: int, name: str) -> int:
 
 
 class EntityCollator:
-    """Batch of stage 2: pictures, and the embeddings of the entities that their captions name.
+    """Batch of stage 2: images, and the embeddings of the entities that their captions name.
 
     Args:
         embeddings: Embedding by entity; others are left out.
         size: Side of the square.
         templates: Sentences around entities when they were embedded; for the task, not used here.
-        training: Whether pictures are flipped and scaled at random.
+        training: Whether images are flipped and scaled at random.
         image_mean, image_std: Per channel, for images in [0, 1].
 
     Shape:
@@ -348,7 +348,7 @@ class EntityCollator:
         image_std: Sequence[float] = CLIP_STD,
     ) -> None:
         self.embeddings = embeddings
-        self.pictures = PromptableCollator(
+        self.images = PromptableCollator(
             size, box_step_ratio=0.0, training=training, image_mean=image_mean, image_std=image_std
         )
         self.width = len(next(iter(embeddings.values())))
@@ -357,7 +357,7 @@ class EntityCollator:
         missing = [position for position, example in enumerate(examples) if "entities" not in example]
         if missing:
             raise ValueError(f"example {missing[0]} has no 'entities', only the columns {sorted(examples[missing[0]])}")
-        batch = self.pictures([{"image": example["image"], "masks": []} for example in examples])
+        batch = self.images([{"image": example["image"], "masks": []} for example in examples])
         del batch["mask_labels"]
         batch["entity_labels"] = []
         for example in examples:

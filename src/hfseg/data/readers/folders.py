@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Local data sets: folders of pictures with label maps, and COCO annotation files.
+"""Local datasets: folders of images with label maps, and COCO annotation files.
 
 `load_folder(path, split)` recognizes the layouts of other tools (`hfseg.data.readers.layouts`) and four of its own
-(`<split>` is train, val, ...; pictures: jpg, png, webp, bmp, tif):
+(`<split>` is train, val, ...; images: jpg, png, webp, bmp, tif):
 
 * semantic: `images/<split>/NAME.jpg` and `labels/<split>/NAME.png` (or `masks/`), one class index per pixel;
 * instance: `images/<split>/NAME.jpg` and `instances/<split>/NAME.png`, an object id per pixel, 0 = background;
@@ -12,7 +12,7 @@
 
 The first two may carry `classes.json`: a list of names, or `{"names": [...], "ignore_index": ..., "palette_rgb":
 [...]}`. Without `<split>` folders, `<split>.txt` files list the names of a split; without those a seeded fifth is the
-validation split. What needs no pixels is checked when the folder is opened; pictures are read when asked for.
+validation split. What needs no pixels is checked when the folder is opened; images are read when asked for.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _require_layout(path: Path) -> Layout | None:
         inside = sorted(child.name + ("/" if child.is_dir() else "") for child in path.iterdir())
         guess = describe(path)
         raise ValueError(
-            f"{path} is not a data set that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
+            f"{path} is not a dataset that can be read: it holds {listing(inside) or 'nothing'}, but no labels/, "
             f"masks/, instances/ or annotations/*.json; {guess + '; ' if guess else ''}{LAYOUTS}"
         )
     return layout
@@ -109,23 +109,23 @@ def load_folder(
     stretch_contrast: bool = False,
     allow_outside: bool = False,
 ) -> FolderDataset:
-    """Data set of a local folder or COCO json, with its layout recognised and checked; pictures are read lazily.
+    """Dataset of a local folder or COCO json, with its layout recognized and checked; images are read lazily.
 
     Args:
         path: Folder in one of the layouts of this module, or a COCO json file.
         split: "train", "validation" (also found as val, valid, dev) or another name; None for all samples (of a COCO
             folder with several annotation files one must be chosen). Folders without splits are divided
             by `validation_fraction` and `seed`.
-        image_folder: Where the pictures of a COCO json are, if not at the usual place beside it.
+        image_folder: Where the images of a COCO json are, if not at the usual place beside it.
         validation_fraction: Share held out where the folder does not say.
         seed: Seed of that division, which depends on the file names and the seed alone.
-        stretch_contrast: True brings every picture to the full range of intensities, as very dark microscopy needs
-            (`hfseg.data.readers.images.stretch_contrast`); do the same to pictures that the trained model is shown.
+        stretch_contrast: True brings every image to the full range of intensities, as very dark microscopy needs
+            (`hfseg.data.readers.images.stretch_contrast`); do the same to images that the trained model is shown.
         allow_outside: Whether the file names of a COCO json may lead out of its folder.
 
     Raises:
-        FileNotFoundError: If the folder, its pictures or its labels are missing.
-        ValueError: If the layout is not known, a picture has no label, sizes differ, a split does not exist, or a json
+        FileNotFoundError: If the folder, its images or its labels are missing.
+        ValueError: If the layout is not known, an image has no label, sizes differ, a split does not exist, or a json
             is damaged. Label values outside the classes are reported, with the file, when the sample is read.
     """
     dataset = _open_folder(Path(path), split, image_folder, validation_fraction, seed, allow_outside)
@@ -141,7 +141,7 @@ def _open_folder(
     seed: int,
     allow_outside: bool,
 ) -> FolderDataset:
-    """Recognises the layout and opens it."""
+    """Recognizes the layout and opens it."""
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
     layout = _require_layout(path)

@@ -2,10 +2,10 @@
 """Image-text pairs from shards: WebDataset tars and parquet files, on local disks.
 
 A tar holds files that share a stem: `000017.jpg` with `000017.txt` (or `000017.json` with a `caption` or `text` key). A
-parquet file has a picture column (bytes, or `datasets`' image struct) and a text column. Either way a pair is found by
+parquet file has an image column (bytes, or `datasets`' image struct) and a text column. Either way a pair is found by
 its number without reading what comes before: shards stay where they are, only a list of offsets is kept per shard, made
 when a shard is first used and at most `open_shards` at a time. Training can thus shuffle, be resumed exactly, and be
-shared by any number of processes like with any other data set. `stream` gives the same shards through `datasets`, for
+shared by any number of processes like with any other dataset. `stream` gives the same shards through `datasets`, for
 one pass in order.
 """
 
@@ -28,10 +28,10 @@ from .reading import listing
 
 __all__ = ["ImageTextShards", "stream"]
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")
 TEXT_KEYS = ("text", "caption", "TEXT")
-PICTURE_KEYS = ("image", "jpg", "png", "webp", "jpeg")
+IMAGE_KEYS = ("image", "jpg", "png", "webp", "jpeg")
 
 
 def find_shards(shards: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -80,7 +80,7 @@ class _TarShard:
             raise ValueError(
                 f"{file} is not a plain tar ({error}); compressed tars cannot be read by offset."
             ) from error
-        self.pairs = [(stem, found) for stem, found in parts.items() if found.keys() & {*PICTURES, *TEXTS}]
+        self.pairs = [(stem, found) for stem, found in parts.items() if found.keys() & {*IMAGES, *TEXTS}]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -92,13 +92,13 @@ class _TarShard:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         stem, found = self.pairs[index]
-        picture = next((found[name] for name in PICTURES if name in found), None)
+        image = next((found[name] for name in IMAGES if name in found), None)
         text: Any = None
         if "txt" in found:
             text = self._read(found["txt"]).decode("utf-8", errors="replace")
         elif "json" in found:
             text = _text_of(json.loads(self._read(found["json"])))
-        return {"image": None if picture is None else self._read(picture), "text": text, "id": stem}
+        return {"image": None if image is None else self._read(image), "text": text, "id": stem}
 
 
 class _ParquetShard:
@@ -109,11 +109,11 @@ class _ParquetShard:
 
         self.file = parquet.ParquetFile(file)
         names = self.file.schema_arrow.names
-        self.picture = next((name for name in PICTURE_KEYS if name in names), None)
+        self.image = next((name for name in IMAGE_KEYS if name in names), None)
         self.text = next((name for name in TEXT_KEYS if name in names), None)
-        if self.picture is None or self.text is None:
+        if self.image is None or self.text is None:
             raise ValueError(
-                f"{file} has the columns {', '.join(names)}; it needs a picture ({', '.join(PICTURE_KEYS)}) and a text "
+                f"{file} has the columns {', '.join(names)}; it needs an image ({', '.join(IMAGE_KEYS)}) and a text "
                 f"({', '.join(TEXT_KEYS)})."
             )
         groups = self.file.metadata.num_row_groups
@@ -127,11 +127,11 @@ class _ParquetShard:
     def __getitem__(self, index: int) -> dict[str, Any]:
         group = bisect.bisect_right(self.starts, index) - 1
         if self.cached[0] != group:
-            self.cached = (group, self.file.read_row_group(group, columns=[self.picture, self.text]))
+            self.cached = (group, self.file.read_row_group(group, columns=[self.image, self.text]))
         row = self.cached[1].slice(index - self.starts[group], 1).to_pylist()[0]
-        picture = row[self.picture]
-        picture = picture.get("bytes") if isinstance(picture, Mapping) else picture
-        return {"image": picture, "text": row[self.text], "id": str(index)}
+        image = row[self.image]
+        image = image.get("bytes") if isinstance(image, Mapping) else image
+        return {"image": image, "text": row[self.text], "id": str(index)}
 
 
 def _text_of(record: Any) -> Any:
@@ -149,7 +149,7 @@ class ImageTextShards(torch.utils.data.Dataset):
 
     Raises:
         FileNotFoundError: If there are no shards.
-        ValueError: If a shard cannot be read, or (of an item) a pair lacks its picture or its text.
+        ValueError: If a shard cannot be read, or (of an item) a pair lacks its image or its text.
     """
 
     def __init__(
@@ -215,23 +215,21 @@ def _checked(pair: Mapping[str, Any], name: str) -> dict[str, Any]:
     texts = [pair["text"]] if isinstance(pair["text"], str) else list(pair["text"] or [])
     texts = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
     if pair["image"] is None:
-        raise ValueError(
-            f"The pair {name} has no picture (.{', .'.join(PICTURES)}): drop it or set data.on_error=skip."
-        )
+        raise ValueError(f"The pair {name} has no image (.{', .'.join(IMAGES)}): drop it or set data.on_error=skip.")
     if not texts:
         raise ValueError(f"The pair {name} has no text, or an empty one: drop it or set data.on_error=skip.")
-    picture = pair["image"]
-    if isinstance(picture, bytes):
+    image = pair["image"]
+    if isinstance(image, bytes):
         try:
-            picture = Image.open(io.BytesIO(picture), formats=FORMATS)
-            picture.load()
+            image = Image.open(io.BytesIO(image), formats=FORMATS)
+            image.load()
         except (OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"The picture of the pair {name} cannot be decoded: {error}") from error
-    return {"image": to_rgb(picture), "text": texts[0] if len(texts) == 1 else texts}
+            raise ValueError(f"The image of the pair {name} cannot be decoded: {error}") from error
+    return {"image": to_rgb(image), "text": texts[0] if len(texts) == 1 else texts}
 
 
 def stream(shards: str | Path | Sequence[str], shuffle_buffer: int = 0, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Streams pairs in order (or through a shuffle buffer) with `datasets`; pairs without picture or text are skipped.
+    """Streams pairs in order (or through a shuffle buffer) with `datasets`; pairs without image or text are skipped.
 
     Yields:
         `{"image": (H, W, 3) uint8, "text": str or list}`.
@@ -247,11 +245,11 @@ def stream(shards: str | Path | Sequence[str], shuffle_buffer: int = 0, seed: in
     if shuffle_buffer:
         dataset = dataset.shuffle(seed=seed, buffer_size=shuffle_buffer)
     for number, row in enumerate(dataset):
-        picture = next((row[key] for key in PICTURE_KEYS if row.get(key) is not None), None)
+        image = next((row[key] for key in IMAGE_KEYS if row.get(key) is not None), None)
         text = row.get("txt") or _text_of(row) or _text_of(row.get("json"))
-        if isinstance(picture, Mapping):
-            picture = picture.get("bytes")
+        if isinstance(image, Mapping):
+            image = image.get("bytes")
         try:
-            yield _checked({"image": picture, "text": text}, str(row.get("__key__", number)))
+            yield _checked({"image": image, "text": text}, str(row.get("__key__", number)))
         except ValueError:
             continue

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Reading pictures and label maps: every format becomes an RGB array or an integer map, or a clear error."""
+"""Reading images and label maps: every format becomes an RGB array or an integer map, or a clear error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["image_size", "read_image", "read_map", "read_rgb_ids", "stretch_cont
 
 
 def to_rgb(image: Any) -> np.ndarray:
-    """RGB picture from a PIL image of any mode, an array or a tensor.
+    """RGB image from a PIL image of any mode, an array or a tensor.
 
     PIL images are converted as `hfseg.files.images.convert_to_rgb` says. In arrays alpha is dropped, gray is repeated,
     16-bit gray is divided by 257, and floats are taken as [0, 1] (and must be finite).
@@ -60,7 +60,7 @@ def to_rgb(image: Any) -> np.ndarray:
 
 
 def to_id_map(segmentation: Any, name: str = "segmentation") -> np.ndarray:
-    """Map of ids from a PIL image (palette index, not colour), an array or a tensor.
+    """Map of ids from a PIL image (palette index, not color), an array or a tensor.
 
     Raises:
         ValueError: If it is not a two-dimensional map of whole numbers.
@@ -70,7 +70,7 @@ def to_id_map(segmentation: Any, name: str = "segmentation") -> np.ndarray:
     """
     if isinstance(segmentation, Image.Image) and len(segmentation.getbands()) != 1:
         raise ValueError(
-            f"{name} is a colour picture (mode {segmentation.mode!r}); give one number per pixel: an 8- or 16-bit grey "
+            f"{name} is a color image (mode {segmentation.mode!r}); give one number per pixel: an 8- or 16-bit gray "
             "or palette PNG"
         )
     if isinstance(segmentation, torch.Tensor):
@@ -86,7 +86,7 @@ def to_id_map(segmentation: Any, name: str = "segmentation") -> np.ndarray:
 
 
 def read_map(path: str | Path) -> np.ndarray:
-    """Label map of an 8-bit (grey or palette) or 16-bit PNG.
+    """Label map of an 8-bit (gray or palette) or 16-bit PNG.
 
     Raises:
         FileNotFoundError, ValueError: As `open_image` and `to_id_map`, naming the file.
@@ -111,9 +111,9 @@ def read_rgb_ids(path: str | Path) -> np.ndarray:
 
 
 def read_image(path: str | Path, label_size: tuple[int, int] | None = None) -> np.ndarray:
-    """RGB picture of a file, turned upright by its EXIF orientation.
+    """RGB image of a file, turned upright by its EXIF orientation.
 
-    A label drawn on the pixels as stored would not fit the upright picture; if `label_size` (height, width) fits only
+    A label drawn on the pixels as stored would not fit the upright image; if `label_size` (height, width) fits only
     the stored orientation, that one is kept.
 
     Raises:

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""In-context tasks: pairs of pictures that show what to do, a query, and the answer.
+"""In-context tasks: pairs of images that show what to do, a query, and the answer.
 
-A *source* is a map-style data set whose items hold a picture or a clip and whatever truth there is:
+A *source* is a map-style dataset whose items hold an image or a clip and whatever truth there is:
 
 | key | value |
 |---|---|
@@ -12,7 +12,7 @@ A *source* is a map-style data set whose items hold a picture or a clip and what
 | `frames` | (T, H, W, 3), uint8 |
 | `video_segmentation`, `video_depth`, `video_normals`, `flow` | (T, H, W), (T, H, W), (T, H, W, 3), (T, H, W, 2) |
 
-A *task* makes an input and a target picture of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3 and five
+A *task* makes an input and a target image of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3 and five
 that its evaluation or ours needs. How targets look is written in `hfseg.results.visual_formats`.
 """
 
@@ -88,9 +88,9 @@ class InContextTask:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _shown(key: str, visual_format: str, picture: str = "image") -> Maker:
-    """Picture to truth, written in a format."""
-    return lambda record, draw: (record[picture], FORMATS[visual_format].encode(record[key]))
+def _shown(key: str, visual_format: str, image: str = "image") -> Maker:
+    """Image to truth, written in a format."""
+    return lambda record, draw: (record[image], FORMATS[visual_format].encode(record[key]))
 
 
 def _swapped(maker: Maker) -> Maker:
@@ -99,7 +99,7 @@ def _swapped(maker: Maker) -> Maker:
 
 
 def _restored(degrade: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Maker:
-    """A degraded picture to the picture."""
+    """A degraded image to the image."""
     return lambda record, draw: (degrade(record["image"], draw), record["image"])
 
 
@@ -122,7 +122,7 @@ def _detection(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, n
     boxes = [segment["bbox"] for segment in record["segments_info"] if int(segment["id"]) in things]
     boxes = [box for box in boxes if box[2] * box[3] >= MINIMUM_BOX_SHARE * shape[0] * shape[1]]
     if not boxes:
-        raise NotInSampleError("no object of at least one per cent of the picture")
+        raise NotInSampleError("no object of at least one per cent of the image")
     largest = max(boxes, key=lambda box: box[2] * box[3])
     return record["image"], FORMATS["detection"].encode((tuple(largest), shape))
 
@@ -162,12 +162,12 @@ def _video_instances(record: Record, draw: np.random.Generator) -> tuple[np.ndar
     return record["frames"], FORMATS["segmentation"].encode(record["video_segmentation"])
 
 
-def _of_grey(maker: Maker) -> Maker:
-    """The same task, seen without colour."""
+def _of_gray(maker: Maker) -> Maker:
+    """The same task, seen without color."""
 
     def make(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         given, target = maker(record, draw)
-        return degradations.grey(given), target
+        return degradations.gray(given), target
 
     return make
 
@@ -197,7 +197,7 @@ PAPER_TASKS: dict[str, InContextTask] = {
         ),
         InContextTask("edge_detection", ("image",), "edge", _edges, _PHOTOS),
         InContextTask("inpainting", ("image",), "image", _restored(degradations.cut_hole), _PHOTOS),
-        InContextTask("colorization", ("image",), "image", _restored(degradations.grey), _PHOTOS),
+        InContextTask("colorization", ("image",), "image", _restored(degradations.gray), _PHOTOS),
         InContextTask("glass_deblurring", ("image",), "image", _restored(degradations.glass_blur), _PHOTOS),
         InContextTask("motion_deblurring", ("image",), "image", _restored(degradations.motion_blur), _PHOTOS),
         InContextTask("deraining", ("image",), "image", _restored(degradations.rain), _PHOTOS),
@@ -218,10 +218,10 @@ EXTRA_TASKS: dict[str, InContextTask] = {
     task.name: task
     for task in (
         InContextTask("foreground_segmentation", _SEGMENTS, "mask", _foreground, "Pascal-5i (evaluation only)"),
-        InContextTask("grey_depth_estimation", ("image", "depth"), "depth", _of_grey(_DEPTH), _OURS),
-        InContextTask("grey_normal_estimation", ("image", "normals"), "normal", _of_grey(_NORMAL), _OURS),
-        InContextTask("grey_foreground_segmentation", _SEGMENTS, "mask", _of_grey(_foreground), _OURS),
-        InContextTask("grey_edge_detection", ("image", "edges"), "edge", _of_grey(_edges), _OURS),
+        InContextTask("gray_depth_estimation", ("image", "depth"), "depth", _of_gray(_DEPTH), _OURS),
+        InContextTask("gray_normal_estimation", ("image", "normals"), "normal", _of_gray(_NORMAL), _OURS),
+        InContextTask("gray_foreground_segmentation", _SEGMENTS, "mask", _of_gray(_foreground), _OURS),
+        InContextTask("gray_edge_detection", ("image", "edges"), "edge", _of_gray(_edges), _OURS),
     )
 }
 """Tasks beyond the paper's tables."""
@@ -256,7 +256,7 @@ def make_pair(task: InContextTask, record: Record, draw: np.random.Generator) ->
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Sources and the data set
+# Sources and the dataset
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -267,8 +267,8 @@ class ShapesSource(torch.utils.data.Dataset):
         split: "train", "validation" or "test".
         num_scenes: Number of scenes.
         image_size: (height, width).
-        seed: Seed of the data set.
-        num_frames: Frames of clips; 0 renders pictures.
+        seed: Seed of the dataset.
+        num_frames: Frames of clips; 0 renders images.
         in_memory: Keep what was rendered (about 100 KB per scene of 64 x 64); every loading process keeps its own.
     """
 
@@ -343,13 +343,13 @@ class InContextDataset(torch.utils.data.Dataset):
 
     Args:
         tasks: Names of tasks, or names with weights.
-        source: Map-style source of pictures, or the arguments of `PhotoSource` or (with `reader`, its name) of one of
+        source: Map-style source of images, or the arguments of `PhotoSource` or (with `reader`, its name) of one of
             `hfseg.data.readers.in_context_sources`; None: `ShapesSource(**shapes)`.
         video_source: Likewise of clips for tasks that need them, by default of `FrameFolderSource`; None:
             `ShapesSource(num_frames=..., **shapes)`.
         num_examples: Pairs that show the task.
         length: Items; None: as many as the source has.
-        bucket: Items of one bucket of that many neighbours share their task, so that a batch has equal shapes; with it
+        bucket: Items of one bucket of that many neighbors share their task, so that a batch has equal shapes; with it
             `shuffle` must be off. 1: every item its own task.
         seed: Seed of tasks and partners.
         shapes: Arguments of `ShapesSource`.
@@ -446,11 +446,11 @@ class InContextCollator:
     def __init__(self, height: int | None = None, width: int | None = None) -> None:
         self.height, self.width = height, width
 
-    def _pixels(self, picture: np.ndarray) -> torch.Tensor:
+    def _pixels(self, image: np.ndarray) -> torch.Tensor:
         from torchvision.transforms.v2 import InterpolationMode
         from torchvision.transforms.v2 import functional as transforms
 
-        clip = torch.from_numpy(picture if picture.ndim == 4 else picture[None]).permute(0, 3, 1, 2)
+        clip = torch.from_numpy(image if image.ndim == 4 else image[None]).permute(0, 3, 1, 2)
         if self.height and self.width and clip.shape[-2:] != (self.height, self.width):
             clip = transforms.resize(clip, [self.height, self.width], InterpolationMode.BICUBIC, antialias=True)
         return ((clip.float() / 255 - 0.5) * 2).transpose(0, 1)  # (3, T, H, W)
@@ -470,7 +470,7 @@ class InContextCollator:
             shapes = {item["task"]: tuple(tensor.shape[2:]) for item, tensor in zip(items, inputs)}
             raise ValueError(
                 f"A batch mixes shapes (T, H, W): {shapes}. Set data.train.bucket to data.batch_size and data.shuffle "
-                "to false, so that pictures and clips do not meet, and give the collator height and width."
+                "to false, so that images and clips do not meet, and give the collator height and width."
             )
         return {
             "input_pixels": torch.stack(inputs),
@@ -480,11 +480,11 @@ class InContextCollator:
 
 
 class FramesDataset(torch.utils.data.Dataset):
-    """Pictures, or clips, without a task: what an autoencoder learns from.
+    """Images, or clips, without a task: what an autoencoder learns from.
 
     Args:
         source: Source with `image` or `frames`; None: `ShapesSource(**shapes)`.
-        with_targets: Show targets of dense tasks too (depth, normals, segments), by turns with pictures.
+        with_targets: Show targets of dense tasks too (depth, normals, segments), by turns with images.
         shapes: Arguments of `ShapesSource`.
     """
 
@@ -515,5 +515,5 @@ class FramesCollator(InContextCollator):
     """
 
     def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
-        """Collates pictures or clips of one shape."""
+        """Collates images or clips of one shape."""
         return {"pixel_values": torch.stack([self._pixels(item) for item in items])}

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Sources for in-context tasks: photographs with pseudo labels, folders of frames, and what others publish.
 
-That is pictures, COCO's persons, Kubric's clips, NYUv2, Pascal-5i.
+That is images, COCO's persons, Kubric's clips, NYUv2, Pascal-5i.
 
 Items have the keys of `hfseg.data.readers.in_context`. Videos of UCF101 and Kinetics are read as folders of frames
 (`FrameFolderSource`); nothing here decodes video files.
@@ -30,12 +30,12 @@ from .samples import IMAGE_SUFFIXES, read_json
 __all__ = [
     "CocoPersonSource",
     "FrameFolderSource",
+    "ImageFolderSource",
     "KubricSource",
     "NotInSampleError",
     "NyuSource",
     "PascalFoldSource",
     "PhotoSource",
-    "PictureFolderSource",
     "open_source",
     "pseudo_label_model",
 ]
@@ -52,7 +52,7 @@ class PhotoSource(torch.utils.data.Dataset):
     """Photographs of any reader of this package, with pseudo labels from folders.
 
     Args:
-        dataset: Map-style data set of the universal schema (`load_official`, `load_folder`), or of pictures alone
+        dataset: Map-style dataset of the universal schema (`load_official`, `load_folder`), or of images alone
             (`{"image"}`); or the arguments of `load_official` as a mapping with `name`, `split`, `root`.
         depth_folder: Folder with `<sample id>.npy` or `<sample id>.png` (8 or 16 bit), smaller is nearer.
         inverse_depth: The files hold disparity, larger is nearer (Depth Anything writes that).
@@ -102,27 +102,27 @@ class PhotoSource(torch.utils.data.Dataset):
         return str(self.dataset.sample_id(index)) if hasattr(self.dataset, "sample_id") else str(index)
 
     def read(self, kind: str, name: str, shape: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
-        """Reads a label by the sample's name, or makes it of the picture.
+        """Reads a label by the sample's name, or makes it of the image.
 
         Raises:
             FileNotFoundError: There is none, and no model.
             ValueError: Its size is another than `shape`.
         """
         stem = Path(name).stem
-        array, picture = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
+        array, photo = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
         if array.is_file():
             value = np.load(array, allow_pickle=False)
-        elif picture.is_file():
-            value = np.asarray(open_image(picture))
+        elif photo.is_file():
+            value = np.asarray(open_image(photo))
             if kind == "normals":
                 value = FORMATS["normal"].decode(value[..., :3])
         elif kind in self.models and image is not None:
             value = pseudo_label_model(kind, self.models[kind])(image)
             write_array(array, value)
         else:
-            raise FileNotFoundError(f"There is neither {array} nor {picture.name}.")
+            raise FileNotFoundError(f"There is neither {array} nor {photo.name}.")
         if value.shape[:2] != shape:
-            raise ValueError(f"{kind} of sample {stem} is {value.shape[:2]}, its picture {shape}; they must agree.")
+            raise ValueError(f"{kind} of sample {stem} is {value.shape[:2]}, its image {shape}; they must agree.")
         return value
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class PhotoSource(torch.utils.data.Dataset):
 
 
 class FrameFolderSource(torch.utils.data.Dataset):
-    """Clips from folders of frames: one folder per clip, pictures sorted by name.
+    """Clips from folders of frames: one folder per clip, images sorted by name.
 
     Args:
         root: Folder of the clips' folders.
@@ -180,8 +180,8 @@ class FrameFolderSource(torch.utils.data.Dataset):
         return {"frames": np.stack([np.asarray(load_image(f)) for f in files[start : start + self.num_frames]])}
 
 
-class PictureFolderSource:
-    """Pictures of a folder, at any depth, sorted by path: ImageNet's validation set, for example.
+class ImageFolderSource:
+    """Images of a folder, at any depth, sorted by path: ImageNet's validation set, for example.
 
     Args:
         root: The folder.
@@ -189,7 +189,7 @@ class PictureFolderSource:
         seed: Seed of the draw.
 
     Raises:
-        FileNotFoundError: There is no picture.
+        FileNotFoundError: There is no image.
         ValueError: There are fewer than `number`.
     """
 
@@ -198,10 +198,10 @@ class PictureFolderSource:
     def __init__(self, root: str, number: int | None = None, seed: int = 0) -> None:
         self.files = list_files(root, IMAGE_SUFFIXES)
         if not self.files:
-            raise FileNotFoundError(f"{root} holds no pictures ({', '.join(IMAGE_SUFFIXES)}).")
+            raise FileNotFoundError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
         if number is not None:
             if number > len(self.files):
-                raise ValueError(f"{number} pictures are wanted, {root} holds {len(self.files)}.")
+                raise ValueError(f"{number} images are wanted, {root} holds {len(self.files)}.")
             order = np.random.default_rng(seed).permutation(len(self.files))[:number]
             self.files = [self.files[index] for index in sorted(order.tolist())]
 
@@ -209,7 +209,7 @@ class PictureFolderSource:
         return len(self.files)
 
     def sample_id(self, index: int) -> str:
-        """Name of a picture."""
+        """Name of an image."""
         return self.files[index].stem
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class PictureFolderSource:
 
 
 class CocoPersonSource:
-    """Pictures of COCO 2017 that show persons, with their keypoints.
+    """Images of COCO 2017 that show persons, with their keypoints.
 
     Args:
         root: Folder with `annotations/person_keypoints_<split>2017.json` and `<split>2017/`.
@@ -233,9 +233,9 @@ class CocoPersonSource:
     def __init__(self, root: str, split: str = "train") -> None:
         folder, year = Path(root), f"{'val' if split == 'validation' else split}2017"
         file = f"annotations/person_keypoints_{year}.json"
-        require(folder, {file: "keypoints", f"{year} or images/{year}": "pictures"}, f"COCO 2017 (keypoints, {split})")
+        require(folder, {file: "keypoints", f"{year} or images/{year}": "images"}, f"COCO 2017 (keypoints, {split})")
         content = read_json(folder / file)
-        pictures = folder / year if (folder / year).is_dir() else folder / "images" / year
+        images = folder / year if (folder / year).is_dir() else folder / "images" / year
         if not isinstance(content, dict) or not content.get("images") or not content.get("annotations"):
             raise ValueError(f"{folder / file} holds no images or no annotations: 0 usable samples")
         persons: dict[int, list[np.ndarray]] = {}
@@ -249,7 +249,7 @@ class CocoPersonSource:
                 )
             persons.setdefault(int(annotation["image_id"]), []).append(points.reshape(17, 3))
         self.samples = [
-            (pictures / image["file_name"], np.stack(persons[image["id"]]))
+            (images / image["file_name"], np.stack(persons[image["id"]]))
             for image in content["images"]
             if image["id"] in persons
         ]
@@ -260,7 +260,7 @@ class CocoPersonSource:
         return len(self.samples)
 
     def sample_id(self, index: int) -> str:
-        """Name of a picture."""
+        """Name of an image."""
         return self.samples[index][0].stem
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -269,7 +269,7 @@ class CocoPersonSource:
 
 
 def _read_sixteen_bits(path: Path) -> np.ndarray:
-    """PNG of any depth, as stored; PIL would cut 16-bit colours to 8.
+    """PNG of any depth, as stored; PIL would cut 16-bit colors to 8.
 
     Shape:
         (H, W, channels), float64 in [0, 1].
@@ -298,7 +298,7 @@ def _rotation(quaternion: Sequence[float]) -> np.ndarray:
 class KubricSource:
     """Clips that Kubric's workers wrote, one folder per scene.
 
-    `rgba_00000.png`, `depth_00000.tiff` (metres from the camera), `normal_00000.png` (16 bits, world coordinates),
+    `rgba_00000.png`, `depth_00000.tiff` (meters from the camera), `normal_00000.png` (16 bits, world coordinates),
     `segmentation_00000.png`, `forward_flow_00000.png` (16 bits, (rows, columns), range in `data_ranges.json`),
     `metadata.json` (the camera's `quaternions`). Normals are turned into the camera's frame: x right, y down, z toward
     the viewer.
@@ -352,7 +352,7 @@ class KubricSource:
 
 
 class NyuSource:
-    """NYUv2's 1449 labelled pictures with depth in metres, and normals where a folder of them is given.
+    """NYUv2's 1449 labeled images with depth in meters, and normals where a folder of them is given.
 
     Args:
         root: Folder with `nyu_depth_v2_labeled.mat` and, for the splits, `splits.mat`.
@@ -367,12 +367,12 @@ class NyuSource:
 
     def __init__(self, root: str, split: str = "test", normal_folder: str | None = None) -> None:
         if split not in ("train", "test", "all"):
-            raise ValueError(f"NYUv2 has no split {split!r}; legal are train, test, all.")
+            raise ValueError(f"NYUv2 has no split {split!r}; must be one of train, test, all.")
         self.file = Path(root) / NYU_FILE
-        wanted = {NYU_FILE: "pictures and depth"} | ({} if split == "all" else {"splits.mat": "the splits"})
+        wanted = {NYU_FILE: "images and depth"} | ({} if split == "all" else {"splits.mat": "the splits"})
         require(Path(root), wanted, "NYUv2")
-        pictures = self._array("images")
-        self.numbers = list(range(1, len(pictures) + 1))
+        images = self._array("images")
+        self.numbers = list(range(1, len(images) + 1))
         if split != "all":
             from scipy.io import loadmat
 
@@ -398,7 +398,7 @@ class NyuSource:
         return len(self.numbers)
 
     def sample_id(self, index: int) -> str:
-        """Number of a picture, from 1."""
+        """Number of an image, from 1."""
         return f"{self.numbers[index]:04d}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -414,29 +414,29 @@ class NyuSource:
 
 
 class PascalFoldSource:
-    """One fold of Pascal-5i: every item is a picture of VOC 2012's validation list and one of the fold's five classes.
+    """One fold of Pascal-5i: every item is an image of VOC 2012's validation list and one of the fold's five classes.
 
     Fold i has the classes 5 i + 1 to 5 i + 5. Examples are of the query's class (`partners`). An item's single segment
-    is all that its class covers; its box is that of this region, so detection takes pictures with one object of the
+    is all that its class covers; its box is that of this region, so detection takes images with one object of the
     class only (`single_object`).
 
     Args:
         root: VOCdevkit/VOC2012 (or VOCdevkit), as for `load_voc`.
         fold: 0 to 3.
-        single_object: Only pictures with exactly one object of the class (by `SegmentationObject`).
+        single_object: Only images with exactly one object of the class (by `SegmentationObject`).
 
     Raises:
         FileNotFoundError: Files are missing.
-        ValueError: An unknown fold, or a class without two pictures.
+        ValueError: An unknown fold, or a class without two images.
     """
 
     keys = ("image", "segmentation", "segments_info")
 
     def __init__(self, root: str, fold: int = 0, single_object: bool = False) -> None:
         if fold not in range(4):
-            raise ValueError(f"Pascal-5i has no fold {fold}; legal are 0, 1, 2, 3.")
+            raise ValueError(f"Pascal-5i has no fold {fold}; must be 0, 1, 2, 3.")
         base = Path(root) / "VOC2012" if (Path(root) / "VOC2012").is_dir() else Path(root)
-        wanted = {"JPEGImages": "pictures", "SegmentationClass": "class maps"}
+        wanted = {"JPEGImages": "images", "SegmentationClass": "class maps"}
         wanted |= {"SegmentationObject": "object maps"} if single_object else {}
         require(base, {**wanted, "ImageSets/Segmentation/val.txt": "names"}, "Pascal VOC 2012")
         first = PASCAL_CLASSES_PER_FOLD * fold + 1
@@ -454,14 +454,14 @@ class PascalFoldSource:
         alone = [label for label, places in self.of_class.items() if len(places) == 1]
         if alone or not self.items:
             raise ValueError(
-                f"Fold {fold} of {base}: class(es) {alone or list(self.classes)} have fewer than two pictures."
+                f"Fold {fold} of {base}: class(es) {alone or list(self.classes)} have fewer than two images."
             )
 
     def __len__(self) -> int:
         return len(self.items)
 
     def sample_id(self, index: int) -> str:
-        """Name of a picture and its class."""
+        """Name of an image and its class."""
         return f"{self.items[index][0]}-{self.items[index][1]}"
 
     def partners(self, index: int) -> list[int]:
@@ -504,18 +504,18 @@ def pseudo_label_model(kind: str, name: str) -> Callable[[np.ndarray], np.ndarra
         name: Folder or Hub id.
 
     Returns:
-        A function of a picture (H, W, 3), uint8, to (H, W) or (H, W, 3), y down, float32.
+        A function of an image (H, W, 3), uint8, to (H, W) or (H, W, 3), y down, float32.
     """
     if kind not in ("depth", "normals"):
-        raise ValueError(f"There are no pseudo labels of {kind!r}; legal are depth, normals.")
+        raise ValueError(f"There are no pseudo labels of {kind!r}; must be one of depth, normals.")
 
-    def label(picture: np.ndarray) -> np.ndarray:
+    def label(photo: np.ndarray) -> np.ndarray:
         import torch
 
-        image = Image.fromarray(picture)
+        image = Image.fromarray(photo)
         if kind == "depth":
             depth = torch.as_tensor(_load_depth_model(name)(image)["predicted_depth"]).float().squeeze()[None, None]
-            size = picture.shape[:2]
+            size = photo.shape[:2]
             return torch.nn.functional.interpolate(depth, size, mode="bicubic", antialias=True)[0, 0].numpy()
         normals = np.asarray(_load_normal_model(name)(image).prediction, dtype=np.float32)[0]
         return normals * np.array([1, -1, 1], dtype=np.float32)
@@ -531,7 +531,7 @@ def write_array(path: Path, value: np.ndarray) -> None:
 
 # For recipes: everything that `data.train.source` or `video_source` may name.
 SOURCES: dict[str, Any] = {
-    "pictures": PictureFolderSource,
+    "images": ImageFolderSource,
     "coco-persons": CocoPersonSource,
     "kubric": KubricSource,
     "nyuv2": NyuSource,

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Precomputed latents: encode an in-context data set once, then train without the autoencoder.
+"""Precomputed latents: encode an in-context dataset once, then train without the autoencoder.
 
 A folder of `shard-00000.safetensors`, ... and `index.json`. Shards are memory-mapped and read sample by sample, so that
 nothing but the current samples is in memory. Kept are mean and spread of the posterior, from which training draws anew
@@ -35,7 +35,7 @@ def write_latents(
     samples_per_shard: int = 256,
     dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Encodes a data set. Shards that are complete already are kept, so that an interrupted call goes on.
+    """Encodes a dataset. Shards that are complete already are kept, so that an interrupted call goes on.
 
     Args:
         dataset: `InContextDataset`.

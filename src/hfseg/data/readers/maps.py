@@ -37,7 +37,7 @@ LAYOUTS = (
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Folders of pictures and label maps
+# Folders of images and label maps
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -53,33 +53,33 @@ def _files(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
-    """Pictures with their label maps.
+    """Images with their label maps.
 
     Raises:
-        ValueError: Without pictures or labels, or if a picture has no label.
+        ValueError: Without images or labels, or if an image has no label.
     """
     images = _files(image_folder, IMAGE_SUFFIXES)
     if not images:
-        raise ValueError(f"{image_folder} holds no picture ({', '.join(IMAGE_SUFFIXES)}); {LAYOUTS}")
+        raise ValueError(f"{image_folder} holds no image ({', '.join(IMAGE_SUFFIXES)}); {LAYOUTS}")
     if not label_folder.is_dir():
         raise FileNotFoundError(
-            f"{label_folder} does not exist, but {image_folder} has {len(images)} pictures; {LAYOUTS}"
+            f"{label_folder} does not exist, but {image_folder} has {len(images)} images; {LAYOUTS}"
         )
     labels = _files(label_folder, (".png",))
     missing = [name for name in images if name not in labels]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(images)} pictures in {image_folder} have no label in {label_folder}: "
-            f"{listing(missing)}; add NAME.png for each of them, or move these pictures elsewhere"
+            f"{len(missing)} of {len(images)} images in {image_folder} have no label in {label_folder}: "
+            f"{listing(missing)}; add NAME.png for each of them, or move these images elsewhere"
         )
     spare = [name for name in labels if name not in images]
     if spare:
-        logger.warning("%d labels in %s have no picture and are left out: %s", len(spare), label_folder, listing(spare))
+        logger.warning("%d labels in %s have no image and are left out: %s", len(spare), label_folder, listing(spare))
     return [Sample(name, path, labels[name]) for name, path in images.items()]
 
 
 def split_folders(folder: Path) -> list[str]:
-    """Names of the sub-folders that are splits: known names, holding pictures."""
+    """Names of the sub-folders that are splits: known names, holding images."""
     known = {name for names in SPLIT_NAMES.values() for name in names}
     return sorted(
         child.name
@@ -128,7 +128,7 @@ def _choose_split(
         ]
         unknown = [name for name in wanted if name not in by_name]
         if unknown:
-            raise ValueError(f"{lists[chosen[0]]} names pictures that are not in {images}: {listing(unknown)}")
+            raise ValueError(f"{lists[chosen[0]]} names images that are not in {images}: {listing(unknown)}")
         return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
 
     return divide(samples, split, validation_fraction, seed, images)

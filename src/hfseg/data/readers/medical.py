@@ -2,7 +2,7 @@
 """Slices of medical volumes for training, and their collation.
 
 `MedicalSlices` reads pairs of image and mask (NIfTI, DICOM folders with NIfTI masks), keeps them in memory as stored,
-and gives slices, normalised by the statistics of their volume. `MedicalCollator` scales them anisotropically, moves
+and gives slices, normalized by the statistics of their volume. `MedicalCollator` scales them anisotropically, moves
 them at random, and stacks.
 """
 
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 IGNORE_INDEX = 255
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MedicalCase:
         patient_id: Person; several cases of one person must be on one side of a split.
         modality: `CT`, `MR` or `XR`.
         channels: Volumes to take of a 4-D image.
-        label_set: Name of the data set, which says what classes its masks know.
+        label_set: Name of the dataset, which says what classes its masks know.
     """
 
     case_id: str
@@ -93,7 +93,7 @@ def check_disjoint(splits: Mapping[str, Sequence[MedicalCase]]) -> None:
 
 
 class MedicalSlices(torch.utils.data.Dataset):
-    """Slices of volumes, normalised per volume.
+    """Slices of volumes, normalized per volume.
 
     An example: `image` (C, H, W) float32, `segmentation_map` (H, W) uint8, `spacing` of its rows and columns in mm,
     `modality`, `orientation`, `case_id`, `patient_id`, `slice_index`, and `annotated_classes` with label sets.
@@ -104,10 +104,10 @@ class MedicalSlices(torch.utils.data.Dataset):
         input_mode: See `hfseg.volumes.slice_channels`.
         windows: Of CT, in HU.
         foreground_share: Least share of slices that hold foreground; slices with it are repeated until it is reached.
-        dataset_power: Data sets (label sets) of n slices are drawn in proportion to n to this power, by repeating
+        dataset_power: Datasets (label sets) of n slices are drawn in proportion to n to this power, by repeating
             slices of the smaller ones; 1 leaves the sizes as they are.
-        label_sets: Classes that each data set annotates.
-        crop: Share of height and width around the centre that is kept, 1 for all.
+        label_sets: Classes that each dataset annotates.
+        crop: Share of height and width around the center that is kept, 1 for all.
         check_values: Whether values that cannot be of the modality are refused.
         ignore_index: Label of pixels without annotation.
 
@@ -258,15 +258,15 @@ class MedicalSlices(torch.utils.data.Dataset):
 
 
 def _read(source: str, case: MedicalCase, is_mask: bool = False) -> Volume:
-    """Reads an image or mask; a picture is a volume of one slice, with pixels for millimetres."""
-    if not source.lower().endswith(PICTURES):
+    """Reads an image or mask; an image is a volume of one slice, with pixels for millimeters."""
+    if not source.lower().endswith(IMAGES):
         return read_volume(source, None if is_mask else case.modality, None if is_mask else case.channels)
-    picture = np.asarray(open_image(source))
-    if picture.ndim == 3:
-        if is_mask or not (picture[..., :3] == picture[..., :1]).all():
-            raise ValueError(f"{source} is a colour picture; give grey values{' (class ids)' if is_mask else ''}.")
-        picture = picture[..., 0]
-    return volume_from_array(picture[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
+    image = np.asarray(open_image(source))
+    if image.ndim == 3:
+        if is_mask or not (image[..., :3] == image[..., :1]).all():
+            raise ValueError(f"{source} is a color image; give gray values{' (class ids)' if is_mask else ''}.")
+        image = image[..., 0]
+    return volume_from_array(image[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
 
 
 def medical_features() -> Any:
@@ -310,7 +310,7 @@ def random_affine(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Moves each image of a batch, and its labels likewise, by an affine map of its own.
 
-    Images are sampled bilinearly with their border repeated, labels by nearest neighbour with background outside.
+    Images are sampled bilinearly with their border repeated, labels by nearest neighbor with background outside.
 
     Args:
         images, labels: A batch.

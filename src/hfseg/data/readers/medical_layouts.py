@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Medical data sets in the layouts of their authors, as lists of `MedicalCase`, and the reader of recipes.
+"""Medical datasets in the layouts of their authors, as lists of `MedicalCase`, and the reader of recipes.
 
 | layout | what | files |
 |---|---|---|
@@ -11,7 +11,7 @@
 | `promise12` | PROMISE12 prostate | `CaseNN.mhd`, `CaseNN_segmentation.mhd` (with `.raw`) |
 | `luna16` | LUNA16 / LIDC-IDRI | `images/UID.mhd` or `.nii.gz`, `masks/UID.nii.gz` |
 | `dicom` | DICOM series with NIfTI masks | `images/NAME/*.dcm`, `masks/NAME.nii.gz` |
-| `xray` | pictures with mask pictures | `images/<split>/NAME.png`, `masks/<split>/NAME.png` |
+| `xray` | images with mask images | `images/<split>/NAME.png`, `masks/<split>/NAME.png` |
 
 Splits are by patient. Layouts without a split of their own take `train:K/N` and `val:K/N`: fold K of N over the sorted
 persons. Whatever is asked for, the other side is looked at too, and a person on both sides is an error.
@@ -169,7 +169,7 @@ def medical_cases(
     """Lists the cases of a split.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the dataset.
         layout: See the module.
         split: Name of a folder (`pairs`, `xray`), `train:K/N` or `val:K/N`, or None for all.
         modality: `CT`, `MR` or `XR`.
@@ -181,7 +181,7 @@ def medical_cases(
         ValueError: An unknown layout or split, files without partner, no files, a name without a person.
     """
     if layout not in READERS:
-        raise ValueError(f"layout is {layout!r}; legal are {', '.join(LAYOUTS)}.")
+        raise ValueError(f"layout is {layout!r}; must be one of {', '.join(LAYOUTS)}.")
     root = Path(root)
     fold = FOLD.match(split or "")
     if split is not None and fold is None and layout not in SPLIT_FOLDERS:
@@ -239,7 +239,7 @@ def load_medical(
     label_map: Mapping[int, int] | None = None,
     **options: Any,
 ) -> MedicalSlices:
-    """Reads a split of a data set as slices: the reader of recipes (`data.name: medical`).
+    """Reads a split of a dataset as slices: the reader of recipes (`data.name: medical`).
 
     Args:
         root, layout, split, modality, patient_pattern, channels: See `medical_cases`.

@@ -20,16 +20,16 @@ class PreTrainingMixture(torch.utils.data.Dataset):
     """Image-text pairs, each offering an image with segments, which is read only if the batch wants it.
 
     Args:
-        pairs: Map-style data set of `{"image", "text"}`; may have segments itself.
-        segments: Map-style data set of the universal schema; None takes the pairs', if they have any.
+        pairs: Map-style dataset of `{"image", "text"}`; may have segments itself.
+        segments: Map-style dataset of the universal schema; None takes the pairs', if they have any.
     """
 
     def __init__(self, pairs: Any, segments: Any = None) -> None:
         self.pairs, self.segments = pairs, segments
-        labelled = pairs if segments is None else segments
-        self.id2label = getattr(labelled, "id2label", None)
-        self.stuff_class_ids = getattr(labelled, "stuff_class_ids", None)
-        self.ignore_index = getattr(labelled, "ignore_index", DEFAULT_IGNORE_INDEX)
+        labeled = pairs if segments is None else segments
+        self.id2label = getattr(labeled, "id2label", None)
+        self.stuff_class_ids = getattr(labeled, "stuff_class_ids", None)
+        self.ignore_index = getattr(labeled, "ignore_index", DEFAULT_IGNORE_INDEX)
 
     def __len__(self) -> int:
         return len(self.pairs)

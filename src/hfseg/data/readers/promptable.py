@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def draw_mask(mask: Any) -> np.ndarray:
@@ -148,13 +148,13 @@ def stream_shards(
         `{"image": PIL image, "masks": run lengths, "image_id": name}`.
 
     Raises:
-        FileNotFoundError: If there is neither a tar file nor a picture with its json.
+        FileNotFoundError: If there is neither a tar file nor an image with its json.
         ValueError: If `on_error` is another word, or with "stop" for damage.
     """
     check_on_error(on_error)
     root = Path(root)
     shards = [root] if root.is_file() else list_files(root, (".tar",))
-    loose = [] if root.is_file() else [path for path in list_files(root, (".json",)) if _picture_of(path) is not None]
+    loose = [] if root.is_file() else [path for path in list_files(root, (".json",)) if _image_of(path) is not None]
     if not shards and not loose:
         raise FileNotFoundError(f"{root} holds neither tar files nor pairs like sa_1.jpg and sa_1.json")
     damaged: list[str] = []
@@ -167,9 +167,9 @@ def stream_shards(
 
     for path in loose:
         try:
-            picture = _picture_of(path)
-            assert picture is not None
-            yield _example(picture.read_bytes(), path.read_bytes(), path.relative_to(root).with_suffix("").as_posix())
+            photo = _image_of(path)
+            assert photo is not None
+            yield _example(photo.read_bytes(), path.read_bytes(), path.relative_to(root).with_suffix("").as_posix())
         except (OSError, ValueError, KeyError) as error:
             failed(str(path), error)
     for shard in shards:
@@ -180,11 +180,11 @@ def stream_shards(
                     if not member.isfile():
                         continue
                     name, suffix = _member_key(member.name)
-                    if suffix not in (*PICTURES, ".json"):
+                    if suffix not in (*IMAGES, ".json"):
                         continue
                     extracted = archive.extractfile(member)
                     assert extracted is not None
-                    kind = "annotation" if suffix == ".json" else "picture"
+                    kind = "annotation" if suffix == ".json" else "image"
                     pair = waiting.setdefault(name, {})
                     if kind in pair:
                         del waiting[name]
@@ -194,7 +194,7 @@ def stream_shards(
                     if len(pair) == 2:
                         del waiting[name]
                         try:
-                            example = _example(pair["picture"], pair["annotation"], name)
+                            example = _example(pair["image"], pair["annotation"], name)
                         except (OSError, ValueError, KeyError) as error:
                             failed(f"{shard}:{name}", error)
                             continue
@@ -212,12 +212,12 @@ def _member_key(name: str) -> tuple[str, str]:
     return path.with_suffix("").as_posix(), path.suffix.lower()
 
 
-def _picture_of(annotation: Path) -> Path | None:
-    return next((path for path in (annotation.with_suffix(s) for s in PICTURES) if path.is_file()), None)
+def _image_of(annotation: Path) -> Path | None:
+    return next((path for path in (annotation.with_suffix(s) for s in IMAGES) if path.is_file()), None)
 
 
-def _example(picture: bytes, annotation: bytes, name: str) -> dict[str, Any]:
-    image = Image.open(io.BytesIO(picture), formats=FORMATS)
+def _example(photo: bytes, annotation: bytes, name: str) -> dict[str, Any]:
+    image = Image.open(io.BytesIO(photo), formats=FORMATS)
     image.load()
     content = json.loads(annotation)
     masks = [entry["segmentation"] for entry in content["annotations"]]
@@ -227,12 +227,12 @@ def _example(picture: bytes, annotation: bytes, name: str) -> dict[str, Any]:
 class SegmentAnythingData(torch.utils.data.Dataset):
     """SA-1B with access by index, as training with shuffling and resuming wants it.
 
-    Headers of tar files are read once to find where each pair lies; pictures are read when asked for, by a seek.
+    Headers of tar files are read once to find where each pair lies; images are read when asked for, by a seek.
     Unreadable shards are left out, counted (`num_bad_shards`) and reported.
 
     Args:
         root: Folder of folders or tar files of `sa_N.jpg` with `sa_N.json`, or one tar file.
-        max_masks: Masks per picture at most; the largest are kept. None keeps all.
+        max_masks: Masks per image at most; the largest are kept. None keeps all.
 
     Raises:
         FileNotFoundError: If there is no readable pair.
@@ -241,14 +241,14 @@ class SegmentAnythingData(torch.utils.data.Dataset):
     def __init__(self, root: str | Path, max_masks: int | None = None) -> None:
         self.root, self.max_masks = Path(root), max_masks
         self.bad_shards: list[str] = []
-        # (shard or None, name, (picture offset, size) or path, (annotation offset, size) or path)
+        # (shard or None, name, (image offset, size) or path, (annotation offset, size) or path)
         self.pairs: list[tuple[Any, str, Any, Any]] = []
         shards = [self.root] if self.root.is_file() else list_files(self.root, (".tar",))
         if self.root.is_dir():
             for path in list_files(self.root, (".json",)):
-                picture = _picture_of(path)
-                if picture is not None:
-                    self.pairs.append((None, path.relative_to(self.root).with_suffix("").as_posix(), picture, path))
+                photo = _image_of(path)
+                if photo is not None:
+                    self.pairs.append((None, path.relative_to(self.root).with_suffix("").as_posix(), photo, path))
         for shard in shards:
             found: dict[str, dict[str, tuple[int, int]]] = {}
             doubled: list[str] = []
@@ -256,8 +256,8 @@ class SegmentAnythingData(torch.utils.data.Dataset):
                 with tarfile.open(shard, "r:") as archive:
                     for member in archive:
                         name, suffix = _member_key(member.name)
-                        if member.isfile() and suffix in (*PICTURES, ".json"):
-                            kind = "annotation" if suffix == ".json" else "picture"
+                        if member.isfile() and suffix in (*IMAGES, ".json"):
+                            kind = "annotation" if suffix == ".json" else "image"
                             if kind in found.setdefault(name, {}):
                                 doubled.append(name)
                             found[name][kind] = (member.offset_data, member.size)
@@ -266,11 +266,11 @@ class SegmentAnythingData(torch.utils.data.Dataset):
                 logger.warning("Shard %s cannot be read to its end: %s", shard, error)
             length = shard.stat().st_size
             for name in doubled:
-                logger.warning("%s:%s occurs twice and is left out: pictures and masks would be mixed up", shard, name)
+                logger.warning("%s:%s occurs twice and is left out: images and masks would be mixed up", shard, name)
                 found.pop(name, None)
             for name, pair in found.items():
                 if len(pair) == 2 and all(offset + size <= length for offset, size in pair.values()):
-                    self.pairs.append((shard, name, pair["picture"], pair["annotation"]))
+                    self.pairs.append((shard, name, pair["image"], pair["annotation"]))
         if not self.pairs:
             raise FileNotFoundError(
                 f"{self.root} holds no readable pair like sa_1.jpg and sa_1.json, loose or in tar files"
@@ -290,7 +290,7 @@ class SegmentAnythingData(torch.utils.data.Dataset):
         return name if shard is None else f"{shard.name}:{name}"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        shard, name, picture, annotation = self.pairs[index]
+        shard, name, photo, annotation = self.pairs[index]
 
         def read(place: Any) -> bytes:
             if shard is None:
@@ -300,7 +300,7 @@ class SegmentAnythingData(torch.utils.data.Dataset):
                 return file.read(place[1])
 
         try:
-            example = _example(read(picture), read(annotation), name)
+            example = _example(read(photo), read(annotation), name)
         except KeyError as error:
             raise ValueError(f"{self.sample_id(index)} has no {error} in its json") from error
         if self.max_masks is not None and len(example["masks"]) > self.max_masks:
@@ -315,11 +315,11 @@ class CocoMasks(torch.utils.data.Dataset):
 
     Args:
         annotations: The json file.
-        images: Folder of its pictures.
+        images: Folder of its images.
 
     Raises:
         FileNotFoundError: If the file or the folder is missing.
-        ValueError: If it is no COCO instance file, or names no picture.
+        ValueError: If it is no COCO instance file, or names no image.
     """
 
     def __init__(self, annotations: str | Path, images: str | Path) -> None:
@@ -327,7 +327,7 @@ class CocoMasks(torch.utils.data.Dataset):
         if not path.is_file():
             raise FileNotFoundError(f"there is no annotation file {path}")
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"there is no folder of pictures {self.folder}")
+            raise FileNotFoundError(f"there is no folder of images {self.folder}")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             of_image: dict[Any, list[Any]] = {entry["id"]: [] for entry in content["images"]}
@@ -338,7 +338,7 @@ class CocoMasks(torch.utils.data.Dataset):
             raise ValueError(f"{path} is no COCO instance file: {type(error).__name__} {error}") from error
         self.entries = [(entry, of_image[entry["id"]]) for entry in content["images"] if of_image[entry["id"]]]
         if not self.entries:
-            raise ValueError(f"{path} has no picture with a mask")
+            raise ValueError(f"{path} has no image with a mask")
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -350,33 +350,33 @@ class CocoMasks(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, segmentations = self.entries[index]
         with Image.open(self.folder / entry["file_name"], formats=FORMATS) as image:
-            picture = convert_to_rgb(image)
-        size = [picture.height, picture.width]
+            photo = convert_to_rgb(image)
+        size = [photo.height, photo.width]
         masks = [{"polygons": s, "size": size} if isinstance(s, list) else s for s in segmentations]
-        return {"image": picture, "masks": masks, "image_id": entry["id"]}
+        return {"image": photo, "masks": masks, "image_id": entry["id"]}
 
 
 class PromptableCollator(UniversalCollator):
-    """Batch of pictures with masks without names, and prompts: by turns a grid of points or boxes.
+    """Batch of images with masks without names, and prompts: by turns a grid of points or boxes.
 
-    Pictures are resized so that the longer side is `size`, and fill the top left of a grey square. Masks smaller or
+    Images are resized so that the longer side is `size`, and fill the top left of a gray square. Masks smaller or
     larger than a share of the square are dropped. A batch of points holds no prompts: the model lays a jittered grid.
 
     Args:
         size: Side S of the square, in pixels.
         box_step_ratio: Share of batches with box prompts.
-        max_boxes: Box prompts per picture: a random choice of the masks, or all, repeated in turn.
-        max_masks: Masks per picture at most, a random choice.
+        max_boxes: Box prompts per image: a random choice of the masks, or all, repeated in turn.
+        max_masks: Masks per image at most, a random choice.
         min_area, max_area: Share of the square that a mask must have.
         flip_probability: Of a horizontal flip.
         scale_range: The longer side is S times a factor from it; what does not fit is cropped at random.
-        pad_value: Grey level of the padding.
+        pad_value: Gray level of the padding.
         training: Whether flip, scale and choices are random.
         transforms: Further augmentation, as of `UniversalCollator`; for examples with label maps only.
         image_mean, image_std: Per channel, for images in [0, 1].
 
     Returns (of a call):
-        `pixel_values`, `mask_labels` (boolean masks per picture), `original_sizes` (of the pictures in the square),
+        `pixel_values`, `mask_labels` (boolean masks per image), `original_sizes` (of the images in the square),
         and for boxes `input_boxes` and `box_labels`, the mask of each box or -1.
 
     Shape:
@@ -384,7 +384,7 @@ class PromptableCollator(UniversalCollator):
         input_boxes: (B, max_boxes, 4), float32; box_labels: (B, max_boxes), int64.
 
     Raises:
-        ValueError: As `UniversalCollator`, and for masks of another size than their picture.
+        ValueError: As `UniversalCollator`, and for masks of another size than their image.
     """
 
     def __init__(
@@ -415,7 +415,7 @@ class PromptableCollator(UniversalCollator):
         self.scale_range = tuple(scale_range) if training else (1.0, 1.0)
 
     def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Picture (3, H, W) uint8 and masks (N, H, W) bool of one example."""
+        """Image (3, H, W) uint8 and masks (N, H, W) bool of one example."""
         own = example.get("instances") is not None and self.transforms is None
         if example.get("masks") is None and not own:
             pixels, ids, _ = self._transformed(example, position)
@@ -436,7 +436,7 @@ class PromptableCollator(UniversalCollator):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(masks)
 
     def _place(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
-        """Square picture (3, S, S) uint8, masks (N, S, S) bool, and (height, width) of the picture in it."""
+        """Square image (3, S, S) uint8, masks (N, S, S) bool, and (height, width) of the image in it."""
         if torch.rand(()) < self.flip_probability:
             pixels, masks = pixels.flip(-1), masks.flip(-1)
         low, high = self.scale_range
@@ -465,17 +465,17 @@ class PromptableCollator(UniversalCollator):
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
-        pictures, mask_labels, sizes = [], [], []
+        images, mask_labels, sizes = [], [], []
         for position, example in enumerate(examples):
             pixels, masks, size = self._place(*self._read(example, position))
             share = masks.flatten(1).float().mean(1)
             masks = masks[(share >= self.min_area) & (share <= self.max_area) & (share > 0)]
-            pictures.append(pixels)
+            images.append(pixels)
             mask_labels.append(masks[self._choose(len(masks), self.max_masks)])
             sizes.append(size)
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.image_mean, self.image_std))
         batch: dict[str, Any] = {
-            "pixel_values": (torch.stack(pictures).float() / 255 - mean) / std,
+            "pixel_values": (torch.stack(images).float() / 255 - mean) / std,
             "mask_labels": mask_labels,
             "original_sizes": torch.tensor(sizes),
         }

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Reading in spite of damaged samples: stop with the sample's name, or take another in its place and count.
 
-One policy for data sets, tables, streams and training: `on_error="stop"` stops at an unreadable sample, `"skip"` goes
+One policy for datasets, tables, streams and training: `on_error="stop"` stops at an unreadable sample, `"skip"` goes
 on with the next, at most `MAX_IN_A_ROW` times in a row.
 """
 
@@ -98,21 +98,21 @@ def read_tolerantly(
 
 
 class TolerantDataset(torch.utils.data.Dataset):
-    """Map-style data set of which unreadable samples stop the reading by name, or are replaced and counted.
+    """Map-style dataset of which unreadable samples stop the reading by name, or are replaced and counted.
 
     In the place of an unreadable sample the next readable one is read (after the last comes the first). This depends on
     the index and the files alone, so that positions, orders and resumed runs stay what they are.
 
-    Everything else of the wrapped data set (`id2label`, `sample_id`, ...) is passed through. Counts include what the
+    Everything else of the wrapped dataset (`id2label`, `sample_id`, ...) is passed through. Counts include what the
     workers of a `DataLoader` met.
 
     Args:
-        dataset: Map-style data set; errors that count as damage are OSError (missing files) and ValueError.
+        dataset: Map-style dataset; errors that count as damage are OSError (missing files) and ValueError.
         on_error: "stop" or "skip".
         max_in_a_row: Unreadable samples in a row after which "skip" stops too.
 
     Raises:
-        ValueError: For another `on_error`, an empty data set, or (when read) an unreadable sample.
+        ValueError: For another `on_error`, an empty dataset, or (when read) an unreadable sample.
     """
 
     def __init__(self, dataset: Any, on_error: OnError = "stop", max_in_a_row: int = MAX_IN_A_ROW) -> None:
@@ -120,7 +120,7 @@ class TolerantDataset(torch.utils.data.Dataset):
         if max_in_a_row < 1:
             raise ValueError(f"max_in_a_row is {max_in_a_row}; it must be at least 1")
         if len(dataset) == 0:
-            raise ValueError("the data set has 0 usable samples; check its path and filters")
+            raise ValueError("the dataset has 0 usable samples; check its path and filters")
         self.dataset = dataset
         self.on_error = on_error
         self.max_in_a_row = max_in_a_row
@@ -135,7 +135,7 @@ class TolerantDataset(torch.utils.data.Dataset):
         return len(self.dataset)
 
     def sample_id(self, index: int) -> str:
-        """Name of a sample in messages: the data set's own, or its index."""
+        """Name of a sample in messages: the dataset's own, or its index."""
         named = hasattr(self.dataset, "sample_id")
         return str(self.dataset.sample_id(index)) if named else str(index)
 

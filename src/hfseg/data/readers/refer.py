@@ -1,11 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Referring data sets in the referring schema: RefCOCO, RefCOCO+, RefCOCOg, the CRIS authors' LMDB, and JSON lists.
+"""Referring datasets in the referring schema: RefCOCO, RefCOCO+, RefCOCOg, the CRIS authors' LMDB, and JSON lists.
 
 Official layout (the REFER release), with the root of all of them as `root`:
 
     refcoco/refs(unc).p  refcoco/refs(google).p  refcoco/instances.json      likewise refcoco+ (unc), and
     refcocog/refs(umd).p  refcocog/refs(google).p  refcocog/instances.json
-    images/train2014/ or images/mscoco/images/train2014/ or train2014/       COCO's pictures
+    images/train2014/ or images/mscoco/images/train2014/ or train2014/       COCO's images
 
 An item is one referent: `{"image": (H, W, 3) uint8, "mask": (H, W) uint8 0 or 255, "expressions": [str], "ref_id"}`.
 Pickles are read without executing anything: only plain containers and scalars are accepted.
@@ -33,7 +33,7 @@ from .samples import listing, read_json
 
 __all__ = ["REFER_SPLITS", "ReferDataset", "ReferLmdbDataset", "load_refer", "load_refer_json", "read_plain_pickle"]
 
-# Data set and partition -> splits.
+# Dataset and partition -> splits.
 REFER_SPLITS = {
     ("refcoco", "unc"): ("train", "val", "testA", "testB"),
     ("refcoco", "google"): ("train", "val", "test"),
@@ -68,11 +68,11 @@ def read_plain_pickle(content: bytes, name: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Referent:
-    """Where one referent's picture, mask and expressions are.
+    """Where one referent's image, mask and expressions are.
 
     Attributes:
         ref_id: Its id.
-        image: Path of the picture.
+        image: Path of the image.
         expressions: Its sentences.
         mask: Path of a mask, a COCO run-length code, or polygons.
     """
@@ -84,14 +84,14 @@ class Referent:
 
 
 class ReferDataset(torch.utils.data.Dataset):
-    """Map-style data set of referents.
+    """Map-style dataset of referents.
 
     Overlapping polygons of one object are joined, 255 inside. (The authors' preparation adds them, which gives 254
     where two overlap: in training a difference of 1/255.)
 
     Args:
         referents: What there is.
-        name: Of the data set, for messages.
+        name: Of the dataset, for messages.
     """
 
     def __init__(self, referents: Sequence[Referent], name: str) -> None:
@@ -120,7 +120,7 @@ class ReferDataset(torch.utils.data.Dataset):
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
         if mask.shape != size:
-            raise ValueError(f"{where}: the mask has size {mask.shape}, the picture {size} (height, width)")
+            raise ValueError(f"{where}: the mask has size {mask.shape}, the image {size} (height, width)")
         return {
             "image": image,
             "mask": (mask != 0).astype(np.uint8) * np.uint8(255),
@@ -130,7 +130,7 @@ class ReferDataset(torch.utils.data.Dataset):
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Mask of a picture file; any value but 0 is inside.
+    """Mask of an image file; any value but 0 is inside.
 
     Shape:
         (H, W), bool.
@@ -155,7 +155,7 @@ def load_refer(
     """RefCOCO, RefCOCO+ or RefCOCOg from the official files.
 
     Args:
-        root: Folder that holds `refcoco`, `refcoco+` and `refcocog`, and the pictures.
+        root: Folder that holds `refcoco`, `refcoco+` and `refcocog`, and the images.
         name: One of these.
         split: train, val, testA, testB or test, as the partition has.
         partition: unc or google for RefCOCO, unc for RefCOCO+, umd (default) or google for RefCOCOg.
@@ -168,23 +168,25 @@ def load_refer(
     split = {"validation": "val"}.get(split, split)
     partition = partition or _DEFAULT_PARTITION.get(name, "")
     if (name, partition) not in REFER_SPLITS:
-        raise ValueError(f"{name!r} ({partition}) is not known; legal are {', '.join(map(' '.join, REFER_SPLITS))}")
+        raise ValueError(
+            f"{name!r} ({partition}) is not known; must be one of {', '.join(map(' '.join, REFER_SPLITS))}"
+        )
     if split not in REFER_SPLITS[name, partition]:
         raise ValueError(f"{name} ({partition}) has no split {split!r}: {', '.join(REFER_SPLITS[name, partition])}")
     refs_file, instances_file = root / name / f"refs({partition}).p", root / name / "instances.json"
     folders = [root / path for path in ("images/train2014", "images/mscoco/images/train2014", "train2014")]
-    pictures = next((folder for folder in folders if folder.is_dir()), None)
+    images = next((folder for folder in folders if folder.is_dir()), None)
     missing = [str(file) for file in (refs_file, instances_file) if not file.is_file()]
-    missing += [] if pictures is not None else [f"{folders[0]}/ (COCO's pictures)"]
+    missing += [] if images is not None else [f"{folders[0]}/ (COCO's images)"]
     if missing:
         raise FileNotFoundError(f"{root} is not a complete {name}: missing are {', '.join(missing)}")
-    assert pictures is not None
+    assert images is not None
     refs = read_plain_pickle(refs_file.read_bytes(), str(refs_file))
-    return _joined(refs, read_json(instances_file), split, pictures, f"{name} ({partition}, {split})")
+    return _joined(refs, read_json(instances_file), split, images, f"{name} ({partition}, {split})")
 
 
-def _joined(refs: Any, instances: Any, split: str | None, pictures: Path, name: str) -> ReferDataset:
-    """Referents of REFER's list, with pictures and outlines of COCO's."""
+def _joined(refs: Any, instances: Any, split: str | None, images: Path, name: str) -> ReferDataset:
+    """Referents of REFER's list, with images and outlines of COCO's."""
     if not isinstance(refs, list) or not isinstance(instances, dict):
         raise ValueError(f"{name}: refs must be a list and instances a JSON object")
     files = {image["id"]: image["file_name"] for image in instances.get("images", [])}
@@ -197,29 +199,27 @@ def _joined(refs: Any, instances: Any, split: str | None, pictures: Path, name: 
         if ref["ann_id"] not in outlines or ref["image_id"] not in files:
             raise ValueError(f"{where} names annotation {ref['ann_id']} of image {ref['image_id']}, which is not there")
         outline = outlines[ref["ann_id"]]["segmentation"]
-        referents.append(
-            Referent(str(ref["ref_id"]), pictures / files[ref["image_id"]], _sentences(ref, where), outline)
-        )
+        referents.append(Referent(str(ref["ref_id"]), images / files[ref["image_id"]], _sentences(ref, where), outline))
     absent = sorted({str(one.image) for one in referents if not one.image.is_file()})
     if absent:
-        raise FileNotFoundError(f"{len(absent)} pictures of {name} are missing: {listing(absent)}")
+        raise FileNotFoundError(f"{len(absent)} images of {name} are missing: {listing(absent)}")
     return ReferDataset(referents, name)
 
 
 def load_refer_json(file: str | Path, split: str | None = None, images: str | Path | None = None) -> ReferDataset:
     """Referents of a JSON list (or one JSON object per line), for one's own data.
 
-    An entry has `image` or `file_name` (a path from the folder of pictures), `expressions` (or `sentences`, as in
-    ReferIt's and REFER's files), a mask as `mask` (path of a picture) or `segmentation` (COCO polygons or run lengths),
+    An entry has `image` or `file_name` (a path from the folder of images), `expressions` (or `sentences`, as in
+    ReferIt's and REFER's files), a mask as `mask` (path of an image) or `segmentation` (COCO polygons or run lengths),
     and optionally `ref_id` and `split`.
 
     Args:
         file: The JSON.
         split: Entries of this split only; None takes all.
-        images: Folder of pictures and masks; default: that of the file.
+        images: Folder of images and masks; default: that of the file.
 
     Raises:
-        FileNotFoundError: If the file, pictures or masks are missing.
+        FileNotFoundError: If the file, images or masks are missing.
         ValueError: If it is damaged or an entry is incomplete.
     """
     file = Path(file)
@@ -241,12 +241,12 @@ def load_refer_json(file: str | Path, split: str | None = None, images: str | Pa
         if split is not None and entry.get("split") != split:
             continue
         where = f"{file}: entry {position}"
-        picture = entry.get("image", entry.get("file_name"))
+        photo = entry.get("image", entry.get("file_name"))
         mask = folder / entry["mask"] if entry.get("mask") else entry.get("segmentation")
-        if not isinstance(picture, str) or not mask:
+        if not isinstance(photo, str) or not mask:
             raise ValueError(f"{where} needs `image`, and `mask` or `segmentation`; it has {sorted(entry)}")
         ref_id = str(entry.get("ref_id", position))
-        referents.append(Referent(ref_id, folder / picture, _sentences(entry, where), mask))
+        referents.append(Referent(ref_id, folder / photo, _sentences(entry, where), mask))
     needed = [one.image for one in referents] + [one.mask for one in referents if isinstance(one.mask, Path)]
     absent = sorted({str(path) for path in needed if not path.is_file()})
     if absent:
@@ -285,7 +285,7 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
 
     Raises:
         ImportError: Without the package lmdb.
-        FileNotFoundError, ValueError: If the file is missing, or was written by pyarrow's old serialisation.
+        FileNotFoundError, ValueError: If the file is missing, or was written by pyarrow's old serialization.
     """
 
     def __init__(self, file: str | Path, mask_root: str | Path | None = None) -> None:
@@ -317,8 +317,8 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
             raise IndexError(f"referent {index} of {self.length}")
         key = self.keys[index]
         entry = self._read(key if isinstance(key, bytes) else str(key).encode())
-        with Image.open(io.BytesIO(as_bytes(entry["img"])), formats=FORMATS) as picture:
-            image = to_rgb(picture)
+        with Image.open(io.BytesIO(as_bytes(entry["img"])), formats=FORMATS) as photo:
+            image = to_rgb(photo)
         if self.mask_root is not None:
             mask = read_mask(self.mask_root / f"{entry['seg_id']}.png").astype(np.uint8) * np.uint8(255)
         else:
@@ -326,7 +326,7 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
                 mask = np.asarray(drawn.convert("L"))
         where = f"{self.file}: referent {index}"
         if mask.shape != image.shape[:2]:
-            raise ValueError(f"{where}: the mask has size {mask.shape}, the picture {image.shape[:2]} (height, width)")
+            raise ValueError(f"{where}: the mask has size {mask.shape}, the image {image.shape[:2]} (height, width)")
         return {
             "image": image,
             "mask": mask,

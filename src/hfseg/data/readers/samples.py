@@ -46,7 +46,7 @@ _CHECKED_SIZES = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One picture and where its truth comes from."""
+    """One image and where its truth comes from."""
 
     name: str
     image: Path
@@ -62,12 +62,12 @@ class Classes:
     id2label: dict[int, str]
     ignore_index: int
     value_to_class: dict[int, int]
-    colours: dict[tuple[int, int, int], int] | None = None
+    colors: dict[tuple[int, int, int], int] | None = None
     ignore_stated: bool = False  # by the user, so that 255 is nothing else
 
 
 class FolderDataset(torch.utils.data.Dataset):
-    """Map-style data set over local files, read when asked for; made by `load_folder` and `load_official`.
+    """Map-style dataset over local files, read when asked for; made by `load_folder` and `load_official`.
 
     An item is `{"image": (H, W, 3) uint8, "image_id": name}` with either `"segmentation_map": (H, W) int32` (kind
     "semantic"), `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic") or
@@ -80,10 +80,10 @@ class FolderDataset(torch.utils.data.Dataset):
         split_note: How the split came about, in words.
         id2label: Names of the classes 0 .. C-1.
         label2id: The inverse.
-        stuff_class_ids: Classes without instances (all of them in a semantic data set).
+        stuff_class_ids: Classes without instances (all of them in a semantic dataset).
         ignore_index: Value of void pixels in a `segmentation_map`.
         original_category_ids: Category id in the annotation file of every class, or None.
-        stretch_contrast: Whether every picture is brought to the full range of intensities; see `load_folder`.
+        stretch_contrast: Whether every image is brought to the full range of intensities; see `load_folder`.
     """
 
     stretch_contrast = False
@@ -137,11 +137,11 @@ class FolderDataset(torch.utils.data.Dataset):
         return self._samples[index].name
 
     def files(self, index: int) -> tuple[Path, Path]:
-        """Picture and (first) label file of a sample."""
+        """Image and (first) label file of a sample."""
         return self._samples[index].image, self._samples[index].label
 
     def read_label(self, index: int) -> dict[str, Any]:
-        """The item without its picture and name.
+        """The item without its image and name.
 
         Raises:
             FileNotFoundError, ValueError: If the label is missing, damaged or holds what the classes do not allow.
@@ -210,7 +210,7 @@ def relative_key(path: PurePath) -> str:
 
 
 def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> None:
-    """Compare the sizes of pictures and labels, from the file headers of up to 2000 samples.
+    """Compare the sizes of images and labels, from the file headers of up to 2000 samples.
 
     Args:
         samples: All samples.
@@ -233,10 +233,10 @@ def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> Non
                 logger.warning("%s cannot be read; its sample will fail", path)
         if len(sizes) < 2:
             continue
-        if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright picture
+        if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright image
             raise ValueError(
-                f"label {sample.label} has size {sizes[1]} (height, width) but its picture {sample.image} {sizes[0]}; "
-                "resize the label (nearest neighbour) or replace it"
+                f"label {sample.label} has size {sizes[1]} (height, width) but its image {sample.image} {sizes[0]}; "
+                "resize the label (nearest neighbor) or replace it"
             )
 
 
@@ -256,7 +256,7 @@ def divide(
         ValueError: There is one sample only, or the split is neither train nor validation.
     """
     if len(samples) < 2:
-        raise ValueError(f"{where} holds one picture, which cannot be split; use split=None, or add pictures")
+        raise ValueError(f"{where} holds one image, which cannot be split; use split=None, or add images")
     held_out = _held_out([sample.name for sample in samples], validation_fraction, seed)
     note = f"{validation_fraction:.0%} held out for validation by seed {seed}"
     if same_split("train", split):

@@ -6,7 +6,7 @@
     dataset = load_table("me/ade20k", split="train")    # or TableDataset(table)
 
 Columns are those of `schema`, and `image_id`; a semantic table also has `classes`, the classes that occur, which
-carries the names. Pictures keep their original bytes; label maps become PNG of 8 or 16 bits.
+carries the names. Images keep their original bytes; label maps become PNG of 8 or 16 bits.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def table_features(dataset: FolderDataset) -> datasets.Features:
-    """Columns of a data set's table; class names are part of them."""
+    """Columns of a dataset's table; class names are part of them."""
     import datasets
 
     names = list(dataset.id2label.values())
@@ -64,7 +64,7 @@ def _encoded_map(values: np.ndarray, dtype: type) -> dict[str, Any]:
     return {"bytes": buffer.getvalue(), "path": None}
 
 
-def _encoded_picture(file: Path, pixels: np.ndarray) -> dict[str, Any]:
+def _encoded_image(file: Path, pixels: np.ndarray) -> dict[str, Any]:
     """The file's own bytes, unless a decoder that obeys the EXIF orientation would turn it against its label."""
     with Image.open(file, formats=FORMATS) as image:
         turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -78,7 +78,7 @@ def _encoded_picture(file: Path, pixels: np.ndarray) -> dict[str, Any]:
 
 def _row(dataset: FolderDataset, index: int) -> dict[str, Any]:
     item = dataset[index]
-    row = {"image": _encoded_picture(dataset.files(index)[0], item["image"]), "image_id": item["image_id"]}
+    row = {"image": _encoded_image(dataset.files(index)[0], item["image"]), "image_id": item["image_id"]}
     if dataset.kind == "captions":
         return row | {"text": item["text"]}
     if dataset.kind == "semantic":
@@ -355,7 +355,7 @@ def load_table(
     ignore_index: int | None = None,
     streaming: bool = False,
 ) -> TableDataset | TableStream:
-    """Data set of a table: parquet files, a folder of `save_to_disk`, or a data set of the Hub.
+    """Dataset of a table: parquet files, a folder of `save_to_disk`, or a dataset of the Hub.
 
     Args:
         path: Folder, parquet file, or Hub id.

@@ -2,16 +2,16 @@
 """Referring expressions for `shapes` scenes, with exact truth: which thing is meant, and what kind of words say so.
 
 All expressions of a scene follow from the descriptions of its things. An expression is used only if it means exactly
-one thing, and positions count as different only if they differ by a tenth of the picture's side. Kinds:
+one thing, and positions count as different only if they differ by a tenth of the image's side. Kinds:
 
-* `shape` ("the star"), `colour` ("the red thing"), `colour shape` ("the red star");
+* `shape` ("the star"), `color` ("the red thing"), `color shape` ("the red star");
 * `size` ("the large star"): the only one of that size among several of its shape;
 * `absolute` ("the leftmost ring", "the thing at the top");
 * `ordinal` ("the second thing from the left");
 * `relative` ("the star above the red circle"): the only such thing on that side of a named one;
 * `none` ("the green ring" where there is none): the truth is an empty mask.
 
-Some combinations of colour and shape (`HELD_OUT`) never occur in training, neither in pictures nor in words, so that a
+Some combinations of color and shape (`HELD_OUT`) never occur in training, neither in images nor in words, so that a
 model can be asked whether it understands the parts.
 """
 
@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from .shapes import (
-    COLOURS,
+    COLORS,
     SHAPES_VERSION,
     THING_NAMES,
-    TYPICAL_COLOUR_SHARE,
+    TYPICAL_COLOR_SHARE,
     Scene,
     SceneObject,
     _check_arguments,
@@ -36,7 +36,7 @@ from .shapes import (
 
 __all__ = ["HELD_OUT", "KINDS", "ReferringShapesDataset", "expressions_of", "referring_words"]
 
-KINDS = ("shape", "colour", "colour shape", "size", "absolute", "ordinal", "relative", "none")
+KINDS = ("shape", "color", "color shape", "size", "absolute", "ordinal", "relative", "none")
 HELD_OUT = frozenset(
     {
         ("blue", "circle"),
@@ -47,11 +47,11 @@ HELD_OUT = frozenset(
         ("red", "cross"),
     }
 )
-"""Combinations of colour and shape that training never sees; none is a shape's typical colour."""
+"""Combinations of color and shape that training never sees; none is a shape's typical color."""
 
 COMBINATIONS = ("seen", "held-out", "all")
 _MARGIN = 0.1
-# Direction -> (axis, sign): a thing lies in the direction if sign * (its centre - the other's) > 0.
+# Direction -> (axis, sign): a thing lies in the direction if sign * (its center - the other's) > 0.
 _DIRECTIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
 _EXTREMES = {
     "left of": ("the leftmost {}", "the {} on the far left"),
@@ -66,15 +66,15 @@ _SIZES = ("small", "medium", "large")
 
 def referring_words() -> list[str]:
     """All words that expressions are made of, sorted."""
-    words = {"the", "thing", "of", "on", "far", "at", "from", *COLOURS, *THING_NAMES, *_SIZES, *_ORDINALS}
+    words = {"the", "thing", "of", "on", "far", "at", "from", *COLORS, *THING_NAMES, *_SIZES, *_ORDINALS}
     words |= {word for direction in _DIRECTIONS for word in direction.split()} | set(_SIDES.values())
     words |= {"leftmost", "rightmost", "topmost", "lowest"}
     return sorted(words)
 
 
 def is_held_out(thing: SceneObject) -> bool:
-    """Whether training never sees this combination of colour and shape."""
-    return (thing.colour, thing.shape) in HELD_OUT
+    """Whether training never sees this combination of color and shape."""
+    return (thing.color, thing.shape) in HELD_OUT
 
 
 def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int, str, str]]:
@@ -89,7 +89,7 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
     """
     things = scene.objects
     height, width = image_size
-    centres = [(thing.centre[0] / width, thing.centre[1] / height) for thing in things]
+    centers = [(thing.center[0] / width, thing.center[1] / height) for thing in things]
     found: list[tuple[int, str, str]] = []
 
     def add(members: list[int], kind: str, text: str) -> None:
@@ -102,17 +102,17 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
     def order(members: list[int], direction: str) -> list[int] | None:
         """Members from that side on, or None if two of them are not clearly apart."""
         axis, sign = _DIRECTIONS[direction]
-        members = sorted(members, key=lambda i: -sign * centres[i][axis])
-        gaps = [abs(centres[a][axis] - centres[b][axis]) for a, b in itertools.pairwise(members)]
+        members = sorted(members, key=lambda i: -sign * centers[i][axis])
+        gaps = [abs(centers[a][axis] - centers[b][axis]) for a, b in itertools.pairwise(members)]
         return members if all(gap > _MARGIN for gap in gaps) else None
 
     shapes = sorted({thing.shape for thing in things})
     for shape in shapes:
         add(named(shape=shape), "shape", f"the {shape}")
-    for colour in sorted({thing.colour for thing in things}):
-        add(named(colour=colour), "colour", f"the {colour} thing")
-    for colour, shape in sorted({(thing.colour, thing.shape) for thing in things}):
-        add(named(colour=colour, shape=shape), "colour shape", f"the {colour} {shape}")
+    for color in sorted({thing.color for thing in things}):
+        add(named(color=color), "color", f"the {color} thing")
+    for color, shape in sorted({(thing.color, thing.shape) for thing in things}):
+        add(named(color=color, shape=shape), "color shape", f"the {color} {shape}")
 
     groups = {"thing": list(range(len(things))), **{shape: named(shape=shape) for shape in shapes}}
     for noun, members in groups.items():
@@ -122,8 +122,8 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
             add([i for i in members if things[i].size == size], "size", f"the {size} {noun}")
         for direction, templates in _EXTREMES.items():
             axis, sign = _DIRECTIONS[direction]
-            first, second = sorted(members, key=lambda i: -sign * centres[i][axis])[:2]
-            if abs(centres[first][axis] - centres[second][axis]) > _MARGIN:
+            first, second = sorted(members, key=lambda i: -sign * centers[i][axis])[:2]
+            if abs(centers[first][axis] - centers[second][axis]) > _MARGIN:
                 found.extend((first, "absolute", template.format(noun)) for template in templates)
             ordered = order(members, direction)
             if ordered is not None and len(ordered) >= 3:
@@ -132,11 +132,11 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
                     found.append((position, "ordinal", text))
 
     for anchor, other in enumerate(things):
-        anchor_name = f"the {other.colour} {other.shape}"
-        if len(named(colour=other.colour, shape=other.shape)) > 1:
+        anchor_name = f"the {other.color} {other.shape}"
+        if len(named(color=other.color, shape=other.shape)) > 1:
             continue
         for direction, (axis, sign) in _DIRECTIONS.items():
-            offsets = [sign * (centre[axis] - centres[anchor][axis]) for centre in centres]
+            offsets = [sign * (center[axis] - centers[anchor][axis]) for center in centers]
             for noun, members in groups.items():
                 rest = [i for i in members if i != anchor]
                 beyond = [i for i in rest if offsets[i] > 0]
@@ -147,24 +147,24 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
 
 
 class ReferringShapesDataset(torch.utils.data.Dataset):
-    """Map-style data set of `shapes` scenes with expressions, in the referring schema.
+    """Map-style dataset of `shapes` scenes with expressions, in the referring schema.
 
     An item is one referent: `{"image": (H, W, 3) uint8, "mask": (H, W) uint8 0 or 255, "expressions": [str], "kinds":
     [str], "ref_id": str}`, `kinds` naming the kind of every expression. Items are a pure function of the arguments.
 
     With `referents` K > 1 an item is a scene with K referents drawn from it (perhaps the same again): `mask` is
-    `(K, H, W)`, `expressions` and `kinds` are K lists. Training computes the picture's share of the work once for all.
+    `(K, H, W)`, `expressions` and `kinds` are K lists. Training computes the image's share of the work once for all.
 
     Args:
         split: "train", "validation" or "test".
         num_scenes: Number of items; each has a scene of its own.
         image_size: (height, width) in pixels.
-        seed: Seed of the whole data set.
-        combinations: "seen" leaves out scenes with a held-out combination of colour and shape; "held-out" asks for
+        seed: Seed of the whole dataset.
+        combinations: "seen" leaves out scenes with a held-out combination of color and shape; "held-out" asks for
             referents that have one; "all" makes no difference. None: "seen" in training, else "all".
         none_share: Share of items without a referent.
         referents: Referents per item.
-        typical_colour_share: See `render_scene`. At 0 nothing but its outline tells a thing's shape.
+        typical_color_share: See `render_scene`. At 0 nothing but its outline tells a thing's shape.
         minimum_things: Scenes with fewer things are left out, 1 to 5; in crowded scenes expressions have more to tell
             apart.
 
@@ -181,7 +181,7 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
         combinations: str | None = None,
         none_share: float = 0.1,
         referents: int = 1,
-        typical_colour_share: float = TYPICAL_COLOUR_SHARE,
+        typical_color_share: float = TYPICAL_COLOR_SHARE,
         minimum_things: int = 1,
     ) -> None:
         _check_arguments(0, image_size, seed, split, SHAPES_VERSION)
@@ -189,17 +189,17 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
             raise ValueError(f"num_scenes {num_scenes} is not positive; ask for at least one scene")
         combinations = combinations or ("seen" if split == "train" else "all")
         if combinations not in COMBINATIONS:
-            raise ValueError(f"combinations is {combinations!r}; legal are {', '.join(COMBINATIONS)}")
+            raise ValueError(f"combinations is {combinations!r}; must be one of {', '.join(COMBINATIONS)}")
         if not 0 <= none_share <= 1:
             raise ValueError(f"none_share is {none_share}; it must be from 0 to 1")
         if referents < 1:
             raise ValueError(f"referents is {referents}; it must be 1 or more")
-        if not 0 <= typical_colour_share <= 1:
-            raise ValueError(f"typical_colour_share is {typical_colour_share}; it must be from 0 to 1")
+        if not 0 <= typical_color_share <= 1:
+            raise ValueError(f"typical_color_share is {typical_color_share}; it must be from 0 to 1")
         if not 1 <= minimum_things <= 5:
             raise ValueError(f"minimum_things is {minimum_things}; scenes have 1 to 5 things")
         self.referents = referents
-        self.typical_colour_share, self.minimum_things = typical_colour_share, minimum_things
+        self.typical_color_share, self.minimum_things = typical_color_share, minimum_things
         self.split, self.num_scenes, self.seed = split, num_scenes, seed
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.combinations, self.none_share = combinations, none_share
@@ -225,7 +225,7 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
                 image_size=self.image_size,
                 seed=self.seed,
                 split=self.split,
-                typical_colour_share=self.typical_colour_share,
+                typical_color_share=self.typical_color_share,
             )
             attempt += 1
             if len(scene.objects) < self.minimum_things:
@@ -253,12 +253,12 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
         return {"mask": mask, "expressions": [text for _, _, text in own], "kinds": [kind for _, kind, _ in own]}
 
     def _nothing(self, scene: Scene, draw: Any) -> dict[str, Any]:
-        """An expression for a thing that is not there, though its colour or its shape may be."""
-        present = {(thing.colour, thing.shape) for thing in scene.objects}
+        """An expression for a thing that is not there, though its color or its shape may be."""
+        present = {(thing.color, thing.shape) for thing in scene.objects}
         while True:
-            colour = list(COLOURS)[int(draw() * len(COLOURS))]
+            color = list(COLORS)[int(draw() * len(COLORS))]
             shape = THING_NAMES[int(draw() * len(THING_NAMES))]
-            if (colour, shape) in present or (self.combinations == "seen" and (colour, shape) in HELD_OUT):
+            if (color, shape) in present or (self.combinations == "seen" and (color, shape) in HELD_OUT):
                 continue
             mask = np.zeros(self.image_size, dtype=np.uint8)
-            return {"mask": mask, "expressions": [f"the {colour} {shape}"], "kinds": ["none"]}
+            return {"mask": mask, "expressions": [f"the {color} {shape}"], "kinds": ["none"]}

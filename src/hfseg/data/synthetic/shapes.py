@@ -3,12 +3,12 @@
 
 A scene is a landscape of textured stuff (sky, grass, water, sand) in bands with wavy borders, sometimes with a pond or
 patch, in front of which one to five things (circle, square, triangle, star, ring, cross) float and hide one another.
-Things have random sizes, tilts (up to 25 degrees) and textures, and often, not always, their class's typical colour.
+Things have random sizes, tilts (up to 25 degrees) and textures, and often, not always, their class's typical color.
 Scene `index` is a pure function of `(version, seed, split, image_size, index)`: the order in which scenes are
 drawn, the number of workers and the number of scenes do not matter. The image is anti-aliased; the labels are exact: a
-pixel belongs to the front-most thing that contains its centre, else to the stuff there, so no pixel is void.
+pixel belongs to the front-most thing that contains its center, else to the stuff there, so no pixel is void.
 
-Every thing also has a description (shape, colour, texture, size, rotation, centre, depth order, visible fraction),
+Every thing also has a description (shape, color, texture, size, rotation, center, depth order, visible fraction),
 from which the truth of other tasks can be derived.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CATEGORIES",
-    "COLOURS",
+    "COLORS",
     "SHAPES_VERSION",
     "SPLITS",
     "STUFF_CLASS_IDS",
@@ -65,7 +65,7 @@ thing_class_ids: tuple[int, ...] = tuple(category["id"] for category in CATEGORI
 stuff_class_ids: tuple[int, ...] = tuple(category["id"] for category in CATEGORIES if not category["isthing"])
 STUFF_CLASS_IDS = stuff_class_ids
 
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (214, 48, 44),
     "orange": (240, 132, 30),
     "yellow": (244, 212, 52),
@@ -76,9 +76,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 236),
     "black": (44, 44, 50),
 }
-"""Named colours of the things (sRGB); each thing varies a little around its colour."""
+"""Named colors of the things (sRGB); each thing varies a little around its color."""
 
-TYPICAL_COLOURS: dict[str, str] = {
+TYPICAL_COLORS: dict[str, str] = {
     "circle": "red",
     "square": "orange",
     "triangle": "yellow",
@@ -86,9 +86,9 @@ TYPICAL_COLOURS: dict[str, str] = {
     "ring": "pink",
     "cross": "black",
 }
-TYPICAL_COLOUR_SHARE = 0.6
-"""Share of the things that have their class's typical colour; the others have any colour with equal chance. As in
-photographs, colour hints at the class but only the outline tells it, and a small network learns something early."""
+TYPICAL_COLOR_SHARE = 0.6
+"""Share of the things that have their class's typical color; the others have any color with equal chance. As in
+photographs, color hints at the class but only the outline tells it, and a small network learns something early."""
 
 TEXTURES = ("plain", "stripes", "dots", "checks", "gradient")
 
@@ -105,9 +105,9 @@ class SceneObject:
         segment_id: Its id in the segmentation.
         category_id: Its class.
         shape: Its class by name.
-        colour: Name of its main colour, a key of `COLOURS`.
+        color: Name of its main color, a key of `COLORS`.
         texture: One of plain, stripes, dots, checks, gradient.
-        centre: (x, y) of its centre in pixels; the centre of the first pixel is (0.5, 0.5).
+        center: (x, y) of its center in pixels; the center of the first pixel is (0.5, 0.5).
         radius: Radius of the circle around it, in pixels.
         size: "small", "medium" or "large", by the radius relative to the shorter image side.
         rotation: Angle in degrees, clockwise on the screen, -25 to 25.
@@ -118,9 +118,9 @@ class SceneObject:
     segment_id: int
     category_id: int
     shape: str
-    colour: str
+    color: str
     texture: str
-    centre: tuple[float, float]
+    center: tuple[float, float]
     radius: float
     size: str
     rotation: float
@@ -133,7 +133,7 @@ class Scene:
     """A rendered scene with its exact truth.
 
     Attributes:
-        image: RGB picture.
+        image: RGB image.
         segmentation: Segment id of every pixel: things 1..N from front to back, then stuff; 0 (void) never occurs.
         segments_info: `{"id", "category_id", "iscrowd", "area", "bbox": [x, y, width, height]}` of every segment.
         objects: The things, front-most first.
@@ -264,11 +264,11 @@ class _Draws:
 
 
 def _mix(dark: np.ndarray, light: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """Blend of two colours (3,) by an amount (h, w) -> (3, h, w)."""
+    """Blend of two colors (3,) by an amount (h, w) -> (3, h, w)."""
     return dark[:, None, None] + (light - dark)[:, None, None] * amount
 
 
-def _colour(values: tuple[float, float, float], draw: _Draws, spread: float) -> np.ndarray:
+def _color(values: tuple[float, float, float], draw: _Draws, spread: float) -> np.ndarray:
     jitter = np.array([draw(-spread, spread), draw(-spread, spread), draw(-spread, spread)], dtype=np.float32)
     return np.array(values, dtype=np.float32) + jitter
 
@@ -284,24 +284,24 @@ def _paint_stuff(name: str, height: int, width: int, unit: float, draw: _Draws) 
         amount = draw.cloud(height, width, (7, 5))
         amount = np.clip(2.4 * amount - 1.2 + draw(-0.2, 0.2), 0, 0.85)
         gradient = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-        blue = _mix(_colour((92, 156, 226), draw, 14), _colour((186, 216, 242), draw, 10), gradient)  # (3, height, 1)
+        blue = _mix(_color((92, 156, 226), draw, 14), _color((186, 216, 242), draw, 10), gradient)  # (3, height, 1)
         return blue + (np.float32(248) - blue) * amount
     rows = np.arange(height, dtype=np.float32)[:, None] / unit
     columns = np.arange(width, dtype=np.float32)[None] / unit
     if name == "water":
         swell = 0.9 * np.sin(columns * draw(0.12, 0.22) + 6.28 * draw()) + draw(-0.02, 0.02) * columns
         waves = np.sin(rows * draw(0.9, 1.25) + swell + 3 * draw.cloud(height, width, (4, 4)))
-        return _mix(_colour((26, 84, 148), draw, 14), _colour((96, 168, 206), draw, 12), 0.5 + 0.5 * waves)
+        return _mix(_color((26, 84, 148), draw, 14), _color((96, 168, 206), draw, 12), 0.5 + 0.5 * waves)
     if name == "grass":
         amount = 0.5 + 0.34 * _noise("blades", height, width, offset) + 0.3 * (draw.cloud(height, width, (4, 5)) - 0.5)
-        return _mix(_colour((38, 96, 30), draw, 12), _colour((138, 190, 78), draw, 14), amount)
+        return _mix(_color((38, 96, 30), draw, 12), _color((138, 190, 78), draw, 14), amount)
     ripple = np.sin(columns * draw(0.12, 0.26) + rows * draw(0.35, 0.6) + 2.5 * draw.cloud(height, width, (4, 4)))
     amount = 0.55 + 0.16 * ripple + 0.2 * _noise("white", height, width, offset)
-    return _mix(_colour((180, 144, 92), draw, 10), _colour((240, 220, 172), draw, 8), amount)
+    return _mix(_color((180, 144, 92), draw, 10), _color((240, 220, 172), draw, 8), amount)
 
 
 def _texture(name: str, x: np.ndarray, y: np.ndarray, radius: float, pixel: float) -> np.ndarray | float:
-    """Amount of the second colour in [0, 1]; steps are a pixel wide (`pixel` in units of the pattern's phase)."""
+    """Amount of the second color in [0, 1]; steps are a pixel wide (`pixel` in units of the pattern's phase)."""
     if name == "plain":
         return 0.0
     if name == "gradient":
@@ -361,15 +361,15 @@ def _paint_background(canvas: np.ndarray, classes: np.ndarray, unit: float, draw
 
     if spare and draw() < 0.4:
         name = draw.choice(spare)
-        centre_x, centre_y = draw(0.2, 0.8) * width, tops[-1] + draw(0.45, 0.8) * (height - tops[-1])
+        center_x, center_y = draw(0.2, 0.8) * width, tops[-1] + draw(0.45, 0.8) * (height - tops[-1])
         radius_x = draw(0.2, 0.34) * width
         radius_y = draw(0.3, 0.42) * (height - tops[-1])
         wobble = _wave(np.linspace(0, 2 * math.pi, 64, dtype=np.float32), draw, 2 * math.pi, 0.05)
         wobble = wobble + np.linspace(wobble[0] - wobble[-1], 0, 64, dtype=np.float32)[::-1]  # close the outline
-        top, bottom = max(int(centre_y - 1.2 * radius_y), 0), min(int(centre_y + 1.2 * radius_y) + 2, height)
-        left, right = max(int(centre_x - 1.2 * radius_x), 0), min(int(centre_x + 1.2 * radius_x) + 2, width)
+        top, bottom = max(int(center_y - 1.2 * radius_y), 0), min(int(center_y + 1.2 * radius_y) + 2, height)
+        left, right = max(int(center_x - 1.2 * radius_x), 0), min(int(center_x + 1.2 * radius_x) + 2, width)
         window = (slice(top, bottom), slice(left, right))
-        x, y = (columns[left:right] - centre_x) / radius_x, (rows[top:bottom] - centre_y) / radius_y
+        x, y = (columns[left:right] - center_x) / radius_x, (rows[top:bottom] - center_y) / radius_y
         angle = np.arctan2(y, x)
         outline = 1 + np.interp(angle, np.linspace(-math.pi, math.pi, 64), wobble).astype(np.float32)
         distance = (np.sqrt(x * x + y * y) - outline) * min(radius_x, radius_y)
@@ -384,70 +384,70 @@ class _Placed:
     """A thing before compositing: its attributes and its pixels in a window of the image."""
 
     shape: str
-    colour: str
+    color: str
     texture: str
-    centre: tuple[float, float]
+    center: tuple[float, float]
     radius: float
     rotation: float
     window: tuple[slice, slice]
     coverage: np.ndarray  # (h, w) in [0, 1], anti-aliased
     inside: np.ndarray  # (h, w) bool, exact
-    colours: np.ndarray  # (3, h, w)
+    colors: np.ndarray  # (3, h, w)
     visible_fraction: float
 
 
 def _place_thing(
     height: int,
     width: int,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     radius: float,
     shape: str,
     unit: float,
     draw: _Draws,
-    typical_colour_share: float,
+    typical_color_share: float,
 ) -> _Placed:
     """Draw one thing into a window of the image."""
     rotation = draw(-25, 25)
-    any_colour = draw.choice(list(COLOURS))
-    colour = TYPICAL_COLOURS[shape] if draw() < typical_colour_share else any_colour
+    any_color = draw.choice(list(COLORS))
+    color = TYPICAL_COLORS[shape] if draw() < typical_color_share else any_color
     texture = draw.choice(("plain", *TEXTURES))
-    main = _colour(COLOURS[colour], draw, 12)
+    main = _color(COLORS[color], draw, 12)
     luminance = float(main.mean())
     second = main + (np.float32(255) - main) * np.float32(0.6) if luminance < 150 else main * np.float32(0.6)
 
     reach = radius + 1.5
-    top, bottom = max(int(centre[1] - reach), 0), min(int(centre[1] + reach) + 2, height)
-    left, right = max(int(centre[0] - reach), 0), min(int(centre[0] + reach) + 2, width)
-    screen_x = np.arange(left, right, dtype=np.float32)[None] + np.float32(0.5 - centre[0])
-    screen_y = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - centre[1])
+    top, bottom = max(int(center[1] - reach), 0), min(int(center[1] + reach) + 2, height)
+    left, right = max(int(center[0] - reach), 0), min(int(center[0] + reach) + 2, width)
+    screen_x = np.arange(left, right, dtype=np.float32)[None] + np.float32(0.5 - center[0])
+    screen_y = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - center[1])
     cosine, sine = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
     x = screen_x * cosine + screen_y * sine
     y = screen_y * cosine - screen_x * sine
     distance = _DISTANCES[shape](x, y, radius)
 
     amount = _texture(texture, x, y, radius, pixel=1.0)
-    colours = _mix(main, second, np.broadcast_to(np.float32(amount), x.shape))
+    colors = _mix(main, second, np.broadcast_to(np.float32(amount), x.shape))
     # Light from the upper left, and a darker outline that keeps a green thing on grass visible.
     light = 1 - (screen_x + screen_y) * np.float32(0.16 / radius)
     outline = np.clip(distance + (0.6 + 0.5 * unit), 0, 1)
-    colours *= light * (1 - np.float32(0.5) * outline)
+    colors *= light * (1 - np.float32(0.5) * outline)
     return _Placed(
         shape=shape,
-        colour=colour,
+        color=color,
         texture=texture,
-        centre=centre,
+        center=center,
         radius=radius,
         rotation=rotation,
         window=(slice(top, bottom), slice(left, right)),
         coverage=np.clip(0.5 - distance, 0, 1),
         inside=distance < 0,
-        colours=colours,
+        colors=colors,
         visible_fraction=1.0,
     )
 
 
 def _place_things(
-    height: int, width: int, unit: float, draw: _Draws, typical_colour_share: float = TYPICAL_COLOUR_SHARE
+    height: int, width: int, unit: float, draw: _Draws, typical_color_share: float = TYPICAL_COLOR_SHARE
 ) -> list[_Placed]:
     """One to five things, front-most first, each at least 40 % visible."""
     side = min(height, width)
@@ -460,13 +460,13 @@ def _place_things(
         # Of three places take the first that overlaps earlier things at most partly, so that occlusion is
         # frequent but seldom so strong that the thing has to be given up.
         places = [(draw(0.06, 0.94) * width, draw(0.06, 0.94) * height) for _ in range(3)]
-        centre = places[-1]
+        center = places[-1]
         for x, y in places:
-            gaps = (math.hypot(x - p.centre[0], y - p.centre[1]) / (radius + p.radius) for p in placed)
+            gaps = (math.hypot(x - p.center[0], y - p.center[1]) / (radius + p.radius) for p in placed)
             if all(gap > 0.5 for gap in gaps):
-                centre = (x, y)
+                center = (x, y)
                 break
-        thing = _place_thing(height, width, centre, radius, shape, unit, draw, typical_colour_share)
+        thing = _place_thing(height, width, center, radius, shape, unit, draw, typical_color_share)
         whole = int(np.count_nonzero(thing.inside))
         visible = int(np.count_nonzero(thing.inside & ~taken[thing.window]))
         if placed and visible < _MINIMUM_VISIBLE_FRACTION * whole:
@@ -499,41 +499,41 @@ def render_scene(
     seed: int = 0,
     split: str = "train",
     version: str = SHAPES_VERSION,
-    typical_colour_share: float = TYPICAL_COLOUR_SHARE,
+    typical_color_share: float = TYPICAL_COLOR_SHARE,
 ) -> Scene:
     """Scene number `index` with its exact segmentation; a pure function of its arguments.
 
     Args:
         index: Number of the scene, any integer >= 0.
         image_size: (height, width) in pixels.
-        seed: Seed of the whole data set.
+        seed: Seed of the whole dataset.
         split: "train", "validation" or "test"; splits never share a random stream.
         version: Version of the generator that must be rendered.
-        typical_colour_share: Share of the things with their class's typical colour. Other values than the standard one
-            give other scenes, in which colours say less or more about classes.
+        typical_color_share: Share of the things with their class's typical color. Other values than the standard one
+            give other scenes, in which colors say less or more about classes.
 
     Raises:
         ValueError: For an unknown split or version, a negative index or seed, an image side below 32 pixels, or a
             share outside 0 to 1.
     """
     _check_arguments(index, image_size, seed, split, version)
-    if not 0 <= typical_colour_share <= 1:
-        raise ValueError(f"typical_colour_share is {typical_colour_share}; it must be from 0 to 1")
+    if not 0 <= typical_color_share <= 1:
+        raise ValueError(f"typical_color_share is {typical_color_share}; it must be from 0 to 1")
     height, width = int(image_size[0]), int(image_size[1])
-    unit = min(height, width) / 96  # lengths of the textures grow with the picture
+    unit = min(height, width) / 96  # lengths of the textures grow with the image
     major, minor = (int(part) for part in version.split("."))
     draw = _Draws((major, minor, int(seed), SPLITS.index(split), int(index)))
 
     canvas = np.empty((3, height, width), dtype=np.float32)
     classes = np.empty((height, width), dtype=np.int32)
     _paint_background(canvas, classes, unit, draw)
-    things = _place_things(height, width, unit, draw, typical_colour_share)
+    things = _place_things(height, width, unit, draw, typical_color_share)
 
     segmentation = np.zeros((height, width), dtype=np.int32)
     for position in range(len(things) - 1, -1, -1):  # back to front
         thing = things[position]
         region = canvas[(slice(None), *thing.window)]
-        region += thing.coverage * (thing.colours - region)
+        region += thing.coverage * (thing.colors - region)
         segmentation[thing.window][thing.inside] = position + 1
     category_of_id = {position + 1: label2id[thing.shape] for position, thing in enumerate(things)}
     for class_id in stuff_class_ids:
@@ -554,9 +554,9 @@ def render_scene(
             segment_id=position + 1,
             category_id=label2id[thing.shape],
             shape=thing.shape,
-            colour=thing.colour,
+            color=thing.color,
             texture=thing.texture,
-            centre=thing.centre,
+            center=thing.center,
             radius=thing.radius,
             size="small" if thing.radius < 0.16 * side else "medium" if thing.radius < 0.21 * side else "large",
             rotation=thing.rotation,
@@ -569,7 +569,7 @@ def render_scene(
 
 
 class ShapesDataset(torch.utils.data.Dataset):
-    """Map-style data set that renders `shapes` scenes when they are asked for.
+    """Map-style dataset that renders `shapes` scenes when they are asked for.
 
     An item is `{"image": (H, W, 3) uint8, "segmentation": (H, W) int32, "segments_info": [...]}`: the universal schema
     without a detour through PNG. It holds no arrays, so it costs nothing to send to worker processes.
@@ -578,7 +578,7 @@ class ShapesDataset(torch.utils.data.Dataset):
         split: "train", "validation" or "test".
         num_scenes: Number of scenes.
         image_size: (height, width) in pixels.
-        seed: Seed of the whole data set.
+        seed: Seed of the whole dataset.
         transform: Optional function from item to item.
 
     Raises:

@@ -7,28 +7,28 @@ from typing import Any
 
 import torch
 
-from .shapes import COLOURS, SPLITS, TEXTURES, Scene, id2label, render_scene, stuff_class_ids
+from .shapes import COLORS, SPLITS, TEXTURES, Scene, id2label, render_scene, stuff_class_ids
 
 __all__ = ["CaptionedShapes", "caption", "caption_tokenizer", "entity_tokenizer"]
 
-PLACES = (("upper left", "top", "upper right"), ("left", "centre", "right"), ("lower left", "bottom", "lower right"))
+PLACES = (("upper left", "top", "upper right"), ("left", "center", "right"), ("lower left", "bottom", "lower right"))
 MAX_LENGTH = 40
 ENTITY_LENGTH = 24
-_WORDS = "a an and with on at the large medium small upper lower left right top bottom centre of , picture".split()
-_SENTENCE_WORDS = "a an and , . photo picture this is there the in scene of small medium large".split()
+_WORDS = "a an and with on at the large medium small upper lower left right top bottom center of , image".split()
+_SENTENCE_WORDS = "a an and , . photo image this is there the in scene of small medium large".split()
 
 
 def caption(scene: Scene) -> str:
-    """Describes every thing, front to back, by size, colour, texture, shape and place, and the stuff behind.
+    """Describes every thing, front to back, by size, color, texture, shape and place, and the stuff behind.
 
-    Example: "a large red dots circle at the upper left , a small blue plain star at the centre on grass and sky".
+    Example: "a large red dots circle at the upper left , a small blue plain star at the center on grass and sky".
     """
     height, width = scene.segmentation.shape
     things = []
     for thing in scene.objects:
-        x, y = thing.centre
+        x, y = thing.center
         place = PLACES[min(2, max(0, int(3 * y / height)))][min(2, max(0, int(3 * x / width)))]
-        things.append(f"a {thing.size} {thing.colour} {thing.texture} {thing.shape} at the {place}")
+        things.append(f"a {thing.size} {thing.color} {thing.texture} {thing.shape} at the {place}")
     present = {segment["category_id"] for segment in scene.segments_info}
     stuff = [id2label[class_id] for class_id in stuff_class_ids if class_id in present]
     return " , ".join(things[:3]) + " on " + " and ".join(stuff)
@@ -42,7 +42,7 @@ def caption_tokenizer() -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<unk>", "<pad>", *sorted({*_WORDS, *COLOURS, *TEXTURES, *id2label.values()})]
+    words = ["<unk>", "<pad>", *sorted({*_WORDS, *COLORS, *TEXTURES, *id2label.values()})]
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.post_processor = TemplateProcessing(single="$A", special_tokens=[])
@@ -69,7 +69,7 @@ def entity_tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<start>", "<end>"]
-    words = sorted({*_SENTENCE_WORDS, *COLOURS, *id2label.values()})
+    words = sorted({*_SENTENCE_WORDS, *COLORS, *id2label.values()})
     vocabulary = {word: number for number, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()

@@ -1,16 +1,16 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Depth, normals, edges and motion of `shapes` scenes: exact, by a simple geometry that the scenes are given here.
 
-The viewer looks along the picture's normal. Distances are in half picture heights, so that the numbers do not depend on
+The viewer looks along the image's normal. Distances are in half image heights, so that the numbers do not depend on
 the size in pixels.
 
 * Sky is flat and farthest, at 10.
-* Other stuff is a ground plane: 8 at the top row of the picture, 3 at the bottom one; its normal leans up and forward.
-* Things bulge toward the viewer: thing k from the front is half an ellipsoid around its centre, as wide as its circle
+* Other stuff is a ground plane: 8 at the top row of the image, 3 at the bottom one; its normal leans up and forward.
+* Things bulge toward the viewer: thing k from the front is half an ellipsoid around its center, as wide as its circle
   and 0.3 deep, based at 1.3 + 0.25 k. Nearer things hide farther ones, as drawn.
 
 Normals are those of that surface (x right, y down, z toward the viewer); of things those of a half sphere. Edges are
-the pixels that differ from their right or lower neighbour in segment. In clips things move by whole pixels per frame,
+the pixels that differ from their right or lower neighbor in segment. In clips things move by whole pixels per frame,
 each with its own constant velocity, in front of a background at rest; flow is the velocity of what a pixel shows.
 """
 
@@ -47,7 +47,7 @@ class SceneTruth:
     """A scene with the truth of every dense task.
 
     Attributes:
-        image: RGB picture.
+        image: RGB image.
         segmentation: Segment ids, as in `shapes.Scene`.
         segments_info: As in `shapes.Scene`.
         depth: Distance from the viewer.
@@ -72,7 +72,7 @@ class ClipTruth:
     """A clip with its truth; as `SceneTruth` with a frame axis in front.
 
     Attributes:
-        frames: RGB pictures.
+        frames: RGB images.
         segmentation: Ids of things (1, 2, ... the same in every frame), 0 for stuff.
         depth: Distance from the viewer.
         normals: Unit normals.
@@ -98,7 +98,7 @@ def surface(
     Args:
         thing_ids: Id of the thing at every pixel, other numbers for stuff.
         is_sky: Where stuff is sky.
-        things: (id, (x, y) of the centre, radius, place from the front) of every thing, in pixels.
+        things: (id, (x, y) of the center, radius, place from the front) of every thing, in pixels.
 
     Shape:
         thing_ids, is_sky: (H, W) -> (H, W) and (H, W, 3), float32.
@@ -108,7 +108,7 @@ def surface(
     columns = np.arange(width, dtype=np.float32)[None] + 0.5
     ground = GROUND_FAR + (GROUND_NEAR - GROUND_FAR) * rows / height
     depth = np.where(is_sky, np.float32(SKY_DEPTH), ground).astype(np.float32)
-    # Along a row of height h the plane comes nearer by (far - near) / h, in half picture heights per pixel 2 / h.
+    # Along a row of height h the plane comes nearer by (far - near) / h, in half image heights per pixel 2 / h.
     slope = (GROUND_FAR - GROUND_NEAR) / 2
     up = np.array([0.0, -slope, 1.0], dtype=np.float32) / math.hypot(slope, 1)
     normals = np.where(is_sky[..., None], np.array([0, 0, 1], dtype=np.float32), up)
@@ -126,7 +126,7 @@ def surface(
 
 
 def boundaries(segments: np.ndarray) -> np.ndarray:
-    """Marks pixels that differ from their right or lower neighbour.
+    """Marks pixels that differ from their right or lower neighbor.
 
     Shape:
         segments: (H, W) -> (H, W), bool.
@@ -140,13 +140,13 @@ def boundaries(segments: np.ndarray) -> np.ndarray:
 def render_truth(
     index: int, *, image_size: tuple[int, int] = (96, 96), seed: int = 0, split: str = "train"
 ) -> SceneTruth:
-    """Renders scene `index` of `shapes` (the same picture) with its truth.
+    """Renders scene `index` of `shapes` (the same image) with its truth.
 
     Raises:
         ValueError: As `render_scene`.
     """
     scene = render_scene(index, image_size=image_size, seed=seed, split=split)
-    things = [(thing.segment_id, thing.centre, thing.radius, thing.depth_order) for thing in scene.objects]
+    things = [(thing.segment_id, thing.center, thing.radius, thing.depth_order) for thing in scene.objects]
     depth, normals = surface(scene.segmentation, scene.semantic_map() == label2id["sky"], things)
     edges = boundaries(scene.segmentation)
     return SceneTruth(scene.image, scene.segmentation, scene.segments_info, depth, normals, edges)
@@ -180,15 +180,15 @@ def render_clip(
     is_sky = classes == label2id[STUFF_NAMES[0]]
     frames, maps, depths, normals, flows = [], [], [], [], []
     for frame in range(num_frames):
-        picture, ids = canvas.copy(), np.zeros((height, width), dtype=np.int32)
+        image, ids = canvas.copy(), np.zeros((height, width), dtype=np.int32)
         flow = np.zeros((height, width, 2), dtype=np.float32)
         things = []
         for place in range(len(placed) - 1, -1, -1):  # back to front
             thing, (step_x, step_y) = placed[place], moves[place]
-            # Centred in time, so that things are about where they were placed in the middle of the clip.
+            # Centered in time, so that things are about where they were placed in the middle of the clip.
             shift_x = step_x * (frame - num_frames // 2) - margin
             shift_y = step_y * (frame - num_frames // 2) - margin
-            things.append((place + 1, (thing.centre[0] + shift_x, thing.centre[1] + shift_y), thing.radius, place))
+            things.append((place + 1, (thing.center[0] + shift_x, thing.center[1] + shift_y), thing.radius, place))
             top, left = thing.window[0].start + shift_y, thing.window[1].start + shift_x
             bottom, right = thing.window[0].stop + shift_y, thing.window[1].stop + shift_x
             rows = slice(max(top, 0), max(min(bottom, height), 0))
@@ -196,13 +196,13 @@ def render_clip(
             if rows.start >= rows.stop or columns.start >= columns.stop:
                 continue
             part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-            region = picture[:, rows, columns]
-            region += thing.coverage[part] * (thing.colours[:, part[0], part[1]] - region)
+            region = image[:, rows, columns]
+            region += thing.coverage[part] * (thing.colors[:, part[0], part[1]] - region)
             inside = thing.inside[part]
             ids[rows, columns][inside] = place + 1
             flow[rows, columns][inside] = (step_x, step_y)
         depth, normal = surface(ids, is_sky, things)
-        frames.append(np.clip(picture, 0, 255).astype(np.uint8).transpose(1, 2, 0))
+        frames.append(np.clip(image, 0, 255).astype(np.uint8).transpose(1, 2, 0))
         maps.append(ids)
         depths.append(depth)
         normals.append(normal)

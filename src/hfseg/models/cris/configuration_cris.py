@@ -29,7 +29,7 @@ class CrisConfig(PreTrainedConfig):
         vision_width (`int`, defaults to 64):
             Channels after the stem; the last stage has 32 times as many.
         image_size (`int`, defaults to 224):
-            Side of the pictures that CLIP was trained on, in pixels. It fixes the grid of learned positions of the
+            Side of the images that CLIP was trained on, in pixels. It fixes the grid of learned positions of the
             attention pool, which are resized to the actual one.
         neck_sizes (`tuple[int, int, int]`, defaults to `(256, 512, 1024)`):
             Channels of the neck at strides 8, 16 and 32. The second equals `hidden_size`.

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Conversion of CRIS checkpoints of the authors, and initialisation from CLIP's weights (OpenAI's or timm's)."""
+"""Conversion of CRIS checkpoints of the authors, and initialization from CLIP's weights (OpenAI's or timm's)."""
 
 import os
 import re
@@ -192,7 +192,7 @@ def load(
     Args:
         config: Its configuration.
         state_dict: Native state dict.
-        fresh: Prefixes of names that may be missing, and are then freshly initialised.
+        fresh: Prefixes of names that may be missing, and are then randomly initialized.
 
     Raises:
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
@@ -221,7 +221,7 @@ def load(
 def convert(
     state_dict: dict[str, torch.Tensor], original: dict[str, Any] | None = None
 ) -> CrisForReferringImageSegmentation:
-    """Builds a model from an authors' checkpoint.
+    """Builds a model from an official checkpoint.
 
     Args:
         state_dict: Official state dict, as `read_state_dict` gives it.
@@ -297,7 +297,7 @@ def from_clip(cls: type, source: Any, **overrides) -> CrisForReferringImageSegme
 
 
 def from_timm(name: str, **overrides) -> CrisForReferringImageSegmentation:
-    """Builds a model whose image tower has timm's weights; the text tower is freshly initialised, with a warning.
+    """Builds a model whose image tower has timm's weights; the text tower is randomly initialized, with a warning.
 
     Raises:
         ValueError: If timm has no such model, or its weights cannot be had.

@@ -2,7 +2,7 @@
 """CRIS: referring image segmentation with CLIP.
 
 Wang, Lu, Li, Tao, Guo, Gong, Liu: "CRIS: CLIP-Driven Referring Image Segmentation", CVPR 2022 (arXiv 2111.15174). CLIP
-matches whole pictures with sentences. CRIS brings this match down to pixels: three levels of CLIP's ResNet are fused
+matches whole images with sentences. CRIS brings this match down to pixels: three levels of CLIP's ResNet are fused
 with the sentence (neck), a transformer lets every pixel attend to the words (decoder), and the sentence produces the
 convolution that turns pixel features into a mask (projector), trained so that its output is the text-to-pixel match.
 
@@ -10,12 +10,12 @@ Shape legend: B images, K expressions per image, N = B K, L tokens per expressio
 8, 16, 32, E width of CLIP's joint space, C `hidden_size` (of words and pixels), P = (H / 16) (W / 16) pixels of the
 decoder.
 
-Where this differs from the paper, it follows the authors' code, on which checkpoints depend: the last stage goes
+Where this differs from the paper, it follows the official code, on which checkpoints depend: the last stage goes
 through CLIP's attention pool (without its mean token) plus a 1x1 branch; every concatenation is followed by a 1x1
-convolution; the decoder normalises the outputs of both attentions and the hidden units of the feed-forward once more;
+convolution; the decoder normalizes the outputs of both attentions and the hidden units of the feed-forward once more;
 the match is a 3x3 convolution instead of a product; every token with id 0 is ignored, padding or not.
 
-Where it differs from the authors' code, the numbers are the same:
+Where it differs from the official code, the numbers are the same:
 
 - everything that no sentence enters (image tower, first convolutions of the neck) is computed once per image for any
   number of expressions; a convolution of concatenated maps is the sum of one per map (`PartwiseConv2d`), and a 1x1
@@ -56,7 +56,7 @@ class CrisDecoderOutput(ModelOutput):
     """Pixels after they attended to the words.
 
     Attributes:
-        last_hidden_state: Normalised pixel features, `(N, P, C)`.
+        last_hidden_state: Normalized pixel features, `(N, P, C)`.
         hidden_states: With `output_hidden_states=True`: pixels before the first and after every layer.
         attentions: With `output_attentions=True`: attention among pixels, `(N, heads, P, P)`.
         cross_attentions: Likewise, of pixels to words, `(N, heads, P, L)`.
@@ -174,7 +174,7 @@ class CrisAttentionPool(nn.Module):
 # Neck (section 2.2.2 of the thesis)
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisConvolution(nn.Sequential):
-    """Convolution, batch normalisation, ReLU."""
+    """Convolution, batch normalization, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int):
         super().__init__(
@@ -205,7 +205,7 @@ class PartwiseConv2d(nn.Conv2d):
 
 
 class CrisFusion(nn.Module):
-    """Convolution of concatenated maps, batch normalisation, ReLU; the caller sums the parts."""
+    """Convolution of concatenated maps, batch normalization, ReLU; the caller sums the parts."""
 
     def __init__(self, sizes: tuple[int, ...], out_channels: int, kernel_size: int = 1):
         super().__init__()
@@ -217,7 +217,7 @@ class CrisFusion(nn.Module):
         return self.conv.part(index, features)
 
     def finish(self, total: torch.Tensor) -> torch.Tensor:
-        """Normalises the sum."""
+        """Normalizes the sum."""
         return F.relu(self.norm(total))
 
 
@@ -227,7 +227,7 @@ def enlarge(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 class CrisNeck(nn.Module):
-    """Fuses three levels of the picture and the sentence into one map at stride 16.
+    """Fuses three levels of the image and the sentence into one map at stride 16.
 
     `describe_image` does what no sentence enters, `forward` the rest.
     """
@@ -251,7 +251,7 @@ class CrisNeck(nn.Module):
         self.refine = CrisConvolution(middle, middle, 3)
 
     def describe_image(self, c3: torch.Tensor, c4: torch.Tensor, c5: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Computes the picture's share of each fusion.
+        """Computes the image's share of each fusion.
 
         Shape:
             c3, c4, c5: see `CrisVisionModel`; output: `(B, middle, H/16, W/16)` twice (of c3 and c4) and
@@ -271,7 +271,7 @@ class CrisNeck(nn.Module):
         Shape:
             sentence: `(B K, E)`; output: `(B K, middle, H/16, W/16)`.
         """
-        # The K expressions of a picture share its maps by broadcasting.
+        # The K expressions of an image share its maps by broadcasting.
         from_c3, from_c4, from_c5 = (features[:, None] for features in image_features)  # (B, 1, channels, h, w)
         per_image = (from_c5.shape[0], sentence.shape[0] // from_c5.shape[0])
         scale = F.relu(self.text_projection(sentence)).unflatten(0, per_image)[..., None, None]  # (B, K, coarse, 1, 1)
@@ -293,7 +293,7 @@ class CrisNeck(nn.Module):
 # Decoder (section 2.2.3)
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisDecoderLayer(GradientCheckpointingLayer):
-    """Attention among pixels, attention of pixels to words, feed-forward; each normalised before and after."""
+    """Attention among pixels, attention of pixels to words, feed-forward; each normalized before and after."""
 
     def __init__(self, config: CrisConfig):
         super().__init__()
@@ -404,7 +404,7 @@ class CrisProjector(nn.Module):
 # Models
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation (CLIP's for the image tower, PyTorch's elsewhere) and what the model family supports."""
+    """Weight initialization (CLIP's for the image tower, PyTorch's elsewhere) and what the model family supports."""
 
     config: CrisConfig
     base_model_prefix = "model"
@@ -467,7 +467,7 @@ class CrisVisionModel(CrisPreTrainedModel):
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         if not self.training:
             # The faster layout in memory, and the one in which pixels become tokens. Not in training: there, batch
-            # normalisation would add up in another order than the authors', which small batches make visible (1e-3).
+            # normalization would add up in another order than the authors', which small batches make visible (1e-3).
             pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         c3, c4, last = self.backbone(pixel_values)
         return c3, c4, self.attention_pool(last, attend)
@@ -546,7 +546,7 @@ class CrisModel(CrisPreTrainedModel):
         if not torch.compiler.is_exporting() and (height % STRIDE or width % STRIDE):
             raise ValueError(
                 f"pixel_values are {height} x {width} pixels; both sides must be multiples of {STRIDE}, the stride of "
-                "the last stage. CrisImageProcessor makes such pictures (416 x 416)."
+                "the last stage. CrisImageProcessor makes such images (416 x 416)."
             )
         return self.neck.describe_image(*self.vision_model(pixel_values))
 
@@ -561,7 +561,7 @@ class CrisModel(CrisPreTrainedModel):
         """Computes pixel features.
 
         Args:
-            pixel_values: Normalised images, height and width multiples of 32.
+            pixel_values: Normalized images, height and width multiples of 32.
             input_ids: Tokens of the expressions: one per image, or K per image. The id 0 is padding; a genuine token 0
                 is ignored by pixels, too.
             image_features: From `encode_image`, in place of `pixel_values`.
@@ -621,7 +621,7 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
 
     @classmethod
     def from_clip(cls, source: Any, **overrides) -> "CrisForReferringImageSegmentation":
-        """Builds a trainable model from CLIP's weights; what CLIP does not have is freshly initialised.
+        """Builds a trainable model from CLIP's weights; what CLIP does not have is randomly initialized.
 
         Args:
             source: OpenAI's archive (`RN50.pt`, `RN101.pt`) or a state dict with its names; or a timm model's name,
@@ -652,7 +652,7 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
         """Predicts a mask per expression and, with labels, the loss.
 
         Args:
-            pixel_values: Normalised images, height and width multiples of 32.
+            pixel_values: Normalized images, height and width multiples of 32.
             input_ids: Tokens of the expressions: one per image, or K per image. The id 0 is padding.
             mask_labels: Probability of every pixel to belong to the referent, in [0, 1]; hard or soft.
             image_features: From `encode_image`, in place of `pixel_values`.

@@ -25,7 +25,7 @@ class CrisProcessorKwargs(ProcessingKwargs, total=False):
 
 
 class CrisProcessor(ProcessorMixin):
-    """Turns pictures and expressions into a batch for CRIS, and its outputs into masks.
+    """Turns images and expressions into a batch for CRIS, and its outputs into masks.
 
     Expressions are cleaned as CLIP does (mojibake is repaired if `ftfy` is installed), lower-cased, padded and cut to
     the tokenizer's `model_max_length` (17 for RefCOCO and RefCOCO+, 22 for RefCOCOg). Padding has the id 0, by which

@@ -26,7 +26,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
     """Mixin of image processors for models that predict one mask per expression.
 
     Attributes:
-        size: Height and width of the frame that pictures are fitted into, keeping their proportions.
+        size: Height and width of the frame that images are fitted into, keeping their proportions.
         threshold: Smallest probability of a pixel of the mask.
     """
 
@@ -41,7 +41,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
     targets_are_stacked = True
 
     def preprocess(self, images: Any, masks: Any = None, **kwargs: Any) -> BatchFeature:
-        """Turns pictures, and optionally the masks of their referents, into a batch for the network.
+        """Turns images, and optionally the masks of their referents, into a batch for the network.
 
         Args:
             images: PIL images, arrays, tensors or paths of local files, one or a list.
@@ -67,7 +67,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         rescale_factor: float = 1 / 255,
         **_: Any,
     ) -> list[Any]:
-        """Fits pictures into the frame by the authors' warp, with the mean color around them."""
+        """Fits images into the frame by the authors' warp, with the mean color around them."""
         frame = (int(size.height or 0), int(size.width or 0))
         return [to_frame(image, frame, self.fill(image, image_mean, do_rescale, rescale_factor)) for image in images]
 
@@ -77,7 +77,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         return {"mask_labels": self.mask_targets(masks, placed.original_sizes, frame)}
 
     def fill(self, image: Any, image_mean: Any, do_rescale: bool, rescale_factor: float) -> np.ndarray:
-        """Chooses the colour around a picture: the mean; for whole-number pictures rounded, as a picture's pixel is."""
+        """Chooses the color around an image: the mean; for whole-number images rounded, as an image's pixel is."""
         channels = image.shape[-3]
         mean = np.broadcast_to(np.asarray(image_mean if image_mean is not None else 0.0, dtype=np.float64), channels)
         integer = not image.is_floating_point() if isinstance(image, Tensor) else np.issubdtype(image.dtype, np.integer)
@@ -121,22 +121,22 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         threshold: float | None = None,
         return_probabilities: bool = False,
     ) -> list[Tensor]:
-        """Brings masks back to the pictures: sigmoid, then enlarged to the frame, then warped back, then thresholded.
+        """Brings masks back to the images: sigmoid, then enlarged to the frame, then warped back, then thresholded.
 
         Args:
             outputs: model output with `logits`.
-            original_sizes: height and width of each picture before pre-processing; default: masks of the frame.
+            original_sizes: height and width of each image before pre-processing; default: masks of the frame.
             threshold: probability above which a pixel is inside; default: the processor's, 0.35.
             return_probabilities: gives probabilities instead of masks. Cubic interpolation may leave [0, 1] a little.
 
         Returns:
-            One tensor per picture, a mask per expression.
+            One tensor per image, a mask per expression.
 
         Shape:
             logits: (B, K, h, w); output: B tensors (K, H, W), bool or float32.
 
         Raises:
-            ValueError: if the number of sizes is not that of pictures, or a size or threshold is not legal.
+            ValueError: if the number of sizes is not that of images, or a size or threshold is not legal.
         """
         logits = outputs.logits if hasattr(outputs, "logits") else outputs["logits"]
         threshold = self.threshold if threshold is None else threshold
@@ -144,7 +144,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
             raise ValueError(f"threshold={threshold} is not a probability; give a value from 0 to 1.")
         if original_sizes is not None and len(original_sizes) != len(logits):
             raise ValueError(
-                f"There are {len(original_sizes)} original size(s) for {len(logits)} picture(s); give one (height, "
+                f"There are {len(original_sizes)} original size(s) for {len(logits)} image(s); give one (height, "
                 "width) each."
             )
         frame = self.size
@@ -158,7 +158,7 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
         for maps, size in zip(probabilities, sizes):
             size = (int(size[0]), int(size[1]))
             if min(size) < 1:
-                raise ValueError(f"original size {size} has no pixels; give (height, width) of the picture.")
+                raise ValueError(f"original size {size} has no pixels; give (height, width) of the image.")
             if original_sizes is not None:
                 maps = from_frame(maps, size)
             results.append(maps if return_probabilities else maps > threshold)

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The authors' letterbox: scale to fit, centre, fill the rest, as an affine warp between pixel indices; and back.
+"""The authors' letterbox: scale to fit, center, fill the rest, as an affine warp between pixel indices; and back.
 
-Unlike a resize, the warp has no half-pixel shift: corner (0, 0) of the picture goes to corner (0, 0) of its place. A
+Unlike a resize, the warp has no half-pixel shift: corner (0, 0) of the image goes to corner (0, 0) of its place. A
 warp without rotation acts on rows and columns apart, so it is a gather of a few rows, then of a few columns, with
 weights. One implementation serves NumPy arrays and tensors. It computes sub-pixel positions exactly, as OpenCV 5 does
 (OpenCV 4 rounds them to 1/32 pixel).
@@ -17,10 +17,10 @@ CUBIC = -0.75
 
 
 def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[float, float, float]:
-    """Computes scale and offsets that fit a picture into a frame, centred.
+    """Computes scale and offsets that fit an image into a frame, centered.
 
     Args:
-        source: Height and width of the picture.
+        source: Height and width of the image.
         target: Height and width of the frame.
 
     Returns:
@@ -31,7 +31,7 @@ def letterbox(source: tuple[int, int], target: tuple[int, int]) -> tuple[float, 
 
 
 def taps(size: int, positions: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Finds which source pixels each position reads, and with which weights; outside the picture there is zero.
+    """Finds which source pixels each position reads, and with which weights; outside the image there is zero.
 
     Args:
         size: Source pixels along the axis.
@@ -71,7 +71,7 @@ def read_axis(image: Any, positions: np.ndarray, kind: str, axis: int) -> Any:
 
 
 def warp(image: Any, scale: float, offsets: tuple[float, float], size: tuple[int, int], kind: str) -> Any:
-    """Reads a picture at `(target index - offset) / scale`, zero outside.
+    """Reads an image at `(target index - offset) / scale`, zero outside.
 
     Args:
         image: Float array or tensor, channels first.
@@ -89,15 +89,15 @@ def warp(image: Any, scale: float, offsets: tuple[float, float], size: tuple[int
 
 
 def to_frame(image: Any, frame: tuple[int, int], fill: Any, kind: str = "cubic") -> Any:
-    """Letterboxes a picture.
+    """Letterboxes an image.
 
-    Integer pictures come back rounded and clipped to their range, as in OpenCV; floats as they are.
+    Integer images come back rounded and clipped to their range, as in OpenCV; floats as they are.
 
     Args:
         image: Array or tensor, channels first.
         frame: Height and width.
-        fill: Value around the picture, one per channel.
-        kind: `"cubic"` for pictures, `"linear"` for masks.
+        fill: Value around the image, one per channel.
+        kind: `"cubic"` for images, `"linear"` for masks.
 
     Shape:
         image: `(..., C, h, w)`; output: `(..., C, *frame)`, float32.
@@ -115,7 +115,7 @@ def to_frame(image: Any, frame: tuple[int, int], fill: Any, kind: str = "cubic")
 
 
 def from_frame(image: Any, size: tuple[int, int], kind: str = "cubic") -> Any:
-    """Brings a map of the frame back to a picture's size: the inverse of `to_frame`, zero outside the frame.
+    """Brings a map of the frame back to an image's size: the inverse of `to_frame`, zero outside the frame.
 
     Shape:
         image: `(..., *frame)` float; output: `(..., *size)`.

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""LaVin-DiT as a diffusers pipeline: show pairs of pictures, ask for the answer to another.
+"""LaVin-DiT as a diffusers pipeline: show pairs of images, ask for the answer to another.
 
-1. Every picture (or clip) becomes latents by itself; a posterior sample, as the authors do.
+1. Every image (or clip) becomes latents by itself; a posterior sample, as the authors do.
 2. [input, target, input, target, ..., query] is the condition; without examples it is [one zero frame, query].
 3. Noise is moved to the answer along `v0 + guidance_scale (v - v0)`, v with examples and v0 without.
 4. The answer is decoded; pixels are truncated, not rounded, to 8 bits, as the authors do.
@@ -47,14 +47,14 @@ from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
 
-Picture = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
-Clip = Picture | Sequence[Picture]
+ImageLike = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
+Clip = ImageLike | Sequence[ImageLike]
 Pair = tuple[Clip, Clip]
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 OUTPUT_SIZES = ("query", "model")
 LORA_FILE = "pytorch_lora_weights.safetensors"
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 MAXIMUM_FOLDER_EXAMPLES = 8
 ASPECT_TOLERANCE = 0.02
 
@@ -68,7 +68,7 @@ class LavinDiTPipelineOutput(BaseOutput):
     Attributes:
         images: One per query. `pil`: images, or lists of frames. `np`: (B, H, W, 3), or (B, T, H, W, 3) for clips.
             `pt`: (B, 3, H, W) or (B, T, 3, H, W). Values of the last two are in [0, 1]. `latent`: (B, C, F, h, w).
-        decoded: With `task`, what the pictures say, one per query; see `hfseg.results.visual_formats`. Else None.
+        decoded: With `task`, what the images say, one per query; see `hfseg.results.visual_formats`. Else None.
     """
 
     images: Any
@@ -82,7 +82,7 @@ class LavinDiTExamples:
     Attributes:
         latents: Latent frames, input and target of the first pair, of the second, ...
         tokens: Their embeddings; valid while the transformer's weights stay as they are.
-        height: Height of the pictures in pixels.
+        height: Height of the images in pixels.
         width: Width.
         input_frames: Pixel frames of every input.
         target_frames: Pixel frames of every target.
@@ -117,7 +117,7 @@ def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Im
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no pairs, half a pair, or a damaged picture.
+        ValueError: It holds no pairs, half a pair, or a damaged image.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -125,7 +125,7 @@ def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Im
     found: dict[str, dict[str, Path]] = {"input": {}, "target": {}}
     for file in sorted(path.iterdir()):
         match = re.fullmatch(r"(.+)_(input|target)", file.stem)
-        if match and file.suffix.lower() in PICTURE_ENDINGS:
+        if match and file.suffix.lower() in IMAGE_ENDINGS:
             found[match[2]][match[1]] = file
     alone = sorted(found["input"].keys() ^ found["target"].keys())
     if alone:
@@ -135,58 +135,56 @@ def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Im
     return [(load_image(found["input"][key]), load_image(found["target"][key])) for key in sorted(found["input"])]
 
 
-def _to_frame(picture: Picture) -> torch.Tensor:
-    """Reads one picture: (3, H, W), uint8, or float in [0, 1]."""
-    if isinstance(picture, (str, os.PathLike, Image.Image)):
-        return torch.from_numpy(np.array(load_image(picture))).permute(2, 0, 1)
-    if isinstance(picture, np.ndarray):
-        picture = torch.from_numpy(np.array(picture[..., None] if picture.ndim == 2 else picture)).movedim(-1, 0)
-    elif picture.ndim == 2:
-        picture = picture[None]
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3, 4) or min(picture.shape) < 1:
+def _to_frame(image: ImageLike) -> torch.Tensor:
+    """Reads one image: (3, H, W), uint8, or float in [0, 1]."""
+    if isinstance(image, (str, os.PathLike, Image.Image)):
+        return torch.from_numpy(np.array(load_image(image))).permute(2, 0, 1)
+    if isinstance(image, np.ndarray):
+        image = torch.from_numpy(np.array(image[..., None] if image.ndim == 2 else image)).movedim(-1, 0)
+    elif image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3, 4) or min(image.shape) < 1:
         raise ValueError(
-            f"A picture of shape {tuple(picture.shape)} (channels first) has {picture.shape[0]} channels; legal are "
+            f"An image of shape {tuple(image.shape)} (channels first) has {image.shape[0]} channels; must be one of "
             "1, 3 and 4. Arrays are (H, W, C), tensors (C, H, W)."
         )
-    if picture.dtype == torch.uint8:
-        if picture.shape[0] == 4:
-            rgb = convert_to_rgb(Image.fromarray(picture.movedim(0, -1).contiguous().numpy(), "RGBA"))
+    if image.dtype == torch.uint8:
+        if image.shape[0] == 4:
+            rgb = convert_to_rgb(Image.fromarray(image.movedim(0, -1).contiguous().numpy(), "RGBA"))
             return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
-        return picture.expand(3, -1, -1)
-    if not picture.is_floating_point():
-        raise ValueError(f"A picture of {picture.dtype}: give uint8 (0 to 255) or floats (0 to 1).")
-    check_finite(picture)
-    if picture.min() < 0 or picture.max() > 1:
-        raise ValueError(
-            f"A picture of floats in [{picture.min():.3g}, {picture.max():.3g}]: floats must be in [0, 1]."
-        )
-    if picture.shape[0] == 4:  # onto white, as 8-bit pictures
-        return picture[:3] * picture[3:] + (1 - picture[3:])
-    return picture.float().expand(3, -1, -1)
+        return image.expand(3, -1, -1)
+    if not image.is_floating_point():
+        raise ValueError(f"An image of {image.dtype}: give uint8 (0 to 255) or floats (0 to 1).")
+    check_finite(image)
+    if image.min() < 0 or image.max() > 1:
+        raise ValueError(f"An image of floats in [{image.min():.3g}, {image.max():.3g}]: floats must be in [0, 1].")
+    if image.shape[0] == 4:  # onto white, as 8-bit images
+        return image[:3] * image[3:] + (1 - image[3:])
+    return image.float().expand(3, -1, -1)
 
 
 def to_clip(value: Clip) -> torch.Tensor:
-    """Reads a picture or a clip.
+    """Reads an image or a clip.
 
-    Grey pictures get three equal channels, transparent ones a white background.
+    Gray images get three equal channels, transparent ones a white background.
 
     Args:
         value: Path, PIL image, array (H, W), (H, W, C) or (T, H, W, C), tensor (C, H, W) or (T, C, H, W), or a sequence
-            of pictures.
+            of images.
 
     Returns:
         (T, 3, H, W), uint8, or float in [0, 1].
 
     Raises:
         ValueError: Another shape, type or value range, frames of different sizes, a damaged file.
-        TypeError: Something that is no picture.
+        TypeError: Something that is no image.
     """
     if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 4:
         value = list(value)
     if isinstance(value, (str, os.PathLike, Image.Image, np.ndarray, torch.Tensor)):
         return _to_frame(value)[None]
     if not isinstance(value, Sequence) or not value:
-        raise TypeError(f"Expected a picture or a sequence of frames, got {type(value).__name__} {str(value)[:60]!r}.")
+        raise TypeError(f"Expected an image or a sequence of frames, got {type(value).__name__} {str(value)[:60]!r}.")
     frames = [_to_frame(frame) for frame in value]
     if len({(frame.shape, frame.dtype) for frame in frames}) > 1:
         raise ValueError(f"Frames of a clip differ in size or type: {[tuple(frame.shape) for frame in frames]}.")
@@ -196,7 +194,7 @@ def to_clip(value: Clip) -> torch.Tensor:
 def to_pixels(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Resizes a clip (bicubic, antialiased; the aspect ratio is not kept) and maps it to [-1, 1].
 
-    8-bit pictures are resized as 8-bit pictures, as the authors do.
+    8-bit images are resized as 8-bit images, as the authors do.
 
     Shape:
         clip: (T, 3, H, W) -> (3, T, height, width), float32.
@@ -220,7 +218,7 @@ def _resized(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
-    """Answers a query picture by the task that examples show.
+    """Answers a query image by the task that examples show.
 
     Args:
         transformer: J-DiT.
@@ -235,8 +233,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     ...     attention_head_dim=12, num_key_value_heads=1, intermediate_size=16)
     >>> pipe = LavinDiTPipeline(transformer, PixelAutoencoder(sample_height=32, sample_width=32), LavinDiTScheduler())
     >>> pipe.set_progress_bar_config(disable=True)
-    >>> picture = Image.new("RGB", (32, 32), "red")
-    >>> pipe(picture, [(picture, picture)], num_inference_steps=2).images[0].size
+    >>> image = Image.new("RGB", (32, 32), "red")
+    >>> pipe(image, [(image, image)], num_inference_steps=2).images[0].size
     (32, 32)
     """
 
@@ -376,14 +374,14 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
         Args:
             examples: Pairs (input, target), or a folder of them.
-            height: Height of all pictures in pixels; None: the autoencoder's `sample_height`.
+            height: Height of all images in pixels; None: the autoencoder's `sample_height`.
             width: Likewise.
             num_examples: How many to draw, without repetition; None: all (of a folder at most 8).
             generator: Source of the draw and of the posterior's noise. With a list, one set of noise for each.
             sample_posterior: False takes the posterior's mode instead, which the authors do not.
 
         Raises:
-            ValueError: No examples, sizes that do not fit, damaged pictures.
+            ValueError: No examples, sizes that do not fit, damaged images.
         """
         height, width = self.check_size(height, width)
         pairs = self._choose(examples, num_examples, generator)
@@ -413,7 +411,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         """Reads queries; a list or tuple is a batch of them."""
         queries = [to_clip(value) for value in (query if isinstance(query, (list, tuple)) else [query])]
         if not queries:
-            raise ValueError("There is no query: give a picture, a clip, or a non-empty list of them.")
+            raise ValueError("There is no query: give an image, a clip, or a non-empty list of them.")
         return queries
 
     # ---------------------------------------------------------------------------------------------------------- call
@@ -440,14 +438,14 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         """Answers queries, in evaluation mode: in training mode blocks would be dropped at random.
 
         Args:
-            query: A picture, a clip (an array or tensor with a frame axis), or a list of them, which is a batch; a clip
+            query: An image, a clip (an array or tensor with a frame axis), or a list of them, which is a batch; a clip
                 as a list of frames goes into such a list. All have equally many frames.
             examples: Pairs (input, target) that show the task, for all queries; a folder of `<id>_input.png` and
                 `<id>_target.png`; or what `prepare_examples` returned.
-            height: Height in pixels to which every picture is resized; None: the autoencoder's `sample_height`, or that
+            height: Height in pixels to which every image is resized; None: the autoencoder's `sample_height`, or that
                 of prepared examples.
             width: Likewise.
-            num_inference_steps: Number of Euler steps. (The official code counts points of time; its 20 are 19 steps.)
+            num_inference_steps: Number of Euler steps. (The official code counts time steps; its 20 are 19 steps.)
             guidance_scale: How far to go from the answer without examples to that with, and beyond; 1 needs one pass.
             num_examples: How many examples to draw; see `prepare_examples`.
             generator: Makes the answer reproducible; a list has one per query, each as if it were asked alone.
@@ -465,7 +463,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
         Raises:
             ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths,
-                damaged pictures, unknown names.
+                damaged images, unknown names.
         """
         with torch.no_grad(), evaluation_mode(self.transformer, self.vae):
             # 1. Check.
@@ -476,7 +474,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             check_scheduler(self.scheduler)
             visual_format = find_format(task) if task is not None else None
             if visual_format is not None and output_type == "latent":
-                raise ValueError("task decodes pictures; it cannot be combined with output_type='latent'.")
+                raise ValueError("task decodes images; it cannot be combined with output_type='latent'.")
             unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
             if unknown:
                 raise ValueError(
@@ -571,7 +569,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 images, decoded = latents, None
             else:
                 sizes = [tuple(clip.shape[-2:]) for clip in queries] if output_size == "query" else None
-                images, decoded = self._pictures(latents, output_type, visual_format, sizes)
+                images, decoded = self._images(latents, output_type, visual_format, sizes)
             self.maybe_free_model_hooks()
             return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
 
@@ -585,7 +583,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         pixels = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
 
-    def _pictures(
+    def _images(
         self, latents: torch.Tensor, output_type: str, visual_format: Any, sizes: Sequence[Any] | None = None
     ) -> tuple[Any, list[Any] | None]:
         pixels = self.decode_latents(latents).cpu()  # (B, T, 3, H, W)

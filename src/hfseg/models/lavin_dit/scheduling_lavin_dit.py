@@ -38,7 +38,7 @@ def time_grid(num_points: int, kind: str = "authors") -> np.ndarray:
     True
     """
     if num_points < 2:
-        raise ValueError(f"There are {num_points} points of time; give at least 2, that is one step.")
+        raise ValueError(f"There are {num_points} time steps; give at least 2, that is one step.")
     if kind == "uniform":
         return np.linspace(0, 1, num_points).astype(np.float32)
     if kind != "authors":
@@ -54,7 +54,7 @@ def time_grid(num_points: int, kind: str = "authors") -> np.ndarray:
 class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
     """Euler steps from noise (t = 0) to data (t = 1), on the authors' grid of times or a uniform one.
 
-    N inference steps are N Euler steps between N + 1 points of time, as everywhere in diffusers; the official code
+    N inference steps are N Euler steps between N + 1 time steps, as everywhere in diffusers; the official code
     counts points, so its 20 are 19 steps here. `timesteps` are 1000 t, `sigmas` are the times t themselves, ascending.
 
     Args:

@@ -44,7 +44,9 @@ def build_autoencoder(spec: Mapping[str, Any] | str) -> Any:
         return AUTOENCODERS["pixel" if pixel else "st"].from_pretrained(spec)
     kind = spec.get("kind", "st")
     if kind not in AUTOENCODERS:
-        raise ValueError(f"model.config.vae.kind is {kind!r}; legal are {', '.join(AUTOENCODERS)}, or give a folder.")
+        raise ValueError(
+            f"model.config.vae.kind is {kind!r}; must be one of {', '.join(AUTOENCODERS)}, or give a folder."
+        )
     return AUTOENCODERS[kind](**{key: value for key, value in spec.items() if key != "kind"})
 
 
@@ -87,9 +89,11 @@ class LavinDiTForTraining(nn.Module):
             ValueError: Unknown keys or sizes.
         """
         config = {key: value for key, value in config.items() if value is not None}
-        known = {"size", "transformer", "vae", "scheduler", "unconditional_ratio", "l1_weight", "fit_pictures"}
+        known = {"size", "transformer", "vae", "scheduler", "unconditional_ratio", "l1_weight", "fit_images"}
         if set(config) - known:
-            raise ValueError(f"model.config has {sorted(set(config) - known)}; legal are {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"model.config has {sorted(set(config) - known)}; must be one of {', '.join(sorted(known))}."
+            )
         objective = {key: config[key] for key in ("unconditional_ratio", "l1_weight") if key in config}
         if pretrained is not None:
             if set(config) & {"size", "transformer", "vae"}:
@@ -99,7 +103,7 @@ class LavinDiTForTraining(nn.Module):
             return cls(pipe.transformer, pipe.vae, scheduler, **objective)
         size = config.get("size")
         if size is not None and size not in PUBLISHED_SIZES:
-            raise ValueError(f"model.config.size is {size!r}; legal are {', '.join(PUBLISHED_SIZES)}.")
+            raise ValueError(f"model.config.size is {size!r}; must be one of {', '.join(PUBLISHED_SIZES)}.")
         sizes = {**PUBLISHED_SIZES.get(size or "", {}), **config.get("transformer", {})}
         transformer = LavinDiTTransformer3DModel(**sizes)
         scheduler = LavinDiTScheduler(**config.get("scheduler", {}))
@@ -155,7 +159,7 @@ class LavinDiTForTraining(nn.Module):
         target_mean: torch.Tensor | None = None,
         target_std: torch.Tensor | None = None,
     ) -> dict[str, Any]:
-        """Computes the loss of pictures, or of precomputed posteriors of theirs.
+        """Computes the loss of images, or of precomputed posteriors of theirs.
 
         Args:
             input_pixels: Inputs of the examples and, last, the query, in [-1, 1].
@@ -359,7 +363,7 @@ COLLATORS = {
 class LavinDiTTask(Task):
     """J-DiT. `model.config` has `size` or `transformer`, `vae`, `scheduler` and the objective's arguments.
 
-    A pixel autoencoder with fewer channels than pixels is fitted to `model.config.fit_pictures` samples of the data.
+    A pixel autoencoder with fewer channels than pixels is fitted to `model.config.fit_images` samples of the data.
     """
 
     library_name = "diffusers"
@@ -372,25 +376,25 @@ class LavinDiTTask(Task):
         """Builds transformer, autoencoder and objective, new or from the folder of a pipeline."""
         config = dict(self.arguments.model.config)
         model = LavinDiTForTraining.from_recipe(config, self.arguments.model.pretrained)
-        if config.get("fit_pictures"):
-            model.vae.fit(self._pictures(dataset, int(config["fit_pictures"])))
+        if config.get("fit_images"):
+            model.vae.fit(self._images(dataset, int(config["fit_images"])))
         return model
 
-    def _pictures(self, dataset: Any, count: int) -> torch.Tensor:
+    def _images(self, dataset: Any, count: int) -> torch.Tensor:
         """Reads queries and targets of the first samples, (2 count, 3, H, W)."""
         collate = self.build_collator(dataset, nn.Identity(), None)
-        pictures = []
+        images = []
         for index in range(min(count, len(dataset))):
             batch = collate([dataset[index]])
-            pictures += [batch[name][0, -1].transpose(0, 1) for name in ("input_pixels", "target_pixels")]
-        return torch.cat(pictures)
+            images += [batch[name][0, -1].transpose(0, 1) for name in ("input_pixels", "target_pixels")]
+        return torch.cat(images)
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
-        """Offers collators nothing: pictures are resized by `data.collator`."""
+        """Offers collators nothing: images are resized by `data.collator`."""
         return {}
 
     def build_processor(self, model: nn.Module) -> None:
-        """Returns None: the pipeline prepares its pictures itself."""
+        """Returns None: the pipeline prepares its images itself."""
 
     def example(self, name: str) -> str:
         """Shows the use of the trained pipeline."""

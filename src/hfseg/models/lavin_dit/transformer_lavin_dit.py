@@ -135,7 +135,7 @@ def rotary_table(
     """Computes the rotation of every token of a grid of frames, rows and columns.
 
     Per axis of `a` channels the angle of pair i is position * 10000^(-2i/a), computed in float32; channel i turns with
-    channel i + a/2 (the paper's equations 4.1-4.2 write neighbouring pairs, the released weights want halves).
+    channel i + a/2 (the paper's equations 4.1-4.2 write neighboring pairs, the released weights want halves).
 
     Args:
         frames: Frames of condition and target together, numbered through.
@@ -212,7 +212,7 @@ class LavinDiTAttnProcessor:
 class LavinDiTAttention(nn.Module, AttentionModuleMixin):
     """Joint attention: both streams project with their own weights and attend over all tokens.
 
-    Queries and keys are RMS-normalised over their full width, before heads are split. Consecutive query heads share a
+    Queries and keys are RMS-normalized over their full width, before heads are split. Consecutive query heads share a
     key-value head.
     """
 
@@ -402,7 +402,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         num_key_value_heads: Key and value heads, a divisor of N. The paper's "K.V. groups 4" is N / 4 of them: four
             query heads share one. None: N.
         intermediate_size: Width of the MLPs; None: `default_intermediate_size(D)`.
-        sandwich_norm: Whether attention's and MLPs' outputs are normalised before they are added.
+        sandwich_norm: Whether attention's and MLPs' outputs are normalized before they are added.
         drop_path_rate: Stochastic depth of the last block in training; earlier ones get less, linearly from 0.
         rope_axes_dim: Channels of a head per axis (frame, row, column), even, together d; None: `rope_axes(d)`.
         time_embedding_dim: Cosines and sines of the time.

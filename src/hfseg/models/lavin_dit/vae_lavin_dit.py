@@ -112,7 +112,7 @@ class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
         return tensor.split(max(1, MEMORY_GUARD // sample))
 
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
-        """Encodes pictures or clips; see `AutoencoderKLCogVideoX.encode`."""
+        """Encodes images or clips; see `AutoencoderKLCogVideoX.encode`."""
         parts = self._batches(x, max(self.config.block_out_channels[:2]), x.shape[-2] * x.shape[-1])
         if len(parts) == 1:
             return super().encode(x, return_dict)
@@ -147,14 +147,14 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
     """A fixed linear autoencoder: blocks of pixels, or their principal components. For tiny models.
 
     Pixels of a square of side `block_size` become the channels of one latent. Without `latent_channels` nothing is
-    lost; with it, only that many principal components of the squares are kept, which `fit` computes from pictures in
+    lost; with it, only that many principal components of the squares are kept, which `fit` computes from images in
     closed form. A component's spread falls to its square root in the latents: between whitened and raw. Frames stay
     apart.
 
     Args:
-        block_size: Side of the square; 1 leaves pictures as they are.
+        block_size: Side of the square; 1 leaves images as they are.
         latent_channels: Components that are kept; None: all pixels as they are.
-        sample_height: Default height of pictures.
+        sample_height: Default height of images.
         sample_width: Default width.
         scaling_factor: Factor of latents, as in every autoencoder of diffusers.
 
@@ -188,13 +188,13 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
         """Pixels per latent and side."""
         return self.config.block_size
 
-    def fit(self, pictures: torch.Tensor) -> "PixelAutoencoder":
-        """Computes the principal components of pictures' squares.
+    def fit(self, images: torch.Tensor) -> "PixelAutoencoder":
+        """Computes the principal components of images' squares.
 
         Shape:
-            pictures: (B, 3, H, W), in [-1, 1].
+            images: (B, 3, H, W), in [-1, 1].
         """
-        squares = F.pixel_unshuffle(pictures.double(), self.config.block_size).movedim(1, -1).flatten(0, -2)
+        squares = F.pixel_unshuffle(images.double(), self.config.block_size).movedim(1, -1).flatten(0, -2)
         mean, channels = squares.mean(0), len(self.analysis)
         variance, vectors = torch.linalg.eigh(torch.cov(squares.T))  # ascending
         basis, spread = vectors.flip(1)[:, :channels], variance.flip(0)[:channels].clamp(min=1e-8).sqrt()

@@ -65,7 +65,7 @@ class MedDenseViTConfig(PreTrainedConfig):
         auxiliary_weights (`tuple[float, float, float]`, defaults to `(0.5, 0.25, 0.125)`):
             Weights of these losses, fine to coarse.
         loss (`str`, defaults to `"dice_ce"`):
-            `"dice_ce"`, `"dice_focal"` (cross-entropy times (1 - p)^gamma), `"gdl_focal"` (generalised Dice of Sudre et
+            `"dice_ce"`, `"dice_focal"` (cross-entropy times (1 - p)^gamma), `"gdl_focal"` (generalized Dice of Sudre et
             al. 2017 instead of Dice), or `"monai_dice_ce"`, MONAI's `DiceCELoss` as it is (needs MONAI; no ignore
             label, no dynamic weights).
         dynamic_class_weights (`bool`, defaults to `True`):
@@ -83,7 +83,7 @@ class MedDenseViTConfig(PreTrainedConfig):
         class_weight_limits (`tuple[float, float]`, defaults to `(0.1, 10.0)`):
             Smallest and largest class weight, before the mean weight of a pixel is made 1.
         label_sets (`dict[str, list[int]]`, *optional*):
-            Class ids (0, background, included) that each data set annotates, for training on several of them. What the
+            Class ids (0, background, included) that each dataset annotates, for training on several of them. What the
             others may hold is then counted as background of unknown kind (marginal loss).
         semantic_loss_ignore_index (`int`, defaults to 255):
             Label of pixels without annotation.

@@ -21,7 +21,7 @@ class MedDenseViTImageProcessorPil(MedicalIntensityProcessing, SemanticImageProc
         super().__init__(**kwargs)
 
     def resize(self, image: np.ndarray, size: SizeDict, resample: Any = None, **kwargs: Any) -> np.ndarray:
-        """Resizes a picture; floats as floats (transformers would go through 8 bits)."""
+        """Resizes an image; floats as floats (transformers would go through 8 bits)."""
         if not np.issubdtype(image.dtype, np.floating):
             return super().resize(image, size, resample=resample, **kwargs)
         method = Image.Resampling.BILINEAR if resample is None else Image.Resampling(int(resample))

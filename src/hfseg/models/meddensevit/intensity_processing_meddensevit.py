@@ -35,7 +35,7 @@ DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 
 def is_volume(source: Any) -> bool:
-    """Tells volumes (NIfTI and DICOM files, folders, `Volume`) from pictures."""
+    """Tells volumes (NIfTI and DICOM files, folders, `Volume`) from images."""
     if isinstance(source, Volume):
         return True
     if not isinstance(source, (str, os.PathLike)):
@@ -59,12 +59,12 @@ class MedicalIntensityProcessing:
 
     Attributes:
         size: Height and width of the network's input; each axis of an image is scaled by its own factor.
-        modality: `XR`, `MR` or `CT`: how intensities are normalised (`hfseg.volumes.intensity_statistics`), by the
+        modality: `XR`, `MR` or `CT`: how intensities are normalized (`hfseg.volumes.intensity_statistics`), by the
             whole image or volume and before any scaling.
         input_mode: Channels of a slice of a volume, see `hfseg.volumes.slice_channels`; None takes `windows` for CT,
-            `2.5d` for MR and `slice` for X-ray. A picture has no neighbours: it is repeated, or seen in its windows.
+            `2.5d` for MR and `slice` for X-ray. An image has no neighbors: it is repeated, or seen in its windows.
         windows: (low, high) in HU of CT.
-        do_normalize_intensity: Whether to normalise by modality at all.
+        do_normalize_intensity: Whether to normalize by modality at all.
         check_values: Whether values that cannot be of the modality are refused.
         do_normalize, image_mean, image_std: Standardisation afterwards, for encoders with public RGB weights.
     """
@@ -81,12 +81,12 @@ class MedicalIntensityProcessing:
     do_normalize_intensity = True
     check_values = True
 
-    # ------------------------------------------------------------------------------------------------------- pictures
+    # ------------------------------------------------------------------------------------------------------- images
 
     def load_image(self, image: Any) -> Image.Image:
-        """Opens a local picture upright, with all its bits (a 16-bit X-ray stays one)."""
-        picture = image if isinstance(image, Image.Image) else open_image(image)
-        return ImageOps.exif_transpose(picture)
+        """Opens a local image upright, with all its bits (a 16-bit X-ray stays one)."""
+        photo = image if isinstance(image, Image.Image) else open_image(image)
+        return ImageOps.exif_transpose(photo)
 
     def fetch_images(self, images: Any) -> Any:
         """Loads local paths; image objects pass through."""
@@ -95,7 +95,7 @@ class MedicalIntensityProcessing:
         return super().fetch_images(images)
 
     def process_image(self, image: Any, **kwargs: Any) -> Any:
-        """Converts one picture to channel-first form; deep grey values are kept."""
+        """Converts one image to channel-first form; deep gray values are kept."""
         if hasattr(image, "mode") and hasattr(image, "convert") and image.mode in DEEP_MODES:
             image, kwargs["input_data_format"] = np.array(image)[None], ChannelDimension.FIRST
         if isinstance(image, Tensor) and hasattr(image, "as_tensor"):  # MONAI's MetaTensor
@@ -104,16 +104,16 @@ class MedicalIntensityProcessing:
             image = image.astype(np.int32) if isinstance(image, np.ndarray) else image.to(torch.int32)
         return super().process_image(image, **kwargs)
 
-    def normalized_picture(self, image: np.ndarray, modality: str, windows: Any, check_values: bool) -> np.ndarray:
-        """Normalises one picture by its own statistics.
+    def normalized_image(self, image: np.ndarray, modality: str, windows: Any, check_values: bool) -> np.ndarray:
+        """Normalizes one image by its own statistics.
 
         Shape:
             image: `(C, H, W)`; output the same, float32.
         """
         if modality not in MODALITIES:
-            raise ValueError(f"modality is {modality!r}; legal are {', '.join(MODALITIES)}.")
+            raise ValueError(f"modality is {modality!r}; must be one of {', '.join(MODALITIES)}.")
         if check_values:
-            check_modality(image, modality, "the picture")
+            check_modality(image, modality, "the image")
         channels = normalize_intensity(image, intensity_statistics(image, modality, windows))
         if len(channels) == 1:
             return channels[0]
@@ -135,7 +135,7 @@ class MedicalIntensityProcessing:
             normalized = []
             for image in images:
                 array = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
-                array = self.normalized_picture(array, modality or "XR", windows, bool(check_values))
+                array = self.normalized_image(array, modality or "XR", windows, bool(check_values))
                 normalized.append(torch.from_numpy(array).to(image.device) if isinstance(image, Tensor) else array)
             images = normalized
         return super()._preprocess(images, segmentation_maps, **kwargs)
@@ -143,12 +143,12 @@ class MedicalIntensityProcessing:
     # -------------------------------------------------------------------------------------------------------- volumes
 
     def preprocess(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
-        """Turns pictures, or the slices of volumes, into a batch for the network.
+        """Turns images, or the slices of volumes, into a batch for the network.
 
         Args:
-            images: Pictures (PIL images, arrays, tensors, paths), one or a list; or volumes (NIfTI files, DICOM files
+            images: Images (PIL images, arrays, tensors, paths), one or a list; or volumes (NIfTI files, DICOM files
                 or folders, `hfseg.volumes.Volume`), whose slices follow one another in the batch.
-            segmentation_maps: Class maps of pictures.
+            segmentation_maps: Class maps of images.
             **kwargs: Any attribute of the processor, for this call only.
 
         Returns:
@@ -161,10 +161,10 @@ class MedicalIntensityProcessing:
         several = images if isinstance(images, (list, tuple)) else [images]
         volumes = [is_volume(source) for source in several]
         if not any(volumes):
-            pictures = [one[None] if getattr(one, "ndim", 0) == 2 else one for one in several]  # grey arrays (H, W)
-            return super().preprocess(pictures, segmentation_maps, **kwargs)
+            photos = [one[None] if getattr(one, "ndim", 0) == 2 else one for one in several]  # gray arrays (H, W)
+            return super().preprocess(photos, segmentation_maps, **kwargs)
         if not all(volumes):
-            raise ValueError("The list mixes volumes and pictures; give one kind per call.")
+            raise ValueError("The list mixes volumes and images; give one kind per call.")
         if segmentation_maps is not None:
             raise ValueError("Masks of volumes are read by hfseg.data.MedicalSlices; give segmentation_maps=None.")
         return_tensors = kwargs.pop("return_tensors", None)
@@ -186,7 +186,9 @@ class MedicalIntensityProcessing:
         }
         unknown = sorted(set(changes) - {*settings, "image_mean", "image_std"})
         if unknown:
-            raise ValueError(f"There is no setting {', '.join(unknown)} for volumes; legal are {', '.join(settings)}.")
+            raise ValueError(
+                f"There is no setting {', '.join(unknown)} for volumes; must be one of {', '.join(settings)}."
+            )
         if changes.get("modality") is None and volume.modality is not None:
             settings["modality"] = volume.modality
         modality = settings["modality"]
@@ -195,7 +197,7 @@ class MedicalIntensityProcessing:
         if settings["input_mode"] is None:
             settings["input_mode"] = {"CT": "windows", "MR": "2.5d"}.get(modality, "slice")
         if settings["input_mode"] not in INPUT_MODES:
-            raise ValueError(f"input_mode is {settings['input_mode']!r}; legal are {', '.join(INPUT_MODES)}.")
+            raise ValueError(f"input_mode is {settings['input_mode']!r}; must be one of {', '.join(INPUT_MODES)}.")
         size = settings["size"]
         height = size["height"] if isinstance(size, Mapping) else size.height
         width = size["width"] if isinstance(size, Mapping) else size.width
@@ -279,7 +281,7 @@ class MedicalIntensityProcessing:
 
         Args:
             outputs: Model output with `logits`.
-            target_sizes: Height and width of each original picture; default: the size of the logits.
+            target_sizes: Height and width of each original image; default: the size of the logits.
             return_segmentation_scores: Whether to return `{"segmentation", "segmentation_scores"}` per image.
             geometry: Records of volumes from `preprocess`; results are then class volumes in the order of their
                 files, one per record.

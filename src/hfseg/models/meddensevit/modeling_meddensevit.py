@@ -76,7 +76,7 @@ class MedDenseViTForSemanticSegmentationOutput(SemanticSegmenterOutput):
 
 
 class ConvNormActivation(nn.Sequential):
-    """CNA: 3x3 convolution, normalisation over channels, GELU."""
+    """CNA: 3x3 convolution, normalization over channels, GELU."""
 
     def __init__(self, inputs: int, outputs: int, eps: float, stride: int = 1, bias: bool = False):
         super().__init__(
@@ -92,7 +92,7 @@ def resize_like(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def reduced_labels(labels: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Takes the labels at the pixel centres of a coarser map.
+    """Takes the labels at the pixel centers of a coarser map.
 
     Shape:
         labels: `(B, H, W)`; like: `(B, K, h, w)`; output: `(B, h, w)`.
@@ -234,7 +234,7 @@ class MedDenseViTDPTDecoder(nn.Module):
 
 
 class MedDenseViTPreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation and what the model family supports."""
+    """Weight initialization and what the model family supports."""
 
     config: MedDenseViTConfig
     base_model_prefix = "model"
@@ -319,7 +319,7 @@ class MedDenseViTModel(MedDenseViTPreTrainedModel):
         """Computes decoder maps.
 
         Args:
-            pixel_values: Normalised slices or images. Sides that are no multiple of the patch size are padded with
+            pixel_values: Normalized slices or images. Sides that are no multiple of the patch size are padded with
                 zeros at right and bottom.
 
         Shape:
@@ -353,7 +353,7 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
     these counts over an update (as `hfseg.training` does), the moving average of class frequencies moves once per
     update with the counts of all its batches, the cross-entropy is divided by the weight of all its pixels, and the
     Dice terms of the batches are averaged. Called without, every call in training mode is an update of its own,
-    with counts added up over the processes of an initialised process group.
+    with counts added up over the processes of an initialized process group.
     """
 
     # A moving average in half precision would stand still.
@@ -477,7 +477,7 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
     ) -> dict[str, torch.Tensor]:
         """Computes the weighted terms of the loss in float32; see `losses.dice_cross_entropy`.
 
-        Auxiliary predictions are compared with labels reduced to their size (nearest by pixel centres), their
+        Auxiliary predictions are compared with labels reduced to their size (nearest by pixel centers), their
         cross-entropy divided by the same share of the weight of all pixels.
 
         Args:
@@ -546,7 +546,7 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
         """Predicts class logits and, with labels, the loss.
 
         Args:
-            pixel_values: Normalised slices or images.
+            pixel_values: Normalized slices or images.
             labels: Class id of every pixel, `semantic_loss_ignore_index` where unknown.
             annotated_classes: Which classes the annotation of each image knows (its label set); default all.
             loss_normalizer: Counts of the whole update, see `loss_normalizer()`; default: those of these labels.

@@ -69,7 +69,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
         trc_temperature (`float`, defaults to 0.1):
             Factor before the gate's sigmoid.
         trc_layout (`str`, defaults to `"raw"`):
-            `"raw"` reinterprets the token-major memory of s2 as a channel-major map, as the authors' code does and the
+            `"raw"` reinterprets the token-major memory of s2 as a channel-major map, as the official code does and the
             released weights need. `"spatial"` transposes, so that a token is gated by s2 at its own place.
         trc_residual (`bool`, defaults to `False`):
             Adds the recalibrated tokens, as they entered, after every layer of the first two stages.
@@ -112,7 +112,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
             `"pixels"`, which mean the same in a crop and in a whole image. Queries from pixels always use the latter in
             the decoder.
         freeze_batch_norm (`bool`, defaults to `False`):
-            Keeps batch normalisation of the backbone at its stored statistics and freezes its affine values, as the
+            Keeps batch normalization of the backbone at its stored statistics and freezes its affine values, as the
             authors do with ResNet on COCO.
         stuff_class_ids (`list[int]`, *optional*):
             Classes whose segments are not counted one by one; the others are things.
@@ -281,7 +281,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
                 )
         if self.feature_size % 32:
             raise ValueError(
-                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalisation groups."
+                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalization groups."
             )
         outputs = getattr(self.backbone_config, "out_features", None) or getattr(
             self.backbone_config, "out_indices", None

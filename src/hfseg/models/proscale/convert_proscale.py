@@ -147,7 +147,7 @@ def convert_state_dict(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.T
         if key.endswith("token_recalibration.projection.weight"):
             tensor = tensor.reshape(1, -1)
         converted.update(split_joint(key, tensor))
-    # Frozen batch normalisation does not count batches.
+    # Frozen batch normalization does not count batches.
     for key in [key for key in converted if key.endswith(".running_mean")]:
         converted.setdefault(key.replace("running_mean", "num_batches_tracked"), torch.tensor(0))
     return converted
@@ -281,7 +281,7 @@ def convert_backbone_config(state_dict: dict[str, torch.Tensor], original: dict[
 def convert(
     state_dict: dict[str, torch.Tensor], original: dict[str, Any] | None = None
 ) -> ProScaleForUniversalSegmentation:
-    """Builds a model from an authors' checkpoint.
+    """Builds a model from an official checkpoint.
 
     Args:
         state_dict: Official state dict, as `read_state_dict` gives it.
@@ -321,7 +321,7 @@ def config_from_mask2former(source: Any, **overrides) -> ProScaleConfig:
         ValueError: For pre-norm decoders, which this decoder does not have.
     """
     if source.pre_norm:
-        raise ValueError("pre_norm=True: this Mask2Former normalises before its blocks; only post-norm ones convert.")
+        raise ValueError("pre_norm=True: this Mask2Former normalizes before its blocks; only post-norm ones convert.")
     _, stuff = known_labels(source.num_labels)
     fields = {
         "backbone_config": source.backbone_config,
@@ -374,7 +374,7 @@ def warm_start(model: ProScaleForUniversalSegmentation, source: Any) -> list[str
         source: transformers' `Mask2FormerForUniversalSegmentation`.
 
     Returns:
-        The parameters that keep their fresh initialisation.
+        The parameters that keep their random initialization.
     """
     config, weights = model.config, {}
 

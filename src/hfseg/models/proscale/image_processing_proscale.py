@@ -8,7 +8,7 @@ class ProScaleImageProcessor(UniversalImageProcessor):
     """Prepares images (and segmentation maps) for PRO-SCALE and turns its outputs into segments.
 
     Images are resized bilinearly (shortest edge 800, longest at most 1333), normalized with ImageNet's mean and
-    deviation, and padded with zeros at the right and bottom to a multiple of 32. Resized values are within one grey
+    deviation, and padded with zeros at the right and bottom to a multiple of 32. Resized values are within one gray
     level of Pillow's; `ProScaleImageProcessorPil` equals them.
 
     Example:

@@ -11,12 +11,12 @@ convolution on the stride-4 map by max pooling.
 Shape legend: B images, H x W padded input, s1..s4 backbone maps at strides 4, 8, 16, 32, L tokens of the encoder,
 C `feature_size`, M `mask_feature_size`, Q queries, K classes.
 
-Where this differs from the paper, it follows the authors' code, on which released weights depend: TRC reads s2 after
+Where this differs from the paper, it follows the official code, on which released weights depend: TRC reads s2 after
 its projection, for s4 and s3 with the same weights, and reinterprets its memory without a transpose
-(`trc_layout="raw"`); LPE pools the sum of lateral s1 and upsampled s2, then normalises; the finest tokens are updated
-p3 times. Where it differs from the authors' code, the numbers are the same: attention masks come from a pixel embedding
+(`trc_layout="raw"`); LPE pools the sum of lateral s1 and upsampled s2, then normalizes; the finest tokens are updated
+p3 times. Where it differs from the official code, the numbers are the same: attention masks come from a pixel embedding
 resized once per level (`layers.mask_decoder`), training compares masks of matched queries only
-(`losses.mask_classification`), and frozen batch normalisation is a property of the model (`freeze_batch_norm`) instead
+(`losses.mask_classification`), and frozen batch normalization is a property of the model (`freeze_batch_norm`) instead
 of a layer type.
 """
 
@@ -50,7 +50,7 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
-from ...layers.positions import pixel_centres, pixel_sine_positions, sine_positions
+from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
 from ..mask_decoding import auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
@@ -84,12 +84,12 @@ class ProScaleMaskDecoderOutput(ModelOutput):
     """Queries after refinement.
 
     Attributes:
-        last_hidden_state: Normalised queries of the last layer, `(B, Q, hidden_size)`.
-        queries: Normalised queries before the first and after every layer.
+        last_hidden_state: Normalized queries of the last layer, `(B, Q, hidden_size)`.
+        queries: Normalized queries before the first and after every layer.
         mask_embeddings: Their mask embeddings, each `(B, Q, M)`.
         pixel_embedding: What they are multiplied with; see `MaskDecoderOutput`.
         heat_logits, valid_queries: With queries from pixels; see `MaskDecoderOutput`.
-        hidden_states: With `output_hidden_states=True`: queries before the first and after every layer, not normalised.
+        hidden_states: With `output_hidden_states=True`: queries before the first and after every layer, not normalized.
         attentions: With `output_attentions=True`: self-attention weights, `(B, heads, Q, Q)`.
         cross_attentions: Likewise, of the masked attention, `(B, heads, Q, tokens of the level)`.
     """
@@ -110,11 +110,11 @@ class ProScaleModelOutput(ModelOutput):
     """Output of the bare model.
 
     Attributes:
-        last_hidden_state: Normalised queries, `(B, Q, hidden_size)`.
+        last_hidden_state: Normalized queries, `(B, Q, hidden_size)`.
         masks_queries_logits: Mask logits at a quarter of the input's size, `(B, Q, H/4, W/4)`.
         pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
         multi_scale_features: Encoded maps, coarse to fine, each `(B, C, h, w)`.
-        queries: Normalised queries of every prediction level, each `(B, Q, hidden_size)`.
+        queries: Normalized queries of every prediction level, each `(B, Q, hidden_size)`.
         mask_embeddings: Their mask embeddings, each `(B, Q, M)`; `(B, Q, M + 4)` with mask positions.
         heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
         valid_queries: With queries from pixels: which queries stand for something, boolean `(B, Q)`.
@@ -172,7 +172,7 @@ class ProScaleTokenRecalibration(nn.Module):
     """Token re-calibration (section 3.1 of the paper): gates coarse tokens by a map of the finest scale.
 
     `gate = sigmoid(temperature * W resize(s2))`, one scalar per token. In the `"raw"` layout the token-major memory of
-    s2 is read as a channel-major map and back, as the authors' code does: the gate of a token does not see s2 at the
+    s2 is read as a channel-major map and back, as the official code does: the gate of a token does not see s2 at the
     token's place, but released weights were trained that way.
     """
 
@@ -228,7 +228,7 @@ class ProScaleEncoderLayer(DeformableEncoderLayer):
 
 
 class ProScaleLightPixelEmbedding(nn.Module):
-    """Pixel embedding at stride 4 (section 3.1.1): lateral s1 plus upsampled s2, pooled, normalised, projected."""
+    """Pixel embedding at stride 4 (section 3.1.1): lateral s1 plus upsampled s2, pooled, normalized, projected."""
 
     def __init__(self, config: ProScaleConfig, in_channels: int):
         super().__init__()
@@ -255,7 +255,7 @@ class ProScaleLightPixelEmbedding(nn.Module):
 
 
 class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation (that of the authors) and what the model family supports."""
+    """Weight initialization (that of the authors) and what the model family supports."""
 
     config: ProScaleConfig
     base_model_prefix = "model"
@@ -368,7 +368,7 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
             if updated != (start, stop):
                 updated = (start, stop)
                 positions = torch.cat(codes[start:stop], dim=1)
-                references = pixel_centres(shapes[start:stop], device)
+                references = pixel_centers(shapes[start:stop], device)
             if stop - start == attended:
                 tokens = layer(tokens, tokens, positions, references, shapes[:attended])
             else:
@@ -442,11 +442,11 @@ class ProScaleModel(ProScalePreTrainedModel):
         self.backbone.set_input_embeddings(value)
 
     def frozen_modules(self) -> list[nn.Module]:
-        """Lists the batch normalisation layers of the backbone."""
+        """Lists the batch normalization layers of the backbone."""
         return [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def train(self, mode: bool = True) -> "ProScaleModel":
-        """Sets training mode; frozen batch normalisation stays in evaluation mode."""
+        """Sets training mode; frozen batch normalization stays in evaluation mode."""
         super().train(mode)
         if self.config.freeze_batch_norm:
             for module in self.frozen_modules():
@@ -458,7 +458,7 @@ class ProScaleModel(ProScalePreTrainedModel):
         """Predicts masks.
 
         Args:
-            pixel_values: Normalised images. Height and width need not be multiples of 32, but the authors' numbers are
+            pixel_values: Normalized images. Height and width need not be multiples of 32, but the authors' numbers are
                 those of images padded so.
 
         Shape:
@@ -526,7 +526,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         model = cls(config_from_mask2former(source.config, **overrides))
         fresh = warm_start(model, source)
         if fresh:
-            logger.info(f"Freshly initialised, without counterpart in Mask2Former: {', '.join(fresh)}")
+            logger.info(f"Randomly initialized, without counterpart in Mask2Former: {', '.join(fresh)}")
         model.to(dtype=source.dtype)  # type: ignore[call-arg]
         return model
 
@@ -552,7 +552,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         """Predicts masks and their classes and, with labels, the loss.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             mask_labels: Per image the segments: an integer map `(H, W)` whose value n is segment n, counted from 1 (0
                 is nothing), or N binary masks `(N, H, W)`, which may overlap. A target smaller than the padded input
                 counts as background beyond its edge.

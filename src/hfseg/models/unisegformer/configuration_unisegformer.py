@@ -56,7 +56,7 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
         text_config (`SiglipTextConfig | dict`, *optional*):
             Text tower, read by `UniSegFormerForPreTraining` only; its `projection_size` is that of the embeddings.
         clx_enabled (`bool`, defaults to `True`):
-            Cross-level exchange between neighbouring levels. Without it the encoder is Swin V2 with output norms.
+            Cross-level exchange between neighboring levels. Without it the encoder is Swin V2 with output norms.
         clx_window (`int`, *optional*):
             Side m of the coarse windows, in tokens; the co-located fine windows have side 2m. Defaults to half the
             encoder's window.
@@ -312,7 +312,7 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
             )
         if self.feature_size % 32:
             raise ValueError(
-                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalisation groups."
+                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalization groups."
             )
         if (self.clx_window or 0) < 1 or self.clx_halo < 0:
             raise ValueError(

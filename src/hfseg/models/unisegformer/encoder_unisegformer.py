@@ -40,7 +40,7 @@ from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows,
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from .configuration_unisegformer import UniSegFormerConfig
 
-# Added twice by Swin V2 to the scores of tokens that the cyclic shift made neighbours.
+# Added twice by Swin V2 to the scores of tokens that the cyclic shift made neighbors.
 SHIFT_PENALTY = -200.0
 # Of F1..F4.
 STRIDES = (4, 8, 16, 32)
@@ -220,7 +220,7 @@ class UniSegFormerSwin(nn.Module):
 
 
 class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation and what the model family supports."""
+    """Weight initialization and what the model family supports."""
 
     config: UniSegFormerConfig
     base_model_prefix = "model"
@@ -276,7 +276,7 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 # As SimMIM; zero, as in transformers, has no direction, and cosine attention asks for one.
                 init.normal_(module.mask_token, std=self.config.initializer_range)
         elif isinstance(module, Swinv2PatchEmbeddings):
-            # Else a patch of mean colour, such as padding, is a vector of zeros, which norms cannot scale.
+            # Else a patch of mean color, such as padding, is a vector of zeros, which norms cannot scale.
             init.normal_(module.projection.bias, std=self.config.initializer_range)
         elif isinstance(module, CrossLevelExchange):
             init.constant_(module.logit_scale, math.log(10))
@@ -335,12 +335,12 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         """Computes the levels.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             bool_masked_pos: Patches that the mask token replaces.
             downwards: Whether coarse levels inform fine ones; pre-training by masks does without.
 
         Returns:
-            Embedded patches, and the levels fine to coarse, not normalised.
+            Embedded patches, and the levels fine to coarse, not normalized.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; bool_masked_pos: `(B, H/4 * W/4)`. Output: maps `(B, h, w, channels)`.
@@ -374,7 +374,7 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         """Computes the maps named by `out_features`.
 
         Args:
-            pixel_values: Normalised images of any size.
+            pixel_values: Normalized images of any size.
             bool_masked_pos: Patches that the mask token replaces, if there is one.
             downwards: See `encode`.
             output_hidden_states: Returns the tokens of all levels too.

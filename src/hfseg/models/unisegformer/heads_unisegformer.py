@@ -225,7 +225,7 @@ def universal_normalizer(
     class_labels: list[torch.Tensor],
     training: bool = True,
 ) -> torch.Tensor:
-    """Counts targets, class weights of the queries, and labelled pixels at strides 4, 8, 16, 32. Shape: `(6,)`."""
+    """Counts targets, class weights of the queries, and labeled pixels at strides 4, 8, 16, 32. Shape: `(6,)`."""
     ignore = config.semantic_loss_ignore_index
     counts = count_targets(class_labels, num_queries_in_use(config, training), config.no_object_weight)
     size = (pixel_values.shape[-2], pixel_values.shape[-1])

@@ -22,7 +22,7 @@ Differences from transformers' Swin V2, none in the numbers: attention can run i
 (`layers.cosine_attention`), with window masks as groups of tokens instead of tensors. As there, windows at the edge are
 padded with zeros that are not masked; the exchange does mask them.
 
-A program exported with dynamic sizes serves any picture with more than 32 pixels per side (two rows and columns of the
+A program exported with dynamic sizes serves any image with more than 32 pixels per side (two rows and columns of the
 coarsest map; tracing takes a single one for a constant, with torch's `backed_size_oblivious` too). Smaller ones are
 refused by the program's own guard: export one with that size fixed for them, or call the model.
 
@@ -66,7 +66,7 @@ class UniSegFormerModelOutput(ModelOutput):
     Attributes:
         last_hidden_state: U1, `(B, decoder_widths[0], H/4, W/4)`.
         decoder_maps: U1..U4, fine to coarse.
-        feature_maps: F1..F4, fine to coarse, normalised.
+        feature_maps: F1..F4, fine to coarse, normalized.
         hidden_states: On request: tokens after the patch embedding and of every level, `(B, h w, channels)`.
         attentions: On request: attention weights of all Swin layers, `(B * windows, heads, T, T)`.
     """
@@ -202,7 +202,7 @@ class UniSegFormerModel(UniSegFormerPreTrainedModel):
         """Encodes and decodes.
 
         Args:
-            pixel_values: Normalised images of any size; multiples of 32 lose nothing to padding.
+            pixel_values: Normalized images of any size; multiples of 32 lose nothing to padding.
 
         Shape:
             pixel_values: `(B, 3, H, W)`.
@@ -247,7 +247,7 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
         return [labels, *(thin_out(labels, stride) for stride in STRIDES[1:])]
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
-        """Counts what the losses of a batch are divided by: the labelled pixels of every scale. Shape: `(4,)`."""
+        """Counts what the losses of a batch are divided by: the labeled pixels of every scale. Shape: `(4,)`."""
         ignore = self.config.semantic_loss_ignore_index
         return torch.stack([(labels != ignore).sum() for labels in self.scales(batch["labels"])]).float()
 
@@ -262,7 +262,7 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
         """Classifies pixels and, with labels, computes the loss.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             labels: Class of every pixel, `semantic_loss_ignore_index` where unknown.
             loss_normalizer: See `loss_normalizer()`; by default counted from these labels.
 
@@ -327,7 +327,7 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         the losses of the parts add up to the loss of the whole.
 
         Shape:
-            Output: `(6,)`: targets, class weights of the queries, labelled pixels at strides 4, 8, 16, 32.
+            Output: `(6,)`: targets, class weights of the queries, labeled pixels at strides 4, 8, 16, 32.
         """
         return universal_normalizer(
             self.config, batch["pixel_values"], batch["mask_labels"], batch["class_labels"], self.training
@@ -348,14 +348,14 @@ class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
         """Predicts masks and their classes and, with labels, the loss.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             mask_labels: Per image the segments: an integer map `(H, W)` whose value n is segment n, counted from 1 (0
                 is nothing), or N binary masks `(N, H, W)`, which may overlap. A target smaller than the padded input
                 counts as background beyond its edge.
             class_labels: Per image the class of each segment, `(N,)`. N may be 0.
             void_masks: Per image the pixels about which nothing is known, boolean `(H, W)`: masks are not compared
                 there. Without them, a pixel of no segment is background of all.
-            known_classes: Per image the classes whose presence was checked, boolean `(B, K)`; for data that is labelled
+            known_classes: Per image the classes whose presence was checked, boolean `(B, K)`; for data that is labeled
                 in part, such as Open Images. Other classes are no alternative in the classification losses.
             output_auxiliary_logits: Returns the logits of earlier predictions; defaults to the configuration's value.
             loss_normalizer: See `loss_normalizer()`; by default counted from the labels of this batch.

@@ -42,10 +42,10 @@ class UniSegFormerForPreTrainingOutput(ModelOutput):
     Attributes:
         loss: Weighted sum of all terms, scalar. Only in training, or when texts or targets are given.
         loss_dict: `loss_mim`, `loss_contrastive` and the segmentation terms, those that apply, already weighted.
-        reconstruction: Predicted pixels, normalised like `pixel_values`, `(B, 3, H, W)` padded to whole units.
+        reconstruction: Predicted pixels, normalized like `pixel_values`, `(B, 3, H, W)` padded to whole units.
         masked_units: 1 for units that were hidden, else 0, `(B, units)`, row by row.
-        image_embeds: L2-normalised image embeddings, `(B, projection_size)`.
-        text_embeds: L2-normalised text embeddings, `(B, projection_size)`. Only with texts.
+        image_embeds: L2-normalized image embeddings, `(B, projection_size)`.
+        text_embeds: L2-normalized text embeddings, `(B, projection_size)`. Only with texts.
         hidden_states, attentions: Of the encoder, on request.
     """
 
@@ -87,7 +87,7 @@ class UniSegFormerAttentionPooling(nn.Module):
 
 
 class UniSegFormerTextModel(RemoteCodeModel, SiglipTextModel):
-    """SigLIP's text tower; as part of a model outside transformers' tree it keeps its rules of initialisation."""
+    """SigLIP's text tower; as part of a model outside transformers' tree it keeps its rules of initialization."""
 
     _no_split_modules = ["SiglipTextEmbeddings", "SiglipEncoderLayer"]
 
@@ -157,11 +157,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         """Encodes images for reconstruction and contrast.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             masked_units: Units to hide; None hides nothing.
 
         Returns:
-            F4, normalised, channels last, L2-normalised embeddings, and all that the encoder gave.
+            F4, normalized, channels last, L2-normalized embeddings, and all that the encoder gave.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; masked_units: `(B, units)`.
@@ -184,7 +184,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         return tokens.unflatten(1, (rows, columns)), F.normalize(pooled.float(), dim=-1), encoded
 
     def text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Encodes texts, L2-normalised. Shape: `(B, L)` to `(B, projection_size)`."""
+        """Encodes texts, L2-normalized. Shape: `(B, L)` to `(B, projection_size)`."""
         outputs = self.text_model(input_ids=input_ids, attention_mask=attention_mask)
         return F.normalize(outputs.pooler_output.float(), dim=-1)
 
@@ -262,11 +262,11 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         """Computes the losses that the batch allows.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             input_ids: Tokens of each image's text.
             attention_mask: 1 at tokens, 0 at padding. SigLIP's towers were trained without one.
             masked_units: Units to hide; drawn if not given. All false trains the contrast on whole images.
-            segmentation_pixel_values: Normalised images with segments.
+            segmentation_pixel_values: Normalized images with segments.
             mask_labels, class_labels, void_masks, known_classes: Of these; see `UniSegFormerForUniversalSegmentation`.
             other_image_embeds, other_text_embeds: Embeddings of other micro-batches; see `accumulation_inputs`.
             embeddings_only: Returns the embeddings of images and texts and nothing else.

@@ -112,7 +112,7 @@ class UniSegFormerPreTrainingTask(Task):
         options = {"probe_images": 64, "seed": 0, "plan": None, "image_size": None}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
-            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")
+            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
         options |= self.arguments.run.evaluation
         device, size = accelerator.device, self.arguments.data.batch_size
         generator = torch.Generator().manual_seed(int(options["seed"] or 0))
@@ -135,13 +135,13 @@ class UniSegFormerPreTrainingTask(Task):
         if count and "segments" in dataset[0] and dataset.id2label:
             numbers["probe_mean_iou"] = linear_probe(
                 lambda pixels: model.model(pixels.to(device)).last_hidden_state,
-                self._labelled(self.build_dataset(self.arguments.data.train), count),
-                self._labelled(dataset, len(dataset)),
+                self._labeled(self.build_dataset(self.arguments.data.train), count),
+                self._labeled(dataset, len(dataset)),
                 len(dataset.id2label),
             )
         return numbers
 
-    def _labelled(self, dataset: Any, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _labeled(self, dataset: Any, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         collate = SemanticCollator(ignore_index=dataset.ignore_index, num_labels=len(dataset.id2label))
         for start in range(0, min(count, len(dataset)), 16):
             batch = collate([dataset[i]["segments"]() for i in range(start, min(start + 16, count, len(dataset)))])
@@ -209,7 +209,7 @@ def retrieval(images: torch.Tensor, texts: torch.Tensor, depths: tuple[int, ...]
     Only what is nearer by more than rounding stands before the own one: of pairs with the same text, none is a mistake.
 
     Shape:
-        images, texts: `(N, D)`, L2-normalised.
+        images, texts: `(N, D)`, L2-normalized.
     """
     scores = images @ texts.t()
     own = scores.diagonal()

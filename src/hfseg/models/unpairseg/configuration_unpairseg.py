@@ -93,7 +93,7 @@ class UnpairSegConfig(PreTrainedConfig):
         mask_weight, dice_weight, iou_weight (`float`, defaults to 2, 1, 5):
             Weights of the losses of stage 1, as printed. The released configuration has 2, 1, 1.
         iou_target (`str`, defaults to `"dice"`):
-            What the score of a mask learns: `"dice"` is the soft Dice coefficient (authors' code), `"iou"` the
+            What the score of a mask learns: `"dice"` is the soft Dice coefficient (official code), `"iou"` the
             intersection over union of the binary masks (as the text says).
         train_num_points (`int`, defaults to 12544):
             Points per mask at which masks are compared.
@@ -128,12 +128,12 @@ class UnpairSegConfig(PreTrainedConfig):
         region_sizes (`tuple[int, ...]`, defaults to `(896, 1024, 1152)`):
             Input sizes S of the multi-scale regions (equation 3.5), in training.
         normalize_scales (`bool`, defaults to `False`):
-            Normalises the region embedding of each scale before the mean.
+            Normalizes the region embedding of each scale before the mean.
         matching (`str`, defaults to `"bipartite"`):
             How masks find entities: `"bipartite"`, one to one, or `"greedy"`, each mask its best, kept below a moving
             threshold.
         matching_cost (`str`, defaults to `"neg_softmax"`):
-            `"neg_softmax"` is minus the probability over entities (the authors' code), `"eq36"` the printed softmax of
+            `"neg_softmax"` is minus the probability over entities (the official code), `"eq36"` the printed softmax of
             distances, `"cosine"` one minus the cosine, `"legacy"` probabilities averaged over scales.
         matching_topk (`float`, defaults to 1.0):
             Share of the cheapest pairs kept with the `"legacy"` cost.
@@ -291,7 +291,7 @@ class UnpairSegConfig(PreTrainedConfig):
             )
         if self.feature_size % 32:
             raise ValueError(
-                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalisation groups."
+                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalization groups."
             )
         for name in ("num_masks", "points_per_side", "train_points_per_side", "prompt_chunk_size", "adapter_rank"):
             if getattr(self, name) < 1:

@@ -18,7 +18,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention
 from ...layers.initialization import init_convolution, init_mask_classification, init_projection
-from ...layers.positions import FourierPositions, pixel_centres
+from ...layers.positions import FourierPositions, pixel_centers
 from .configuration_unpairseg import UnpairSegConfig
 
 
@@ -60,7 +60,7 @@ class UnpairSegFeaturePyramid(nn.Module):
 
 
 class UnpairSegPreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation (that of the authors) and what the model family supports."""
+    """Weight initialization (that of the authors) and what the model family supports."""
 
     config: UnpairSegConfig
     base_model_prefix = "model"
@@ -142,7 +142,7 @@ class UnpairSegPixelDecoder(UnpairSegPreTrainedModel):
             tokens = torch.cat([norm(features.flatten(2).transpose(1, 2)) for features, norm in levels], dim=1)
             codes = [self.positions.of_map(*shape) + level for shape, level in zip(shapes, self.level_embed)]
             positions = torch.cat(codes, dim=1)  # (1, L, C)
-            references = pixel_centres(shapes, tokens.device)
+            references = pixel_centers(shapes, tokens.device)
             for layer in self.layers:
                 tokens = layer(tokens, tokens, positions, references, shapes)
             lengths = [height * width for height, width in shapes]

@@ -206,7 +206,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
                 image = int(np.argwhere(outside)[0][0])
                 width, height = sizes[image].astype(int)
                 raise ValueError(
-                    f"Point {points[outside][0].tolist()} is outside image {image}: legal are x in 0..{width} and y in "
+                    f"Point {points[outside][0].tolist()} is outside image {image}: must be x in 0..{width} and y in "
                     f"0..{height}, in pixels of the original image."
                 )
             prompts["input_points"] = (points * scales[:, None, None]).astype(np.float32)

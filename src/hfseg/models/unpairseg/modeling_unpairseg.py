@@ -12,10 +12,10 @@ like its noun, without a single mask-text pair. A name from any list of words is
 Shape legend: B images, H x W network input, Q prompts, P points of a prompt, K tokens of a prompt, M masks of a prompt,
 C channels, D size of CLIP's common space, N masks of an image (Q M), V words.
 
-Where the paper and the authors' code disagree, released weights decide: location tokens carry corner and sign
+Where the paper and the official code disagree, released weights decide: location tokens carry corner and sign
 embeddings, and the type and content of the prompt are not added to the mask tokens; position codes are random Fourier
 features, with three independent matrices; a 1x1 convolution and one perceptron per granularity stand between token
-and mask; there is no attention from the image to the prompts. What differs from the authors' code without changing
+and mask; there is no attention from the image to the prompts. What differs from the official code without changing
 numbers: the 1x1 convolution runs once per image instead of once per layer, masks that steer the attention come from a
 pixel embedding resized once per level, and full masks are made at the end, for the prompts that are asked for.
 What nobody published (the adapter's sizes, for example) is a field of the configuration.
@@ -246,7 +246,7 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
         """Predicts masks of prompts; without prompts, of a grid of points.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             input_points: (x, y) in pixels of the network input, P points for each of Q prompts. One point gives M
                 masks of different granularity, several points of one object give one mask.
             input_labels: 1 for points on the object, 0 for points beside it. Default: all on it.
@@ -360,7 +360,7 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
         """Predicts masks of prompts and, with labels, the loss.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             input_points: See `UnpairSegModel.forward`.
             input_labels: Likewise.
             input_boxes: Likewise.

@@ -42,8 +42,8 @@ class UnpairSegOpenVocabularyOutput(ModelOutput):
         masks_queries_logits: Mask logits, `(B, N, H/4, W/4)`, point by point, granularities inside; unless
             `output_masks=False`.
         iou_scores: Predicted quality of each mask, `(B, N)`.
-        region_embeds: Normalised description of each mask in CLIP's space, `(B, N, D)`.
-        text_embeds: Normalised rows of the classes, `(V, R, D)`.
+        region_embeds: Normalized description of each mask in CLIP's space, `(B, N, D)`.
+        text_embeds: Normalized rows of the classes, `(V, R, D)`.
         mask_embeddings: `(B, N, C)`.
         pixel_embedding: `(B, C, H/4, W/4)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
@@ -69,7 +69,7 @@ class UnpairSegOpenVocabularyOutput(ModelOutput):
 def pool_regions(features: torch.Tensor, region_logits: torch.Tensor) -> torch.Tensor:
     """Averages features over the foreground of masks; a mask without foreground gives zeros.
 
-    Mask *logits* are resized to the features and binarised there, as in the authors' code.
+    Mask *logits* are resized to the features and binarized there, as in the official code.
 
     Shape:
         features: `(B, D, h, w)`; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
@@ -156,7 +156,7 @@ class UnpairSegCrossAttentionAdapter(nn.Module):
 
 
 class UnpairSegVisualProjection(nn.Module):
-    """CLIP's projection of normalised pooled features into the common space (F_v without its norm)."""
+    """CLIP's projection of normalized pooled features into the common space (F_v without its norm)."""
 
     def __init__(self, hidden_size: int, projection_dim: int):
         super().__init__()
@@ -250,11 +250,11 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         return self.model.get_image_embeddings(pixel_values, **kwargs)
 
     def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Embeds texts, not normalised. Shape: input_ids `(N, L)`; output `(N, D)`."""
+        """Embeds texts, not normalized. Shape: input_ids `(N, L)`; output `(N, D)`."""
         return self.text_model(input_ids=input_ids, attention_mask=attention_mask).text_embeds
 
     def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Embeds whole images as CLIP does, not normalised. Shape: pixel_values `(B, 3, H, W)`; output `(B, D)`."""
+        """Embeds whole images as CLIP does, not normalized. Shape: pixel_values `(B, 3, H, W)`; output `(B, D)`."""
         return self.project_regions(self.model.extract_features(pixel_values)[-1].mean((-2, -1)))
 
     def project_regions(self, pooled: torch.Tensor) -> torch.Tensor:
@@ -262,7 +262,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         return self.visual_projection(self.model.backbone.layernorm(pooled))
 
     def clip_regions(self, features: torch.Tensor, region_logits: torch.Tensor) -> torch.Tensor:
-        """Describes masks by CLIP alone: pooling of its last map, then F_v. Not normalised.
+        """Describes masks by CLIP alone: pooling of its last map, then F_v. Not normalized.
 
         Shape:
             features: `(B, C4, h, w)`; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
@@ -270,7 +270,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         return self.project_regions(pool_regions(features, region_logits))
 
     def adapter_regions(self, feature_maps: tuple[torch.Tensor, ...], region_logits: torch.Tensor) -> torch.Tensor:
-        """Describes masks by the adapter (r'). Not normalised.
+        """Describes masks by the adapter (r'). Not normalized.
 
         Shape:
             feature_maps: CLIP's four maps; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
@@ -286,7 +286,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         return pool_regions(described, region_logits)
 
     def describe(self, feature_maps: tuple[torch.Tensor, ...], region_logits: torch.Tensor) -> torch.Tensor:
-        """Describes masks as `region_source` says; normalised.
+        """Describes masks as `region_source` says; normalized.
 
         Shape:
             feature_maps: CLIP's four maps; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
@@ -304,8 +304,8 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """Compares masks with classes: the best row of a class counts.
 
         Args:
-            region_embeds: Normalised.
-            text_embeds: Normalised rows. Classes with fewer rows repeat one, which changes nothing.
+            region_embeds: Normalized.
+            text_embeds: Normalized rows. Classes with fewer rows repeat one, which changes nothing.
 
         Shape:
             region_embeds: `(B, N, D)`; text_embeds: `(V, R, D)`; output: `(B, N, V)`.
@@ -333,10 +333,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """Predicts masks of prompts (default: a grid of points) and compares them with texts.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             input_ids: Token ids of one text per class.
             attention_mask: Of the texts.
-            text_embeds: Embeddings of the classes, instead of token ids: rows are normalised here.
+            text_embeds: Embeddings of the classes, instead of token ids: rows are normalized here.
             input_points: See `UnpairSegModel.forward`.
             input_labels: Likewise.
             input_boxes: Likewise.
@@ -416,11 +416,11 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """Describes masks by CLIP at several input sizes (equation 3.5).
 
         Args:
-            pixel_values: Normalised, padded images.
+            pixel_values: Normalized, padded images.
             logits: Per image the logits of its masks.
 
         Returns:
-            Per image the embedding of each mask at each size, not normalised; zeros where a mask vanishes.
+            Per image the embedding of each mask at each size, not normalized; zeros where a mask vanishes.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; logits: each `(n, h, w)`; output: each `(sizes, n, D)`.

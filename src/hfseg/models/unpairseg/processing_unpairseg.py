@@ -166,7 +166,7 @@ class UnpairSegProcessor(ProcessorMixin):
     def embed_labels(
         self, model: Any, candidate_labels: Labels | str, templates: str | Sequence[str] = "vild"
     ) -> tuple[Vocabulary, torch.Tensor]:
-        """Embeds classes: per name the normalised mean over templates of normalised embeddings.
+        """Embeds classes: per name the normalized mean over templates of normalized embeddings.
 
         Args:
             model: With `get_text_features`.

@@ -35,7 +35,7 @@ class UnpairSegMaskDecoderOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: Tokens of all prompts, `(B, Q, K, C)`.
-        readouts: Normalised tokens that masks are read from, before the first and after every layer,
+        readouts: Normalized tokens that masks are read from, before the first and after every layer,
             each `(B, Q, M, C)`.
         mask_embeddings: Their mask embeddings, each `(B, Q, M, C)`.
         hidden_states: With `output_hidden_states=True`: tokens before the first and after every layer.
@@ -70,7 +70,7 @@ class UnpairSegMemory(ModelOutput):
 class UnpairSegPromptEncoder(nn.Module):
     """Tokens of prompts (section 3.2): two corners with type and content, then the mask tokens.
 
-    A point is the box of `point_anchor_size` pixels around it. Content is the pixel embedding at the centre.
+    A point is the box of `point_anchor_size` pixels around it. Content is the pixel embedding at the center.
     """
 
     def __init__(self, config: UnpairSegConfig):
@@ -290,9 +290,9 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
         heads = self.mask_embedders[first_head : first_head + num_masks]
 
         def read(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            normalised = self.layer_norm(states[:, :, first_token : first_token + num_masks])  # (B, Q, M, C)
-            parts = zip(heads, normalised.unbind(2))
-            return normalised, torch.stack([head(part) for head, part in parts], dim=2)
+            normalized = self.layer_norm(states[:, :, first_token : first_token + num_masks])  # (B, Q, M, C)
+            parts = zip(heads, normalized.unbind(2))
+            return normalized, torch.stack([head(part) for head, part in parts], dim=2)
 
         flat = tokens.flatten(0, 1)  # (B*Q, K, C)
         attended, _ = self.token_attention(flat, flat, flat, None, attend, **kwargs)

@@ -20,7 +20,7 @@ VILD = (
     *(f"There is a {size} {{}} in the scene." for size in _SIZES),
 )
 
-# Pictures of CLIP's ImageNet evaluation, by their form: state of the photo, of the thing, work of art, material.
+# Images of CLIP's ImageNet evaluation, by their form: state of the photo, of the thing, work of art, material.
 _STATES = ("bad", "cropped", "bright", "dark", "close-up", "black and white", "pixelated", "jpeg corrupted", "blurry",
            "good", "low resolution")  # fmt: skip
 _THINGS = ("hard to see", "clean", "dirty", "cool", "nice", "weird", "small", "large")

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired.
 
-And what both start from: a CLIP, learned from pictures with captions where none can be had.
+And what both start from: a CLIP, learned from images with captions where none can be had.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ READERS = {
 
 
 class ContrastiveTowers(nn.Module):
-    """CLIP's two towers of an open-vocabulary model, with the loss that learns them from pictures with captions.
+    """CLIP's two towers of an open-vocabulary model, with the loss that learns them from images with captions.
 
     Args:
         model: Its visual trunk, visual projection, text tower and logit scale learn; the rest is neither used nor
@@ -49,7 +49,7 @@ class ContrastiveTowers(nn.Module):
     def forward(
         self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> ModelOutput:
-        """Computes the loss and the share of pictures whose own text is nearest.
+        """Computes the loss and the share of images whose own text is nearest.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; input_ids, attention_mask: `(B, L)`.
@@ -62,7 +62,7 @@ class ContrastiveTowers(nn.Module):
 
 
 class ContrastiveTask(Task):
-    """CLIP itself, for data where no pretrained one fits: pictures with captions, as in Radford et al. (2021).
+    """CLIP itself, for data where no pretrained one fits: images with captions, as in Radford et al. (2021).
 
     `model.tokenizer` is a folder or Hub id, or `shapes` for the words of the embedded scenes. The output folder is what
     stage 1 starts from (`model.pretrained`). Measures the loss on held-out pairs.
@@ -191,7 +191,7 @@ class PromptableTask(Task):
 class AlignmentTask(Task):
     """Stage 2: the adapter learns to describe masks by the entities of captions. It starts from stage 1's folder.
 
-    Entities of the data set are embedded once by the model's text tower before training starts. Held-out data with
+    Entities of the dataset are embedded once by the model's text tower before training starts. Held-out data with
     labels give mean IoU and PQ with the names of their classes, others the loss. `run.evaluation` takes `tasks`
     (panoptic and semantic) and `threshold` (the processor's).
     """
@@ -213,7 +213,7 @@ class AlignmentTask(Task):
         return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
-        """Adds the embedding of every entity of the data set."""
+        """Adds the embedding of every entity of the dataset."""
         names = sorted({name for entities in dataset.all_entities() for name in entities})
         templates = self.arguments.data.collator.get("templates", "vild")
         _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
@@ -228,7 +228,7 @@ class AlignmentTask(Task):
         collate: Callable[[list], Mapping[str, Any]],
         accelerator: Accelerator,
     ) -> dict[str, float]:
-        """Measures open-vocabulary segmentation, or the loss where nothing is labelled."""
+        """Measures open-vocabulary segmentation, or the loss where nothing is labeled."""
         if "segmentation" not in dataset[0] and "segmentation_map" not in dataset[0]:
             return super().evaluate(model, processor, dataset, collate, accelerator)
         training = model.training

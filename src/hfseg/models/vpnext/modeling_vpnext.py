@@ -17,7 +17,7 @@ No code or weights of the authors are public. What the paper leaves open is deci
 - Decided from the authors' public framework: how offsets and modulation are predicted (3x3 convolution, zero at first,
   sigmoid on the last nine channels), the loss, the weight 0.4 of auxiliary losses.
 - Ours: `final_norm` before everything that reads the last block, because backbones differ in theirs; padding of 4
-  before the fine patch embedding; normalisations and activations inside HiCLR; VCR's single-head scaled affinity; the
+  before the fine patch embedding; normalizations and activations inside HiCLR; VCR's single-head scaled affinity; the
   two baselines `"align"` and `"mock_pyramid"`, which the paper names without a formula.
 - Beyond the paper: convolutions that read the upsampled context run at the ViT's resolution with the same result
   (`layers.upsampled_convolution`), which saves a quarter of the multiplications of the whole model.
@@ -56,7 +56,7 @@ class VPNeXtModelOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: What the classifier reads: `(B, D, H / s, W / s)` with ViTUp, else the context.
-        context: Normalised map of the last block, `(B, C, h, w)`.
+        context: Normalized map of the last block, `(B, C, h, w)`.
         supervised_maps: Maps of the blocks that VCR supervises, each `(B, C, h, w)`.
         hidden_states, attentions: Of the backbone, on request.
     """
@@ -256,7 +256,7 @@ class VPNeXtContextReplay(nn.Module):
 
 
 class VPNeXtDeepSupervision(nn.Module):
-    """Baselines of the paper's ablation: classifiers on normalised earlier blocks, if asked pulled to the last."""
+    """Baselines of the paper's ablation: classifiers on normalized earlier blocks, if asked pulled to the last."""
 
     def __init__(self, config: VPNeXtConfig, channels: int):
         super().__init__()
@@ -280,7 +280,7 @@ class VPNeXtDeepSupervision(nn.Module):
 
 
 class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
-    """Weight initialisation and what the model family supports."""
+    """Weight initialization and what the model family supports."""
 
     config: VPNeXtConfig
     base_model_prefix = "model"
@@ -438,7 +438,7 @@ class VPNeXtModel(VPNeXtPreTrainedModel):
         """Computes the map to classify.
 
         Args:
-            pixel_values: Normalised images, of any size from one patch; padded to whole patches.
+            pixel_values: Normalized images, of any size from one patch; padded to whole patches.
 
         Shape:
             pixel_values: `(B, 3, H, W)`. Outputs: see `VPNeXtModelOutput`.
@@ -517,7 +517,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         }
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
-        """Counts the labelled pixels of a batch, over which its loss is a mean."""
+        """Counts the labeled pixels of a batch, over which its loss is a mean."""
         return (batch["labels"] != self.config.semantic_loss_ignore_index).sum().float()
 
     def prediction_loss(
@@ -553,7 +553,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         """Classifies pixels and, with labels, computes the loss.
 
         Args:
-            pixel_values: Normalised images.
+            pixel_values: Normalized images.
             labels: Class ids, `config.semantic_loss_ignore_index` where none; resized to the images if of another size.
             output_auxiliary_logits: Returns the logits of the supervised blocks (in training mode).
 

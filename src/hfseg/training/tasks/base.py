@@ -83,7 +83,7 @@ class Task:
     # ---------------------------------------------------------------------------------------------------------- parts
 
     def build_dataset(self, spec: Mapping[str, Any]) -> Any:
-        """Builds a data set from its reader's arguments, `data.train` or `data.validation`.
+        """Builds a dataset from its reader's arguments, `data.train` or `data.validation`.
 
         Raises:
             ValueError: Unknown reader or argument.
@@ -109,7 +109,7 @@ class Task:
         return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
-        """Builds the model, new or from `model.pretrained`; its classes are the data set's unless the recipe says."""
+        """Builds the model, new or from `model.pretrained`; its classes are the dataset's unless the recipe says."""
         return build_model(
             self.arguments.model,
             getattr(dataset, "id2label", None),
@@ -157,7 +157,7 @@ class Task:
         return build_transforms(spec, self.transforms)
 
     def loss_normalizer(self, model: nn.Module) -> LossNormalizer | None:
-        """Chooses the normaliser of a model that defines none; see `hfseg.training.normalization`."""
+        """Chooses the normalizer of a model that defines none; see `hfseg.training.normalization`."""
         return None
 
     # ------------------------------------------------------------------------------------------------ during the run
@@ -219,14 +219,14 @@ COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentio
 
 
 def find(name: str, table: Mapping[str, str], what: str) -> Any:
-    """Finds a data set, collator or task by its name in the table, or by `package.module:attribute`.
+    """Finds a dataset, collator or task by its name in the table, or by `package.module:attribute`.
 
     Raises:
         ValueError: Neither a known name nor importable.
     """
     module, separator, attribute = table.get(name, name).partition(":")
     if not separator:
-        raise ValueError(f"{what} is {name!r}; legal are {', '.join(table)} or `package.module:attribute`.")
+        raise ValueError(f"{what} is {name!r}; must be one of {', '.join(table)} or `package.module:attribute`.")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -242,7 +242,7 @@ def call(made: Callable, given: Mapping[str, Any], offered: Mapping[str, Any], w
     names = inspect.signature(made).parameters
     unknown = sorted(set(given) - set(names))
     if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in names.values()):
-        raise ValueError(f"{what} takes no {', '.join(unknown)}; legal are {', '.join(names)}.")
+        raise ValueError(f"{what} takes no {', '.join(unknown)}; must be one of {', '.join(names)}.")
     return made(**{**{name: value for name, value in offered.items() if name in names}, **given})
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from accelerate import Accelerator
 
 from ...evaluation.segmentation import TASKS, evaluate_segmentation, segmentation_overlays
-from ..normalization import LossNormalizer, count_labelled_pixels
+from ..normalization import LossNormalizer, count_labeled_pixels
 from .base import Task
 
 
@@ -35,7 +35,7 @@ class ClosedVocabularyTask(Task):
         options: dict[str, Any] = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
-            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")
+            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
         options |= self.arguments.run.evaluation
         measurable = hasattr(dataset, "id2label") and processor is not None
         sharded = accelerator.distributed_type == DistributedType.FSDP  # then all ranks must do equal passes
@@ -55,7 +55,7 @@ class ClosedVocabularyTask(Task):
         return numbers
 
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
-        """Draws picture, truth and prediction side by side."""
+        """Draws image, truth and prediction side by side."""
         if not hasattr(dataset, "id2label") or processor is None:
             return []
         return segmentation_overlays(model, processor, dataset, count, tasks=self.measured)
@@ -84,6 +84,6 @@ class SemanticTask(ClosedVocabularyTask):
     measured = ("semantic",)
 
     def loss_normalizer(self, model: nn.Module) -> LossNormalizer | None:
-        """Counts labelled pixels: the denominator of cross-entropy."""
+        """Counts labeled pixels: the denominator of cross-entropy."""
         ignore_index = getattr(model.config, "semantic_loss_ignore_index", 255)
-        return lambda batch: count_labelled_pixels(batch, ignore_index)
+        return lambda batch: count_labeled_pixels(batch, ignore_index)

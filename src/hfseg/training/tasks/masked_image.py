@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Pre-training of a backbone on pictures without labels: hide patches, predict their pixels (SimMIM, CVPR 2022).
+"""Pre-training of a backbone on images without labels: hide patches, predict their pixels (SimMIM, CVPR 2022).
 
 The recipe is that of the model to be trained afterwards, with `model.task: masked-image`. What comes out is a folder of
 the backbone alone; `model.backbone=FOLDER` starts the real training from it.
@@ -20,16 +20,16 @@ from ...files.listing import list_files
 from .base import Task, call, find
 
 
-class Pictures:
-    """Pictures of a folder, at any depth, in the semantic schema; every label is void.
+class Images:
+    """Images of a folder, at any depth, in the semantic schema; every label is void.
 
     Args:
         path: The folder.
-        split: If some pictures lie in a folder of this name, only those; pictures that are not divided are all taken.
-        suffixes: What counts as a picture.
+        split: If some images lie in a folder of this name, only those; images that are not divided are all taken.
+        suffixes: What counts as an image.
 
     Raises:
-        FileNotFoundError: There is no such folder, or no picture in it.
+        FileNotFoundError: There is no such folder, or no image in it.
     """
 
     ignore_index = 255
@@ -44,7 +44,7 @@ class Pictures:
         files = list_files(folder, suffixes)
         self.files = [file for file in files if split in file.relative_to(folder).parts[:-1]] or files
         if not self.files:
-            raise FileNotFoundError(f"{folder} holds no picture ({', '.join(suffixes)}), at any depth.")
+            raise FileNotFoundError(f"{folder} holds no image ({', '.join(suffixes)}), at any depth.")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -58,7 +58,7 @@ class Pictures:
         return {"image": image, "segmentation_map": torch.full(image.shape[:2], self.ignore_index).numpy()}
 
 
-class PictureCollator(SemanticCollator):
+class ImageCollator(SemanticCollator):
     """`SemanticCollator` without the labels."""
 
     def __call__(self, examples: Any) -> dict[str, Any]:
@@ -67,16 +67,16 @@ class PictureCollator(SemanticCollator):
 
 
 class MaskedImageTask(Task):
-    """Masked image modelling of a model's backbone.
+    """Masked image modeling of a model's backbone.
 
-    `data.name: pictures` reads a folder of pictures without labels; every reader of segmentation data works too, labels
+    `data.name: images` reads a folder of images without labels; every reader of segmentation data works too, labels
     aside. `run.evaluation` takes `mask_ratio` (0.6).
     """
 
     pipeline_tag = "image-feature-extraction"
-    datasets = {**Task.datasets, "pictures": "hfseg.training.tasks.masked_image:Pictures"}
-    collators = {"pictures": "hfseg.training.tasks.masked_image:PictureCollator"}
-    default_collator = "pictures"
+    datasets = {**Task.datasets, "images": "hfseg.training.tasks.masked_image:Images"}
+    collators = {"images": "hfseg.training.tasks.masked_image:ImageCollator"}
+    default_collator = "images"
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the recipe's model and takes its backbone.

@@ -48,7 +48,7 @@ class MedicalVolumeTask(SemanticTask):
         return call(find(name, self.collators, "data.collate"), given, {}, f"data.collate={name}")
 
     def loss_normalizer(self, model: nn.Module) -> LossNormalizer | None:
-        """Leaves counting to models that do it, and counts labelled pixels for others."""
+        """Leaves counting to models that do it, and counts labeled pixels for others."""
         return None if hasattr(model, "loss_normalizer") else super().loss_normalizer(model)
 
     def evaluate(
@@ -63,12 +63,14 @@ class MedicalVolumeTask(SemanticTask):
         options: dict[str, Any] = {"measures": ["dice"], "batch_size": 16, "loss": self.arguments.run.metric == "loss"}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
-            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; legal are {', '.join(options)}.")
+            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
         options |= self.arguments.run.evaluation
         numbers: dict[str, float] = {}
         if options["measures"]:
             if set(options["measures"]) - set(MEASURES):
-                raise ValueError(f"run.evaluation.measures is {options['measures']}; legal are {', '.join(MEASURES)}.")
+                raise ValueError(
+                    f"run.evaluation.measures is {options['measures']}; must be one of {', '.join(MEASURES)}."
+                )
             numbers |= evaluate_volumes(
                 model,
                 dataset,
@@ -83,5 +85,5 @@ class MedicalVolumeTask(SemanticTask):
         return numbers
 
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
-        """Draws nothing: slices have no colours of their own to draw on."""
+        """Draws nothing: slices have no colors of their own to draw on."""
         return []

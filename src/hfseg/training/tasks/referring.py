@@ -15,7 +15,7 @@ from .base import Task, build_model, load_processor
 
 
 class ReferringTask(Task):
-    """Pictures, expressions and masks.
+    """Images, expressions and masks.
 
     Without `model.tokenizer` and `model.pretrained` a tokenizer of the words of the `shapes` scenes is made; the
     model's vocabulary must have its size. `run.evaluation` takes `limit`, the number of examples.
@@ -82,5 +82,5 @@ class ReferringTask(Task):
         return {name: value for name, value in numbers.items() if value is not None}
 
     def overlays(self, model: nn.Module, processor: Any, dataset: Any, count: int) -> list[Any]:
-        """Draws picture, truth and prediction side by side."""
+        """Draws image, truth and prediction side by side."""
         return referring_overlays(model, processor, dataset, count)

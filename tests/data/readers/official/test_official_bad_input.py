@@ -43,7 +43,7 @@ def test_missing_folders_are_all_named_with_what_is_there(ade20k):
     (ade20k / "sceneCategories.txt").touch()
     with pytest.raises(FileNotFoundError) as caught:
         load(ade20k)
-    for part in ("images/training (pictures)", "annotations/training (class maps)", "holds sceneCategories.txt"):
+    for part in ("images/training (images)", "annotations/training (class maps)", "holds sceneCategories.txt"):
         assert part in str(caught.value)
 
 
@@ -57,29 +57,27 @@ def test_missing_labels_are_counted(ade20k):
 def test_no_usable_sample(ade20k):
     for name in NAMES:
         (ade20k / f"images/training/{name}.jpg").unlink()
-    with pytest.raises(ValueError, match=r"holds no picture.*0 usable samples"):
+    with pytest.raises(ValueError, match=r"holds no image.*0 usable samples"):
         load(ade20k)
 
 
 def test_size_mismatch(ade20k):
     save(ade20k / f"annotations/training/{NAMES[3]}.png", np.zeros((4, 5)))
-    with pytest.raises(
-        ValueError, match=r"00000003\.png has size \(4, 5\) \(height, width\) but its picture .*\(4, 6\)"
-    ):
+    with pytest.raises(ValueError, match=r"00000003\.png has size \(4, 5\) \(height, width\) but its image .*\(4, 6\)"):
         load(ade20k)
 
 
 def test_class_outside_the_table(ade20k):
     save(ade20k / f"annotations/training/{NAMES[3]}.png", np.full(SIZE, 151))
     with pytest.raises(
-        ValueError, match=r"00000003\.png holds the label value\(s\) \[151\]; legal are the 150 classes"
+        ValueError, match=r"00000003\.png holds the label value\(s\) \[151\]; must be one of the 150 classes"
     ):
         load(ade20k)[3]
 
 
 @pytest.fixture
 def damaged(ade20k):
-    """A picture in the middle whose header is whole and whose data ends early: only reading it shows."""
+    """An image in the middle whose header is whole and whose data ends early: only reading it shows."""
     path = ade20k / f"images/training/{NAMES[3]}.jpg"
     save(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
     save(ade20k / f"annotations/training/{NAMES[3]}.png", np.zeros((64, 64)))
@@ -87,7 +85,7 @@ def damaged(ade20k):
     return ade20k
 
 
-def test_corrupt_picture_stops_with_its_name(damaged):
+def test_corrupt_image_stops_with_its_name(damaged):
     dataset = TolerantDataset(load(damaged))
     assert dataset[2]["image_id"] == NAMES[2]
     with pytest.raises(
@@ -97,7 +95,7 @@ def test_corrupt_picture_stops_with_its_name(damaged):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_corrupt_picture_is_replaced_and_counted(damaged, workers, caplog):
+def test_corrupt_image_is_replaced_and_counted(damaged, workers, caplog):
     dataset = TolerantDataset(load(damaged), on_error="skip")
     loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)
     for _ in range(2):  # the count is of samples, not of visits
@@ -208,12 +206,12 @@ def test_no_annotation_left(coco, kind):
         load_official(f"coco_{kind}", coco)
 
 
-def test_missing_json_and_pictures(coco):
+def test_missing_json_and_images(coco):
     with pytest.raises(FileNotFoundError, match=r"missing are annotations/instances_train2017\.json \(polygons"):
         load_official("coco_instance", coco)
     (coco / "train2017/2.jpg").unlink()
     for kind in ("panoptic", "captions"):
-        with pytest.raises(FileNotFoundError, match=r"1 (of 2 )?pictures of .*2\.jpg"):
+        with pytest.raises(FileNotFoundError, match=r"1 (of 2 )?images of .*2\.jpg"):
             load_official(f"coco_{kind}", coco)
 
 
@@ -241,11 +239,11 @@ def test_faulty_lists(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"missing are ImageSets/Segmentation/train\.txt \(names of train\)"):
         load_official("pascal_voc", tmp_path)
     (lists / "train.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"train\.txt names no picture: 0 usable samples"):
+    with pytest.raises(ValueError, match=r"train\.txt names no image: 0 usable samples"):
         load_official("pascal_voc", tmp_path)
     (lists / "train.txt").write_text("a\nb\na\n")
     with pytest.raises(ValueError, match=r"train\.txt names a more than once"):
         load_official("pascal_voc", tmp_path)
     (lists / "train.txt").write_text("a\n")
-    with pytest.raises(FileNotFoundError, match=r"1 of 1 pictures of Pascal VOC 2012 \(train\) are missing"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 1 images of Pascal VOC 2012 \(train\) are missing"):
         load_official("pascal_voc", tmp_path)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Official layouts: tiny trees come back with the exact ids and classes that the data sets' papers and tools define."""
+"""Official layouts: tiny trees come back with the exact ids and classes that the datasets' papers and tools define."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ from hfseg.files.label_names import ADE20K_THINGS, COCO_PANOPTIC, PASCAL_CONTEXT
 SIZE = (4, 6)
 
 
-def picture(path, size=SIZE, value=90):
+def photo(path, size=SIZE, value=90):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
 
@@ -47,9 +47,9 @@ def by_class(item):
 
 @pytest.fixture
 def coco(tmp_path):
-    """Two training pictures; categories with the real ids of person (1), toothbrush (90), banner (92), rug-merged."""
+    """Two training images; categories with the real ids of person (1), toothbrush (90), banner (92), rug-merged."""
     for name in ("000000000009", "000000000025"):
-        picture(tmp_path / "train2017" / f"{name}.jpg")
+        photo(tmp_path / "train2017" / f"{name}.jpg")
     ids = rows_of(0, 1, 70000, 70001)
     rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1)
     label(tmp_path / "annotations/panoptic_train2017/000000000009.png", rgb)
@@ -117,8 +117,8 @@ def test_coco_instance_and_captions(coco):
 
 
 def test_coco_stuff(tmp_path):
-    picture(tmp_path / "images/val2017/a.jpg")
-    # original ids - 1: person, stop sign (13, after the unused 12), wood (182), unlabelled
+    photo(tmp_path / "images/val2017/a.jpg")
+    # original ids - 1: person, stop sign (13, after the unused 12), wood (182), unlabeled
     label(tmp_path / "stuffthingmaps/val2017/a.png", rows_of(0, 12, 181, 255))
     dataset = load_official("coco_stuff", tmp_path, "val")
     np.testing.assert_array_equal(dataset[0]["segmentation_map"], rows_of(0, 11, 170, 255))
@@ -131,8 +131,8 @@ def test_coco_stuff(tmp_path):
         "wood",
     ]
     assert [dataset.id2label[k] for k in range(80)] == COCO_PANOPTIC[:80]
-    label(tmp_path / "stuffthingmaps/val2017/a.png", rows_of(0, 11, 0, 0))  # street sign: never labelled
-    with pytest.raises(ValueError, match=r"a\.png holds the label value\(s\) \[11\]; legal are the 171 classes"):
+    label(tmp_path / "stuffthingmaps/val2017/a.png", rows_of(0, 11, 0, 0))  # street sign: never labeled
+    with pytest.raises(ValueError, match=r"a\.png holds the label value\(s\) \[11\]; must be one of the 171 classes"):
         dataset[0]
 
 
@@ -145,7 +145,7 @@ LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 3
 @pytest.fixture
 def cityscapes(tmp_path):
     name = "ulm_000000_000019"
-    picture(tmp_path / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png", (34, 6))
+    photo(tmp_path / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png", (34, 6))
     every = np.repeat(np.arange(34)[:, None], 6, axis=1)
     label(tmp_path / f"gtFine/val/ulm/{name}_gtFine_labelIds.png", every)
     ids = np.zeros((34, 6), dtype=np.uint16)
@@ -181,7 +181,7 @@ def test_cityscapes_panoptic_and_instance(cityscapes):
 
 @pytest.fixture
 def ade20k(tmp_path):
-    picture(tmp_path / "images/training/ADE_train_00000001.jpg")
+    photo(tmp_path / "images/training/ADE_train_00000001.jpg")
     label(tmp_path / "annotations/training/ADE_train_00000001.png", rows_of(0, 1, 8, 150))
     objects = np.zeros((*SIZE, 3))
     objects[2, :3] = (1, 4, 0)  # class 1 of 100 = bed, which is 8 of 150
@@ -226,7 +226,7 @@ def test_ade20k_prepared_files_come_first(ade20k):
 
 
 def test_ade20k_full(tmp_path):
-    picture(tmp_path / "images_detectron2/validation/v.jpg")
+    photo(tmp_path / "images_detectron2/validation/v.jpg")
     label(tmp_path / "annotations_detectron2/validation/v.tif", rows_of(0, 7, 846, 65535), np.uint16)
     dataset = load_official("ade20k_full", tmp_path, "val")
     np.testing.assert_array_equal(dataset[0]["segmentation_map"], rows_of(0, 7, 846, 65535))
@@ -248,7 +248,7 @@ def palette_label(path, values):
 def voc(tmp_path):
     base = tmp_path / "VOCdevkit/VOC2012"
     for name in ("2007_000032", "2007_000033", "2008_000008"):
-        picture(base / "JPEGImages" / f"{name}.jpg")
+        photo(base / "JPEGImages" / f"{name}.jpg")
     palette_label(base / "SegmentationClass/2007_000032.png", rows_of(0, 15, 20, 255))
     palette_label(base / "SegmentationClass/2007_000033.png", rows_of(1, 1, 255, 0))
     write(base / "ImageSets/Segmentation/train.txt", "2007_000032\n")
@@ -265,7 +265,7 @@ def test_voc(voc):
 
 
 def test_voc_with_sbd(voc):
-    """SBD's own folders: VOC's label of a picture wins, and VOC's validation pictures stay out."""
+    """SBD's own folders: VOC's label of an image wins, and VOC's validation images stay out."""
     sbd = voc / "VOCdevkit/VOCaug/dataset"
     for name, value in (("2007_000032", 3), ("2007_000033", 4), ("2008_000008", 5)):
         (sbd / "cls").mkdir(parents=True, exist_ok=True)
@@ -292,9 +292,9 @@ def test_voc_with_prepared_sbd(voc):
 
 def test_pascal_context(tmp_path):
     base = tmp_path / "VOC2010"
-    picture(base / "JPEGImages/2008_000002.jpg")
+    photo(base / "JPEGImages/2008_000002.jpg")
     (base / "trainval").mkdir()
-    # aeroplane, tvmonitor, an infrequent class, unlabelled
+    # aeroplane, tvmonitor, an infrequent class, unlabeled
     savemat(base / "trainval/2008_000002.mat", {"LabelMap": rows_of(2, 427, 1, 0).astype(np.uint16)})
     write(base / "pascalcontext_val.txt", "2008_000002\n")
     write(base / "labels.txt", "".join(f"{k}: name {k}\n" for k in range(1, 460)))
@@ -317,7 +317,7 @@ def test_pascal_context(tmp_path):
 
 @pytest.fixture
 def open_images(tmp_path):
-    picture(tmp_path / "validation/abc.jpg", (8, 12))
+    photo(tmp_path / "validation/abc.jpg", (8, 12))
     first, second = np.zeros((4, 6)), np.zeros((4, 6))
     first[:, :4], second[1, 1] = 255, 255
     label(tmp_path / "validation-masks/a/abc_m01_1.png", first)
@@ -335,8 +335,8 @@ def open_images(tmp_path):
 def test_open_images(open_images, caplog):
     dataset = load_official("open_images", open_images, "validation")
     assert dataset.names == ["abc"] and dataset.id2label == {0: "Dog", 1: "Cat"}
-    assert "1 pictures" in caplog.text
-    expected = np.zeros((8, 12), dtype=int)  # masks have half the picture's size
+    assert "1 images" in caplog.text
+    expected = np.zeros((8, 12), dtype=int)  # masks have half the image's size
     expected[:, :8], expected[2:4, 2:4] = 1, 2
     item = dataset[0]
     np.testing.assert_array_equal(item["segmentation"], expected)
@@ -356,12 +356,12 @@ def test_open_images_knows_which_classes_were_looked_for(open_images):
     assert batch["known_classes"].tolist() == [[True, True, True, False]]
 
 
-def test_open_images_mask_of_another_picture(open_images):
+def test_open_images_mask_of_another_image(open_images):
     label(open_images / "validation-masks/a/abc_m01_1.png", np.zeros((6, 4)))
-    with pytest.raises(ValueError, match=r"abc_m01_1\.png has size \(6, 4\).* does not fit its picture .*abc\.jpg"):
+    with pytest.raises(ValueError, match=r"abc_m01_1\.png has size \(6, 4\).* does not fit its image .*abc\.jpg"):
         load_official("open_images", open_images, "validation")[0]
     (open_images / "validation-masks/a/abc_m01_1.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 masks of pictures .*: abc_m01_1\.png; unpack all"):
+    with pytest.raises(FileNotFoundError, match=r"1 masks of images .*: abc_m01_1\.png; unpack all"):
         load_official("open_images", open_images, "validation")
     (open_images / "validation/abc.jpg").unlink()
     with pytest.raises(ValueError, match="0 usable samples"):
@@ -369,13 +369,13 @@ def test_open_images_mask_of_another_picture(open_images):
 
 
 def test_camvid(tmp_path):
-    picture(tmp_path / "test/Seq05VD_f00000.png")
+    photo(tmp_path / "test/Seq05VD_f00000.png")
     label(tmp_path / "testannot/Seq05VD_f00000.png", rows_of(0, 8, 10, 11))
     dataset = load_official("camvid", tmp_path, "test")
     np.testing.assert_array_equal(dataset[0]["segmentation_map"], rows_of(0, 8, 10, 255))
     assert (dataset.id2label[0], dataset.id2label[8], len(dataset.id2label)) == ("Sky", "Car", 11)
     folder = tmp_path / "folder"
-    picture(folder / "images/train/a.jpg")
+    photo(folder / "images/train/a.jpg")
     label(folder / "labels/train/a.png", rows_of(0, 1, 1, 2))
     write(folder / "classes.json", json.dumps({"names": ["Sky", "Car", "Void"], "ignore_index": 2}))
     assert load_official("camvid", folder).id2label == {0: "Sky", 1: "Car"}
@@ -388,7 +388,7 @@ def test_names_and_default_places(tmp_path, monkeypatch, voc):
     assert set(official_names()) == set(OFFICIAL)
     with pytest.raises(ValueError, match=r"'coco_panoptik' is not known; did you mean 'coco_panoptic'\?"):
         load_official("coco_panoptik", tmp_path)
-    with pytest.raises(ValueError, match="no labelled split 'test'; legal are train, validation"):
+    with pytest.raises(ValueError, match="no labeled split 'test'; must be one of train, validation"):
         load_official("cityscapes_panoptic", tmp_path, "test")
     monkeypatch.setenv("HFSEG_DATASETS", str(voc))
     assert default_root("pascal_voc") == voc / "VOCdevkit/VOC2012" and len(load_official("pascal_voc")) == 1

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Public data sets, read from the folders in which their authors publish them.
+"""Public datasets, read from the folders in which their authors publish them.
 
 `load_official(name, root, split)` checks the layout, says what is missing, and returns a `FolderDataset`. The layouts
 are described in the modules of the families; `official_names()` lists the names.
@@ -22,7 +22,7 @@ DATA_ROOT_VARIABLE = "HFSEG_DATASETS"
 
 @dataclasses.dataclass(frozen=True)
 class OfficialSpec:
-    """Where a data set is read, and what it is called on disk.
+    """Where a dataset is read, and what it is called on disk.
 
     Attributes:
         reader: `module:function` below this package; the function takes (root, split).
@@ -71,32 +71,32 @@ def official_names() -> list[str]:
 
 
 def default_root(name: str) -> Path:
-    """Folder of a data set where none is given: its usual name below `$HFSEG_DATASETS`, or below `datasets/`."""
+    """Folder of a dataset where none is given: its usual name below `$HFSEG_DATASETS`, or below `datasets/`."""
     return Path(os.environ.get(DATA_ROOT_VARIABLE, "datasets")) / OFFICIAL[name].folder
 
 
 def load_official(name: str, root: str | Path | None = None, split: str = "train") -> FolderDataset:
-    """Data set of a public collection, with its folders checked; pictures and labels are read when asked for.
+    """Dataset of a public collection, with its folders checked; images and labels are read when asked for.
 
     Args:
         name: One of `official_names()`.
         root: Its folder; None: its usual name below `$HFSEG_DATASETS` (else below `datasets/`).
-        split: "train", "validation" (or "val") and, where the data set has them, "trainval", "trainaug", "test".
+        split: "train", "validation" (or "val") and, where the dataset has them, "trainval", "trainaug", "test".
 
     Raises:
         FileNotFoundError: If folders or files are missing: all of them are named, with what was found beside them.
         ValueError: If the name or split is unknown, an annotation file is damaged or contradicts itself, sizes differ,
-            or nothing usable is left. Damage of single pictures shows when the sample is read; see
+            or nothing usable is left. Damage of single images shows when the sample is read; see
             `hfseg.data.readers.reading.TolerantDataset`.
     """
     if name not in OFFICIAL:
         near = difflib.get_close_matches(name, OFFICIAL, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"data set {name!r} is not known; {hint}legal names are {', '.join(OFFICIAL)}")
+        raise ValueError(f"dataset {name!r} is not known; {hint}legal names are {', '.join(OFFICIAL)}")
     spec = OFFICIAL[name]
     split = {"val": "validation", "valid": "validation"}.get(split, split)
     if split not in spec.splits:
-        raise ValueError(f"{name} has no labelled split {split!r}; legal are {', '.join(spec.splits)}")
+        raise ValueError(f"{name} has no labeled split {split!r}; must be one of {', '.join(spec.splits)}")
     folder = default_root(name) if root is None else Path(root)
     if not folder.is_dir():
         given = f" (from ${DATA_ROOT_VARIABLE} or the working directory, as root was not given)" if root is None else ""

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""ADE20K: the scene parsing benchmark (150 classes) and the full data set (847 classes).
+"""ADE20K: the scene parsing benchmark (150 classes) and the full dataset (847 classes).
 
 Scene parsing, `ADEChallengeData2016/`:
 
@@ -11,7 +11,7 @@ Scene parsing, `ADEChallengeData2016/`:
 Panoptic and instance truth are taken from the prepared files where they are, else from the original maps by the same
 rules (stuff from `annotations`, objects of `annotations_instance` over it, the rest void).
 
-Full data set, `ADE20K_2021_17_01/`, prepared as for Mask2Former:
+Full dataset, `ADE20K_2021_17_01/`, prepared as for Mask2Former:
 
     images_detectron2/{training,validation}/*.jpg
     annotations_detectron2/{training,validation}/*.tif          16 bits, class of 847; 65535 is void
@@ -31,7 +31,7 @@ from ..coco import load_coco_file
 from ..images import read_map
 from ..samples import FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
-from .layout import class_table, pictures, require, samples_of, semantic_dataset
+from .layout import class_table, photos, require, samples_of, semantic_dataset
 
 __all__ = ["load_full", "load_instance", "load_panoptic", "load_semantic"]
 
@@ -44,24 +44,24 @@ _FIRST_OBJECT_ID = 1000
 def load_semantic(root: Path, split: str) -> FolderDataset:
     """150 classes; label 0 ("other") becomes 255, label n becomes class n - 1."""
     folder = _FOLDERS[split]
-    wanted = {f"images/{folder}": "pictures", f"annotations/{folder}": "class maps"}
+    wanted = {f"images/{folder}": "images", f"annotations/{folder}": "class maps"}
     require(root, wanted, f"ADE20K scene parsing ({split})")
     labels = root / "annotations" / folder
-    images = pictures(root / "images" / folder)
+    images = photos(root / "images" / folder)
     samples = samples_of(images.items(), lambda name: labels / f"{name}.png", f"ADE20K {split}")
     return semantic_dataset(root, split, samples, class_table(ADE20K, first=1, void=(0,)), "annotations", stuff=_STUFF)
 
 
 def load_full(root: Path, split: str) -> FolderDataset:
-    """847 classes of the full data set, as prepared for Mask2Former; 65535 is void and is the ignore index."""
+    """847 classes of the full dataset, as prepared for Mask2Former; 65535 is void and is the ignore index."""
     folder = _FOLDERS[split]
     wanted = {
-        f"images_detectron2/{folder}": "pictures",
+        f"images_detectron2/{folder}": "images",
         f"annotations_detectron2/{folder}": "16-bit class maps, by Mask2Former's preparation of ADE20K full",
     }
     require(root, wanted, f"ADE20K full ({split})")
     labels = root / "annotations_detectron2" / folder
-    images = pictures(root / "images_detectron2" / folder)
+    images = photos(root / "images_detectron2" / folder)
     samples = samples_of(images.items(), lambda name: labels / f"{name}.tif", f"ADE20K full {split}")
     return semantic_dataset(root, split, samples, class_table(ADE20K_FULL, void=(65535,)), "annotations_detectron2")
 
@@ -105,7 +105,7 @@ class _ObjectReader:
                 )
             present, index_map = compact_ids(values)
             if present[0] < 0 or present[-1] > len(ADE20K):
-                raise ValueError(f"{stuff_file} holds {present[-1]}; legal are 0 (other) to {len(ADE20K)}")
+                raise ValueError(f"{stuff_file} holds {present[-1]}; must be 0 (other) to {len(ADE20K)}")
             kept = np.array([value if value - 1 in _STUFF else 0 for value in present.tolist()], dtype=np.int32)
             segmentation = kept[index_map]  # (H, W)
             categories = {value: value - 1 for value in kept.tolist() if value}
@@ -127,7 +127,7 @@ class _ObjectReader:
 def _load_objects(root: Path, split: str, kind: str) -> FolderDataset:
     folder = _FOLDERS[split]
     prepared = f"ade20k_{kind}_{_ENDINGS[split]}"
-    wanted = {f"images/{folder}": "pictures"}
+    wanted = {f"images/{folder}": "images"}
     if (root / f"{prepared}.json").is_file():
         if kind == "panoptic":
             wanted[prepared] = "id maps"
@@ -138,7 +138,7 @@ def _load_objects(root: Path, split: str, kind: str) -> FolderDataset:
         wanted[f"annotations/{folder}"] = "class maps"
     require(root, wanted, f"ADE20K {kind} ({split})")
     labels = root / "annotations_instance" / folder
-    images = pictures(root / "images" / folder)
+    images = photos(root / "images" / folder)
     samples = samples_of(images.items(), lambda name: labels / f"{name}.png", f"ADE20K {kind} {split}")
     if kind == "panoptic":
         names, stuff = dict(enumerate(ADE20K)), _STUFF

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """CamVid, 11 classes: the folders of the SegNet tutorial, or `images/` and `labels/` with `classes.json`.
 
-{train,val,test}/*.png                      pictures
+{train,val,test}/*.png                      images
 {train,val,test}annot/*.png                 classes 0 to 10; 11 is void
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from ....files.label_names import CAMVID
 from ..maps import label_folder_of, load_maps
 from ..samples import FolderDataset
-from .layout import class_table, pictures, require, samples_of, semantic_dataset
+from .layout import class_table, photos, require, samples_of, semantic_dataset
 
 __all__ = ["load_semantic"]
 
@@ -22,8 +22,8 @@ def load_semantic(root: Path, split: str) -> FolderDataset:
     if (root / "images").is_dir():
         return load_maps(root, label_folder_of(root) or "labels", split, validation_fraction=0.2, seed=0)
     folder = {"validation": "val"}.get(split, split)
-    wanted = {folder: "pictures, or images/ with labels/", f"{folder}annot": "class maps"}
+    wanted = {folder: "images, or images/ with labels/", f"{folder}annot": "class maps"}
     require(root, wanted, f"CamVid ({split})")
     labels = root / f"{folder}annot"
-    samples = samples_of(pictures(root / folder).items(), lambda name: labels / f"{name}.png", f"CamVid {split}")
+    samples = samples_of(photos(root / folder).items(), lambda name: labels / f"{name}.png", f"CamVid {split}")
     return semantic_dataset(root, split, samples, class_table(CAMVID, void=(11, 255)), f"folder {folder}")

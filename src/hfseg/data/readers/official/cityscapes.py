@@ -18,7 +18,7 @@ from ....files.label_names import CITYSCAPES, CITYSCAPES_LABEL_IDS, CITYSCAPES_S
 from ..images import read_map
 from ..samples import Classes, FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
-from .layout import pictures, require, samples_of, semantic_dataset
+from .layout import photos, require, samples_of, semantic_dataset
 
 __all__ = ["load_instance", "load_panoptic", "load_semantic"]
 
@@ -28,10 +28,10 @@ _THINGS = [class_id for class_id in range(len(CITYSCAPES)) if class_id not in CI
 
 def _samples(root: Path, split: str, ending: str) -> list[Sample]:
     folder = {"train": "train", "validation": "val"}[split]
-    wanted = {f"leftImg8bit/{folder}": "pictures", f"gtFine/{folder}": "fine labels"}
+    wanted = {f"leftImg8bit/{folder}": "images", f"gtFine/{folder}": "fine labels"}
     require(root, wanted, f"Cityscapes ({split})")
     labels = root / "gtFine" / folder
-    images = pictures(root / "leftImg8bit" / folder, "_leftImg8bit")
+    images = photos(root / "leftImg8bit" / folder, "_leftImg8bit")
     samples = samples_of(
         images.items(), lambda name: labels / f"{name}_gtFine_{ending}.png", f"Cityscapes {split} ({ending})"
     )
@@ -52,7 +52,7 @@ class _InstanceIdReader:
     """Segments of an `instanceIds` map by the rules of cityscapesscripts' panoptic preparation.
 
     Segment ids stay the values of the map. Label ids that are not evaluated are void; an area of a thing class without
-    object numbers is a crowd, which an instance data set has as void.
+    object numbers is a crowd, which an instance dataset has as void.
     """
 
     class_of_label: dict[int, int]

@@ -4,7 +4,7 @@
 annotations/{panoptic,instances,captions}_{train,val}2017.json
 annotations/panoptic_{train,val}2017/ or panoptic_{train,val}2017/      RGB-coded id maps
 stuffthingmaps/{train,val}2017/ or annotations/{train,val}2017/         class maps of COCO-Stuff
-{train,val}2017/ or images/{train,val}2017/                             pictures
+{train,val}2017/ or images/{train,val}2017/                             images
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..coco import load_coco_file
 from ..reading import listing
 from ..samples import Classes, FolderDataset, Sample, read_json, relative_key
 from ..schema import DEFAULT_IGNORE_INDEX
-from .layout import first_existing, pictures, require, samples_of, semantic_dataset
+from .layout import first_existing, photos, require, samples_of, semantic_dataset
 
 __all__ = ["load_captions", "load_instance", "load_panoptic", "load_stuff"]
 
@@ -28,16 +28,16 @@ def _year(split: str) -> str:
     return {"train": "train2017", "validation": "val2017"}[split]
 
 
-def _pictures_of(root: Path, split: str) -> Path:
+def _images_of(root: Path, split: str) -> Path:
     return first_existing([root / _year(split), root / "images" / _year(split)])
 
 
 def _load(root: Path, split: str, kind: str, what: str, more: dict[str, str]) -> FolderDataset:
     ending = _year(split)
     file = f"annotations/{kind}_{ending}.json"
-    wanted = {file: what, f"{ending} or images/{ending}": "pictures"}
+    wanted = {file: what, f"{ending} or images/{ending}": "images"}
     require(root, wanted | more, f"COCO 2017 ({kind}, {split})")
-    return load_coco_file(root / file, split, f"file {kind}_{ending}.json", _pictures_of(root, split))
+    return load_coco_file(root / file, split, f"file {kind}_{ending}.json", _images_of(root, split))
 
 
 def load_panoptic(root: Path, split: str) -> FolderDataset:
@@ -55,12 +55,12 @@ def load_stuff(root: Path, split: str) -> FolderDataset:
     """COCO-Stuff 164k: classes 0 to 79 are things, 80 to 170 stuff; maps hold the original id - 1, 255 is void."""
     ending = _year(split)
     maps = f"stuffthingmaps/{ending} or annotations/{ending}"
-    require(root, {f"{ending} or images/{ending}": "pictures", maps: "class maps"}, f"COCO-Stuff 164k ({split})")
+    require(root, {f"{ending} or images/{ending}": "images", maps: "class maps"}, f"COCO-Stuff 164k ({split})")
     labels = first_existing([root / "stuffthingmaps" / ending, root / "annotations" / ending])
     ids = [number for number in range(1, 183) if number not in COCO_STUFF_MISSING_IDS]
     table = {number - 1: class_id for class_id, number in enumerate(ids)} | {255: DEFAULT_IGNORE_INDEX}
     samples = samples_of(
-        pictures(_pictures_of(root, split)).items(), lambda name: labels / f"{name}.png", f"COCO-Stuff {split}"
+        photos(_images_of(root, split)).items(), lambda name: labels / f"{name}.png", f"COCO-Stuff {split}"
     )
     return semantic_dataset(
         root,
@@ -79,18 +79,18 @@ class _CaptionReader:
 
 
 def load_captions(root: Path, split: str) -> FolderDataset:
-    """COCO captions: one sample per caption (about five per picture), in the order of the pictures in the file.
+    """COCO captions: one sample per caption (about five per image), in the order of the images in the file.
 
     Raises:
-        FileNotFoundError: If the json or pictures are missing.
+        FileNotFoundError: If the json or images are missing.
         ValueError: If the json is damaged, repeats an image id or has no caption.
     """
     ending = _year(split)
     file = root / "annotations" / f"captions_{ending}.json"
-    wanted = {f"annotations/captions_{ending}.json": "captions", f"{ending} or images/{ending}": "pictures"}
+    wanted = {f"annotations/captions_{ending}.json": "captions", f"{ending} or images/{ending}": "images"}
     require(root, wanted, f"COCO 2017 (captions, {split})")
     content = read_json(file)
-    folder = _pictures_of(root, split)
+    folder = _images_of(root, split)
     if not isinstance(content, dict) or not content.get("images") or not content.get("annotations"):
         raise ValueError(f"{file} holds no images or no annotations: 0 usable samples")
     repeated = [key for key, count in Counter(image["id"] for image in content["images"]).items() if count > 1]
@@ -108,6 +108,6 @@ def load_captions(root: Path, split: str) -> FolderDataset:
     ]
     missing = sorted({sample.image for sample in samples if not sample.image.is_file()})
     if missing:
-        raise FileNotFoundError(f"{len(missing)} pictures of {file} are not in {folder}: {listing(missing)}; add them")
+        raise FileNotFoundError(f"{len(missing)} images of {file} are not in {folder}: {listing(missing)}; add them")
     note = f"file captions_{ending}.json"
     return FolderDataset("captions", file, split, note, samples, _CaptionReader(), {}, (), DEFAULT_IGNORE_INDEX)

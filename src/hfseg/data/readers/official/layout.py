@@ -15,16 +15,16 @@ from ..reading import listing
 from ..samples import IMAGE_SUFFIXES, Classes, FolderDataset, Sample, check_sizes
 from ..schema import DEFAULT_IGNORE_INDEX
 
-__all__ = ["class_table", "first_existing", "pictures", "read_list", "require", "samples_of", "semantic_dataset"]
+__all__ = ["class_table", "first_existing", "photos", "read_list", "require", "samples_of", "semantic_dataset"]
 
 
 def require(root: Path, wanted: Mapping[str, str], name: str) -> None:
     """Check that files and folders exist.
 
     Args:
-        root: Folder of the data set.
+        root: Folder of the dataset.
         wanted: Meaning of each relative path; alternatives are separated by " or ".
-        name: Name of the data set.
+        name: Name of the dataset.
 
     Raises:
         FileNotFoundError: Names all missing paths with their meaning, and what the folder holds.
@@ -44,8 +44,8 @@ def first_existing(candidates: Sequence[Path]) -> Path:
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
-def pictures(folder: Path, ending: str = "") -> dict[str, Path]:
-    """Pictures below a folder by their relative path, without `ending` and suffix, sorted.
+def photos(folder: Path, ending: str = "") -> dict[str, Path]:
+    """Images below a folder by their relative path, without `ending` and suffix, sorted.
 
     Raises:
         ValueError: If there is none.
@@ -56,7 +56,7 @@ def pictures(folder: Path, ending: str = "") -> dict[str, Path]:
         if key.endswith(ending):
             found[key.removesuffix(ending)] = path
     if not found:
-        raise ValueError(f"{folder} holds no picture named *{ending}{{{','.join(IMAGE_SUFFIXES)}}}: 0 usable samples")
+        raise ValueError(f"{folder} holds no image named *{ending}{{{','.join(IMAGE_SUFFIXES)}}}: 0 usable samples")
     return found
 
 
@@ -68,7 +68,7 @@ def read_list(file: Path) -> list[str]:
     """
     names = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names:
-        raise ValueError(f"{file} names no picture: 0 usable samples")
+        raise ValueError(f"{file} names no image: 0 usable samples")
     repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if repeated:
         raise ValueError(f"{file} names {listing(repeated)} more than once; keep one line of each")
@@ -78,20 +78,20 @@ def read_list(file: Path) -> list[str]:
 def samples_of(
     images: Iterable[tuple[str, Path]], label_of: Callable[[str], Path], where: str, *, compare_sizes: bool = True
 ) -> list[Sample]:
-    """Samples of pictures and label files.
+    """Samples of images and label files.
 
     Args:
-        images: Name and path of the pictures.
+        images: Name and path of the images.
         label_of: Path of the label of a name.
         where: What the list is of, for messages.
-        compare_sizes: Compare the sizes of picture and label (only pictures can be compared without reading them).
+        compare_sizes: Compare the sizes of image and label (only images can be compared without reading them).
 
     Raises:
-        FileNotFoundError: If pictures or labels are missing; counts them and names the first ones.
+        FileNotFoundError: If images or labels are missing; counts them and names the first ones.
         ValueError: If sizes differ. Damaged files only warn here; reading the sample raises.
     """
     samples = [Sample(name, image, label_of(name)) for name, image in images]
-    for what, paths in (("pictures", [s.image for s in samples]), ("labels", [s.label for s in samples])):
+    for what, paths in (("images", [s.image for s in samples]), ("labels", [s.label for s in samples])):
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise FileNotFoundError(
@@ -123,7 +123,7 @@ def semantic_dataset(
     stuff: Sequence[int] | None = None,
     read_values: Callable[[Path], np.ndarray] = read_map,
 ) -> FolderDataset:
-    """Data set of class maps; all classes are stuff unless given otherwise."""
+    """Dataset of class maps; all classes are stuff unless given otherwise."""
     return FolderDataset(
         "semantic",
         root,

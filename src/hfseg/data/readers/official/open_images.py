@@ -10,8 +10,8 @@
 
 SPLIT is train, validation or test. The first three files may lie in `annotations/`.
 
-Masks were drawn at other sizes than the pictures have; they are brought to the picture's size (label under each pixel
-centre), as long as the aspect ratios agree within 2 %. Pictures without masks are not part of the data set. Whether a
+Masks were drawn at other sizes than the images have; they are brought to the image's size (label under each pixel
+center), as long as the aspect ratios agree within 2 %. Images without masks are not part of the dataset. Whether a
 mask covers a group of objects is not in these files.
 
 Labels are partial: an object without a mask may be of a class that nobody looked for. With the file of image labels
@@ -59,7 +59,7 @@ def _rows(file: Path) -> list[list[str]]:
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Mask at another size, by the value under each new pixel's centre."""
+    """Mask at another size, by the value under each new pixel's center."""
     rows = ((np.arange(size[0]) + 0.5) * (mask.shape[0] / size[0])).astype(np.int64)
     columns = ((np.arange(size[1]) + 0.5) * (mask.shape[1] / size[1])).astype(np.int64)
     return mask[rows[:, None], columns]
@@ -67,7 +67,7 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class _MaskReader:
-    """Id map of the masks of a picture: smaller ones lie over larger ones."""
+    """Id map of the masks of an image: smaller ones lie over larger ones."""
 
     verified: dict[str, tuple[int, ...]] | None = None
 
@@ -80,7 +80,7 @@ class _MaskReader:
             aspect = (mask.shape[1] / mask.shape[0]) / (size[1] / size[0])
             if abs(aspect - 1) > _ASPECT_TOLERANCE:
                 raise ValueError(
-                    f"mask {annotation['mask']} has size {mask.shape} (height, width), which does not fit its picture "
+                    f"mask {annotation['mask']} has size {mask.shape} (height, width), which does not fit its image "
                     f"{sample.image} of {size}; the aspect ratios differ by a factor of {aspect:.2f}"
                 )
             mask = _resized(mask, size)
@@ -101,7 +101,7 @@ def _mask_files(folders: list[Path]) -> dict[str, Path]:
 
 
 def _verified(root: Path, split: str, class_of: dict[str, int]) -> dict[str, tuple[int, ...]] | None:
-    """Classes verified to be there or not, per picture; None without the file."""
+    """Classes verified to be there or not, per image; None without the file."""
     names = (f"{split}-annotations-human-imagelabels{ending}.csv" for ending in ("-boxable", ""))
     files = [path for path in map(lambda name: _path_or_none(root, name), names) if path is not None]
     if not files:
@@ -125,12 +125,12 @@ def _path_or_none(root: Path, name: str) -> Path | None:
 def load_instance(root: Path, split: str) -> FolderDataset:
     """Object masks; the classes are those of `classes-segmentation.txt`, in its order.
 
-    Downloads of a part are common: pictures of the CSV that are not there are left out and counted (a warning); a
-    picture that is there needs all its masks.
+    Downloads of a part are common: images of the CSV that are not there are left out and counted (a warning); a
+    image that is there needs all its masks.
 
     Raises:
         FileNotFoundError: If files or masks are missing.
-        ValueError: If the CSV lacks a column, names an unknown class or a mask twice, or no picture of it is there.
+        ValueError: If the CSV lacks a column, names an unknown class or a mask twice, or no image of it is there.
     """
     annotations = _alternatives(f"{split}-annotations-object-segmentation.csv")
     descriptions = _alternatives("class-descriptions-boxable.csv", "oidv7-class-descriptions-boxable.csv")
@@ -140,7 +140,7 @@ def load_instance(root: Path, split: str) -> FolderDataset:
         annotations: "masks and classes",
         descriptions: "names of the classes",
         segmentable: "classes that have masks",
-        f"images/{split} or {split}": "pictures",
+        f"images/{split} or {split}": "images",
         masks: "mask PNGs",
     }
     require(root, wanted, f"Open Images ({split})")
@@ -183,15 +183,15 @@ def load_instance(root: Path, split: str) -> FolderDataset:
             by_image.setdefault(image_id, []).append(entry)
     if missing:
         raise FileNotFoundError(
-            f"{len(missing)} masks of pictures in {folder} are in none of {masks}: {listing(missing)}; unpack all "
+            f"{len(missing)} masks of images in {folder} are in none of {masks}: {listing(missing)}; unpack all "
             f"mask archives of {split}"
         )
     if not by_image:
         raise ValueError(
-            f"none of the {len(absent)} pictures of {file} is among the {len(available)} in {folder}: 0 usable samples"
+            f"none of the {len(absent)} images of {file} is among the {len(available)} in {folder}: 0 usable samples"
         )
     if absent:
-        logger.warning("%d pictures of %s are not in %s and are left out", len(absent), file.name, folder)
+        logger.warning("%d images of %s are not in %s and are left out", len(absent), file.name, folder)
     samples = [
         Sample(name, available[name], Path(by_image[name][0]["mask"]), tuple(by_image[name])) for name in by_image
     ]

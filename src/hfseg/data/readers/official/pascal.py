@@ -8,12 +8,12 @@ VOC 2012, root = `VOCdevkit/VOC2012/` (or `VOCdevkit/`):
     SegmentationObject/*.png                            for instances: number of the object, 255 is void
     ImageSets/Segmentation/{train,val,trainval}.txt
 
-The split "trainaug" takes the labels of SBD in addition; of a picture that both have, VOC's label. Either as
+The split "trainaug" takes the labels of SBD in addition; of an image that both have, VOC's label. Either as
 
     SegmentationClassAug/*.png and ImageSets/Segmentation/trainaug.txt (or train.txt and aug.txt)
 
 which is how they are usually passed on, or from SBD itself, found as `VOCaug/dataset/`, `SBD/`, or
-`benchmark_RELEASE/dataset/` in the root or beside it: cls/*.mat, img/*.jpg, train.txt, val.txt; the pictures of VOC's
+`benchmark_RELEASE/dataset/` in the root or beside it: cls/*.mat, img/*.jpg, train.txt, val.txt; the images of VOC's
 validation list are then left out (1464 become 10582). For instances SBD itself is needed (inst/*.mat).
 
 Pascal Context, root = `VOCdevkit/VOC2010/` (or `VOCdevkit/`):
@@ -82,7 +82,7 @@ def load_voc(root: Path, split: str) -> FolderDataset:
     """VOC 2012: background and 20 classes; the white border is void. "trainaug" adds SBD."""
     base = _year_folder(root, "VOC2012")
     lists = "ImageSets/Segmentation"
-    wanted = {"JPEGImages": "pictures", "SegmentationClass": "class maps"}
+    wanted = {"JPEGImages": "images", "SegmentationClass": "class maps"}
     classes = class_table(PASCAL_VOC)
     stuff = (0,)
     if split != "trainaug":
@@ -159,10 +159,10 @@ class _VocInstanceReader:
 
 
 def load_voc_instance(root: Path, split: str) -> FolderDataset:
-    """The objects of the 20 classes; "trainaug" adds those of SBD whose pictures are not in VOC's validation list."""
+    """The objects of the 20 classes; "trainaug" adds those of SBD whose images are not in VOC's validation list."""
     base, lists = _year_folder(root, "VOC2012"), "ImageSets/Segmentation"
     name = {"train": "train", "validation": "val", "trainval": "trainval", "trainaug": "train"}[split]
-    wanted = dict.fromkeys(("JPEGImages", "SegmentationClass", "SegmentationObject"), "pictures and maps")
+    wanted = dict.fromkeys(("JPEGImages", "SegmentationClass", "SegmentationObject"), "images and maps")
     wanted[f"{lists}/{name}.txt"] = f"names of {split}"
     require(base, wanted, f"Pascal VOC 2012 objects ({split})")
     label = {n: base / "SegmentationObject" / f"{n}.png" for n in read_list(base / lists / f"{name}.txt")}
@@ -199,7 +199,7 @@ def _context(root: Path, split: str, what: str, maps: str, more: dict[str, str])
     base = _year_folder(root, "VOC2010")
     name = {"train": "train", "validation": "val"}[split]
     lists = [f"ImageSets/SegmentationContext/{name}.txt", f"pascalcontext_{name}.txt"]
-    wanted = {"JPEGImages": "pictures", maps: "label maps", " or ".join(lists): f"names of {split}"} | more
+    wanted = {"JPEGImages": "images", maps: "label maps", " or ".join(lists): f"names of {split}"} | more
     require(base, wanted, f"{what} ({split})")
     file = first_existing([base / one for one in lists])
     return base, [Path(line).stem for line in read_list(file)], file.name

@@ -1,18 +1,18 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of volumes: which slice is shown, and where left and right are."""
+"""Images of volumes: which slice is shown, and where left and right are."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hfseg.inference.volume_pictures import fullest_slice, labels_in_ras
+from hfseg.inference.volume_images import fullest_slice, labels_in_ras
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_slice_with_most_labels_is_shown(axis):
     labels = np.zeros((5, 6, 7), dtype=np.uint8)
-    assert fullest_slice(labels, axis) == labels.shape[axis] // 2  # nothing is labelled
+    assert fullest_slice(labels, axis) == labels.shape[axis] // 2  # nothing is labeled
     moved = np.moveaxis(labels, axis, 0)
     moved[1, :2, 0] = 9  # a few voxels of a high class
     moved[3, :3, 1] = 1

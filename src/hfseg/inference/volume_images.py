@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of slices of volumes, as a radiologist expects them: head or front up, the patient's right at the left."""
+"""Images of slices of volumes, as a radiologist expects them: head or front up, the patient's right at the left."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ PERCENTILES = (0.5, 99.5)
 
 
 def fullest_slice(labels: np.ndarray, axis: int) -> int:
-    """The slice with the most labelled voxels; the middle one if nothing is labelled.
+    """The slice with the most labeled voxels; the middle one if nothing is labeled.
 
     Shape:
         labels: (X, Y, Z).
@@ -39,7 +39,7 @@ def _upright(plane: np.ndarray, axis: int) -> np.ndarray:
 def slice_prediction(
     volume: Volume, labels: np.ndarray, axis: int, index: int, names: dict[int, str], background: int | None = 0
 ) -> Prediction:
-    """One slice of a segmented volume as the prediction of a picture, with square pixels.
+    """One slice of a segmented volume as the prediction of an image, with square pixels.
 
     Args:
         volume: Voxels in RAS order; of several sequences the first is shown.
@@ -59,15 +59,15 @@ def slice_prediction(
     classes = _upright(np.take(labels, index, axis), axis)
     sample = voxels[:: max(voxels.shape[0] // 64, 1), :: max(voxels.shape[1] // 64, 1)].astype(np.float64)
     low, high = np.percentile(sample[np.isfinite(sample)], PERCENTILES)
-    grey = np.nan_to_num((plane - low) / max(high - low, 1e-9)).clip(0, 1)
-    picture = Image.fromarray(np.round(grey * 255).astype(np.uint8))
+    gray = np.nan_to_num((plane - low) / max(high - low, 1e-9)).clip(0, 1)
+    image = Image.fromarray(np.round(gray * 255).astype(np.uint8))
     wide, tall = (volume.spacing[place] for place in range(3) if place != axis)
     unit = min(wide, tall)
-    size = (max(round(picture.width * wide / unit), 1), max(round(picture.height * tall / unit), 1))
-    picture = picture.resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    size = (max(round(image.width * wide / unit), 1), max(round(image.height * tall / unit), 1))
+    image = image.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     scaled = Image.fromarray(classes.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
     shown = {value: name for value, name in names.items() if value != background}
-    return Prediction(picture, SegmentationResult.from_class_map(np.array(scaled), shown), names)
+    return Prediction(image, SegmentationResult.from_class_map(np.array(scaled), shown), names)
 
 
 def labels_in_ras(found: Any) -> np.ndarray:
