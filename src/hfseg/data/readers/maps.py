@@ -135,7 +135,8 @@ def _choose_split(
 
 
 def split_of_list(stem: str) -> bool:
-    return any(stem.lower() in names for names in SPLIT_NAMES.values())
+    plain = re.sub(r"(19|20)\d\d$", "", stem.lower())
+    return any(plain in names for names in SPLIT_NAMES.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +148,12 @@ class _InstanceReader:
             raise ValueError(f"{sample.label} holds the negative id {present[0]}; ids are 0 (background) to 65535")
         segments = segments_from_map(segmentation, dict.fromkeys(present.tolist(), 0))
         return {"segmentation": segmentation, "segments_info": segments}
+
+
+def _labels_of_all_splits(folder: Path, samples: list[Sample]) -> list[Sample]:
+    """Samples of a split, and the labels of the others, whose images need not be complete."""
+    own = {sample.label for sample in samples}
+    return [*samples, *(Sample(file.stem, file, file) for file in list_files(folder, (".png",)) if file not in own)]
 
 
 def load_maps(path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int) -> FolderDataset:
@@ -165,9 +172,11 @@ def load_maps(path: Path, label_folder: str, split: str | None, validation_fract
         return FolderDataset(
             "instance", path, split, note, samples, _InstanceReader(), {0: names[0]}, (), DEFAULT_IGNORE_INDEX
         )
-    everything = _choose_split(path, label_folder, None, validation_fraction, seed)[0]
     # Over all splits, so that every split has the same classes.
-    classes = scan_classes(everything) if classes is None else settle_binary(classes, everything)
+    if classes is None:
+        classes = scan_classes(_choose_split(path, label_folder, None, validation_fraction, seed)[0])
+    else:
+        classes = settle_binary(classes, _labels_of_all_splits(path / label_folder, samples))
     say_what_is_empty(samples, classes, split is None or same_split("train", split), str(path))
     stuff = tuple(classes.id2label)
     reader = SemanticReader(classes)
