@@ -48,6 +48,7 @@ def findings(text: str) -> list[str]:
     return [
         f"line {number}: {match[0]!r}: write {instead!r}"
         for number, line in enumerate(text.splitlines(), start=1)
+        if not line.endswith("# spelled as given")  # an old name that is refused, or another's key
         for pattern, instead in BANNED.items()
         for match in re.finditer(pattern, line, flags=re.IGNORECASE)
     ]

@@ -349,7 +349,7 @@ def test_weights_of_another_class_are_not_measured(model, panoptic, tmp_path, ca
     weights = load_file(folder / "model.safetensors")
     save_file({"other": weights["scale"]}, folder / "model.safetensors", metadata={"format": "pt"})
     assert main(["--model", str(folder), "--dataset", str(panoptic), "--output_dir", str(tmp_path / "out")]) == 2
-    assert "lacks 1 weights of OracleModel: scale" in capsys.readouterr().err
+    assert "lacks 1 weights of OracleModel (scale)" in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_named(model, tmp_path, capsys):

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from hfseg.inference.video import VideoWriter
-from tiny_zoo import model_folder, photo, volume_file
+from tiny_zoo import image as photo
+from tiny_zoo import model_folder, volume_file
 
 pytest.importorskip("gradio", reason="extra `demo`")
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")

@@ -70,6 +70,9 @@ CASES = {
 }
 
 
+OLD_NAME = "pictures:x"  # spelled as given
+
+
 @pytest.mark.parametrize("task", CASES)
 def test_every_task_by_the_same_call(task, zoo, request, tmp_path):
     name, dataset, options, expected = CASES[task]
@@ -120,7 +123,7 @@ def test_an_open_vocabulary_folder_by_points_and_boxes(zoo):
         ("proscale", SCENES, {"limit": 0}, "limit must be 1 or more; got 0"),
         ("lavin_dit", "shapes", {}, "must be one of depth_estimation"),
         ("proscale", "shape:num_scenes=3", {}, "Did you mean shapes"),
-        ("lavin_dit", "images:x", {"task": "colorization", "only": ["mse"]}, "is called 'images' now"),
+        ("lavin_dit", OLD_NAME, {"task": "colorization", "only": ["mse"]}, "is called 'images' now"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(name, dataset, options, message, zoo):

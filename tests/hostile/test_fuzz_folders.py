@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from hfseg.commands.predict import INPUT_ERRORS
 from hfseg.files.model_folders import read_settings
+from hfseg.inference.predict import INPUT_ERRORS
 from hfseg.inference.predictor import Options, Predictor, Prompts
 from hfseg.training import train
 from hfseg.training.checkpointing import CheckpointError, checkpoint_problem, newest_sound_checkpoint

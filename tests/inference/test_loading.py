@@ -50,11 +50,11 @@ def test_missing_left_over_and_broken_weights_are_refused(tmp_path):
     folder = model_folder("vpnext", tmp_path)
     first = sorted(load_file(folder / "model.safetensors"))
     change(folder, **{name: None for name in first[:7]})
-    with pytest.raises(ValueError, match=r"lacks 7 weights of VPNeXtForSemanticSegmentation: (\S+, ){4}\S+ and others"):
+    with pytest.raises(ValueError, match=r"lacks 7 weights of VPNeXtForSemanticSegmentation \((\S+, ){4}\S+"):
         hfseg.load(folder)
     other = model_folder("vpnext", tmp_path / "again")
     change(other, stray=torch.zeros(2))
-    with pytest.raises(ValueError, match=r"holds foreign 1 weights of VPNeXtForSemanticSegmentation: stray\."):
+    with pytest.raises(ValueError, match=r"holds 1 weights that \w+ has no place for \(stray\)"):
         hfseg.load(other)
     third = model_folder("vpnext", tmp_path / "third")
     name = first[0]

@@ -6,7 +6,8 @@ import pytest
 
 import hfseg
 from hfseg.inference.predictor import Predictor
-from tiny_zoo import model_folder, photo, volume_file
+from tiny_zoo import image as photo
+from tiny_zoo import model_folder, volume_file
 
 
 def test_an_image_in_any_form_gives_the_same(tmp_path):

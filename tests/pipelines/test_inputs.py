@@ -11,7 +11,8 @@ from transformers import pipeline
 
 from hfseg.pipelines.inputs import image_of_array
 from hfseg.results.segment_list import SegmentList
-from tiny_zoo import model_folder, photo
+from tiny_zoo import image as photo
+from tiny_zoo import model_folder
 
 CALLS = {
     "proscale": ("image-segmentation", {"threshold": 0.0, "overlap_mask_area_threshold": 0.0}),

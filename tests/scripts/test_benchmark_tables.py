@@ -201,7 +201,7 @@ def test_measured_row_is_rounded_and_named(monkeypatch):
         asked.append((model.training, size, metrics, full))
         per_class = {"anterior": {"dice": 0.87654321}, "posterior": {"dice": 0.5}}
         distance = {"assd": 1.23456, "hd95": 4.5678, "nsd": 0.98762}
-        return {"dice": {"per_class": per_class, "mean_dice": 0.68827, "num_cases": 30}, "surface_distance": distance}
+        return {"dice": {"per_class": per_class, "dice": 0.68827, "num_cases": 30}, "surface_distance": distance}
 
     monkeypatch.setattr(medical, "evaluate_volumes", evaluate)
     row = medical.measure(torch.nn.Linear(1, 1), None, (48, 64))

@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     run(tmp_path, run={"max_steps": 4})
     path = tmp_path / "checkpoint-4/model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="checkpoint-4 is damaged"):
+    with pytest.raises(CheckpointError, match=r"is damaged \(checkpoint-4: model\.safetensors"):
         run(tmp_path, resume="latest")
 
 

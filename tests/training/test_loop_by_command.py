@@ -36,7 +36,8 @@ def test_from_recipe_to_folder_and_on(tmp_path, recipe, capsys):
     first = json.loads((tmp_path / "out/metrics.json").read_text())
     assert first["step"] == 4 and first["metrics"]["loss"] > 0
     assert "step 4/4: loss" in capsys.readouterr().out
-    main(["--recipe", recipe, "--output_dir", folder, "--resume_from_checkpoint", "latest", "run.max_steps=6"])
+    longer = ["--resume_from_checkpoint", "latest", "run.max_steps=6", "optimizer.clip_norm=1.0"]
+    main(["--recipe", recipe, "--output_dir", folder, *longer])
     assert json.loads((tmp_path / "out/metrics.json").read_text())["step"] == 6
     # a trained folder starts another run
     main(["--recipe", recipe, "--output_dir", folder + "2", f"model.pretrained={folder}", "model.config={}"])

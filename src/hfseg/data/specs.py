@@ -32,7 +32,7 @@ SPLIT_NAMES = {"val": "validation", "dev": "validation", "valid": "validation"}
 REFERRING_SUFFIXES = (".jsonl", ".lmdb")
 SHAPES_SETTINGS = "settings are num_scenes=64, image_size=96 or 96x128 (height x width) and seed=0, between commas"
 # Names that were used before, and what they are called now.
-RENAMED = {"images": "images", "labeled": "labeled"}
+RENAMED = {"pictures": "images", "labelled": "labeled"}  # spelled as given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,7 +324,7 @@ def _named() -> dict[str, Any]:
         **dict.fromkeys(official_names(), official),
         **{name: refer for name, _ in REFER_SPLITS},
         **dict.fromkeys(LAYOUTS, medical),
-        **{name: in_context for name in ("images", "labeled", *SOURCES) if name != "images"},
+        **dict.fromkeys(("images", "labeled", *SOURCES), in_context),
         "table": table,
         "segment-anything": segment_anything,
     }

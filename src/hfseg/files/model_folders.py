@@ -11,19 +11,22 @@ arbitrary.
         check_weights(model, folder)
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from .remote_code import SHIM
+
+if TYPE_CHECKING:  # a command's help must not wait for it
+    from torch import nn
 
 __all__ = [
     "ModelFolderError",
@@ -288,7 +291,7 @@ def weight_headers(files: Iterable[Path]) -> dict[str, tuple[str, tuple[int, ...
     return tensors
 
 
-def check_model_folder(folder: "str | Path") -> None:
+def check_model_folder(folder: str | Path) -> None:
     """Checks the files of a model or pipeline folder without loading a weight.
 
     Raises:
@@ -341,7 +344,7 @@ def _check_components(index: Mapping[str, Any], folder: Path) -> None:
                 weight_headers(weight_files(part, found[0] if found else stems[0]))
 
 
-def check_weights(model: nn.Module, folder: "str | Path") -> None:
+def check_weights(model: nn.Module, folder: str | Path) -> None:
     """Checks that every weight of a loaded model came from its folder and is finite.
 
     Tensors that the model has no place for are refused too if the model is of the class that the folder names: then
@@ -374,12 +377,14 @@ def check_weights(model: nn.Module, folder: "str | Path") -> None:
     check_finite_weights(model, folder)
 
 
-def check_finite_weights(model: nn.Module, folder: "str | Path", prefix: str = "") -> None:
+def check_finite_weights(model: nn.Module, folder: str | Path, prefix: str = "") -> None:
     """Checks that the weights and stored buffers of a model are finite.
 
     Raises:
         ModelFolderError: Naming the first five tensors.
     """
+    import torch
+
     names = [
         f"{prefix}{name}"
         for name, value in model.state_dict().items()
@@ -392,12 +397,14 @@ def check_finite_weights(model: nn.Module, folder: "str | Path", prefix: str = "
         )
 
 
-def check_pipeline_weights(pipe: Any, folder: "str | Path") -> None:
+def check_pipeline_weights(pipe: Any, folder: str | Path) -> None:
     """Checks the models of a diffusers pipeline as `check_weights` does one model.
 
     Raises:
         ModelFolderError: Naming the first five tensors.
     """
+    from torch import nn
+
     for name, model in pipe.components.items():
         part = Path(folder) / name
         if not isinstance(model, nn.Module) or not part.is_dir():
@@ -422,7 +429,7 @@ def check_pipeline_weights(pipe: Any, folder: "str | Path") -> None:
 
 
 @contextlib.contextmanager
-def loading(folder: "str | Path") -> Iterator[None]:
+def loading(folder: str | Path) -> Iterator[None]:
     """Checks a folder, and turns whatever fails while it is loaded into one `ModelFolderError` of one line.
 
     Raises:
@@ -440,7 +447,7 @@ def loading(folder: "str | Path") -> Iterator[None]:
         ) from error
 
 
-def check_sizes(folder: "str | Path", model_class: Any) -> None:
+def check_sizes(folder: str | Path, model_class: Any) -> None:
     """Compares the model that `config.json` describes with the headers of the weights; no memory is taken for either.
 
     Raises:
@@ -448,6 +455,8 @@ def check_sizes(folder: "str | Path", model_class: Any) -> None:
     """
     stored = weight_headers(weight_files(Path(folder)))
     config = model_class.config_class.from_pretrained(folder)
+    import torch
+
     with torch.device("meta"):
         model = model_class(config)
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -466,7 +475,7 @@ def check_sizes(folder: "str | Path", model_class: Any) -> None:
             )
 
 
-def load_model(folder: "str | Path", model_class: Any, **arguments: Any) -> Any:
+def load_model(folder: str | Path, model_class: Any, **arguments: Any) -> Any:
     """Loads a model in evaluation mode and refuses missing, foreign and non-finite weights.
 
     Args:

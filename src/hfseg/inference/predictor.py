@@ -89,7 +89,7 @@ class Prediction:
         seconds: Time of the model with its processing.
     """
 
-    photo: Image.Image
+    image: Image.Image
     result: SegmentationResult | None
     names: dict[int, str] = field(default_factory=dict)
     answer: Image.Image | None = None
@@ -111,9 +111,9 @@ class Prediction:
         """
         if self.result is None:
             assert self.answer is not None
-            return side_by_side([self.photo, self.answer], ["image", "answer"])
+            return side_by_side([self.image, self.answer], ["image", "answer"])
         return self.result.plot(
-            self.photo, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
+            self.image, self.names, alpha=opacity, draw_labels=labels, legend=legend, minimum_side=minimum_side
         )
 
     def __len__(self) -> int:

@@ -386,7 +386,7 @@ def test_examples_are_encoded_once_for_many_images(pipe, tmp_path, monkeypatch):
     folder, encoded = example_pairs(tmp_path / "pairs", 2), []
     original = predictor.pipe.vae.encode
     monkeypatch.setattr(predictor.pipe.vae, "encode", lambda *a, **k: encoded.append(1) or original(*a, **k))
-    prompts, options = Prompts(examples=str(folder)), Options(steps=1)
+    prompts, options = Prompts(examples=str(folder)), Options(num_inference_steps=1)
     first = [np.asarray(predictor(image(seed=seed), prompts, options).answer) for seed in (0, 1, 0)]
     assert len(encoded) == 4  # the examples, and each query
     assert np.array_equal(first[0], first[2]) and first[0].shape[:2] == image().size[::-1]

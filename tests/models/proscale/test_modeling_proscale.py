@@ -633,7 +633,7 @@ def test_targets_that_do_not_fit():
         model(**inputs, mask_labels=labels["mask_labels"])
     with pytest.raises(ValueError, match=r"1 mask_labels and 2 class_labels for a batch of 2"):
         model(**inputs, mask_labels=labels["mask_labels"][:1], class_labels=labels["class_labels"])
-    with pytest.raises(ValueError, match=r"class_labels\[1\] has values from 1 to 5; must be 0\.\.4"):
+    with pytest.raises(ValueError, match=r"class_labels\[1\] has values from 1 to 5; must be one of 0\.\.4"):
         model(**inputs, mask_labels=labels["mask_labels"], class_labels=[torch.tensor([1, 4]), torch.tensor([1, 5])])
     with pytest.raises(ValueError, match=r"3 masks but 2 class labels"):
         model(**inputs, mask_labels=[torch.zeros(3, 64, 96)] * 2, class_labels=labels["class_labels"])

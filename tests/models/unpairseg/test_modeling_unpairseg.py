@@ -356,7 +356,7 @@ def test_golden_texts_and_regions(clip_parts):
     expected = case.outputs
     with torch.no_grad():
         texts = model.get_text_features(case.inputs["input_ids"].long())
-        close(texts, expected["text_embeds_unnormalized"], 0, 1e-5)
+        close(texts, expected["text_embeds_unnormalised"], 0, 1e-5)  # spelled as given
         features = model.model.extract_features(normalized(case))[-1]
         close(features, expected["clip_vis_dense"], 0, 1e-5)
         pooled = pool_regions(features, case.inputs["mask_logits"])

@@ -49,7 +49,7 @@ def test_reduced_labels(processor_class):
     processor = processor_class(do_resize=False, do_pad=False, do_reduce_labels=True, num_labels=59)
     actual = processor(photo(2, 2), labels, return_tensors="np")["labels"][0]
     assert actual.tolist() == [[255, 0], [58, 255]]
-    with pytest.raises(ValueError, match=r"holds the class ids \[59\]; must be 0..58, and 255"):
+    with pytest.raises(ValueError, match=r"holds the class ids \[59\]; must be one of 0..58, and 255"):
         processor(photo(2, 2), labels + (labels == 59))
 
 
