@@ -10,9 +10,11 @@ over 4 MB. Figures are measured afterwards from this folder: `hfseg evaluate --m
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard
@@ -20,6 +22,8 @@ from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[1] / "src" / "hfseg" / "checkpoints"
 LIMIT = 4 * 2**20
+# A path of the machine that trained; its last name is kept.
+ABSOLUTE = re.compile(r"(?<![\w.:])/(?:[\w.-]+/)+([\w.-]+)")
 # What `from_pretrained` needs besides the weights; everything else of a run stays where it is.
 FILES = (
     "config.json",
@@ -47,8 +51,8 @@ def half(tensor: torch.Tensor, name: str) -> torch.Tensor:
     return small.contiguous()
 
 
-def ship(source: Path, name: str, license_id: str, data_terms: str | None) -> Path:
-    """Writes the folder of a shipped checkpoint.
+def ship(source: Path, name: str, license_id: str, data_terms: str | None, settings: dict[str, Any]) -> Path:
+    """Writes the folder of a shipped checkpoint; `settings` are fields of the image processor that win.
 
     Raises:
         FileNotFoundError: If the folder has no weights or no configuration.
@@ -58,16 +62,22 @@ def ship(source: Path, name: str, license_id: str, data_terms: str | None) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: half(value, key) for key, value in load_file(source / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     for file in FILES:
-        if (source / file).is_file():
-            shutil.copyfile(source / file, folder / file)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config["dtype"] = "float32"
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if not (source / file).is_file():
+            continue
+        shutil.copyfile(source / file, folder / file)
+        if file in ("config.json", "preprocessor_config.json"):
+            content = json.loads((source / file).read_text(encoding="utf-8"))
+            content.pop("auto_map", None)  # hfseg is there: it carries the folder
+            content |= {"dtype": "float32"} if file == "config.json" else settings
+            (folder / file).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     card = ModelCard.load(source / "README.md")
     card.data.license = license_id
     card.data.model_name = name
-    text = card.text.replace(source.resolve().name, name)
+    text = ABSOLUTE.sub(r"\1", card.text.replace(source.resolve().name, name))
+    for result in card.data.eval_results or []:
+        result.metric_args = {"command": ABSOLUTE.sub(r"\1", (result.metric_args or {}).get("command", ""))}
     if data_terms:
         text += f"\n\n## Data\n\n{data_terms}\n"
     card.text = text
@@ -86,9 +96,12 @@ def main() -> int:
     parser.add_argument("name", help="name of the checkpoint, for example proscale-tiny-nuclei")
     parser.add_argument("--license", required=True, help="license of the weights, as the Hub spells it")
     parser.add_argument("--data_terms", help="a sentence about the origin and the license of the training data")
+    parser.add_argument("--processor", nargs="*", default=[], metavar="FIELD=JSON", help="of the image processor")
     options = parser.parse_args()
     try:
-        print(ship(options.source, options.name, options.license, options.data_terms))
+        settings = dict(pair.split("=", 1) for pair in options.processor)
+        settings = {key: json.loads(value) for key, value in settings.items()}
+        print(ship(options.source, options.name, options.license, options.data_terms, settings))
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

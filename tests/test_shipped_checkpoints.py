@@ -1,0 +1,47 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Checkpoints that come with the package: size, card, and that they do what their name says on a drawn image."""
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+import hfseg
+from hfseg.tasks import shipped_checkpoints
+
+NAMES = shipped_checkpoints()
+
+
+def test_there_are_checkpoints_and_all_of_them_are_small():
+    sizes = {name: sum(f.stat().st_size for f in hfseg.checkpoint(name).iterdir()) for name in NAMES}
+    assert "proscale-tiny-nuclei" in sizes
+    assert all(size <= 4 * 2**20 for size in sizes.values()) and sum(sizes.values()) <= 25 * 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_on_disk_single_in_memory_and_a_card(name):
+    folder = hfseg.checkpoint(name)
+    stored = load_file(folder / "model.safetensors")
+    assert all(t.dtype == torch.float16 and t.isfinite().all() for t in stored.values() if t.is_floating_point())
+    model = hfseg.load(name).model
+    assert next(model.parameters()).dtype == torch.float32 and not model.training
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.license and card.data.pipeline_tag and "## Limits" in card.text
+    assert not [file for file in folder.iterdir() if file.suffix == ".py"]
+
+
+def test_nuclei_are_found_one_by_one():
+    image = Image.new("RGB", (256, 256), (8, 8, 8))
+    draw = ImageDraw.Draw(image)
+    centers = [(60, 60), (180, 70), (70, 190), (190, 190)]
+    for x, y in centers:
+        draw.ellipse((x - 14, y - 11, x + 14, y + 11), fill=(120, 120, 120))
+    result = hfseg.predict("proscale-tiny-nuclei", image)
+    prediction = result[0] if isinstance(result, list) else result
+    boxes = np.array([segment.box for segment in prediction.result.segments])
+    assert 3 <= len(boxes) <= len(centers)  # drawn ones are not what it was trained on
+    middles = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2], 1)
+    for middle in middles:
+        assert np.abs(np.array(centers) - middle).max(1).min() < 4
