@@ -62,6 +62,10 @@ def test_medical_layouts_are_recognized(tmp_path):
     assert named.id2label == {0: "background", 1: "gland"} and len(named.cases) == 1
 
 
+OLD_IMAGES = "pictures:x"  # spelled as given
+OLD_LABELED = "labelled:x"  # spelled as given
+
+
 @pytest.mark.parametrize(
     ("specification", "kind", "message"),
     [
@@ -70,8 +74,8 @@ def test_medical_layouts_are_recognized(tmp_path):
         ("shapes:combinations=all", "segmentation", "'combinations=all' is not a setting"),
         ("refcoco", "referring", "NAME:ROOT"),
         ("nyuv2", "in-context", "has no path: give nyuv2:PATH"),
-        ("images:x", "in-context", "is called 'images' now: give 'images:x'"),
-        ("labeled:x", "in-context", "is called 'labeled' now"),
+        (OLD_IMAGES, "in-context", "is called 'images' now: give 'images:x'"),
+        (OLD_LABELED, "in-context", "is called 'labeled' now"),
         ("decathlon", "medical", "has no path"),
         ("shapes", "volumes", "kind must be one of segmentation"),
     ],

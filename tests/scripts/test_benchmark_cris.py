@@ -80,5 +80,5 @@ def test_questions_to_a_trained_model(tmp_path):
     tables, _ = referring_tables(str(tmp_path), 4, str(tmp_path / "grid.png"), (64, 64))
     rows = {row["expressions"]: row for row in tables["Referring expressions"]}
     assert set(rows) == {"all", "held-out", "exchanged"} and (tmp_path / "grid.png").is_file()
-    assert all(0 <= row["mean_iou"] <= 1 for row in rows.values())
+    assert all(0 <= row["miou"] <= 100 for row in rows.values())
     assert sum(kind["expressions"] for kind in tables["By kind"]) == rows["all"]["num_samples"]
