@@ -61,7 +61,7 @@ def test_folder_becomes_a_repository(tmp_path, monkeypatch, capsys):
     assert found["mean_iou"].metric_value == pytest.approx(numbers["mean_iou"], abs=1e-4)
     assert found["mean_iou"].metric_args["command"].startswith("hfseg evaluate --model squares")
     trained = [result for result in card.data.eval_results if not result.metric_config]
-    assert trained and all("train" in result.metric_args["command"] for result in trained)
+    assert trained and all(result.metric_args["command"].startswith("hfseg train --recipe") for result in trained)
     assert "## Evaluation" in card.text and "ground, square" in card.text
     (tmp_path / "empty").mkdir()
     command[3], command[-1] = "empty", "other"
