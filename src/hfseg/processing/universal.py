@@ -51,8 +51,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         num_instances: (query, class) pairs looked at for instance results.
         binary_mask_labels: targets are binary masks (N, H, W), as transformers' processors make them and its guides
             expect. False gives id maps (H, W), which are N times as small. Models take both.
-        instance_threshold: score from which on pipelines and `hfseg predict` show an instance. Default: `threshold`; 0.5
-            where that is still the architecture's own and larger, because the score of an instance counts its mask too.
+        instance_threshold: score from which on pipelines and `hfseg predict` show an instance. Default: `threshold`, or
+            0.5 where that is the architecture's own and larger, because the score of an instance counts its mask too.
             `post_process_instance_segmentation` itself keeps all, as average precision wants.
         suppress_duplicates: in panoptic and instance results, a thing gives way to a better one that covers half of its
             mask, see `hfseg.postprocess.distinct_queries`.
