@@ -11,6 +11,7 @@ carries the names. Images keep their original bytes; label maps become PNG of 8 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import itertools
@@ -25,20 +26,21 @@ import torch
 from PIL import Image
 
 from ...files.images import FORMATS
-from .images import to_id_map, to_rgb
+from .images import stretch_contrast, to_id_map, to_rgb
 from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
 
 if TYPE_CHECKING:
     import datasets
 
-    from .samples import FolderDataset
+    from .samples import FolderDataset, HeldOut
 
-__all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
+__all__ = ["TableDataset", "TableStream", "load_table", "load_table_folder", "table_splits", "to_datasets"]
 
 logger = logging.getLogger(__name__)
 
 _SHARDS = 64
+_LOOKED_AT = 200  # rows whose values are looked at
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -210,8 +212,47 @@ def _map_column(table: Any) -> str | None:
     return next((name for name in MAP_COLUMNS if isinstance(features.get(name), datasets.Image)), None)
 
 
+def _is_finite(table: Any) -> bool:
+    """Whether rows can be looked at by number, and are no stream."""
+    return hasattr(table, "__getitem__") and hasattr(table, "__len__")
+
+
+def _values(table: Any, column: str, most: int | None = None) -> set[int]:
+    """Values of class maps; of `most` rows, spread over the table."""
+    number = len(table)
+    rows = range(0, number, 1 if most is None else max(number // most, 1))
+    found: set[int] = set()
+    for row in rows:
+        found.update(np.unique(to_id_map(table[row][column], column)).tolist())
+    return found
+
+
+def _scanned_names(table: Any, column: str) -> dict[int, str]:
+    """Classes of maps that nothing names: the values that occur, as of folders without `classes.json`.
+
+    Raises:
+        ValueError: The values are no class ids.
+    """
+    values = _values(table, column)
+    if values == {0, DEFAULT_IGNORE_INDEX}:
+        return {0: "class_0", 1: "class_1"}
+    classes = sorted(values - {DEFAULT_IGNORE_INDEX})
+    if not classes or classes[0] < 0 or classes[-1] > DEFAULT_IGNORE_INDEX:
+        raise ValueError(
+            f"the table does not carry class names, and its column {column} holds the values {classes[:3]} to "
+            f"{classes[-1:]}: give id2label={{0: name, ...}}"
+        )
+    return {value: f"class_{value}" for value in range(classes[-1] + 1)}
+
+
 class TableDataset(torch.utils.data.Dataset):
     """Items of a table as those of `FolderDataset`: arrays, in the universal, semantic or caption schema.
+
+    Maps of two classes that hold 0 and 255 only are read as 0 and 1, with a warning, unless `ignore_index` is given.
+    Semantic tables without class names get `class_0`, `class_1`, ... of the values that occur.
+
+    Attributes:
+        stretch_contrast: Whether images are brought to the full range of intensities, as by `load_folder`.
 
     Args:
         table: A `datasets.Dataset` with the columns of `schema`.
@@ -224,6 +265,8 @@ class TableDataset(torch.utils.data.Dataset):
     Raises:
         ValueError: If columns or class names are missing.
     """
+
+    stretch_contrast = False
 
     def __init__(
         self,
@@ -251,6 +294,8 @@ class TableDataset(torch.utils.data.Dataset):
             id2label = {int(key): name for key, name in described["id2label"].items()}
         elif id2label is None and names is not None:
             id2label = dict(enumerate(names))
+        elif id2label is None and self.kind == "semantic" and _is_finite(table):
+            id2label = _scanned_names(table, str(self._map_column))
         elif id2label is None and self.kind != "captions":
             raise ValueError("the table does not carry class names; give id2label={0: name, ...}")
         self.table = table
@@ -259,10 +304,26 @@ class TableDataset(torch.utils.data.Dataset):
         default_stuff = list(self.id2label) if self.kind == "semantic" else []
         stuff = described.get("stuff_class_ids", default_stuff) if stuff_class_ids is None else stuff_class_ids
         self.stuff_class_ids = tuple(stuff)
+        given_void = ignore_index
         if ignore_index is None:
             large = len(self.id2label) > DEFAULT_IGNORE_INDEX
             ignore_index = described.get("ignore_index", 65535 if large else DEFAULT_IGNORE_INDEX)
+        stated = ignore_index != DEFAULT_IGNORE_INDEX or "ignore_index" in described
         self.ignore_index = ignore_index
+        self._second_value = None if stated or given_void is not None else self._second(table)
+
+    def _second(self, table: Any) -> int | None:
+        """255, if the maps of two classes hold 0 and 255 only: it is the second class then, and not void."""
+        if self.kind != "semantic" or len(self.id2label) != 2 or not _is_finite(table):
+            return None
+        if _values(table, str(self._map_column), _LOOKED_AT) != {0, DEFAULT_IGNORE_INDEX}:
+            return None
+        logger.warning(
+            "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, give "
+            "ignore_index=255.",
+            self.id2label[1],
+        )
+        return DEFAULT_IGNORE_INDEX
 
     def __len__(self) -> int:
         return len(self.table)
@@ -282,10 +343,15 @@ class TableDataset(torch.utils.data.Dataset):
 
     def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
         item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
+        if self.stretch_contrast:
+            item["image"] = stretch_contrast(item["image"])
         if self.kind == "captions":
             return item | {"text": row["text"]}
         if self.kind == "semantic":
-            return item | {"segmentation_map": to_id_map(row[self._map_column], self._map_column)}
+            labels = to_id_map(row[self._map_column], self._map_column)
+            if self._second_value is not None:
+                labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
+            return item | {"segmentation_map": labels}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
 
 
@@ -344,6 +410,56 @@ class _Streamed(TableDataset):
 
     def _check_length(self, table: Any) -> None:
         pass
+
+
+def table_splits(path: Path) -> list[str]:
+    """Splits of a table on disk; none of a single one."""
+    import datasets
+
+    from .samples import read_json
+
+    if (path / "dataset_dict.json").is_file():
+        return list(read_json(path / "dataset_dict.json").get("splits", ()))
+    if path.is_file() or (path / "state.json").is_file():
+        return []
+    return list(datasets.load_dataset(str(path)))
+
+
+def load_table_folder(path: Path, split: str | None, held: HeldOut) -> TableDataset:
+    """A split of a table on disk, by any of its names; of a table without splits a share is held out, as of folders.
+
+    Raises:
+        ValueError: There is no such split; as `TableDataset`.
+    """
+    from .samples import same_split
+
+    splits = table_splits(path)
+    if not splits:
+        dataset = load_table(path)
+        assert isinstance(dataset, TableDataset)
+        return dataset if split is None else _divided(dataset, split, held, path)
+    alone = held.from_train(splits, split)
+    if alone is not None and split is not None:
+        dataset = load_table(path, alone)
+        assert isinstance(dataset, TableDataset)
+        return _divided(dataset, split, held, path)
+    chosen = next((name for name in splits if split is not None and same_split(name, split)), None)
+    if chosen is None:
+        raise ValueError(f"split {split!r} is not in {path}; the splits there are {', '.join(splits)}")
+    dataset = load_table(path, chosen)
+    assert isinstance(dataset, TableDataset)
+    return dataset
+
+
+def _divided(dataset: TableDataset, split: str, held: HeldOut, where: Path) -> TableDataset:
+    """One side of a seeded division."""
+    from .samples import Sample, divide
+
+    rows = [Sample(str(row), where, where) for row in range(len(dataset))]
+    chosen, _ = divide(rows, split, held.fraction, held.seed, where)
+    divided = copy.copy(dataset)
+    divided.table = dataset.table.select([int(row.name) for row in chosen])
+    return divided
 
 
 def load_table(

@@ -96,9 +96,10 @@ class Task:
         """One folder for both sides is divided: train for training, and the rest for validation."""
         data = self.arguments.data
         paths = [side.get("path") for side in (data.train, data.validation) if side is not None]
-        if data.name != "folder" or "split" in spec or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
+        if data.name != "folder" or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
             return spec
-        return {"split": split, **spec}
+        # Nothing to validate on in the folder's own splits: a share of the training split is held out.
+        return {"split": split, "hold_out": True, **spec}
 
     def build_validation_dataset(self) -> Any:
         """Builds the held-out data; None if the recipe has none. Damaged samples are treated as in training."""
