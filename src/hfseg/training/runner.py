@@ -167,6 +167,7 @@ def run_stage(
     validation = task.build_validation_dataset()
     evaluate = overlays = None
     if validation is not None:
+        task.check_validation(validation, processor)
         validation_collate = task.build_collator(validation, model, processor, training=False)
 
         def evaluate(model: torch.nn.Module) -> dict[str, float]:

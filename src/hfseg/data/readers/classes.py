@@ -190,10 +190,8 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
     """
     if len(classes.id2label) > 2 or classes.ignore_stated or classes.colors is not None:
         return classes
-    if (
-        classes.ignore_index != DEFAULT_IGNORE_INDEX
-        or classes.value_to_class.get(last := len(classes.id2label) - 1) != last
-    ):
+    last = len(classes.id2label) - 1
+    if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(last) != last:
         return classes
     seen: set[int] = set()
     for sample in _spread(samples):

@@ -70,8 +70,8 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
     missing = [name for name in images if name not in labels]
     if not labels and list_files(label_folder, (".txt",)):
         raise ValueError(
-            f"{label_folder} holds text files and no label map: it looks like YOLO without its data.yaml. Put one beside "
-            "images/, with names: [class of 0, class of 1, ...]"
+            f"{label_folder} holds text files and no label map: it looks like YOLO without its data.yaml. Put "
+            "one beside images/, with names: [class of 0, class of 1, ...]"
         )
     if missing:
         raise ValueError(

@@ -249,7 +249,6 @@ class TableDataset(torch.utils.data.Dataset):
     """Items of a table as those of `FolderDataset`: arrays, in the universal, semantic or caption schema.
 
     Maps of two classes that hold 0 and 255 only are read as 0 and 1, with a warning, unless `ignore_index` is given.
-    Semantic tables without class names get `class_0`, `class_1`, ... of the values that occur.
 
     Attributes:
         stretch_contrast: Whether images are brought to the full range of intensities, as by `load_folder`.
@@ -261,6 +260,7 @@ class TableDataset(torch.utils.data.Dataset):
             none otherwise.
         ignore_index: Value of void in a `segmentation_map`; None: what the table says, else 255 (65535 where there are
             more than 255 classes).
+        name_values: Whether the classes of a semantic table without names are the values that occur.
 
     Raises:
         ValueError: If columns or class names are missing.
@@ -274,6 +274,7 @@ class TableDataset(torch.utils.data.Dataset):
         id2label: dict[int, str] | None = None,
         stuff_class_ids: Sequence[int] | None = None,
         ignore_index: int | None = None,
+        name_values: bool = False,
     ) -> None:
         columns = set(table.column_names)
         if {"image", "segmentation", "segments_info"} <= columns:
@@ -294,7 +295,7 @@ class TableDataset(torch.utils.data.Dataset):
             id2label = {int(key): name for key, name in described["id2label"].items()}
         elif id2label is None and names is not None:
             id2label = dict(enumerate(names))
-        elif id2label is None and self.kind == "semantic" and _is_finite(table):
+        elif id2label is None and self.kind == "semantic" and name_values:
             id2label = _scanned_names(table, str(self._map_column))
         elif id2label is None and self.kind != "captions":
             raise ValueError("the table does not carry class names; give id2label={0: name, ...}")
@@ -428,27 +429,30 @@ def table_splits(path: Path) -> list[str]:
 def load_table_folder(path: Path, split: str | None, held: HeldOut) -> TableDataset:
     """A split of a table on disk, by any of its names; of a table without splits a share is held out, as of folders.
 
+    Classes that nothing names are the values that occur.
+
     Raises:
-        ValueError: There is no such split; as `TableDataset`.
+        ValueError: It cannot be read, or there is no such split; as `TableDataset`.
     """
     from .samples import same_split
 
-    splits = table_splits(path)
-    if not splits:
-        dataset = load_table(path)
-        assert isinstance(dataset, TableDataset)
-        return dataset if split is None else _divided(dataset, split, held, path)
-    alone = held.from_train(splits, split)
-    if alone is not None and split is not None:
-        dataset = load_table(path, alone)
-        assert isinstance(dataset, TableDataset)
-        return _divided(dataset, split, held, path)
-    chosen = next((name for name in splits if split is not None and same_split(name, split)), None)
-    if chosen is None:
-        raise ValueError(f"split {split!r} is not in {path}; the splits there are {', '.join(splits)}")
-    dataset = load_table(path, chosen)
-    assert isinstance(dataset, TableDataset)
-    return dataset
+    try:
+        splits = table_splits(path)
+        alone = held.from_train(splits, split)
+        chosen = alone or next((name for name in splits if split is not None and same_split(name, split)), None)
+        if splits and chosen is None:
+            raise ValueError(f"split {split!r} is not in {path}; the splits there are {', '.join(splits)}")
+        dataset: Any = load_table(path, chosen or "train", name_values=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of pyarrow and datasets, which have many
+        if type(error) is ValueError:
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} looks like a table of the library datasets, but cannot be read: {text}") from error
+    if split is None or (splits and alone is None):
+        return dataset
+    return _divided(dataset, split, held, path)
 
 
 def _divided(dataset: TableDataset, split: str, held: HeldOut, where: Path) -> TableDataset:
@@ -470,6 +474,7 @@ def load_table(
     stuff_class_ids: Sequence[int] | None = None,
     ignore_index: int | None = None,
     streaming: bool = False,
+    name_values: bool = False,
 ) -> TableDataset | TableStream:
     """Dataset of a table: parquet files, a folder of `save_to_disk`, or a dataset of the Hub.
 
@@ -481,6 +486,7 @@ def load_table(
         streaming: True reads while it is trained on, in shards for nodes, ranks and workers: of parquet files or of the
             Hub. A folder of parquet files is named by its path, with `<split>` at the beginning of the files' names or
             as a folder.
+        name_values: As `TableDataset`.
 
     Raises:
         FileNotFoundError, ValueError: If it is not found, has no such split, or lacks columns or names.
@@ -505,4 +511,4 @@ def load_table(
         table = datasets.Dataset.from_parquet(str(place))
     else:
         table = datasets.load_dataset(str(path), name=name, split=split)
-    return TableDataset(table, id2label, stuff_class_ids, ignore_index)
+    return TableDataset(table, id2label, stuff_class_ids, ignore_index, name_values)

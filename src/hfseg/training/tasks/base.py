@@ -109,6 +109,9 @@ class Task:
         dataset = self.build_dataset(self._with_split(data.validation, "validation"))
         return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
 
+    def check_validation(self, dataset: Any, processor: Any) -> None:
+        """Refuses held-out data that could not be evaluated on, before anything is trained."""
+
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the model, new or from `model.pretrained`; its classes are the dataset's unless the recipe says."""
         return build_model(
