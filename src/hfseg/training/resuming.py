@@ -27,6 +27,7 @@ CHANGEABLE = (
     "run.evaluation",
     "run.final_weights",
     "run.find_unused_parameters",
+    "run.global_batch_size",
     "run.gradient_checkpointing",
     "run.greater_is_better",
     "run.keep_last",

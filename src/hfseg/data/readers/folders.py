@@ -71,7 +71,7 @@ def list_splits(path: str | Path) -> list[str]:
     if path.is_file():
         return []
     if is_table(path):
-        from .tables import table_splits
+        from .table_folders import table_splits
 
         return list(table_splits(path)) or ["train", "validation"]
     layout = _require_layout(path)
@@ -154,7 +154,7 @@ def load_folder(
         raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
     held = HeldOut(validation_fraction, seed, hold_out)
     if is_table(Path(path)):
-        from .tables import load_table_folder
+        from .table_folders import load_table_folder
 
         dataset: Any = load_table_folder(Path(path), split, held)
     else:
