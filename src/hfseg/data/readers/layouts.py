@@ -352,8 +352,7 @@ def _nnunet(path: Path) -> Layout | None:
         def refuse(split: str | None, held: HeldOut) -> FolderDataset:
             raise ValueError(
                 f"{path} looks like an nnU-Net or Decathlon folder of volumes, which recipes of images do not read: "
-                "train with --recipe meddensevit-tiny-hippocampus (or another with data.name=medical), or read it by "
-                "hfseg.data.load_medical"
+                "train with a recipe of volumes (those with data.name: medical), or read it by hfseg.data.load_medical"
             )
 
         return Layout("nnU-Net volumes", (), refuse)
