@@ -321,7 +321,7 @@ class MedicalEvaluator(TaskEvaluator):
                 np.asarray(
                     slice_prediction(
                         volume["volumes"][0], classes, volume["axis"], index, self.dataset.id2label
-                    ).overlay(legend=False)
+                    ).overlay(legend=False, minimum_side=384)
                 )
                 for classes in (np.zeros_like(truth), truth, labels)
             ]
