@@ -50,6 +50,7 @@ def test_the_published_variants_are_within():
 
 
 def test_names_count_by_their_end():
+    assert problem_of_number("decoder_layers", 256) is None and problem_of_number("decoder_layers", 257)
     assert problem_of_number("num_attention_heads", 1024) is None and problem_of_number("heads", 1025)
     assert problem_of_number("a.b.num_queries", 100_000) is None and problem_of_number("a.b.num_queries", 100_001)
     assert problem_of_number("max_position_embeddings", -2) and problem_of_number("anything", float("inf"))

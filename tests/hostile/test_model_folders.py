@@ -185,6 +185,7 @@ DAMAGE = {
     "no text": lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00\x01"),
     "layers": config(decoder_layers=10**9),
     "more layers": config(decoder_layers=900),
+    "layers within the bound": config(decoder_layers=250),
     "queries": config(num_queries=10**8),
     "more queries": config(num_queries=90_000),
     "size": config(hidden_size=10**7),

@@ -68,6 +68,9 @@ def run_command(work: Callable[[], int | None]) -> int:
         if not is_user_error(error):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
+        hub = sys.modules.get("hfseg.files.hub_access")
+        if hub is not None and (reason := hub.what_was_not_reached()) is not None and reason not in text:
+            text = f"{text.rstrip('.')}. {reason}"
         print(f"error: {text}", file=sys.stderr)
         return REFUSED
     finally:

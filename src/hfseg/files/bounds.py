@@ -14,7 +14,8 @@ __all__ = ["LARGEST_NUMBER", "check_counts", "problem_of_number"]
 
 # Ends of the names of counts, and the largest that is taken; the first that fits counts.
 BOUNDS: tuple[tuple[re.Pattern[str], int], ...] = (
-    (re.compile(r"(layers?|depths?|blocks?|stages|heads|iterations)$"), 1024),
+    (re.compile(r"(layers?|depths?|blocks?|stages|iterations)$"), 256),
+    (re.compile(r"heads$"), 1024),
     (re.compile(r"(points_per_side|size_divisor|stride|patch_size|block_size|window_size|kernel_size)$"), 4096),
     (
         re.compile(r"(^|_)(height|width|shortest_edge|longest_edge|max_height|max_width|image_size|region_sizes)$"),

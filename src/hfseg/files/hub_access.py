@@ -10,12 +10,24 @@ import logging
 import threading
 from typing import Any
 
-__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "bound_hub_look_ups"]
+__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "bound_hub_look_ups", "what_was_not_reached"]
 
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0  # to resolve the name, and again to connect
 READ_SECONDS = 5.0  # between two pieces of an answer
+_given_up: dict[str, str] = {}  # why, and what was wanted, once the Hub could not be reached
+
+
+def what_was_not_reached() -> str | None:
+    """Says what a look-up wanted when the Hub could not be reached, and how to give it; None if all was well."""
+    if not _given_up:
+        return None
+    return (
+        f"The Hub could not be reached ({_given_up['why']}){_given_up['what']}: download it elsewhere (hf download "
+        "NAME --local-dir DIR) and give DIR where the name stands: --model, --tokenizer, model.backbone, "
+        "model.pretrained, model.tokenizer, or the path of a dataset."
+    )
 
 
 def bound_hub_look_ups() -> None:
@@ -36,12 +48,12 @@ def bound_hub_look_ups() -> None:
             if request.method in ("GET", "HEAD"):
                 request.extensions = {**request.extensions, "timeout": _bounded(request.extensions.get("timeout"))}
             if host not in known and not constants.is_offline_mode() and not _resolves(host):
-                _give_up(constants, f"the name {host} cannot be resolved")
+                _give_up(constants, f"the name {host} cannot be resolved", request.url.path)
             try:
                 answer = original(request, **options)  # raises OfflineModeIsEnabled once the mode is on
             except Exception as error:
                 if host not in known and type(error).__name__ in ("ConnectError", "ConnectTimeout", "ReadTimeout"):
-                    _give_up(constants, f"{host} does not answer ({type(error).__name__})")
+                    _give_up(constants, f"{host} does not answer", request.url.path)
                 raise
             known.add(host)
             return answer
@@ -80,6 +92,17 @@ def _resolves(host: str) -> bool:
     return bool(found and found[0])
 
 
-def _give_up(constants: Any, reason: str) -> None:
+def _give_up(constants: Any, reason: str, path: str) -> None:
+    _given_up.update(why=reason, what=_repository(path))
     logger.warning("The Hub cannot be reached: %s. Going on offline, with local files and the cache.", reason)
     constants.HF_HUB_OFFLINE = True
+
+
+def _repository(path: str) -> str:
+    """` for NAME`, if the path of a request names a repository."""
+    parts = [part for part in path.split("/") if part]
+    if "resolve" in parts:
+        return " for " + "/".join(parts[: parts.index("resolve")])
+    if parts[:1] == ["api"] and len(parts) > 3:
+        return " for " + "/".join(parts[2:4])
+    return ""

@@ -57,6 +57,8 @@ SHARES = re.compile(r"(^|_)threshold$")  # of a processor: between 0 and 1
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 # What a configuration may add to the weights of its files: buffers that are computed, in elements.
 SLACK_FACTOR, SLACK = 1.5, 16_000_000
+# Likewise in tensors: heads that are left out of a checkpoint, weights that older ones hold in one piece.
+TENSORS_FACTOR, TENSORS = 3, 64
 EDGES = {"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"}
 
 
@@ -450,6 +452,12 @@ def check_sizes(folder: str | Path, model_class: Any) -> None:
         raise ModelFolderError(
             f"{Path(folder) / 'config.json'} describes a model of {described:,} weights, but its files hold {held:,}: "
             "they belong to different models; convert or download the folder again."
+        )
+    parameters = sum(1 for _ in model.parameters())
+    if parameters > TENSORS_FACTOR * len(stored) + TENSORS:
+        raise ModelFolderError(
+            f"{Path(folder) / 'config.json'} describes a model of {parameters} tensors, but its files hold "
+            f"{len(stored)}: they belong to different models; convert or download the folder again."
         )
     for name, (dtype, _) in stored.items():
         if name in tensors and tensors[name].is_floating_point() != (dtype in FLOATS):

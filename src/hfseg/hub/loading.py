@@ -61,7 +61,7 @@ def load_model(folder: Path) -> list[str]:
             shape = " of another shape" if kind == "mismatched_keys" else ""
             problems.append(f"The checkpoint {text} {len(keys)} tensor(s){shape}, e.g. {', '.join(keys[:3])}.")
     auto = "AutoProcessor" if (folder / "processor_config.json").is_file() else "AutoImageProcessor"
-    getattr(transformers, auto).from_pretrained(folder)
+    getattr(transformers, auto).from_pretrained(folder, trust_remote_code=False)
     return [*problems, *unsound(model)]
 
 

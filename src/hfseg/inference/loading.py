@@ -118,7 +118,9 @@ def load(
     with loading(folder):
         if row is not None:
             check_sizes(folder, _own_class(row, class_name))
-        model, report = auto_class.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        model, report = auto_class.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, trust_remote_code=False
+        )
         model.loading_report = report
         processor = _load_processor(folder, chosen) if with_processor else None
         check_weights(model, folder)
@@ -145,7 +147,7 @@ def _describe(folder: Path) -> tuple[str, str, str, auto.Architecture | None]:
         from transformers import AutoConfig
 
         try:
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, KeyError):
             raise error from None
         for name in ("universal", "semantic"):
@@ -163,7 +165,7 @@ def _load_processor(folder: Path, task: str) -> Any:
 
     # A mask generator's folder may hold an image processor alone.
     text = tasks.find(task).needs in ("text", "labels")
-    return (AutoProcessor if text else AutoImageProcessor).from_pretrained(folder)
+    return (AutoProcessor if text else AutoImageProcessor).from_pretrained(folder, trust_remote_code=False)
 
 
 def _load_pipeline(folder: Path, pipeline_class: Any, dtype: torch.dtype, device: Any) -> Any:
