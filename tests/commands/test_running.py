@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfseg.commands.main import COMMANDS, main
-from hfseg.commands.running import refuse_old, run_command
+from hfseg.commands.running import EXIT_CODES, refuse_old, run_command
 
 SOURCE = Path(__file__).parents[2] / "src"
 HEAVY = ("torch", "transformers", "torchvision", "diffusers", "datasets", "scipy")
@@ -99,3 +99,79 @@ def test_an_import_still_registers_the_models():
 def test_every_command_has_a_parser_and_an_entry():
     for name in COMMANDS:
         assert callable(importlib.import_module(f"hfseg.commands.{name}").main), name
+
+
+def refused(command: str, folder: Path) -> list[str]:
+    """Words with which a command cannot start."""
+    nothing, model = str(folder / "nothing"), ["--model", str(folder / "nothing")]
+    return {
+        "quickstart": ["--architecture", "no-such", "--output_dir", str(folder / "q")],
+        "train": ["--recipe", "no-such", "--output_dir", nothing],
+        "evaluate": [*model, "--dataset", "shapes:num_scenes=2", "--output_dir", str(folder / "o")],
+        "predict": [nothing, *model, "-o", str(folder / "o")],
+        "demo": model,
+        "export": [*model, "--format", "torch_export", "-o", str(folder / "o")],
+        "convert": ["--architecture", "cris", "--checkpoint", nothing, "--output_dir", str(folder / "o")],
+        "push": [nothing, "me/x"],
+        "caption": ["--images", nothing, "--captions", nothing, "--output", str(folder / "o")],
+        "benchmark": [nothing],
+        "list": ["--no-such-option"],
+    }[command]
+
+
+@pytest.fixture
+def no_bounds(monkeypatch):
+    """Look-ups of the Hub are bounded per process, which would stay for other tests."""
+    monkeypatch.setattr("hfseg.files.hub_access.bound_hub_look_ups", lambda: None)
+
+
+@pytest.mark.usefixtures("no_bounds")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_with_2(command, tmp_path, capsys):
+    try:
+        code = main([command, *refused(command, tmp_path)])
+    except SystemExit as stopped:
+        code = stopped.code
+    error = capsys.readouterr().err.strip().splitlines()
+    assert code == 2 and "error: " in error[-1] and not any("Traceback" in line for line in error)
+    with pytest.raises(SystemExit) as helped:
+        main([command, "--help"])
+    assert helped.value.code == 0
+
+
+@pytest.mark.usefixtures("no_bounds")
+def test_the_table_of_exit_codes_is_shown(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(str(code) in shown and words in shown for code, words in EXIT_CODES.items())
+    assert main(["list", "proscale"]) == 0 and main(["list", "nothing-has-this-name"]) == 1
+    assert main(["no-such-command"]) == 2 and main([]) == 2
+
+
+@pytest.mark.usefixtures("no_bounds")
+def test_one_damaged_input_of_a_folder_is_named_and_the_others_go_on(tmp_path, capsys):
+    pytest.importorskip("nibabel")
+    from tiny_zoo import image, model_folder, volume_file
+
+    for name, kind in (("meddensevit", "volume"), ("vpnext", "image")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        files = []
+        for stem in "abc":
+            files.append(folder / (f"{stem}.nii.gz" if kind == "volume" else f"{stem}.png"))
+            volume_file(files[-1]) if kind == "volume" else image().save(files[-1])
+        content = bytearray(files[1].read_bytes())
+        content[len(content) // 2] ^= 16
+        files[1].write_bytes(content)
+        words = [
+            "predict",
+            str(folder),
+            "--model",
+            str(model_folder(name, tmp_path)),
+            "-o",
+            str(tmp_path / f"out {kind}"),
+        ]
+        assert main([*words, "--quiet"]) == 1
+        said = capsys.readouterr()
+        assert str(files[1]) in said.err and "2 of 3 segmented" in said.err and "Traceback" not in said.err
+        assert {path.name[0] for path in (tmp_path / f"out {kind}").iterdir() if path.name[0] in "abc"} == {"a", "c"}

@@ -4,6 +4,8 @@
 import importlib
 import sys
 
+from .running import EXIT_CODES
+
 COMMANDS = {
     "quickstart": "run every shipped model on an example, or train a tiny one, offline",
     "train": "train a model from a recipe",
@@ -23,7 +25,9 @@ def usage() -> str:
     """Lists the commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
-    return "usage: hfseg COMMAND [options]; each has --help; hfseg --version\n\n" + "\n".join(lines)
+    codes = [f"  {code:<{width}}  {what}" for code, what in EXIT_CODES.items()]
+    head = "usage: hfseg COMMAND [options]; each has --help; hfseg --version"
+    return "\n".join([head, "", *lines, "", "exit codes:", *codes])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -25,6 +25,7 @@ from ..hub.publishing import (
     stage,
     upload,
 )
+from .running import run_command
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -125,15 +126,19 @@ def push(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `hfseg push`; returns 1 if nothing could be published."""
+    """Runs `hfseg push`; returns 2 if nothing could be published."""
     options = build_parser().parse_args(arguments)
+    return run_command(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Publishes, or writes what would be published."""
     try:
         found = push(options)
-    except (PublishingError, ValueError) as error:
+    except (PublishingError, ValueError, OSError) as error:
         if options.json:
             print(json.dumps({"problems": [str(error)], "url": None}))
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise
     if options.json:
         print(json.dumps(found, indent=1))
     for problem in found["problems"]:

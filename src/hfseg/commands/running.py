@@ -1,8 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What all commands share: when they load the package, how they end, and what the user reads if they cannot.
 
-Exit codes: 0 done; 1 done, but some inputs failed, which were named; 2 refused or could not start, with one line that
-names file, value and remedy. An error that no user can cause shows its traceback.
+`EXIT_CODES` is the one table of how commands end. An error that no user can cause shows its traceback.
 """
 
 import argparse
@@ -12,10 +11,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
 
 INTERRUPTED = 130
 REFUSED = 2
+EXIT_CODES = {
+    0: "done",
+    1: "done, but some inputs failed, which were named; or nothing was found (list)",
+    REFUSED: "refused, or could not start or finish: one line with file, value and remedy",
+    INTERRUPTED: "Ctrl-C",
+    143: "SIGTERM while training: saved first, says how to go on",
+}
 # Errors of ours that derive from none of the built-in ones below; by name, so that nothing is imported for them.
 OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError")
 # What torch says in a plain RuntimeError where the machine, not the program, is at fault.
