@@ -131,7 +131,7 @@ class CocoInstances:
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
             }
             self._annotations[annotation["image_id"]].append(
-                {**entry, "category_id": class_of[annotation["category_id"]]}
+                entry | {"category_id": class_of[annotation["category_id"]]}
             )
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:

@@ -191,8 +191,9 @@ def _names(features: Any) -> list[str] | None:
         if isinstance(inner, dict):
             inner = next((inner[key] for key in ("category_id", "category", "label", "class") if key in inner), None)
             inner = getattr(inner, "feature", inner)
-        if inner is not column and getattr(inner, "names", None):
-            return list(inner.names)
+        names = getattr(inner, "names", None)
+        if inner is not column and names:
+            return list(names)
     return None
 
 
@@ -284,8 +285,9 @@ class TableDataset(torch.utils.data.Dataset):
         item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
         if self.kind == "captions":
             return item | {"text": row["text"]}
-        if self.kind == "semantic":
-            return item | {"segmentation_map": to_id_map(row[self._map_column], self._map_column)}
+        column = self._map_column
+        if self.kind == "semantic" and column is not None:
+            return item | {"segmentation_map": to_id_map(row[column], column)}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
 
 
