@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Trains a tiny model on embedded scenes, evaluates it and segments an image; see --help."""
+"""Runs every shipped model on an example and draws one sheet, or trains a tiny model; see --help."""
 
 import os
 import sys

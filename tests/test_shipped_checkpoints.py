@@ -45,3 +45,9 @@ def test_nuclei_are_found_one_by_one():
     middles = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2], 1)
     for middle in middles:
         assert np.abs(np.array(centers) - middle).max(1).min() < 4
+
+
+def test_shapes_are_found_as_on_the_card():
+    """Twelve scenes of the test split: far from the card's 89 only if something broke."""
+    result = hfseg.evaluate("proscale-tiny-shapes", "shapes:num_scenes=12,image_size=96", split="test")
+    assert result.metrics["pq"] > 80

@@ -45,7 +45,7 @@ NOTES = [
     "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
     "MViTv2-T: timm's network with global attention (left out where timm is not installed); nothing was published to "
     "compare with.",
-    "Lite-M2F: the paper prints no settings; here Lite-DETR's scheme with 3 blocks of 2 + 1 layers.",
+    "Lite-M2F: appendix A's (5+1)x1 plan: five layers update s4 and s3, one updates all; every layer attends all.",
 ]
 
 aten = torch.ops.aten

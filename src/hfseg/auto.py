@@ -70,6 +70,10 @@ ARCHITECTURES = [
         converter="models.proscale.convert_proscale:convert",
         functions=("models.proscale.convert_mask2former:from_mask2former",),
         sources={"mask2former": "models.proscale.convert_mask2former:convert_folder"},
+        training={
+            "universal": "models.proscale.training_proscale:ProScaleTask",
+            "distillation": "models.proscale.training_proscale:DistillationTask",
+        },
     ),
     Architecture(
         model_type="vpnext",

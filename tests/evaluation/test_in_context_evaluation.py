@@ -179,6 +179,43 @@ def test_data_without_the_task_are_an_error(folder, tmp_path, capsys, monkeypatc
     assert not (tmp_path / "metrics.json").exists()
 
 
+def test_disparity_is_drawn_and_aligned_alike(source):
+    """An image of disparity: perfect there, wrong where depth is aligned."""
+    pairs = TaskPairs("depth_estimation", source, SIZE, 0, depth_space="disparity")
+    _, target, record = pairs.pair(0)
+    errors = {}
+    for space in ("disparity", "depth"):
+        metric = InContextMetric("depth_estimation", depth_space=space)
+        measure_image(metric, target, target, record, SIZE)
+        errors[space] = metric.compute()["abs_rel"]
+    assert errors["disparity"] < 0.01 < errors["depth"]
+    nearest = np.unravel_index(record["depth"].argmin(), record["depth"].shape)
+    assert target[nearest].max() == 0  # black is near, whatever the space
+    source.inverse_depth = True
+    try:
+        with pytest.raises(ValueError, match="disparities of unknown shift"):
+            TaskPairs("depth_estimation", source, SIZE, 0)
+    finally:
+        del source.inverse_depth
+
+
+def test_examples_of_another_source_keep_the_class():
+    class Fold(ShapesSource):
+        def category(self, index):
+            return index % 3
+
+        def of_category(self, category):
+            return [place for place in range(len(self)) if place % 3 == category]
+
+    queries = TaskPairs("foreground_segmentation", Fold(split="test", num_scenes=6, image_size=SIZE), SIZE, 0)
+    others = Fold(split="train", num_scenes=12, image_size=SIZE, in_memory=True)
+    pairs = TaskPairs("foreground_segmentation", others, SIZE, 1)
+    for index in range(3):
+        shown = [given for given, _ in pairs.examples(index, 3, None, queries.category(index))]
+        own = [others[place]["image"] for place in others.of_category(index)]
+        assert all(any(np.array_equal(given, image) for image in own) for given in shown)
+
+
 def test_pascal_examples_are_of_the_querys_class():
     class Fold(ShapesSource):
         def partners(self, index):
@@ -204,7 +241,7 @@ def test_command(folder, tmp_path, capsys):
     output = tmp_path / "out"
     assert main([*arguments, "--task", "depth_estimation", "--output_dir", str(output), "--overlays", "2"]) == 0
     report = json.loads((output / "metrics.json").read_text())
-    assert set(report["metrics"]) == {"abs_rel", "delta1"} and report["number_of_images"] == 4
+    assert set(report["metrics"]) == {"abs_rel", "delta1", "mse"} and report["number_of_images"] == 4
     assert report["sampling"]["size"] == [32, 32] and "depth_estimation" in report["command"]
     assert len(list((output / "overlays").glob("*.png"))) == 2
     page = (output / "report.html").read_text()
@@ -273,3 +310,11 @@ def test_specifications(tmp_path, source):
         np.save(depth / f"{index}.npy", source[index]["depth"])
     labeled = open_data(f"labeled:{tmp_path},depth_folder={depth}", SIZE, None, 0)
     assert np.array_equal(labeled[1]["depth"], source[1]["depth"])
+
+
+def test_a_large_folder_gives_the_papers_number_of_images(tmp_path, monkeypatch):
+    monkeypatch.setattr("hfseg.evaluation.in_context.PAPER_IMAGES", 3)
+    for index in range(5):
+        Image.fromarray(np.full((8, 8, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
+    drawn = open_data(f"images:{tmp_path}", SIZE, None, 0)
+    assert len(drawn) == 3 and len(open_data(f"images:{tmp_path}", SIZE, 5, 0)) == 5

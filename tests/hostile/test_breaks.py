@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import hfseg
 import hfseg.commands.predict as predict_command
 from hfseg.inference.files import find_sources
 from hfseg.results.segmentation_result import SegmentationResult
@@ -18,9 +19,8 @@ from tiny_zoo import image, model_folder, volume_file
 
 @pytest.mark.parametrize(
     "name",
-    ["relative_position_bias_table", "rel_pos_h", "position_embeddings", "pos_embed", "cls_token", "mask_token",
-     "level_embed"],
-)  # fmt: skip
+    ["relative_position_bias_table", "rel_pos_h", "position_embeddings", "pos_embed", "cls_token", "mask_token"],
+)
 def test_learned_places_are_not_decayed(name):
     """Plain parameters of these names, not modules of nn.Embedding, which are exempt anyway."""
     model = nn.Module()
@@ -29,6 +29,16 @@ def test_learned_places_are_not_decayed(name):
     groups = parameter_groups(model, OptimizerArguments(weight_decay=0.1))
     decay = {n: group["weight_decay"] for group in groups for n in group["parameter_names"]}
     assert decay == {name: 0.0, "weight": 0.1}
+
+
+@pytest.mark.parametrize("owner", ["proscale", "unpairseg_masks"])
+def test_level_codes_decay_as_in_mask2former(tmp_path, owner):
+    """The encoder's bare parameter decays; the mask decoder's, a module of nn.Embedding, does not."""
+    model = hfseg.load(str(model_folder(owner, tmp_path))).model
+    groups = parameter_groups(model, OptimizerArguments(weight_decay=0.05))
+    decay = {n: group["weight_decay"] for group in groups for n in group["parameter_names"] if "level_embed" in n}
+    bare = {n: value for n, value in decay.items() if n.endswith("level_embed")}
+    assert set(bare.values()) == {0.05} and {decay[n] for n in set(decay) - set(bare)} == {0.0}
 
 
 def test_volumes_are_not_offered_to_image_models(tmp_path, capsys):

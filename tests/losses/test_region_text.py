@@ -1,6 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Matching of masks with entities: the authors' assignments and losses, options, and what must not count."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -113,3 +117,11 @@ def test_unknown_rules():
         match_regions(torch.ones(1, 1, 2), torch.eye(2), 1.0, matching="optimal")
     with pytest.raises(ValueError, match="choose one of neg_softmax"):
         match_regions(torch.ones(1, 1, 2), torch.eye(2), 1.0, cost="l2")
+
+
+def test_greedy_matching_on_two_processes_of_different_images(tmp_path):
+    """Images with 0, 1 and 3 masks meet: no process waits for another forever, and both hold one threshold."""
+    script = Path(__file__).with_name("run_greedy_matching.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*command, str(script), str(tmp_path)], check=True, capture_output=True, timeout=120)
+    assert (tmp_path / "done0").exists() and (tmp_path / "done1").exists()

@@ -31,12 +31,85 @@ def test_depth_is_affine_invariant():
     with np.errstate(invalid="ignore"):
         prediction = np.where(np.isfinite(truth), truth, 0) / 20 + 0.3
     np.testing.assert_allclose(align_depth(prediction, truth)[1:], truth[1:], rtol=1e-9)
-    assert depth_errors(prediction, truth) == {"abs_rel": pytest.approx(0, abs=1e-9), "delta1": 100}
+    perfect = {"abs_rel": pytest.approx(0, abs=1e-9), "delta1": 100, "mse": pytest.approx(0, abs=1e-9)}
+    assert depth_errors(prediction, truth) == perfect
     # Truth 1, 1, 3, 3 from a prediction 0, 1, 0, 1: least squares gives 2 everywhere.
     errors = depth_errors(np.array([[0.0, 1, 0, 1]]), np.array([[1.0, 1, 3, 3]]))
     assert errors["abs_rel"] == pytest.approx((1 + 1 + 1 / 3 + 1 / 3) / 4) and errors["delta1"] == 0
     with pytest.raises(ValueError, match="No pixel"):
         align_depth(np.zeros((2, 2)), np.zeros((2, 2)))
+
+
+def room() -> np.ndarray:
+    """Depth of a room of 1 to 10 meters, 480 x 640."""
+    rows, columns = np.mgrid[:480, :640]
+    return 1 + 9 * (rows[::-1] / 479) ** 3 + 0.2 * np.sin(columns / 40) * (rows[::-1] / 479)
+
+
+@pytest.mark.parametrize("space", ["disparity", "depth"])
+def test_a_perfect_image_is_perfect_in_its_own_space_only(space):
+    truth = room()
+    shown = -1 / truth if space == "disparity" else truth
+    answer = FORMATS["depth"].decode(FORMATS["depth"].encode(shown))
+    other = "depth" if space == "disparity" else "disparity"
+    assert depth_errors(answer, truth, depth_space=space)["abs_rel"] < 0.01
+    assert depth_errors(answer, truth, depth_space=other)["abs_rel"] > 0.1
+    metric = InContextMetric("depth_estimation", depth_space=space)
+    metric.add(FORMATS["depth"].encode(shown), FORMATS["depth"].encode(shown), truth)
+    found = metric.compute()
+    assert found["abs_rel"] < 0.01 and found["delta1"] > 99.9 and found["mse"] < 0.01
+
+
+def test_disparity_by_hand():
+    """Disparities 1, 1/2, 1/4 plus noise in one: least squares in 1/d, then 1/..., cut at the cap."""
+    truth = np.array([[1.0, 2.0, 4.0, 50.0]])
+    given = np.array([[1.0, 0.5, 0.0, 0.7]])
+    system = np.stack([given[0, :3], np.ones(3)], 1)
+    line, *_ = np.linalg.lstsq(system, 1 / truth[0, :3], rcond=None)
+    depth = 1 / np.maximum(system @ line, 1 / 10)
+    errors = depth_errors(given, truth, depth_space="disparity", cap=10)
+    assert errors["abs_rel"] == pytest.approx(np.mean(np.abs(depth - truth[0, :3]) / truth[0, :3]))
+    assert errors["mse"] == pytest.approx(np.mean((depth - truth[0, :3]) ** 2))
+
+
+def test_eigen_crop_counts_its_rows_and_columns():
+    truth = room()
+    answer = truth.copy()
+    answer[:45] = answer[471:] = 0
+    answer[:, :41] = answer[:, 601:] = 0
+    assert depth_errors(answer, truth, crop="eigen")["abs_rel"] == pytest.approx(0, abs=1e-9)
+    assert depth_errors(answer, truth)["abs_rel"] > 0.05
+    answer[45, 41] = 100
+    assert depth_errors(answer, truth, crop="eigen")["abs_rel"] > 0
+    with pytest.raises(ValueError, match="480 x 640"):
+        depth_errors(answer[:100], truth[:100], crop="eigen")
+    with pytest.raises(ValueError, match="disparity, depth"):
+        depth_errors(answer, truth, depth_space="log")
+
+
+def test_normals_are_pooled_over_pixels():
+    """One image of 3 pixels at 0 degrees, one of 1 at 40: 10 over pixels, 20 over images."""
+    up = np.array([0.0, 0, 1])
+    tilted = np.array([np.sin(np.radians(40)), 0, np.cos(np.radians(40))])
+    image = {
+        "three": FORMATS["normal"].encode(np.array([[up] * 4])),
+        "one": FORMATS["normal"].encode(np.array([[tilted] * 4])),
+    }
+    truths = {"three": np.array([[up, up, up, 0 * up]]), "one": np.array([[up, 0 * up, 0 * up, 0 * up]])}
+    for per_image, angle, share in ((False, 10, 75), (True, 20, 50)):
+        metric = InContextMetric("normal_estimation", normals_per_image=per_image)
+        for key in image:
+            metric.add(image[key], image[key], truths[key])
+        joined = InContextMetric("normal_estimation", normals_per_image=per_image)
+        halves = []
+        for key in image:
+            half = InContextMetric("normal_estimation", normals_per_image=per_image)
+            half.add(image[key], image[key], truths[key])
+            halves.append(half.state_dict())
+        joined.load_states(halves)
+        assert metric.compute() == joined.compute()
+        assert metric.compute()["mean_angle"] == pytest.approx(angle, abs=0.4)
+        assert metric.compute()["within_11.25"] == pytest.approx(share)
 
 
 def test_normals():

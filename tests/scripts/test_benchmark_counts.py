@@ -64,7 +64,13 @@ def find(table, backbone, encoder):
 
 @pytest.mark.parametrize(
     ("table", "backbone", "encoder", "width"),
-    [(COCO, "Swin-T", "(3,3,3)", 1088), (COCO, "R50", "(1,1,3)", 1216), (CITYSCAPES, "Swin-T", "full", 2048)],
+    [
+        (COCO, "Swin-T", "(3,3,3)", 1088),
+        (CITYSCAPES, "Swin-T", "lite", 2048),
+        (CITYSCAPES, "Swin-T", "lite-lpe", 2048),
+        (COCO, "R50", "(1,1,3)", 1216),
+        (CITYSCAPES, "Swin-T", "full", 2048),
+    ],
 )
 def test_flops_of_published_rows(table, backbone, encoder, width):
     row = find(table, backbone, encoder)
@@ -256,3 +262,12 @@ def test_bad_options_name_what_is_legal(arguments, part, capsys):
 def test_missing_device_is_an_error(capsys):
     assert benchmarks.main(["speed", "--device", "cuda"]) == 1
     assert "--device cpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("encoder", "pixel_decoder", "total"), [("lite", 79.78, 188.0), ("lite-lpe", 43.92, 154.6)])
+def test_lite_encoder_counts_what_the_paper_prints_on_coco(encoder, pixel_decoder, total):
+    variant = Variant("Swin-T", encoder, "coco")
+    narrow, wide = (flops.cost(variant, width) for width in (1088, 1216))
+    assert wide.encoder == pytest.approx(pixel_decoder, abs=0.005)
+    share = (published.MEAN_WIDTH - 1088) / (1216 - 1088)
+    assert narrow.total + share * (wide.total - narrow.total) == pytest.approx(total, rel=2e-3)

@@ -63,6 +63,10 @@ TASK_OPTIONS: dict[str, dict[str, Any]] = {
         "width": {"type": int, "help": "of the images generated"},
         "seed": {"type": int, "help": "of noise, examples and degradations; default: 0"},
         "only": {"nargs": "+", "metavar": "METRIC", "help": "some of the task's metrics"},
+        "depth_space": {"choices": ("disparity", "depth"), "help": "what its images show; default: the data decide"},
+        "depth_cap": {"type": float, "metavar": "M", "help": "pixels farther than this do not count"},
+        "depth_crop": {"choices": ("eigen",), "help": "part of NYUv2's images that counts; default: all"},
+        "normals_per_image": {"action": "store_true", "help": "average normals per image first, not over all pixels"},
     },
 }  # fmt: skip
 RENAMED = {

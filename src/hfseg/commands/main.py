@@ -5,7 +5,7 @@ import importlib
 import sys
 
 COMMANDS = {
-    "quickstart": "train a tiny model, evaluate it and segment an image, offline",
+    "quickstart": "run every shipped model on an example, or train a tiny one, offline",
     "train": "train a model from a recipe",
     "evaluate": "evaluate a model on a labeled dataset",
     "predict": "segment images, videos and volumes",

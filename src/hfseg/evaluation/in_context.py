@@ -12,6 +12,8 @@
 query (of Pascal-5i the query's class), or from another dataset, or are a folder of `<id>_input.png` and
 `<id>_target.png` for all queries. Where the paper is silent: images are degraded at the size of the network; the hole
 of inpainting is 128 x 128 there (half a side where that is more); depth and normals are compared at the truth's size.
+Of a folder of more than 1,000 images 1,000 are drawn. Depth is drawn and aligned in the source's space (NYUv2:
+disparity, as the paper's labels; `shapes`: depth) or in that of the option `depth_space`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from tqdm import tqdm
 from ..data.readers.in_context import NotInSampleError, find_task, make_pair
 from ..data.specs import load_dataset, parse_spec
 from ..data.synthetic import degradations
-from ..metrics.in_context import TASK_METRICS, InContextMetric
+from ..metrics.in_context import DEPTH_SPACES, TASK_METRICS, InContextMetric
 from ..results.drawing import side_by_side
 from .base import Outcome, TaskEvaluator, gathered
 from .report import Shown, file_name
@@ -40,6 +42,7 @@ HOLE = 128
 # own.
 DEGRADED = ("colorization", "inpainting", "deraining", "motion_deblurring")
 GENERATED = (*DEGRADED, "depth_to_image", "normal_to_image")
+PAPER_IMAGES = 1000
 PAPER_SIZES = {
     "depth_estimation": 654,
     "normal_estimation": 654,
@@ -50,16 +53,22 @@ TRIES = 50
 
 
 def open_data(
-    specification: str, size: tuple[int, int], number: int | None, seed: int, split: str | None = None
+    specification: str,
+    size: tuple[int, int],
+    number: int | None,
+    seed: int,
+    split: str | None = None,
+    task: str | None = None,
 ) -> Any:
     """Opens a source of images and ground truth (`hfseg.data.specs`).
 
     Args:
         specification: Of the source.
         size: (height, width) of `shapes`.
-        number: Images to draw of a folder of images; scenes of `shapes`.
+        number: Images to draw of a folder of images; scenes of `shapes`. None: 1,000 at most; 50 scenes.
         seed: Seed of that draw.
         split: Split of `shapes`.
+        task: The task: detection takes other images of Pascal-5i than segmentation.
 
     Raises:
         FileNotFoundError, ValueError: As `load_dataset`.
@@ -70,7 +79,12 @@ def open_data(
         given = {"image_size": size, "num_scenes": number or 50}
     elif name in ("images", ""):
         given = {"number": number, "seed": seed}
-    return load_dataset(specification, split, kind="in-context", **given)
+    elif name == "pascal-5i" and task == "single_object_detection":
+        specification = specification.replace(name, f"{name}-boxes", 1)
+    source = load_dataset(specification, split, kind="in-context", **given)
+    if name in ("images", "") and number is None and len(source) > PAPER_IMAGES:
+        source = load_dataset(specification, split, kind="in-context", number=PAPER_IMAGES, seed=seed)
+    return source
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -88,12 +102,15 @@ class TaskPairs:
         source: Where images and truth come from.
         size: (height, width) of the network's images.
         seed: Seed of degradations and of the choice of examples.
+        depth_space: what images of a metric depth show: "disparity" or "depth". None: the source's `depth_space`.
 
     Raises:
-        ValueError: An unknown task, or a source that lacks what it needs.
+        ValueError: An unknown task or space, a source that lacks what it needs, or depth that is not metric.
     """
 
-    def __init__(self, task: str, source: Any, size: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self, task: str, source: Any, size: tuple[int, int], seed: int, depth_space: str | None = None
+    ) -> None:
         if task not in TASK_METRICS:
             raise ValueError(f"--task {task!r} has no metrics; the task must be one of {', '.join(TASK_METRICS)}.")
         self.task, self.source, self.size, self.seed = find_task(task), source, size, seed
@@ -101,6 +118,14 @@ class TaskPairs:
         missing = sorted(set(self.task.needs) - set(keys)) if keys is not None else []
         if missing:
             raise ValueError(f"--task {task} needs {', '.join(missing)}, which the data do not have.")
+        self.depth_space = depth_space or getattr(source, "depth_space", "depth")
+        if self.depth_space not in DEPTH_SPACES:
+            raise ValueError(f"depth_space={self.depth_space!r} must be one of {', '.join(DEPTH_SPACES)}.")
+        if task == "depth_estimation" and getattr(source, "inverse_depth", False):
+            raise ValueError(
+                "--task depth_estimation compares depth, and the labels are disparities of unknown shift "
+                "(inverse_depth): take data with depth, such as nyuv2:PATH."
+            )
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, Any]]:
         """Makes the input and the target of a sample; also returns the sample.
@@ -114,18 +139,37 @@ class TaskPairs:
         if self.task.name == "inpainting":
             side = min(HOLE, *(length // 2 for length in self.size))
             return degradations.cut_square(record["image"], draw, side), record["image"], record
-        given, target = make_pair(self.task, record, draw)
+        shown = record
+        if self.depth_space == "disparity" and not getattr(self.source, "inverse_depth", False) and "depth" in record:
+            shown = {**record, "depth": _negative_disparity(record["depth"])}
+        given, target = make_pair(self.task, shown, draw)
         return given, target, record
 
-    def examples(self, index: int, number: int, query: int | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def category(self, index: int) -> Any:
+        """Class that the examples of a query must have; None if any will do."""
+        return self.source.category(index) if hasattr(self.source, "category") else None
+
+    def examples(
+        self, index: int, number: int, query: int | None, category: Any = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Draws examples for the query `index`, which is no example itself if it is of this source (`query`).
+
+        Args:
+            index: The query; seeds the draw.
+            number: Examples.
+            query: The query's place in this source; None if it is of another one.
+            category: Class that they must have, where this source knows classes.
 
         Raises:
             ValueError: Too few samples show anything of the task.
         """
         draw = np.random.default_rng([self.seed, 2, index])
-        own = getattr(self.source, "partners", None)
-        places = np.arange(len(self.source)) if own is None or query is None else np.asarray(own(query))
+        if query is not None and hasattr(self.source, "partners"):
+            places = np.asarray(self.source.partners(query), dtype=int)
+        elif query is None and category is not None and hasattr(self.source, "of_category"):
+            places = np.asarray(self.source.of_category(category), dtype=int)
+        else:
+            places = np.arange(len(self.source))
         order = draw.permutation(places[places != query] if query is not None else places)[: number * TRIES]
         pairs = []
         for place in order.tolist():
@@ -136,6 +180,14 @@ class TaskPairs:
             if len(pairs) == number:
                 return pairs
         raise ValueError(f"--num_examples {number}: only {len(pairs)} samples besides the query show {self.task.name}.")
+
+
+def _negative_disparity(depth: np.ndarray) -> np.ndarray:
+    """-1 / depth: nearer is smaller, as in every image of depth; pixels without depth are as far as the farthest."""
+    valid = np.isfinite(depth) & (depth > 0)
+    if not valid.any():
+        raise NotInSampleError("no pixel with a depth")
+    return -1 / np.where(valid, depth, depth[valid].max())
 
 
 def predictions(
@@ -158,7 +210,9 @@ def predictions(
             examples = fixed
             if fixed is None:
                 from_others = partners is not None
-                pairs = (partners or queries).examples(index, options.num_examples, None if from_others else index)
+                pairs = (partners or queries).examples(
+                    index, options.num_examples, None if from_others else index, queries.category(index)
+                )
                 examples = pipe.prepare_examples(pairs, height, width, generator=_generator(options, index))
             waiting.append((given, target, record, examples, _name(queries.source, index), index))
         if waiting and (len(waiting) == options.batch_size or index == own[-1]):
@@ -183,17 +237,6 @@ def _name(source: Any, index: int) -> str:
     return str(source.sample_id(index)) if hasattr(source, "sample_id") else str(index)
 
 
-def measure(
-    metric: InContextMetric, answer: np.ndarray, target: np.ndarray, record: Mapping[str, Any], size: tuple[int, int]
-) -> None:
-    """Adds one answer to a metric, at the truth's size or (images) at the network's."""
-    if metric.task in GENERATED:
-        metric.add(answer, resized(target, size))
-        return
-    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(metric.task)
-    metric.add(resized(answer, target.shape[:2]), target, record[truth] if truth else None)
-
-
 def measure_image(
     metric: InContextMetric, answer: np.ndarray, target: np.ndarray, record: Mapping[str, Any], size: tuple[int, int]
 ) -> None:
@@ -210,7 +253,8 @@ class InContextEvaluator(TaskEvaluator):
 
     Options: `task`, one of the paper's ten; `examples` (a dataset or a folder of pairs; default: the dataset) and
     `num_examples` per query; `num_inference_steps`, `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
-    task's metrics, such as those that need no network.
+    task's metrics, such as those that need no network; `depth_space`, `depth_cap` and `depth_crop` of depth
+    (`hfseg.metrics.in_context.depth_errors`); `normals_per_image`, which averages normals per image first.
     """
 
     options_of_task: ClassVar[Mapping[str, Any]] = {
@@ -223,6 +267,10 @@ class InContextEvaluator(TaskEvaluator):
         "width": None,
         "seed": 0,
         "only": None,
+        "depth_space": None,
+        "depth_cap": None,
+        "depth_crop": None,
+        "normals_per_image": False,
     }
     batch_size = 4
     kind = "in-context"
@@ -239,21 +287,36 @@ class InContextEvaluator(TaskEvaluator):
                 raise ValueError(f"{name} must be {least} or more; got {getattr(options, name)}.")
         if options.task not in TASK_METRICS:
             raise ValueError(f"The task must be one of {', '.join(TASK_METRICS)}; got {options.task!r}.")
-        self.metric = InContextMetric(options.task, only=None if options.only is None else tuple(options.only))
+        if options.depth_cap is not None and not options.depth_cap > 0:
+            raise ValueError(f"depth_cap must be positive, in the unit of the depth; got {options.depth_cap}.")
+        if options.depth_crop not in (None, "eigen"):
+            raise ValueError(f'depth_crop must be "eigen"; got {options.depth_crop!r}.')
+        if options.depth_space not in (None, *DEPTH_SPACES):
+            raise ValueError(f"depth_space must be one of {', '.join(DEPTH_SPACES)}; got {options.depth_space!r}.")
         self.size = self.loaded.model.check_size(options.height, options.width)
 
     def open(self, specification: str) -> Any:
         """Opens the queries."""
-        return open_data(specification, self.size, self.options.limit, self.options.seed, self.options.split)
+        options = self.options
+        return open_data(specification, self.size, options.limit, options.seed, options.split, options.task)
 
     def prepare(self) -> None:
         """Opens the examples."""
         options = self.options
-        self.queries = TaskPairs(options.task, self.dataset, self.size, options.seed)
+        self.queries = TaskPairs(options.task, self.dataset, self.size, options.seed, options.depth_space)
+        self.metric = InContextMetric(
+            options.task,
+            only=None if options.only is None else tuple(options.only),
+            depth_space=self.queries.depth_space or "depth",
+            depth_cap=options.depth_cap,
+            depth_crop=options.depth_crop,
+            normals_per_image=options.normals_per_image,
+        )
         self.partners = None
         if options.examples and not Path(options.examples).is_dir():
-            source = open_data(str(options.examples), self.size, None, options.seed)
-            self.partners = TaskPairs(options.task, source, self.size, options.seed + 1)
+            source = open_data(str(options.examples), self.size, None, options.seed, task=options.task)
+            space = self.queries.depth_space
+            self.partners = TaskPairs(options.task, source, self.size, options.seed + 1, space)
 
     def measure(self, rank: int, ranks: int) -> Outcome:
         """Generates an image for every query and compares."""
@@ -274,6 +337,8 @@ class InContextEvaluator(TaskEvaluator):
             raise ValueError(f"The dataset {self.specification!r} shows nothing of {options.task}.")
         metric.load_states(states)
         averages = "images" if "fid" not in metric.names else "images; fid over the two sets"
+        if options.task == "normal_estimation" and not options.normals_per_image:
+            averages = "pixels of all images"
         numbers = metric.compute()
         return Outcome(
             metrics=dict(numbers),
@@ -284,6 +349,7 @@ class InContextEvaluator(TaskEvaluator):
             record={
                 "tasks": [options.task],
                 "paper_number_of_images": PAPER_SIZES.get(options.task, 1000),
+                **({"depth_space": self.queries.depth_space} if options.task == "depth_estimation" else {}),
                 "examples": {"from": str(options.examples or self.specification), "number": options.num_examples},
                 "sampling": {
                     "num_inference_steps": options.num_inference_steps,

@@ -97,25 +97,33 @@ def matching_cost(
 def greedy_threshold(
     best: torch.Tensor, num_sigmas: float, momentum: float, state: torch.Tensor | None
 ) -> torch.Tensor | None:
-    """Moves the threshold on `-log P` of greedy matching and returns it; None for a single mask, which is kept.
+    """Moves the threshold on `-log P` of greedy matching and returns it; None for less than two masks, which are kept.
 
-    `state[0]` is the moving threshold, 0 before the first image; processes average.
+    `state[0]` is the moving threshold, 0 before the first image; processes average. Every process must call this once
+    per image of its batch, with the same number of images: one with less than two masks takes part in the average with
+    nothing of its own. If no process has two masks, the threshold stays.
 
     Shape:
-        best: `(n,)`, largest probability of each mask.
+        best: `(n,)`, largest probability of each mask; n may be 0.
     """
-    if len(best) < 2:
-        return None
-    surprise = -(best + 1e-8).log()
-    threshold = surprise.mean() + num_sigmas * surprise.std()
+    own = len(best) >= 2
+    threshold = best.new_zeros(())
+    if own:
+        surprise = -(best + 1e-8).log()
+        threshold = surprise.mean() + num_sigmas * surprise.std()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(threshold)
-        threshold = threshold / torch.distributed.get_world_size()
+        total = torch.stack((threshold, threshold.new_tensor(float(own))))
+        torch.distributed.all_reduce(total)
+        if total[1] == 0:
+            return None
+        threshold = total[0] / total[1]
+    elif not own:
+        return None
     if state is not None:
         if state[0] != 0:
             threshold = momentum * state[0] + (1 - momentum) * threshold
         state[0] = threshold
-    return threshold
+    return threshold if own else None
 
 
 @torch.no_grad()
@@ -167,6 +175,8 @@ def match_regions(
     present = (regions.abs().amax((0, 2)) > 0).nonzero().flatten()
     nothing = torch.zeros(0, dtype=torch.int64, device=device)
     if not len(present) or not len(entities):
+        if matching == "greedy":  # the processes' thresholds are averaged image by image
+            greedy_threshold(regions.new_zeros(0), num_sigmas, momentum, state)
         return RegionPairs(nothing, nothing)
     regions = regions[:, present]
     share = 0.0

@@ -3,13 +3,17 @@
 
 | task | numbers | how |
 |---|---|---|
-| depth | abs_rel, delta1 | aligned to the truth by least squares in scale and shift, per image; mean over images |
-| normals | mean_angle, within_11.25 | degrees and percent, over all valid pixels of an image; mean over images |
+| depth | abs_rel, delta1, mse | aligned to the truth by least squares in scale and shift, per image; mean over images |
+| normals | mean_angle, within_11.25 | degrees and percent, over the pixels of all images, as DSINE; or per image |
 | foreground segmentation | mean_image_iou | at 111 x 111 (nearest), IoU of the white class, percent; mean over images |
 | single object detection | mean_image_iou | likewise, after the largest white region was replaced by its box |
 | colorization | mse, lpips | squared error of ImageNet-normalized pixels, as in the evaluation that the paper follows |
 | inpainting, depth/normal to image | fid, lpips | torchmetrics |
 | deraining, deblurring | psnr, ssim | torchmetrics, values in [0, 1] |
+
+Depth is aligned where the image is affine: the paper's labels, of Depth Anything V2, are disparities (1 / depth), so
+its images are aligned as disparities, as MiDaS does (Ranftl et al., TPAMI 2022); images of depth are aligned as
+depth. A perfect image of disparity aligned as depth would look wrong by a sixth.
 
 The authors released no evaluation code. Foreground segmentation and detection follow the code of MAE-VQGAN, which the
 paper cites. LPIPS and FID need torchmetrics with its image extra and fetch their networks when first used.
@@ -25,13 +29,24 @@ from PIL import Image
 
 from ..results.visual_formats import FORMATS
 
-__all__ = ["TASK_METRICS", "InContextMetric", "align_depth", "box_mask", "depth_errors", "mask_iou", "normal_errors"]
+__all__ = [
+    "DEPTH_SPACES",
+    "TASK_METRICS",
+    "InContextMetric",
+    "align_depth",
+    "box_mask",
+    "depth_errors",
+    "mask_iou",
+    "normal_angles",
+    "normal_errors",
+]
 
+DEPTH_SPACES = ("disparity", "depth")
 PASCAL_SIDE = 111
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 TASK_METRICS: dict[str, tuple[str, ...]] = {
-    "depth_estimation": ("abs_rel", "delta1"),
+    "depth_estimation": ("abs_rel", "delta1", "mse"),
     "normal_estimation": ("mean_angle", "within_11.25"),
     "foreground_segmentation": ("mean_image_iou",),
     "single_object_detection": ("mean_image_iou",),
@@ -63,28 +78,86 @@ def align_depth(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray | N
     return prediction.astype(np.float64) * scale + shift
 
 
-def depth_errors(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Computes AbsRel = mean |d - d*| / d* and delta1 = percent with max(d/d*, d*/d) < 1.25, after alignment.
+def depth_errors(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    *,
+    depth_space: str = "depth",
+    cap: float | None = None,
+    crop: str | None = None,
+) -> dict[str, float]:
+    """Computes errors of a depth known up to scale and shift, after alignment.
+
+    AbsRel = mean |d - d*| / d*, delta1 = percent of pixels with max(d/d*, d*/d) < 1.25, mse = mean (d - d*)^2.
+
+    Args:
+        prediction: Affine image of the depth or the disparity; the sign of the factor does not matter.
+        truth: Depth in any unit; not finite or not positive where unknown.
+        depth_space: Where prediction and truth are aligned: "depth", or "disparity" (1 / depth).
+        cap: Pixels farther than this do not count, and predictions are cut there. None: all count, and predictions
+            of disparities, which may cross zero, are cut at the farthest pixel.
+        crop: "eigen" counts rows 45 to 470 and columns 41 to 600 of NYUv2's 480 x 640 (Eigen et al., NeurIPS 2014).
 
     Shape:
-        prediction, truth: (H, W); truth in any unit, not finite or not positive where unknown.
+        prediction, truth: (H, W).
+
+    Raises:
+        ValueError: An unknown space or crop, a crop of images of another size, or no valid pixel.
     """
+    if depth_space not in DEPTH_SPACES:
+        raise ValueError(f"depth_space={depth_space!r} must be one of {', '.join(DEPTH_SPACES)}.")
     valid = np.isfinite(truth) & (truth > 0)
-    aligned = np.maximum(align_depth(prediction, truth, valid)[valid], 1e-6)
+    if cap is not None:
+        valid &= truth <= cap
+    if crop is not None:
+        valid &= _eigen_crop(crop, truth.shape)
+    if not valid.any():
+        raise ValueError("No pixel has a valid depth (finite, positive, within cap and crop).")
     wanted = truth[valid].astype(np.float64)
+    if depth_space == "disparity":
+        disparity = np.divide(1.0, truth, out=np.zeros(truth.shape, np.float64), where=valid)
+        aligned = 1 / np.maximum(align_depth(prediction, disparity, valid)[valid], 1 / (cap or wanted.max()))
+    else:
+        aligned = np.clip(align_depth(prediction, truth, valid)[valid], 1e-6, cap)
     ratio = np.maximum(aligned / wanted, wanted / aligned)
-    return {"abs_rel": float((np.abs(aligned - wanted) / wanted).mean()), "delta1": float(100 * (ratio < 1.25).mean())}
+    return {
+        "abs_rel": float((np.abs(aligned - wanted) / wanted).mean()),
+        "delta1": float(100 * (ratio < 1.25).mean()),
+        "mse": float(((aligned - wanted) ** 2).mean()),
+    }
 
 
-def normal_errors(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Computes the mean angle in degrees and the percentage below 11.25 degrees.
+def _eigen_crop(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name != "eigen" or shape != (480, 640):
+        raise ValueError(f'crop={name!r} of {shape}: must be "eigen", of images of 480 x 640 (NYUv2).')
+    inside = np.zeros(shape, dtype=bool)
+    inside[45:471, 41:601] = True
+    return inside
+
+
+def normal_angles(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Computes the angles between normals, in degrees, of all valid pixels.
 
     Shape:
-        prediction, truth: (H, W, 3), unit; truth zero where unknown.
+        prediction, truth: (H, W, 3), unit; truth zero where unknown. Output: (N,), float64.
     """
     valid = np.linalg.norm(truth, axis=-1) > 0.5
     cosine = (prediction[valid].astype(np.float64) * truth[valid]).sum(-1)
-    angles = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def normal_errors(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Computes the mean angle in degrees and the percentage below 11.25 degrees, of one image.
+
+    Shape:
+        prediction, truth: (H, W, 3), unit; truth zero where unknown.
+
+    Raises:
+        ValueError: No pixel has a normal.
+    """
+    angles = normal_angles(prediction, truth)
+    if not len(angles):
+        raise ValueError("No pixel has a valid normal (unit length).")
     return {"mean_angle": float(angles.mean()), "within_11.25": float(100 * (angles < 11.25).mean())}
 
 
@@ -119,9 +192,13 @@ class InContextMetric:
     Args:
         task: One of `TASK_METRICS`.
         only: Some of its numbers, e.g. without those that need networks (`lpips`, `fid`).
+        depth_space: Where depth is aligned: "disparity" or "depth", as the images are drawn.
+        depth_cap: See `depth_errors`.
+        depth_crop: See `depth_errors`.
+        normals_per_image: Averages the angles of an image first, then images; default: all pixels alike.
 
     Raises:
-        ValueError: An unknown task or number.
+        ValueError: An unknown task, number or space.
         ImportError: torchmetrics is needed and missing.
 
     >>> metric = InContextMetric("foreground_segmentation")
@@ -130,13 +207,28 @@ class InContextMetric:
     {'mean_image_iou': 100.0}
     """
 
-    def __init__(self, task: str, only: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        only: tuple[str, ...] | None = None,
+        *,
+        depth_space: str = "depth",
+        depth_cap: float | None = None,
+        depth_crop: str | None = None,
+        normals_per_image: bool = False,
+    ) -> None:
         if task not in TASK_METRICS:
             raise ValueError(f"There are no metrics of {task!r}: choose one of {', '.join(TASK_METRICS)}.")
         names = TASK_METRICS[task]
         if only is not None and set(only) - set(names):
             raise ValueError(f"{task} has no {sorted(set(only) - set(names))}; its numbers are {', '.join(names)}.")
+        if depth_space not in DEPTH_SPACES:
+            raise ValueError(f"depth_space={depth_space!r} must be one of {', '.join(DEPTH_SPACES)}.")
         self.task, self.names = task, names if only is None else tuple(only)
+        self.depth: dict[str, Any] = {"depth_space": depth_space, "cap": depth_cap, "crop": depth_crop}
+        self.normals_per_image = normals_per_image
+        # Pixels behind each value of `values` where pixels are pooled.
+        self.weights: list[int] = []
         self.values: dict[str, list[float]] = {}
         self.modules: dict[str, Any] = {name: self._module(name) for name in self.names if name in _MODULES}
 
@@ -167,10 +259,14 @@ class InContextMetric:
         if self.task == "depth_estimation":
             # A depth read from an image is 0 at the nearest pixel, which no relative error can bear.
             wanted = FORMATS["depth"].decode(target) + 1 if truth is None else truth
-            found = depth_errors(FORMATS["depth"].decode(prediction), wanted)
+            found = depth_errors(FORMATS["depth"].decode(prediction), wanted, **self.depth)
         elif self.task == "normal_estimation":
             wanted = FORMATS["normal"].decode(target) if truth is None else truth
-            found = normal_errors(FORMATS["normal"].decode(prediction), wanted)
+            angles = normal_angles(FORMATS["normal"].decode(prediction), wanted)
+            if not len(angles):
+                return
+            found = {"mean_angle": float(angles.mean()), "within_11.25": float(100 * (angles < 11.25).mean())}
+            self.weights.append(1 if self.normals_per_image else len(angles))
         elif self.task == "foreground_segmentation":
             found = {
                 "mean_image_iou": 100 * mask_iou(FORMATS["mask"].decode(prediction), FORMATS["mask"].decode(target))
@@ -178,7 +274,7 @@ class InContextMetric:
         elif self.task == "single_object_detection":
             box = FORMATS["detection"].decode(prediction)
             found = {"mean_image_iou": 100 * mask_iou(box_mask(box, target.shape[:2]), FORMATS["mask"].decode(target))}
-        elif "mse" in self.names:
+        elif self.task == "colorization":
             std = np.array(IMAGENET_STD)
             error = (prediction.astype(np.float64) - target) / 255 / std
             found = {"mse": float((error**2).mean())}
@@ -201,13 +297,15 @@ class InContextMetric:
         states = {
             name: {key: getattr(module, key) for key in module._defaults} for name, module in self.modules.items()
         }
-        return {"values": {name: list(values) for name, values in self.values.items()}, "modules": states}
+        values = {name: list(values) for name, values in self.values.items()}
+        return {"values": values, "weights": list(self.weights), "modules": states}
 
     def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the counts by the sum of those of several processes."""
         if len(states) == 1:
             return
         self.values = {}
+        self.weights = [weight for state in states for weight in state["weights"]]
         for state in states:
             for name, values in state["values"].items():
                 self.values.setdefault(name, []).extend(values)
@@ -220,7 +318,7 @@ class InContextMetric:
 
     def compute(self) -> dict[str, float]:
         """Computes the numbers over all images."""
-        means = {name: float(np.mean(values)) for name, values in self.values.items()}
+        means = {name: float(np.average(values, weights=self.weights or None)) for name, values in self.values.items()}
         return {**means, **{name: float(module.compute()) for name, module in self.modules.items()}}
 
 

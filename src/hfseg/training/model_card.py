@@ -73,7 +73,7 @@ def model_card(
         id2label: Class names; None for tasks without classes.
         adapter: What was said about adapters, if any.
     """
-    arguments, data = task.arguments, data_name(task.arguments)
+    arguments, data, model = task.arguments, data_name(task.arguments), task.inner(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     metadata: dict[str, Any] = {
         "library_name": task.library_name,

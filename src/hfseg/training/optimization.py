@@ -17,7 +17,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from .arguments import OptimizerArguments, ScheduleArguments
 from .protocols import DecayExempting
 
-# Learned per-position vectors and tables, by the names used across the zoo and transformers' backbones.
+# Learned per-position vectors and tables, by the names used across the zoo and transformers' backbones. The encoders'
+# `level_embed`, a bare parameter, is not among them: Mask2Former's optimizer decays it.
 _POSITION_NAMES = (
     "relative_position_bias_table",
     "rel_pos",
@@ -25,7 +26,6 @@ _POSITION_NAMES = (
     "pos_embed",
     "cls_token",
     "mask_token",
-    "level_embed",
 )
 
 

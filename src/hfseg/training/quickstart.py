@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import set_seed
 from PIL import Image
 
-from .. import auto
+from .. import auto, tasks
 from ..data.readers.folders import list_splits, load_folder
 from ..evaluation.referring import tinted
 from ..files.writing import write_json
@@ -22,6 +22,7 @@ from ..inference.loading import load
 from ..results.drawing import image_grid, overlay, overlay_semantic
 from .arguments import TrainingArguments, load_recipe, recipe_names
 from .loop import create_accelerator, train
+from .model_card import model_card
 from .normalization import accepted_names
 from .tasks import Task, build_task
 
@@ -123,6 +124,7 @@ class Job:
         model: Randomly initialized under the recipe's seed.
         image_processor: What is saved beside the model: its image processor, with text its processor, or None.
         collate: Turns examples into batches of the model.
+        start: Name of the shipped model whose weights it goes on from; None: randomly initialized, or as the recipe.
     """
 
     arguments: TrainingArguments
@@ -132,9 +134,27 @@ class Job:
     model: Any
     image_processor: Any
     collate: Callable[[list], Mapping[str, Any]]
+    start: str | None = None
 
 
-def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), minutes: float | None = None) -> Job:
+def go_on(arguments: TrainingArguments, name: str) -> None:
+    """Makes a recipe start from the shipped model of its name, in place.
+
+    Sizes and processor are then the shipped model's, but for what differs from the recipe, which the user gave.
+    """
+    own, model = load_recipe(name).stage_arguments()[0][1].model, arguments.model
+    model.config = {key: value for key, value in model.config.items() if own.config.get(key) != value}
+    model.processor = {key: value for key, value in model.processor.items() if own.processor.get(key) != value}
+    model.pretrained, model.backbone = str(tasks.checkpoint(name)), None
+
+
+def set_up(
+    architecture: str,
+    data: str | None,
+    overrides: Sequence[str] = (),
+    minutes: float | None = None,
+    from_scratch: bool = True,
+) -> Job:
     """Builds data, model and collator of an architecture's tiny recipe; of its first stage, where it has several.
 
     Args:
@@ -142,11 +162,16 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
         data: Folder of images and labels; None for `shapes`.
         overrides: Changes of the recipe, `section.key=value`.
         minutes: Training time, from which the number of updates follows; None takes the recipe's.
+        from_scratch: Do not start from the shipped model of the recipe's name.
 
     Raises:
         FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
     """
-    _, arguments = load_recipe(tiny_recipe(architecture, data), overrides).stage_arguments()[0]
+    name = tiny_recipe(architecture, data)
+    _, arguments = load_recipe(name, overrides).stage_arguments()[0]
+    start = name if name in tasks.shipped_checkpoints() and not from_scratch else None
+    if start is not None and arguments.model.pretrained is None:
+        go_on(arguments, name)
     task = build_task(arguments)
     training, held_out = load_data(arguments, data)
     set_seed(arguments.run.seed)
@@ -160,7 +185,7 @@ def set_up(architecture: str, data: str | None, overrides: Sequence[str] = (), m
             for number in range(WARM_UPDATES + TIMED_UPDATES)
         ]
         shorten(arguments, updates_in(minutes, model, batches))
-    return Job(arguments, task, training, held_out, model, processor, collate)
+    return Job(arguments, task, training, held_out, model, processor, collate, start)
 
 
 # ------------------------------------------------------------------------------------------------------------- images
@@ -254,12 +279,44 @@ def images(folder: Path, dataset: Any, count: int = 3) -> Image.Image:
     return image_grid(shown, columns=3, titles=titles)
 
 
+def write_card(job: Job, folder: Path, result: Any, command: str, embedded: bool) -> None:
+    """Writes the card of the trained model; the license of models of embedded scenes is the package's."""
+    card = model_card(
+        folder.resolve().name,
+        job.task,
+        job.model,
+        result,
+        samples=len(job.training),
+        held_out=len(job.held_out),
+        processes=1,
+        command=command,
+        id2label=getattr(job.training, "id2label", None),
+    )
+    if embedded:
+        card.data["license"] = "apache-2.0"
+    card.save(folder / "README.md")
+
+
+def describe_job(architecture: str, job: Job) -> str:
+    """Model, data, updates and start in one line."""
+    parameters = sum(parameter.numel() for parameter in job.model.parameters())
+    classes = f", {len(job.training.id2label)} classes" if hasattr(job.training, "id2label") else ""
+    start = "" if job.start is None else f", from the shipped weights of {job.start}"
+    return (
+        f"{architecture}, {parameters / 1e6:.2f} M parameters{start}; {len(job.training)} training and "
+        f"{len(job.held_out)} held-out examples{classes}; {job.arguments.run.max_steps} updates of "
+        f"{job.arguments.data.batch_size}."
+    )
+
+
 def quickstart(
     architecture: str = auto.ARCHITECTURES[0].model_type,
     *overrides: str,
     data: str | None = None,
     output_dir: str | Path = "outputs/quickstart",
     minutes: float | None = None,
+    from_scratch: bool = False,
+    command: str = "hfseg.training.quickstart.quickstart()",
 ) -> dict[str, float]:
     """Trains a tiny model, evaluates it, saves it, loads it back and segments images with it.
 
@@ -267,8 +324,10 @@ def quickstart(
         architecture: Its `model_type`.
         *overrides: Changes of the recipe, `section.key=value`.
         data: Folder of images and labels; None for embedded scenes.
-        output_dir: Becomes an ordinary model folder, plus `overlay.png` and `metrics.json`.
+        output_dir: Becomes an ordinary model folder with a card, plus `overlay.png` and `metrics.json`.
         minutes: Training time; the updates that fit are timed first.
+        from_scratch: Do not start from the shipped model of the recipe's name, where there is one.
+        command: Recorded in the card.
 
     Returns:
         The held-out metrics.
@@ -277,15 +336,9 @@ def quickstart(
         FileNotFoundError, ValueError: The recipe, the data or the time is not right.
     """
     started = time.perf_counter()
-    job = set_up(architecture, data, overrides, minutes)
+    job = set_up(architecture, data, overrides, minutes, from_scratch)
     arguments, task, training, held_out, model = job.arguments, job.task, job.training, job.held_out, job.model
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    classes = f", {len(training.id2label)} classes" if hasattr(training, "id2label") else ""
-    print(
-        f"{architecture}, {parameters / 1e6:.2f} M parameters; {len(training)} training and {len(held_out)} "
-        f"held-out examples{classes}; {arguments.run.max_steps} updates of {arguments.data.batch_size}.",
-        flush=True,
-    )
+    print(describe_job(architecture, job), flush=True)
     if data is None:
         # Measured: a second thread does nothing for tensors this small, and stalls when the machine is busy.
         torch.set_num_threads(1)
@@ -308,6 +361,7 @@ def quickstart(
     )
     file = folder / "overlay.png"
     images(folder, held_out).save(file)
+    write_card(job, folder, result, command, data is None)
     metrics = {**result.metrics, "seconds": time.perf_counter() - started}
     write_json(folder / "metrics.json", metrics)
     print("Held out: " + ", ".join(f"{name} {value:.4g}" for name, value in result.metrics.items()))

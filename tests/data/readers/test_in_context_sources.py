@@ -17,7 +17,6 @@ from hfseg.data.readers.in_context_sources import (
     ImageFolderSource,
     KubricSource,
     NyuSource,
-    PascalFoldSource,
     open_source,
 )
 from hfseg.results.visual_formats import FORMATS
@@ -173,55 +172,6 @@ def test_nyu(tmp_path):
     (tmp_path / "nyu_depth_v2_labeled.mat").write_bytes(b"broken")
     with pytest.raises(ValueError, match="truncated or damaged"):
         NyuSource(tmp_path)
-
-
-@pytest.fixture
-def voc(tmp_path):
-    """Classes 6 and 7 (second fold) and 1; image `two` has two objects of class 6."""
-    base = tmp_path / "VOC2012"
-    content = {
-        "one": [(6, 1)],
-        "two": [(6, 1), (6, 2)],
-        "three": [(6, 1), (7, 2)],
-        "four": [(7, 1), (1, 2)],
-        "five": [(1, 1)],
-    }
-    for name, objects in content.items():
-        save(base / f"JPEGImages/{name}.jpg", photo())
-        labels, numbers = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
-        for place, (label, number) in enumerate(objects):
-            labels[2:8, 3 + 12 * place : 10 + 12 * place] = label
-            numbers[2:8, 3 + 12 * place : 10 + 12 * place] = number
-        labels[10] = numbers[10] = 255  # the border is void
-        save(base / f"SegmentationClass/{name}.png", labels)
-        save(base / f"SegmentationObject/{name}.png", numbers)
-    (base / "ImageSets/Segmentation").mkdir(parents=True)
-    (base / "ImageSets/Segmentation/val.txt").write_text("\n".join(content))
-    return tmp_path
-
-
-def test_pascal_folds(voc):
-    source = PascalFoldSource(voc, fold=1)
-    assert sorted(source.items) == [("four", 7), ("one", 6), ("three", 6), ("three", 7), ("two", 6)]
-    one = source.items.index(("one", 6))
-    assert [source.items[place] for place in source.partners(one)] == [("two", 6), ("three", 6)]
-    record = source[source.items.index(("three", 7))]
-    given, target = make_pair(find_task("foreground_segmentation"), record, DRAW)
-    mask = np.zeros((20, 30), bool)
-    mask[2:8, 15:22] = True
-    assert np.array_equal(FORMATS["mask"].decode(target), mask) and given.shape == (20, 30, 3)
-    assert FORMATS["detection"].decode(make_pair(find_task("single_object_detection"), record, DRAW)[1]) == (
-        15,
-        2,
-        7,
-        6,
-    )
-    single = PascalFoldSource(voc, fold=1, single_object=True)
-    assert ("two", 6) not in single.items and len(single) == 4
-    with pytest.raises(ValueError, match="no fold 4"):
-        PascalFoldSource(voc, fold=4)
-    with pytest.raises(ValueError, match="fewer than two"):
-        PascalFoldSource(voc, fold=2)
 
 
 def test_open_by_name(tmp_path):

@@ -25,9 +25,11 @@ def test_defaults_are_the_published_coco_model():
         ({"encoder_stage_layers": (0, 0, 2)}, [(0, 3, 3)] * 2),
         ({"encoder": "full", "encoder_layers": 2}, [(0, 3, 3)] * 2),
         (
-            {"encoder": "lite", "encoder_layers": 4, "encoder_blocks": 2},
-            [(0, 2, 3), (0, 2, 3), (2, 3, 3), (0, 2, 3), (0, 2, 3), (2, 3, 3)],
+            {"encoder": "lite", "encoder_layers": 6, "encoder_blocks": 2},
+            [(0, 2, 3), (0, 2, 3), (0, 3, 3), (0, 2, 3), (0, 2, 3), (0, 3, 3)],
         ),
+        # Appendix A of PRO-SCALE: Lite-DETR's H3L1, (5+1)x1.
+        ({"encoder": "lite"}, [(0, 2, 3)] * 5 + [(0, 3, 3)]),
     ],
 )
 def test_layer_plan(fields, plan):

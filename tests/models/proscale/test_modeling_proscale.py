@@ -543,8 +543,8 @@ def test_pooling_of_the_light_pixel_embedding():
     torch.testing.assert_close(average(torch.ones(1, 1, 5, 5))[0, 0, 1:-1, 1:-1], torch.ones(3, 3))
 
 
-def test_lite_encoder_updates_the_finest_scale_once_per_block():
-    config = tiny_config(encoder="lite", encoder_layers=2, encoder_blocks=2)
+def test_lite_encoder_updates_all_scales_once_per_block():
+    config = tiny_config(encoder="lite", encoder_layers=4, encoder_blocks=2)
     torch.manual_seed(0)
     model = ProScaleModel(config).eval()
     found: dict[str, Any] = {}
@@ -553,7 +553,7 @@ def test_lite_encoder_updates_the_finest_scale_once_per_block():
     with torch.no_grad():
         assert torch.isfinite(model(torch.randn(1, 3, 64, 96)).masks_queries_logits).all()
     coarse, fine = 2 * 3 + 4 * 6, 8 * 12
-    assert [found[str(index)][0].shape[1] for index in range(4)] == [coarse, fine, coarse, fine]
+    assert [found[str(index)][0].shape[1] for index in range(4)] == [coarse, coarse + fine, coarse, coarse + fine]
 
 
 @pytest.mark.parametrize("stages", [(0, 1, 1), (1, 0, 0), (0, 0, 1), (2, 0, 1), (1, 1, 0)])

@@ -371,6 +371,42 @@ def test_golden_texts_and_regions(clip_parts):
     close(logits.softmax(-1), expected["class_probs"], 0, 1e-5)
 
 
+def test_width_of_the_visual_projection_is_the_checkpoints(clip_parts):
+    """base_w has 1024 -> 1280 -> 640: the hidden width is neither the trunk's nor fixed."""
+    case, _ = clip_parts
+    weights = {key.removeprefix(CLIP): value for key, value in case.weights.items()}
+    first, last = weights["visual.head.mlp.fc1.weight"], weights["visual.head.mlp.fc2.weight"]
+    torch.manual_seed(0)
+    weights["visual.head.mlp.fc1.weight"] = torch.randn(52, first.shape[1])
+    weights["visual.head.mlp.fc1.bias"] = torch.randn(52)
+    weights["visual.head.mlp.fc2.weight"] = torch.randn(last.shape[0], 52)
+    fields = {key: value for key, value in TINY.items() if not key.endswith("_config")}
+    model = from_open_clip(weights, case.config, **fields).eval()
+    assert model.config.visual_projection_hidden_size == 52
+    features = torch.randn(3, first.shape[1])
+    hidden = F.gelu(features @ weights["visual.head.mlp.fc1.weight"].t() + weights["visual.head.mlp.fc1.bias"])
+    expected = hidden @ weights["visual.head.mlp.fc2.weight"].t()
+    with torch.no_grad():
+        torch.testing.assert_close(model.visual_projection(features), expected, rtol=1e-5, atol=1e-5)
+    base = {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3], "model_type": "convnext"}
+    assert (
+        UnpairSegConfig(backbone_config=base, text_config={"projection_dim": 640}).visual_projection_hidden_size == 1280
+    )
+
+
+def test_spare_heads_of_fewer_masks_are_left_out():
+    """The authors build five heads whatever NUM_MASKS says; with three masks per point the fifth is never used."""
+    predictor = "sem_seg_head.predictor."
+    state = {f"{predictor}prompt_encoder.mask_emb": torch.zeros(1, 4, 8)}
+    for head in range(5):
+        state[f"{predictor}mask_embed.{head}.layers.0.weight"] = torch.full((2, 2), float(head))
+        state[f"{predictor}iou_embed.{head}.layers.0.weight"] = torch.full((2, 2), float(head))
+    kept = convert_state_dict(state)
+    for name in ("mask_embedders", "iou_predictors"):
+        heads = {key.split(".")[3]: float(value[0, 0]) for key, value in kept.items() if name in key}
+        assert heads == {str(head): float(head) for head in range(4)}
+
+
 def test_open_clip_checkpoints_leave_the_rest_fresh(clip_parts):
     case, model = clip_parts
     assert model.config.adapter == "none" and model.config.region_source == "clip"

@@ -120,7 +120,8 @@ def _detection(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, n
     shape = record["image"].shape[:2]
     things = set(_thing_ids(record))
     boxes = [segment["bbox"] for segment in record["segments_info"] if int(segment["id"]) in things]
-    boxes = [box for box in boxes if box[2] * box[3] >= MINIMUM_BOX_SHARE * shape[0] * shape[1]]
+    least = record.get("minimum_box_share", MINIMUM_BOX_SHARE) * shape[0] * shape[1]
+    boxes = [box for box in boxes if box[2] * box[3] >= least]
     if not boxes:
         raise NotInSampleError("no object of at least one per cent of the image")
     largest = max(boxes, key=lambda box: box[2] * box[3])

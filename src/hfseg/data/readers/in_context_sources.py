@@ -24,7 +24,8 @@ from ...files.listing import list_files
 from ...files.writing import replacing
 from ...results.visual_formats import FORMATS
 from .images import read_map
-from .official.layout import read_list, require
+from .official.layout import require
+from .pascal_folds import NotInSampleError, PascalDetectionSource, PascalFoldSource
 from .samples import IMAGE_SUFFIXES, read_json
 
 __all__ = [
@@ -34,18 +35,14 @@ __all__ = [
     "KubricSource",
     "NotInSampleError",
     "NyuSource",
+    "PascalDetectionSource",
     "PascalFoldSource",
     "PhotoSource",
     "open_source",
     "pseudo_label_model",
 ]
 
-PASCAL_CLASSES_PER_FOLD = 5
 NYU_FILE = "nyu_depth_v2_labeled.mat"
-
-
-class NotInSampleError(ValueError):
-    """A sample shows nothing of what a task is about, e.g. no person; another sample is taken."""
 
 
 class PhotoSource(torch.utils.data.Dataset):
@@ -354,6 +351,8 @@ class KubricSource:
 class NyuSource:
     """NYUv2's 1449 labeled images with depth in meters, and normals where a folder of them is given.
 
+    Images of its depth show disparity, as the paper's training labels do (`depth_space`).
+
     Args:
         root: Folder with `nyu_depth_v2_labeled.mat` and, for the splits, `splits.mat`.
         split: "train" (795), "test" (654) or "all" (1449).
@@ -364,6 +363,8 @@ class NyuSource:
         ImportError: h5py is needed and missing.
         ValueError: A file is damaged, or the split unknown.
     """
+
+    depth_space = "disparity"
 
     def __init__(self, root: str, split: str = "test", normal_folder: str | None = None) -> None:
         if split not in ("train", "test", "all"):
@@ -411,73 +412,6 @@ class NyuSource:
         if self.normals is not None:
             record["normals"] = self.normals.read("normals", self.sample_id(index), record["image"].shape[:2])
         return record
-
-
-class PascalFoldSource:
-    """One fold of Pascal-5i: every item is an image of VOC 2012's validation list and one of the fold's five classes.
-
-    Fold i has the classes 5 i + 1 to 5 i + 5. Examples are of the query's class (`partners`). An item's single segment
-    is all that its class covers; its box is that of this region, so detection takes images with one object of the
-    class only (`single_object`).
-
-    Args:
-        root: VOCdevkit/VOC2012 (or VOCdevkit), as for `load_voc`.
-        fold: 0 to 3.
-        single_object: Only images with exactly one object of the class (by `SegmentationObject`).
-
-    Raises:
-        FileNotFoundError: Files are missing.
-        ValueError: An unknown fold, or a class without two images.
-    """
-
-    keys = ("image", "segmentation", "segments_info")
-
-    def __init__(self, root: str, fold: int = 0, single_object: bool = False) -> None:
-        if fold not in range(4):
-            raise ValueError(f"Pascal-5i has no fold {fold}; must be 0, 1, 2, 3.")
-        base = Path(root) / "VOC2012" if (Path(root) / "VOC2012").is_dir() else Path(root)
-        wanted = {"JPEGImages": "images", "SegmentationClass": "class maps"}
-        wanted |= {"SegmentationObject": "object maps"} if single_object else {}
-        require(base, {**wanted, "ImageSets/Segmentation/val.txt": "names"}, "Pascal VOC 2012")
-        first = PASCAL_CLASSES_PER_FOLD * fold + 1
-        self.base, self.classes = base, range(first, first + PASCAL_CLASSES_PER_FOLD)
-        self.items: list[tuple[str, int]] = []
-        for name in read_list(base / "ImageSets/Segmentation/val.txt"):
-            labels = read_map(base / "SegmentationClass" / f"{name}.png")
-            for label in np.intersect1d(np.unique(labels), list(self.classes)).tolist():
-                if single_object:
-                    objects = read_map(base / "SegmentationObject" / f"{name}.png")
-                    if len(set(np.unique(objects[labels == label]).tolist()) - {0, 255}) != 1:
-                        continue
-                self.items.append((name, label))
-        self.of_class = {label: [i for i, item in enumerate(self.items) if item[1] == label] for label in self.classes}
-        alone = [label for label, places in self.of_class.items() if len(places) == 1]
-        if alone or not self.items:
-            raise ValueError(
-                f"Fold {fold} of {base}: class(es) {alone or list(self.classes)} have fewer than two images."
-            )
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def sample_id(self, index: int) -> str:
-        """Name of an image and its class."""
-        return f"{self.items[index][0]}-{self.items[index][1]}"
-
-    def partners(self, index: int) -> list[int]:
-        """Items of the same class, without the item."""
-        return [place for place in self.of_class[self.items[index][1]] if place != index]
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        name, label = self.items[index]
-        image = np.asarray(load_image(self.base / "JPEGImages" / f"{name}.jpg"))
-        mask = read_map(self.base / "SegmentationClass" / f"{name}.png") == label
-        rows, columns = np.nonzero(mask)
-        if not len(rows):
-            raise NotInSampleError(f"no pixel of class {label}")
-        box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
-        info = {"id": 1, "category_id": label, "iscrowd": 0, "area": int(mask.sum()), "bbox": box}
-        return {"image": image, "segmentation": mask.astype(np.int32), "segments_info": [info]}
 
 
 @functools.cache
@@ -536,6 +470,7 @@ SOURCES: dict[str, Any] = {
     "kubric": KubricSource,
     "nyuv2": NyuSource,
     "pascal-5i": PascalFoldSource,
+    "pascal-5i-boxes": PascalDetectionSource,
     "frames": FrameFolderSource,
 }
 

@@ -39,14 +39,15 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
         encoder (`str`, defaults to `"progressive"`):
             `"progressive"` is PRO-SCALE: `encoder_stage_layers` layers on s4, then on s4 and s3, then on all tokens.
             `"full"` is Mask2Former: `encoder_layers` layers on all tokens, no recalibration, a 3x3 convolution in the
-            pixel embedding. `"lite"` follows Lite-DETR (Li et al., CVPR 2023): `encoder_blocks` blocks, each
-            `encoder_layers / encoder_blocks` layers that update s4 and s3 only, then one that updates s2, every layer
-            attending all tokens. It stands for the paper's Lite-M2F, whose exact settings are not published.
+            pixel embedding. `"lite"` is the paper's Lite-M2F (appendix A), Lite-DETR's interleaved updates (Li et al.,
+            CVPR 2023) as "(5+1)x1" without key-aware attention: `encoder_layers` layers in `encoder_blocks` equal
+            blocks; the last layer of a block updates all tokens, the others s4 and s3 only, and every layer attends
+            all tokens. `lpe="max"` makes it the paper's Lite-M2F with LPE (Table 5).
         encoder_stage_layers (`tuple[int, int, int]`, defaults to `(3, 3, 3)`):
             The paper's (p1, p2, p3).
         encoder_layers (`int`, defaults to 6):
-            Layers of the `"full"` encoder, and layers that update s4 and s3 in the `"lite"` one.
-        encoder_blocks (`int`, defaults to 3):
+            Layers of the `"full"` and of the `"lite"` encoder.
+        encoder_blocks (`int`, defaults to 1):
             Blocks of the `"lite"` encoder; divides `encoder_layers`.
         feature_size (`int`, defaults to 256):
             Channels of the pixel decoder.
@@ -174,7 +175,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
     encoder: str = "progressive"
     encoder_stage_layers: list[int] | tuple[int, ...] = (3, 3, 3)
     encoder_layers: int = 6
-    encoder_blocks: int = 3
+    encoder_blocks: int = 1
     feature_size: int = 256
     mask_feature_size: int = 256
     encoder_feedforward_dim: int = 1024
@@ -236,8 +237,8 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
         if self.encoder == "full":
             return [(0, 3, 3)] * self.encoder_layers
         if self.encoder == "lite":
-            coarse, fine = (0, 2, 3), (2, 3, 3)
-            return ([coarse] * (self.encoder_layers // self.encoder_blocks) + [fine]) * self.encoder_blocks
+            coarse = self.encoder_layers // self.encoder_blocks - 1
+            return ([(0, 2, 3)] * coarse + [(0, 3, 3)]) * self.encoder_blocks
         return [(0, stage, stage) for stage, count in enumerate(self.encoder_stage_layers, 1) for _ in range(count)]
 
     def validate_architecture(self):

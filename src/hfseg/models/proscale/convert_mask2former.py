@@ -108,6 +108,20 @@ def _read_json(source: str, name: str, required: bool, **hub: Any) -> dict[str, 
     return content
 
 
+def read_processor(source: str | os.PathLike[str], **changes: Any) -> ProScaleImageProcessor:
+    """Builds the image processor for a Mask2Former without loading its weights.
+
+    Args:
+        source: Folder or Hub id.
+        **changes: Fields of the image processor that win.
+
+    Raises:
+        FileNotFoundError, ValueError: As `from_mask2former`.
+    """
+    published = _read_json(os.fspath(source), PREPROCESSOR, required=False)
+    return ProScaleImageProcessor(**{**processor_settings(published or {}), **changes})
+
+
 def _check_kind(source: str, config: Mapping[str, Any]) -> None:
     """Refuses folders of other models, by name."""
     kind = config.get("model_type")

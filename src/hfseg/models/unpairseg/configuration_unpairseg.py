@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Configuration of Unpair-Seg."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
@@ -70,6 +72,9 @@ class UnpairSegConfig(PreTrainedConfig):
             Hidden units of the decoder layers.
         dropout (`float`, defaults to 0.0):
             Dropout probability.
+        visual_projection_hidden_size (`int`, *optional*):
+            Hidden units of CLIP's visual projection. Defaults to twice the dimension of the common space, as in
+            OpenCLIP's ConvNeXts with an MLP (1536 for L, 1280 for base_w).
         num_masks (`int`, defaults to 4):
             Granularities M: masks per point.
         enforce_input_projection (`bool`, defaults to `False`):
@@ -213,6 +218,7 @@ class UnpairSegConfig(PreTrainedConfig):
     num_attention_heads: int = 8
     dim_feedforward: int = 2048
     dropout: float | int = 0.0
+    visual_projection_hidden_size: int | None = None
     num_masks: int = 4
     enforce_input_projection: bool = False
     point_anchor_size: int = 4
@@ -268,6 +274,9 @@ class UnpairSegConfig(PreTrainedConfig):
         if self.region_source is None:
             self.region_source = "clip" if self.adapter == "none" else "adapter"
         super().__post_init__(**kwargs)
+        if self.visual_projection_hidden_size is None:
+            text: Any = self.text_config
+            self.visual_projection_hidden_size = 2 * text.projection_dim
 
     def validate_architecture(self):
         """Checks what types cannot express."""

@@ -145,6 +145,7 @@ RENAMES = [
     for official_prefix, native_prefix, rules in RENAMES_BY_PREFIX
     for official, native in rules.items()
 ]
+READOUT_HEAD = re.compile(r"sem_seg_head\.predictor\.(?:mask|iou)_embed\.(\d+)\.")
 IN_PROJECTION = re.compile(r"\.in_proj_(weight|bias)$")
 
 
@@ -161,10 +162,18 @@ def rename(key: str) -> str:
 
 
 def convert_state_dict(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Renames and reshapes an official state dict to the names this model saves; unknown keys keep their name."""
+    """Renames and reshapes an official state dict to the names this model saves; unknown keys keep their name.
+
+    The authors always build five heads that masks are read from; with fewer masks per point the last ones are never
+    used, and are left out.
+    """
     converted: dict[str, torch.Tensor] = {}
+    tokens = state_dict.get(f"{PREDICTOR}prompt_encoder.mask_emb")
     for key, tensor in state_dict.items():
         if DROPPED.search(key):
+            continue
+        head = READOUT_HEAD.match(key)
+        if head and tokens is not None and int(head[1]) >= tokens.shape[1]:
             continue
         name = rename(key)
         if name.endswith("text_projection.weight"):
@@ -202,6 +211,7 @@ def convert_clip_config(state_dict: dict[str, torch.Tensor], original: dict[str,
             "hidden_act": "gelu",
             "layer_norm_eps": 1e-6,
         },
+        "visual_projection_hidden_size": state_dict[f"{CLIP}visual.head.mlp.fc1.weight"].shape[0],
         "text_config": {
             "vocab_size": vocab_size,
             "hidden_size": hidden_size,

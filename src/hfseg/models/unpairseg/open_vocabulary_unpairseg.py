@@ -158,11 +158,17 @@ class UnpairSegCrossAttentionAdapter(nn.Module):
 
 
 class UnpairSegVisualProjection(nn.Module):
-    """CLIP's projection of normalized pooled features into the common space (F_v without its norm)."""
+    """CLIP's projection of normalized pooled features into the common space (F_v without its norm).
 
-    def __init__(self, hidden_size: int, projection_dim: int):
+    Args:
+        input_size: Channels C of the trunk's last stage.
+        hidden_size: Hidden units.
+        projection_dim: Dimension D of the common space.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, projection_dim: int):
         super().__init__()
-        self.fc1 = nn.Linear(hidden_size, hidden_size)
+        self.fc1 = nn.Linear(input_size, hidden_size)
         self.fc2 = nn.Linear(hidden_size, projection_dim, bias=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -188,7 +194,8 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         projection_dim = text_config.projection_dim or 0
         self.model = UnpairSegModel(config)
         self.text_model = CLIPTextModelWithProjection(text_config)
-        self.visual_projection = UnpairSegVisualProjection(channels[-1], projection_dim)
+        hidden_size = config.visual_projection_hidden_size or channels[-1]
+        self.visual_projection = UnpairSegVisualProjection(channels[-1], hidden_size, projection_dim)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.requires_grad_(False)
         self.adapter: nn.Module | None = None

@@ -207,6 +207,10 @@ class Task:
             f'print(pipeline("{self.pipeline_tag}", model="{name}")("photo.jpg"))'
         )
 
+    def inner(self, model: nn.Module) -> nn.Module:
+        """The model that is saved, without what only its training needs; here the model itself."""
+        return model
+
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
         cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))
