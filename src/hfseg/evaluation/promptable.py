@@ -120,10 +120,10 @@ def evaluate_promptable(
     if not results["box"]["num_masks"]:
         raise ValueError("The dataset shows no mask; there is nothing to evaluate on.")
     return {
-        "one_point_iou": 100 * results["point"]["first_iou"],
-        "one_box_iou": 100 * results["box"]["first_iou"],
-        "one_point_oracle_iou": 100 * results["grid"]["oracle_iou"],
-        "one_box_oracle_iou": 100 * results["box"]["oracle_iou"],
+        "one_point_iou": results["point"]["first_iou"],
+        "one_box_iou": results["box"]["first_iou"],
+        "one_point_oracle_iou": results["grid"]["oracle_iou"],
+        "one_box_oracle_iou": results["box"]["oracle_iou"],
         "num_masks": results["box"]["num_masks"],
     }
 

@@ -84,4 +84,4 @@ def linear_probe(
         scores = ((maps.permute(0, 2, 3, 1) - mean) / deviation) @ weight.t() + bias
         truth = thinned(labels.to(maps.device), (maps.shape[-2], maps.shape[-1]))
         metric.add_batch(predictions=list(scores.argmax(-1).cpu().numpy()), references=list(truth.cpu().numpy()))
-    return 100 * float(metric.compute()["mean_iou"])
+    return float(metric.compute()["mean_iou"])
