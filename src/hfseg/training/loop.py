@@ -203,6 +203,7 @@ class _Run:
         options = arguments.run
         self.ranks, self.micro_batches = accelerator.num_processes, options.gradient_accumulation_steps
         self.global_batch = arguments.data.batch_size * self.ranks * self.micro_batches
+        options.check_global_batch(arguments.data.batch_size, self.ranks)
         # None: a stream that does not know
         self.length: int | None = dataset.num_samples if is_stream(dataset) else len(dataset)
         self.max_steps = total_steps(options, self.length, self.global_batch)

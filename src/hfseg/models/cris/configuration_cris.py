@@ -4,6 +4,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPTextConfig, PreTrainedConfig
 
+from ...files.bounds import check_counts
 from ..sub_configs import SubConfigSpec, sub_config
 
 # Width of the joint embedding space of CLIP with ResNet-50; ResNet-101 has 512.
@@ -97,6 +98,7 @@ class CrisConfig(PreTrainedConfig):
     mask_label_resize: str = "nearest"
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None and not isinstance(self.text_config, PreTrainedConfig):
             self.text_config = CLIPTextConfig(**{**DEFAULT_TEXT, **(self.text_config or {})})
         super().__post_init__(**kwargs)

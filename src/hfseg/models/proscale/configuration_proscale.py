@@ -5,6 +5,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ...files.bounds import check_counts
 from ...files.stuff_classes import StuffClassesMixin
 from ..mask_options import validate_mask_decoder, validate_stuff_classes
 from ..sub_configs import SubConfigSpec
@@ -213,6 +214,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None:
             self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
                 backbone_config=self.backbone_config,

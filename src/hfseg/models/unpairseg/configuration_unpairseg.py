@@ -7,6 +7,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ...files.bounds import check_counts
 from ..sub_configs import SubConfigSpec
 
 # OpenCLIP's convnext_large_d_320. The library's defaults differ in the epsilon (1e-12) and the text tower's activation.
@@ -262,6 +263,7 @@ class UnpairSegConfig(PreTrainedConfig):
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None:
             self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
                 backbone_config=self.backbone_config,

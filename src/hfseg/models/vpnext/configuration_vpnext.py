@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ...files.bounds import check_counts
 from ..sub_configs import SubConfigSpec, sub_config
 
 DEFAULT_BACKBONE = {
@@ -143,6 +144,7 @@ class VPNeXtConfig(PreTrainedConfig):
     dcn_impl: str = "auto"
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if isinstance(self.backbone_config, PreTrainedConfig):
             self.backbone_config = copy.deepcopy(self.backbone_config)  # its outputs are set below
         if SubConfigSpec is None:
