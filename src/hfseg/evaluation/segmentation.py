@@ -35,6 +35,7 @@ __all__ = [
     "SegmentationMetrics",
     "evaluate_open_vocabulary",
     "evaluate_segmentation",
+    "measurable_tasks",
     "segmentation_overlays",
     "supported_tasks",
 ]
@@ -82,7 +83,12 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     return reasons
 
 
-def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
+def measurable_tasks(dataset: Any, tasks: Collection[str], rank: int = 0) -> list[str]:
+    """Those of `tasks` that the labels of a dataset allow to measure.
+
+    Raises:
+        ValueError: None of them can be; says why.
+    """
     if len(dataset) == 0:
         raise ValueError("The dataset has no images to evaluate on.")
     reasons = supported_tasks(dataset, dataset[0])
@@ -410,7 +416,7 @@ def evaluate_segmentation(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
-    tasks = _measurable(dataset, tasks, rank)
+    tasks = measurable_tasks(dataset, tasks, rank)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
     metrics = SegmentationMetrics(dataset, tasks)
@@ -453,7 +459,7 @@ def evaluate_open_vocabulary(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
-    tasks = _measurable(dataset, tasks, rank)
+    tasks = measurable_tasks(dataset, tasks, rank)
     text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = OpenVocabularySegmenter(

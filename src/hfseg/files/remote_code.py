@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .stuff_classes import follow_configuration
+from .stuff_classes import configuration_beside, follow_configuration
 from .writing import write_text
 
 SHIM = "modeling_hfseg"
@@ -116,13 +116,46 @@ class RemoteCodeModel:
 
 
 class RemoteCodeImageProcessor:
-    """Mixin of image processors: likewise."""
+    """Mixin of image processors: likewise.
+
+    Attributes:
+        classes_beside: Number of classes of the model that it was loaded with; None if it is not known. Not saved.
+    """
+
+    classes_beside: int | None = None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Loads the image processor; see `ImageProcessingMixin.from_pretrained`.
+
+        Where a processor serves two heads of a model, its targets are those of the head that lies in the folder.
+        """
+        options = {key: kwargs[key] for key in ("subfolder", "cache_dir", "revision") if kwargs.get(key) is not None}
+        config = configuration_beside(pretrained_model_name_or_path, **options)
+        heads = config.get("architectures")
+        if hasattr(cls, "class_map_labels") and isinstance(heads, list) and heads:
+            kwargs.setdefault("class_map_labels", str(heads[0]).endswith("ForSemanticSegmentation"))
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        processor = loaded[0] if isinstance(loaded, tuple) else loaded
+        names = config.get("id2label")
+        processor.classes_beside = len(names) if isinstance(names, dict) else None
+        return loaded
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
-        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
+        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor.
+
+        `reduce_labels`, as older guides of transformers say, is `do_reduce_labels`.
+        """
         settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
+        for given in (settings, kwargs):
+            if given.get("reduce_labels") is not None and hasattr(cls, "do_reduce_labels"):
+                given.setdefault("do_reduce_labels", given.pop("reduce_labels"))
         return super().from_dict(settings, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as they are saved."""
+        return {key: value for key, value in super().to_dict().items() if key != "classes_beside"}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
         """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""

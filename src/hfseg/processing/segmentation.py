@@ -199,6 +199,8 @@ class SegmentationProcessing:
         elif isinstance(image, (np.ndarray, Tensor)):
             if 0 in image.shape:
                 raise ValueError(f"Image has no pixels: its shape is {tuple(image.shape)}.")
+            if isinstance(image, np.ndarray):  # torch takes neither flipped views nor another order of bytes
+                image = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
             check_finite(image)
             if image.dtype in (np.uint16, torch.uint16):
                 image = sixteen_bit_to_eight(image if isinstance(image, np.ndarray) else image.cpu().numpy())

@@ -502,7 +502,7 @@ class Checkpointer:
         """
         try:
             plain = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-            check_resumed(
+            best_counts = check_resumed(
                 folder,
                 plain,
                 self.recipe,
@@ -530,6 +530,8 @@ class Checkpointer:
             scaler.load_state_dict(plain["scaler"])
         for name in asdict(self.state):
             setattr(self.state, name, plain[name])
+        if not best_counts:
+            self.state.best_metric, self.state.best_step, self.state.stale_evaluations = None, None, 0
         self._restore_randomness(folder)
 
     def _load_weights(self, folder: Path) -> None:

@@ -188,9 +188,10 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
 
     The commonest form of masks; read otherwise, one class would have no pixel and every score would be perfect.
     """
-    if len(classes.id2label) != 2 or classes.ignore_stated or classes.colors is not None:
+    if len(classes.id2label) > 2 or classes.ignore_stated or classes.colors is not None:
         return classes
-    if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(1) != 1:
+    last = len(classes.id2label) - 1
+    if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(last) != last:
         return classes
     seen: set[int] = set()
     for sample in _spread(samples):
@@ -199,6 +200,11 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
             return classes
     if DEFAULT_IGNORE_INDEX not in seen:
         return classes
+    if len(classes.id2label) == 1:
+        raise ValueError(
+            f"the labels hold 0 and 255 only, and {classes.id2label[0]!r} is the only class, so that every pixel that "
+            'counts would be of it: name what 0 is too, as {"names": ["background", "' + classes.id2label[0] + '"]}'
+        )
     logger.warning(
         "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, say so with "
         '"ignore_index": 255 in classes.json.',

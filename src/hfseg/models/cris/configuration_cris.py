@@ -4,6 +4,8 @@
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPTextConfig, PreTrainedConfig
 
+from ...files.bounds import check_counts
+
 try:
     from transformers.configuration_utils import SubConfigSpec
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
@@ -100,6 +102,7 @@ class CrisConfig(PreTrainedConfig):
     mask_label_resize: str = "nearest"
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None and not isinstance(self.text_config, PreTrainedConfig):
             self.text_config = CLIPTextConfig(**{**DEFAULT_TEXT, **(self.text_config or {})})
         super().__post_init__(**kwargs)

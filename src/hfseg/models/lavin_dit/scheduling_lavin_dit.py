@@ -14,6 +14,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import (
 )
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
+from ...files.bounds import check_counts
 from ...losses.flow_matching import LAST_TIME, logit_normal_times, noisy_latents
 
 GRIDS = ("authors", "uniform")
@@ -85,6 +86,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         invert_sigmas: bool = True,
         prediction_type: str = "velocity",
     ) -> None:
+        check_counts(dict(self.config))
         if grid not in GRIDS:
             raise ValueError(f"grid is {grid!r}; choose one of {', '.join(GRIDS)}.")
         if prediction_type not in PREDICTIONS:

@@ -37,6 +37,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import nn
 from torchvision.ops import stochastic_depth
 
+from ...files.bounds import check_counts
 from .moving_lavin_dit import QuietMoves
 
 NORM_EPSILON = 1e-6
@@ -437,6 +438,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         rope_axes_dim: tuple[int, int, int] | None = None,
         time_embedding_dim: int = 256,
     ) -> None:
+        check_counts(dict(self.config))
         super().__init__()
         hidden_size = num_attention_heads * attention_head_dim
         key_value_heads = num_attention_heads if num_key_value_heads is None else num_key_value_heads

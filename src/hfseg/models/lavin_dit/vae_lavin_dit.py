@@ -22,6 +22,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.upsampling import CogVideoXUpsample3D
 from diffusers.utils.accelerate_utils import apply_forward_hook
 
+from ...files.bounds import check_counts
 from .moving_lavin_dit import QuietMoves
 
 SCALING_FACTOR, SHIFT_FACTOR = 1.08936170213, 0.032470703125
@@ -74,6 +75,7 @@ class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
         use_post_quant_conv: bool = False,
         invert_scale_latents: bool = False,
     ) -> None:
+        check_counts(dict(self.config))
         super().__init__(
             in_channels=in_channels,
             out_channels=out_channels,
@@ -172,6 +174,7 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
         sample_width: int = 64,
         scaling_factor: float = 1.0,
     ) -> None:
+        check_counts(dict(self.config))
         super().__init__()
         size = 3 * block_size**2
         channels = size if latent_channels is None else latent_channels

@@ -7,6 +7,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ...files.bounds import check_counts
+
 try:
     from transformers.configuration_utils import SubConfigSpec
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
@@ -141,6 +143,7 @@ class MedDenseViTConfig(PreTrainedConfig):
     layer_norm_eps: float | int = 1e-6
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None:
             self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
                 backbone_config=self.backbone_config,

@@ -12,6 +12,7 @@ try:
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
     SubConfigSpec = None  # type: ignore[assignment, misc]
 
+from ...files.bounds import check_counts
 from ...files.stuff_classes import StuffClassesMixin
 
 DEFAULT_BACKBONE = {
@@ -218,6 +219,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None:
             self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
                 backbone_config=self.backbone_config,

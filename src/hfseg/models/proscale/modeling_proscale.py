@@ -53,7 +53,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
-from ..mask_decoding import auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
+from ..mask_decoding import StuffClassesModel, auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -486,7 +486,7 @@ class ProScaleModel(ProScalePreTrainedModel):
         )
 
 
-class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
+class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedModel):
     """PRO-SCALE with class predictor and loss: panoptic, instance and semantic segmentation from one set of masks."""
 
     # forward takes **kwargs, but the loss is not divided by Trainer's num_items_in_batch.

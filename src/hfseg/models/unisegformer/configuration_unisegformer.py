@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, SiglipTextConfig
 from transformers.backbone_utils import BackboneConfigMixin
 from transformers.models.swinv2 import Swinv2Config
 
+from ...files.bounds import check_counts
 from ...files.stuff_classes import StuffClassesMixin
 from ..mask_options import validate_mask_decoder
 
@@ -235,6 +236,7 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if self.encoder_config is None or isinstance(self.encoder_config, dict):
             given = {key: value for key, value in (self.encoder_config or {}).items() if key != "model_type"}
             self.encoder_config = Swinv2Config(**(ENCODER_DEFAULTS | SIZES["xlarge"]["encoder_config"] | given))

@@ -44,7 +44,7 @@ from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.mask_decoder import close_invalid_queries, mask_logits
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
-from ..mask_decoding import auxiliary_predictions
+from ..mask_decoding import StuffClassesModel, auxiliary_predictions
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerBackbone, UniSegFormerPreTrainedModel
 from .heads_unisegformer import (
@@ -300,7 +300,7 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
         )
 
 
-class UniSegFormerForUniversalSegmentation(UniSegFormerPreTrainedModel):
+class UniSegFormerForUniversalSegmentation(StuffClassesModel, UniSegFormerPreTrainedModel):
     """Panoptic, instance and semantic segmentation from one set of masks; dense logits help in training."""
 
     accepts_loss_kwargs = False

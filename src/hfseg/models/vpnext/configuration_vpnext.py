@@ -8,6 +8,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
+from ...files.bounds import check_counts
+
 try:
     from transformers.configuration_utils import SubConfigSpec
 except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
@@ -146,6 +148,7 @@ class VPNeXtConfig(PreTrainedConfig):
     dcn_impl: str = "auto"
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if isinstance(self.backbone_config, PreTrainedConfig):
             self.backbone_config = copy.deepcopy(self.backbone_config)  # its outputs are set below
         if SubConfigSpec is None:

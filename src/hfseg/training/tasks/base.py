@@ -96,9 +96,10 @@ class Task:
         """One folder for both sides is divided: train for training, and the rest for validation."""
         data = self.arguments.data
         paths = [side.get("path") for side in (data.train, data.validation) if side is not None]
-        if data.name != "folder" or "split" in spec or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
+        if data.name != "folder" or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
             return spec
-        return {"split": split, **spec}
+        # Nothing to validate on in the folder's own splits: a share of the training split is held out.
+        return {"split": split, "hold_out": True, **spec}
 
     def build_validation_dataset(self) -> Any:
         """Builds the held-out data; None if the recipe has none. Damaged samples are treated as in training."""
@@ -107,6 +108,9 @@ class Task:
             return None
         dataset = self.build_dataset(self._with_split(data.validation, "validation"))
         return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
+
+    def check_validation(self, dataset: Any, processor: Any) -> None:
+        """Refuses held-out data that could not be evaluated on, before anything is trained."""
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the model, new or from `model.pretrained`; its classes are the dataset's unless the recipe says."""
