@@ -8,7 +8,7 @@ import html
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "docs" / "figures"
-BOX, GAP, MARGIN = (168, 52), (42, 34), 12
+BOX, GAP, MARGIN = (204, 68), (30, 30), 8
 FILLS = {"data": "#dbe9f6", "learned": "#fde7c8", "frozen": "#e4e4e4", "output": "#d9efd6", "training": "#f6dada"}
 
 # name -> boxes {key: (column, row, kind, text)}, arrows [(from, to)].
@@ -40,7 +40,10 @@ FIGURES: dict[str, tuple[dict[str, tuple[float, float, str, str]], list[tuple[st
             "hiclr": (2.6, 1.2, "learned", "HiCLR, T times:\ndeformable refinement"),
             "classes": (4, 1.2, "output", "class per pixel"),
         },
-        [("image", "vit"), ("image", "fine"), ("vit", "vcr"), ("vit", "hiclr"), ("fine", "hiclr"), ("hiclr", "classes")],
+        [
+            ("image", "vit"), ("image", "fine"), ("vit", "vcr"), ("vit", "hiclr"), ("fine", "hiclr"),
+            ("hiclr", "classes"),
+        ],
     ),
     "unisegformer": (
         {
@@ -150,7 +153,7 @@ def draw(name: str) -> str:
     height = max(corner(0, row)[1] for _, row, _, _ in boxes.values()) + BOX[1] + MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'font-family="sans-serif" font-size="13" text-anchor="middle"><title>{name}</title>',
+        f'font-family="sans-serif" font-size="19" text-anchor="middle"><title>{name}</title>',
         '<defs><marker id="tip" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">'
         '<path d="M0 0 L9 4 L0 8 z" fill="#808890"/></marker></defs>',
         '<g stroke="#808890" stroke-width="1.6">',
@@ -165,8 +168,10 @@ def draw(name: str) -> str:
             'stroke="#808890"/>'
         )
         for number, line in enumerate(lines):
-            offset = BOX[1] / 2 + 4.5 + 16 * (number - (len(lines) - 1) / 2)
-            parts.append(f'<text x="{x + BOX[0] / 2:.0f}" y="{y + offset:.1f}" fill="#1c1f23">{html.escape(line)}</text>')
+            offset = BOX[1] / 2 + 6.5 + 23 * (number - (len(lines) - 1) / 2)
+            parts.append(
+                f'<text x="{x + BOX[0] / 2:.0f}" y="{y + offset:.1f}" fill="#1c1f23">{html.escape(line)}</text>'
+            )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
