@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The documentation: the site builds without a warning, has every public name, and its figures are what the script draws."""
+"""The documentation: the site builds without a warning and has every public name; figures are what the script draws."""
 
 import importlib.util
 import os
