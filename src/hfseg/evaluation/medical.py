@@ -63,8 +63,8 @@ def evaluate_volumes(
             lesions, by connected parts).
         batch_size: Slices per forward pass.
         rank, ranks: This process and their number; each takes every ranks-th case, and all get the same result.
-        full: Whether to return the metrics' whole results (per class, with the counts of empty masks) instead of numbers
-            by name.
+        full: Whether to return the metrics' whole results (per class, with the counts of empty masks), not numbers by
+            name.
         limit: Volumes at most.
         tolerance: Of `nsd`, in mm.
         lesion_class: Class whose connected parts `froc` counts.
