@@ -180,6 +180,14 @@ def _checked_tiles(
     return tile, overlap
 
 
+def _places(
+    image: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int]
+) -> tuple[list[list[int]], tuple[int, int]]:
+    """Finds where tiles begin, by rows and columns, and their size, which is at most the image's."""
+    starts = [window_starts(length, side, side - shared) for length, side, shared in zip(image, tile, overlap)]
+    return starts, (min(tile[0], image[0]), min(tile[1], image[1]))
+
+
 def tiled_panoptic_segmentation(
     image: Any,
     predict: Predict,
@@ -227,9 +235,7 @@ def tiled_panoptic_segmentation(
     fused = set((own or ()) if label_ids_to_fuse is None else label_ids_to_fuse)
     post_process = post_process or image_processor.post_process_panoptic_segmentation
     height, width = image_size(image)
-    size = (min(tile[0], height), min(tile[1], width))
-    axes = zip((height, width), tile, overlap)
-    tops, lefts = (window_starts(length, side, side - shared) for length, side, shared in axes)
+    (tops, lefts), size = _places((height, width), tile, overlap)
     row_edges, column_edges = _core_edges(tops, size[0], height), _core_edges(lefts, size[1], width)
     resize = {} if do_resize else {"do_resize": False}
     parts, settings = _Parts(fused), dict[str, Any](label_ids_to_fuse=fused, **thresholds)
