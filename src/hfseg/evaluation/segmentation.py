@@ -137,7 +137,7 @@ class CocoInstances:
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
             }
             self._annotations[annotation["image_id"]].append(
-                {**entry, "category_id": class_of[annotation["category_id"]]}
+                entry | {"category_id": class_of[annotation["category_id"]]}
             )
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,8 +315,8 @@ class SegmentationMetrics:
         }
         numbers: dict[str, float | None] = {}
 
-        def percent(value: float | None) -> float | None:
-            return None if value is None or value < 0 else 100 * value
+        def known(value: float | None) -> float | None:
+            return None if value is None or value < 0 else value
 
         if "panoptic" in self.tasks:
             measured = self.metrics["panoptic"].compute()
@@ -325,16 +325,16 @@ class SegmentationMetrics:
                 groups += ["_things", "_stuff"]
             for group in groups:
                 for name in ("pq", "sq", "rq"):
-                    numbers[name + group] = percent(measured[name + group])
+                    numbers[name + group] = known(measured[name + group])
             for name, values in measured["per_class"].items():
-                rows[name] |= {key: percent(values[key]) for key in ("pq", "sq", "rq")}
+                rows[name] |= {key: known(values[key]) for key in ("pq", "sq", "rq")}
                 rows[name] |= {key: values[key] for key in ("tp", "fp", "fn")}
         if "instance" in self.tasks:
             measured = self.metrics["instance"].compute()
             for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100"):
-                numbers[name] = percent(measured[name])
+                numbers[name] = known(measured[name])
             for name, value in measured["per_class"].items():
-                rows[name]["ap"] = percent(value)
+                rows[name]["ap"] = known(value)
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
@@ -346,9 +346,9 @@ class SegmentationMetrics:
                     f"({_some(absent)}); mean_iou and mean_accuracy leave them out."
                 )
             for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
-                numbers[name] = percent(measured[name]) if measured["num_classes"] else None
+                numbers[name] = known(measured[name]) if measured["num_classes"] else None
             for name, values in measured["per_class"].items():
-                rows[name] |= {"iou": percent(values["iou"]), "accuracy": percent(values["accuracy"])}
+                rows[name] |= {"iou": known(values["iou"]), "accuracy": known(values["accuracy"])}
                 rows[name]["pixels"] = values["pixels"]
         return numbers, list(rows.values())
 

@@ -512,10 +512,12 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, dict)
         # Fields of one architecture mean nothing to another: a section of another model_type is replaced.
-        other = both and "model_type" in value and value["model_type"] != below.get("model_type", value["model_type"])
-        merged[key] = _merge(below, value) if both and not other else value
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            kind = value.get("model_type", below.get("model_type"))
+            if kind == below.get("model_type", kind):
+                value = _merge(below, value)
+        merged[key] = value
     return merged
 
 

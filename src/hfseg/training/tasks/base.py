@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ from ...data.readers.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
+from ..protocols import BackboneLoader, PretrainedSaving
 
 logger = logging.getLogger(__name__)
 
@@ -216,13 +217,21 @@ class Task:
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
-        model.save_pretrained(folder, state_dict=dict(state_dict))  # type: ignore[operator]
+        cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))
 
 
 # ------------------------------------------------------------------------------------------------------------- builders
 
 # Of every configuration of transformers, whether its class lists them or not.
-COMMON_FIELDS = ("id2label", "label2id", "num_labels", "dtype", "torch_dtype", "attn_implementation", "problem_type")
+COMMON_FIELDS: tuple[str, ...] = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "problem_type",
+)
 COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentions", "output_hidden_states")
 
 
@@ -336,7 +345,7 @@ def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: st
             advice = f" Did you mean {prefix}{near[0]}?" if near else ""
             raise ValueError(f"Unknown key {prefix}{name}: {config_class.__name__} has no such field.{advice}")
         model_type = value.get("model_type") if isinstance(value, Mapping) else None
-        if name.endswith("_config") and model_type in CONFIG_MAPPING:
+        if name.endswith("_config") and isinstance(model_type, str) and model_type in CONFIG_MAPPING:
             inner = {key: entry for key, entry in value.items() if key != "model_type"}
             check_config_fields(CONFIG_MAPPING[model_type], inner, f"{prefix}{name}.")
 
@@ -394,7 +403,7 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """
     if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
         try:
-            model.base_model.load_backbone(source)  # type: ignore[operator]
+            cast(BackboneLoader, model.base_model).load_backbone(source)
         except OSError as error:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
         return
