@@ -81,10 +81,8 @@ def test_plain_vision_transformers(architecture, kind, tmp_path, caplog):
         inner = getattr(source, source.base_model_prefix) if "classifier" in kind else source
         outputs, own = inner(pixels, output_hidden_states=True), backbone(pixels).feature_maps[-1]
         own = own.flatten(2).transpose(1, 2)
-        if kind == "dinov3":  # whose hidden states end with the normalized one
-            own, last = source.norm(own), outputs.last_hidden_state
-        else:
-            last = outputs.hidden_states[-1]  # before the last norm
+        # DINOv3's last map is the normalized one, the others' is not.
+        last = outputs.last_hidden_state if kind == "dinov3" else outputs.hidden_states[-1]
         torch.testing.assert_close(own, last[:, -16:], rtol=1e-4, atol=1e-4)
         assert torch.isfinite(model(pixel_values=pixels).logits).all()
 
@@ -235,8 +233,8 @@ def test_timms_folder_gives_the_image_tower(tmp_path, caplog):
     from timm.models import byobnet
 
     published = byobnet.model_cfgs["resnet50_clip"]
-    blocks = tuple(dataclasses.replace(block, d=1, c=128 * 2**stage) for stage, block in enumerate(published.blocks))
-    source = randomize(byobnet.ByobNet(dataclasses.replace(published, blocks=blocks, stem_chs=32), num_classes=24,
+    blocks = tuple(dataclasses.replace(block, d=1, c=64 * 2**stage) for stage, block in enumerate(published.blocks))
+    source = randomize(byobnet.ByobNet(dataclasses.replace(published, blocks=blocks, stem_chs=(8, 8, 16)), num_classes=24,
                                        img_size=64))  # fmt: skip
     tensors = source.state_dict()
     save_file({name: value.contiguous() for name, value in tensors.items()}, tmp_path / "model.safetensors")
@@ -249,7 +247,7 @@ def test_timms_folder_gives_the_image_tower(tmp_path, caplog):
         "num_attention_heads": 2,
     }
     model = hfseg.CrisForReferringImageSegmentation.from_clip(str(tmp_path), **fields)
-    assert tuple(model.config.vision_layers) == (1, 1, 1, 1) and model.config.vision_width == 32
+    assert tuple(model.config.vision_layers) == (1, 1, 1, 1) and model.config.vision_width == 16
     assert model.config.text_config.projection_dim == 24
     own = model.model.vision_model.attention_pool
     assert torch.equal(own.q_proj.weight, tensors["head.q.weight"])

@@ -119,7 +119,7 @@ def updates_in(minutes: float, model: Any, batches: Sequence[Any]) -> int:
 
 
 def one_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> list[dict]:
-    """Trains one student; a row per point of time."""
+    """Trains one student; a row per measurement."""
     changes = [f"model.pretrained={json.dumps(str(teacher))}", STAGES, *TRAINING, *MODES[mode], f"run.seed={seed}"]
     arguments = load_recipe("proscale-from-mask2former", changes)
     task = build_task(arguments)
