@@ -197,8 +197,8 @@ def network_of(source: str, encoder: bool = False) -> dict[str, Any]:
     from transformers import CONFIG_MAPPING, AutoBackbone
 
     settings = _settings_of(source)
-    kind = settings.get("model_type")
-    if kind is None and "architecture" in settings:
+    kind = str(settings.get("model_type"))
+    if "model_type" not in settings and "architecture" in settings:
         return _timm_network(settings["architecture"])
     if kind not in CONFIG_MAPPING:
         raise ValueError(f"model.backbone is {source!r}, which has no config.json of a model that could be a backbone.")

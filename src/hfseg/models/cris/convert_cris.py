@@ -338,8 +338,8 @@ def from_transformers(folder: Path, **overrides) -> CrisForReferringImageSegment
     config = getattr(whole, "text_config", whole)
     config.projection_dim = whole.projection_dim
     tower = CLIPTextModelWithProjection.from_pretrained(folder, config=config)
-    names = ("vocab_size", "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers", "hidden_act")
-    names += ("num_attention_heads", "max_position_embeddings", "layer_norm_eps", "bos_token_id", "eos_token_id")
+    names = ["vocab_size", "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers", "hidden_act"]
+    names += ["num_attention_heads", "max_position_embeddings", "layer_norm_eps", "bos_token_id", "eos_token_id"]
     text = {name: getattr(config, name) for name in names} | {"pad_token_id": 0}
     if text["eos_token_id"] == 2:  # of old folders; CLIP's end token has the highest id
         text |= {"bos_token_id": config.vocab_size - 2, "eos_token_id": config.vocab_size - 1}
@@ -386,7 +386,7 @@ def from_timm_tensors(tensors: dict[str, torch.Tensor], **overrides) -> CrisForR
         )
     try:
         grid = int((tensors["head.pos_embed"].shape[0] - 1) ** 0.5)
-        fields = {
+        fields: dict[str, Any] = {
             "vision_layers": tuple(count_indices(tensors, rf"^stages\.{stage}\.(\d+)\.") for stage in range(4)),
             "vision_width": tensors["stages.0.0.conv1_1x1.conv.weight"].shape[0],
             "image_size": grid * STRIDE,
