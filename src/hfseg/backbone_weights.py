@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from .models.checkpoints import read_state_dict
 
@@ -302,9 +303,10 @@ def load_timm_backbone(backbone: nn.Module, tensors: Mapping[str, torch.Tensor],
     wrong = [name for name, tensor in found.items() if tensor.shape != wanted[name].shape]
     if missing or wrong:
         examples = [*missing[:3], *(f"{name} {tuple(found[name].shape)}" for name in wrong[:3])]
+        name = cast(PreTrainedModel, backbone).config.backbone
         raise ValueError(
-            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {backbone.config.backbone!r} and "
-            f"has "  # type: ignore[union-attr]
+            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {name!r} and "
+            f"has "
             f"{len(wrong)} of another shape, e.g. {', '.join(examples)}. Give weights of that network, or set "
             "model.config.backbone_config to the one they belong to."
         )

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForUniversalSegmentation, pipeline
+from transformers.utils import ModelOutput
 
 import hfseg
 from hfseg.training.arguments import ModelArguments
@@ -58,6 +59,58 @@ def test_other_classes_drop_the_old_stuff(folder, tmp_path, caplog, change):
         again = AutoModelForUniversalSegmentation.from_pretrained(target)
         assert again.config.stuff_class_ids == [] and again.config.num_labels == model.config.num_labels
         assert json.loads((target / "preprocessor_config.json").read_text())["label_ids_to_fuse"] == []
+
+
+def two_cars(number):
+    """Outputs of a model of `number` classes: two objects of class 6, which lies apart, and "no object"."""
+    classes = torch.full((1, 3, number + 1), -20.0)
+    classes[0, :2, min(6, number - 1)], classes[0, 2, -1] = 20.0, 20.0
+    masks = torch.full((1, 3, 16, 16), -20.0)
+    masks[0, 0, :, :6], masks[0, 1, :, 10:] = 20.0, 20.0
+    return ModelOutput(class_queries_logits=classes, masks_queries_logits=masks)
+
+
+def number_of_segments(processor, outputs):
+    sizes = {"target_sizes": [(64, 64)]}
+    panoptic = processor.post_process_panoptic_segmentation(outputs, **sizes)[0]["segments_info"]
+    instances = processor.post_process_instance_segmentation(outputs, threshold=0.5, **sizes)[0]["segments_info"]
+    return len(panoptic), len(instances)
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_old_processor_in_memory(folder, caplog, change, backend):
+    """A processor that still has the old stuff classes, called on outputs of the model with new ones."""
+    processor = AutoImageProcessor.from_pretrained(folder, backend=backend)
+    assert processor.label_ids_to_fuse == [5, 6, 7]
+    old = AutoModelForUniversalSegmentation.from_pretrained(folder)
+    assert number_of_segments(processor, two_cars(8)) == (1, 0)  # class 6 is stuff
+    model = AutoModelForUniversalSegmentation.from_pretrained(folder, ignore_mismatched_sizes=True, **CHANGES[change])
+    number = model.config.num_labels
+    for given, stuff in ((model, ()), (old, (5, 6, 7))):
+        outputs = given(torch.randn(1, 3, 64, 64))
+        assert outputs.stuff_class_ids == stuff and "stuff_class_ids" not in outputs
+        made = two_cars(given.config.num_labels)
+        outputs.class_queries_logits, outputs.masks_queries_logits = made.values()
+        assert number_of_segments(processor, outputs) == ((1, 0) if stuff else (2, 2))
+    if number != 8:  # rebuilt outputs, as of Trainer's evaluation, still have another number of classes
+        assert number_of_segments(processor, two_cars(number)) == (2, 2)
+    given = processor.post_process_panoptic_segmentation(two_cars(number), label_ids_to_fuse=[min(6, number - 1)])
+    assert len(given[0]["segments_info"]) == 1
+    assert "classes_beside" not in processor.to_dict()
+
+
+def test_stuff_of_the_processor_counts_where_the_model_has_none(folder, tmp_path):
+    """Built by hand, without a configuration to follow; but not for other classes."""
+    processor = hfseg.ProScaleImageProcessor(label_ids_to_fuse=[5, 6, 7])
+    assert number_of_segments(processor, two_cars(8)) == (1, 0)
+    assert number_of_segments(processor, two_cars(3)) == (2, 2)
+    config = json.loads((folder / "config.json").read_text())
+    config["stuff_class_ids"] = None
+    (folder / "config.json").write_text(json.dumps(config))
+    new = AutoConfig.from_pretrained(folder, id2label={index: f"new {index}" for index in range(8)})
+    assert new.stuff_class_ids == []
+    assert AutoConfig.from_pretrained(folder).stuff_class_ids is None
 
 
 def test_new_stuff_is_kept(folder, caplog):

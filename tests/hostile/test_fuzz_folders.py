@@ -159,7 +159,11 @@ class Lane:
                 first, second = load_file(original / "model.safetensors"), load_file(folder / "model.safetensors")
             except Exception:
                 return "silent"
-            if first.keys() != second.keys() or any(first[k].shape != second[k].shape for k in first):
+            # transformers renames by patterns in which a dot is any letter; every tensor must be in its place then too.
+            if first.keys() != second.keys():
+                found = {t.numpy().tobytes() for t in predictor.loaded.model.state_dict().values()}
+                return "silent" if any(t.numpy().tobytes() not in found for t in second.values()) else "undetectable"
+            if any(first[k].shape != second[k].shape for k in first):
                 return "silent"
             if any(not np.array_equal(first[k].numpy(), second[k].numpy()) for k in first):
                 return "undetectable"

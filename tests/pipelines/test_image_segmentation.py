@@ -120,6 +120,27 @@ def test_thresholds_are_the_processors_unless_given(model):
             assert np.array_equal(np.asarray(segment["mask"]) == 255, expected["segmentation"].numpy() == info["id"])
 
 
+def test_instances_of_low_scores_are_left_out(model):
+    """From 0.5 up, or from what the processor says; the method of the processor itself keeps all."""
+    (image,) = photos()[:1]
+    every = [s["score"] for s in make_pipe(model)(image, subtask="instance", threshold=0)]
+    low = sorted(every)[len(every) // 2]
+    for settings, limit in [
+        ({}, 0.5),
+        ({"threshold": 0.8}, 0.5),
+        ({"threshold": low}, low),
+        ({"threshold": 0.9}, 0.9),
+        ({"instance_threshold": low}, low),
+        ({"instance_threshold": 0.8}, 0.8),
+    ]:
+        pipe = make_pipe(model, **settings)
+        assert [s["score"] for s in pipe(image, subtask="instance")] == [score for score in every if score >= limit]
+        outputs = model(**pipe.image_processor(image, return_tensors="pt"))
+        instances = pipe.image_processor.post_process_instance_segmentation(outputs, target_sizes=[(40, 60)])[0]
+        assert len(instances["segments_info"]) == len(every)
+    assert 0 < sum(score >= low for score in every) < len(every)
+
+
 def test_a_query_between_the_two_thresholds_is_found(model):
     """Probability 0.85: the authors keep it, transformers' default of 0.9 does not."""
     with torch.no_grad():

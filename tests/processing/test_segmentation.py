@@ -78,3 +78,21 @@ def test_place_returns_the_canvas():
     canvas = torch.zeros(2, 1, 3, 4)
     assert place([torch.ones(1, 2, 2), torch.ones(1, 1, 4)], canvas) is canvas
     assert canvas.sum((1, 2, 3)).tolist() == [4, 4] and canvas[0, 0, 2].sum() == 0
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+def test_views_and_orders_of_bytes(backend):
+    """Flipped views, as augmentations give them, and big-endian pixels are the same image."""
+    from hfseg import VPNeXtImageProcessor, VPNeXtImageProcessorPil
+
+    processor = (VPNeXtImageProcessor if backend == "torchvision" else VPNeXtImageProcessorPil)(do_resize=False)
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8)
+    labels = pixels[..., 0] % 3
+    expected = processor(pixels[:, ::-1].copy(), labels[:, ::-1].copy(), return_tensors="pt")
+    for image, classes in (
+        (pixels[:, ::-1], labels[:, ::-1]),
+        (pixels[:, ::-1].astype(">f8"), labels[:, ::-1].astype(">u2")),
+    ):
+        batch = processor(image, classes, return_tensors="pt")
+        torch.testing.assert_close(batch["pixel_values"], expected["pixel_values"])
+        assert torch.equal(batch["labels"], expected["labels"])

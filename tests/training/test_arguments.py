@@ -4,7 +4,7 @@
 import pytest
 
 from hfseg.training import TrainingArguments, load_recipe
-from hfseg.training.arguments import recipe_names
+from hfseg.training.arguments import RunArguments, recipe_names
 
 
 def write(tmp_path, text, name="recipe.yaml"):
@@ -95,3 +95,15 @@ def test_packaged_recipes_load(name):
 def test_former_names_of_metrics_are_refused_with_the_new_one(old, new):
     with pytest.raises(ValueError, match=f"run.metric '{old}' is called '{new}' now"):
         TrainingArguments.from_dict({"run": {"metric": old}})
+
+
+def test_the_samples_of_an_update_are_those_the_recipe_is_made_for():
+    """256 as 8 x 8 x 4; one process has 32 and is told what to set."""
+    run = RunArguments(max_steps=1, gradient_accumulation_steps=4, global_batch_size=256)
+    run.check_global_batch(8, 8)
+    with pytest.raises(ValueError, match=r"would see 32 samples .*run.gradient_accumulation_steps=32"):
+        run.check_global_batch(8, 1)
+    with pytest.raises(ValueError, match=r"choose sizes whose product it is"):
+        run.check_global_batch(7, 1)
+    RunArguments(max_steps=1).check_global_batch(7, 3)
+    assert load_recipe("meddensevit-small-ct").run.global_batch_size == 256

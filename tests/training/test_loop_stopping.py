@@ -1,11 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Runs that are stopped by signals, resumed from damaged checkpoints, with another recipe or other data."""
 
+import copy
 import json
 import os
 import shutil
 import signal
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,9 +16,16 @@ from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
 from hfseg.training import loop, train
-from hfseg.training.checkpointing import CheckpointError, checkpoint_problem, complete_checkpoints, resolve_checkpoint
+from hfseg.training.arguments import ModelArguments, OptimizerArguments, ScheduleArguments, TrainingArguments
+from hfseg.training.checkpointing import (
+    Checkpointer,
+    CheckpointError,
+    checkpoint_problem,
+    complete_checkpoints,
+    resolve_checkpoint,
+)
 from hfseg.training.loop import TrainingStopped
-from hfseg.training.resuming import data_fingerprint
+from hfseg.training.resuming import CHANGEABLE, JUDGING, check_resumed, data_fingerprint
 
 
 def run(folder: Path, resume: str | None = None, dataset=None, allow: bool = False, **sections):
@@ -154,6 +164,83 @@ def test_what_would_be_ignored_is_refused(tmp_path, whole, change):
     assert not (tmp_path / "model.safetensors").exists()
 
 
+OTHER = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25, str: lambda v: v + "x"}
+
+
+def leaves(recipe):
+    for section in ("model", "data", "optimizer", "schedule", "run"):
+        for key, value in recipe[section].items():
+            yield section, key, value
+    yield "", "lora", recipe["lora"]
+    yield "", "phases", recipe["phases"]
+
+
+def test_every_field_is_in_the_table_or_refused():
+    """What a changed field does when a run is resumed, for all fields of a recipe."""
+    accelerator = SimpleNamespace(num_processes=1, is_main_process=False)
+    recipe = TrainingArguments(model=ModelArguments(pretrained="old/base")).to_dict()
+    plain = {"recipe": json.loads(json.dumps(recipe)), "world_size": 1}
+    assert check_resumed(Path("checkpoint-8"), plain, recipe, None, accelerator)
+    refused, allowed, judged = [], [], []
+    for section, key, value in leaves(recipe):
+        changed = copy.deepcopy(recipe)
+        other = {"a": 1} if value is None or isinstance(value, dict) else [] if value else ["x"]
+        if type(value) in OTHER:
+            other = OTHER[type(value)](value)
+        (changed[section] if section else changed)[key] = other
+        name = f"{section}.{key}" if section else key
+        try:
+            counts = check_resumed(Path("checkpoint-8"), plain, changed, None, accelerator)
+        except CheckpointError as error:
+            assert f"{name}" in str(error) and "What may change: " in str(error)
+            refused.append(name)
+        else:
+            allowed.append(name)
+            judged += [] if counts else [name]
+    assert set(allowed) == {name for name in CHANGEABLE if name != "data.train.path"}
+    assert set(judged) == set(JUDGING)
+    # What the weights, their updates and the order of samples depend on.
+    assert {f"optimizer.{f.name}" for f in fields(OptimizerArguments)} <= set(refused)
+    assert {f"schedule.{f.name}" for f in fields(ScheduleArguments)} <= set(refused)
+    fixed = {
+        "data.name",
+        "data.train",
+        "data.transforms",
+        "data.shuffle",
+        "run.seed",
+        "run.ema_decay",
+        "lora",
+        "phases",
+    }
+    assert fixed | {"model.config", "model.pretrained", "run.mixed_precision"} <= set(refused)
+    moved = copy.deepcopy(recipe)
+    moved["model"]["pretrained"] = "new/base"
+    assert check_resumed(Path("checkpoint-8"), plain, moved, None, accelerator)
+
+
+def test_another_metric_forgets_the_best(tmp_path, whole, caplog, monkeypatch):
+    shutil.copytree(whole / "checkpoint-8", tmp_path / "checkpoint-8")
+    state = json.loads((tmp_path / "checkpoint-8" / "trainer_state.json").read_text())
+    assert state["best_metric"] is None
+    state.update(best_metric=99.0, best_step=4, stale_evaluations=1, format=1)
+    (tmp_path / "checkpoint-8" / "trainer_state.json").write_text(json.dumps(state))
+    for file in (tmp_path / "checkpoint-8").glob("checksums*"):
+        file.unlink()
+    loaded, original = [], Checkpointer.load
+
+    def load(self, folder):
+        original(self, folder)
+        loaded.append((self.state.best_metric, self.state.best_step, self.state.stale_evaluations))
+
+    monkeypatch.setattr(Checkpointer, "load", load)
+    run(tmp_path, "latest", run={"log_every": 3})
+    shutil.rmtree(tmp_path / "checkpoint-12")
+    assert "is forgotten" not in caplog.text
+    run(tmp_path, "latest", run={"greater_is_better": False})
+    assert loaded == [(99.0, 4, 1), (None, None, 0)]
+    assert "run.greater_is_better the best evaluation so far is forgotten" in caplog.text
+
+
 def test_what_may_change_takes_effect(tmp_path, whole, caplog):
     shutil.copytree(whole / "checkpoint-8", tmp_path / "checkpoint-8")
     change = {"save_every": 1, "keep_last": 3, "log_every": 1}
@@ -197,13 +284,13 @@ def test_unknown_fields_of_a_configuration(tmp_path):
     from hfseg.training.arguments import ModelArguments
     from hfseg.training.tasks.base import build_model
 
-    for fields, message in (
+    for given, message in (
         ({"nonsense": 1}, r"Unknown key model\.config\.nonsense"),
         ({"num_querys": 1}, r"Did you mean model\.config\.num_queries"),
         ({"backbone_config": {"model_type": "swin", "embed_dims": 8}}, r"model\.config\.backbone_config\.embed_dims"),
     ):
         with pytest.raises(ValueError, match=message):
-            build_model(ModelArguments(model_type="proscale", config=fields))
+            build_model(ModelArguments(model_type="proscale", config=given))
 
 
 def test_old_checkpoints_without_checksums_are_read(tmp_path, whole):

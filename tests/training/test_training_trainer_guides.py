@@ -75,9 +75,7 @@ def arguments(folder, **changes):
 @pytest.mark.parametrize("name", ["vpnext", "unisegformer_semantic", "meddensevit"])
 def test_the_guide_for_semantic_segmentation(name, zoo, tmp_path):
     folder = model_folder(name, zoo)
-    # The processor of a model with two heads is saved for one of them.
-    form = {"class_map_labels": True} if name == "unisegformer_semantic" else {}
-    image_processor = AutoImageProcessor.from_pretrained(folder, size={"height": 64, "width": 64}, **form)
+    image_processor = AutoImageProcessor.from_pretrained(folder, size={"height": 64, "width": 64})
     model = AutoModelForSemanticSegmentation.from_pretrained(
         folder,
         id2label=LABELS,
@@ -156,9 +154,7 @@ class InstanceEvaluator:
 def test_the_guide_for_instance_segmentation(name, zoo, tmp_path):
     pytest.importorskip("torchmetrics")
     folder = model_folder(name, zoo)
-    image_processor = AutoImageProcessor.from_pretrained(
-        folder, do_resize=True, size={"height": 64, "width": 64}, binary_mask_labels=True
-    )
+    image_processor = AutoImageProcessor.from_pretrained(folder, do_resize=True, size={"height": 64, "width": 64})
     model = AutoModelForUniversalSegmentation.from_pretrained(
         folder,
         id2label={0: "square", 1: "disc"},
@@ -204,13 +200,179 @@ def test_the_guide_for_instance_segmentation(name, zoo, tmp_path):
     assert -1 <= trainer.evaluate()["eval_map"] <= 1
 
 
+def tables(kind):
+    """Tables of `datasets` with the columns of the guides; sizes differ from image to image."""
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    rows = {"image": [], "annotation": [], "scene_category": []}
+    for number, (image, class_map) in enumerate(scenes(6)):
+        height, width = 64 - 4 * (number % 2), 60 + 2 * number
+        image, class_map = image[:height, :width], class_map[:height, :width]
+        # Instance 0 lies where no object is; red is the class, counted from 1, green the instance.
+        pair = np.stack([class_map + 1, class_map, np.zeros_like(class_map)], axis=-1)
+        rows["image"].append(Image.fromarray(image))
+        rows["annotation"].append(Image.fromarray(class_map + 1 if kind == "semantic" else pair))
+        rows["scene_category"].append(number)
+    features = {"image": datasets.Image(), "annotation": datasets.Image(), "scene_category": datasets.Value("int64")}
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    return table.train_test_split(test_size=0.34, seed=0)
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+@pytest.mark.parametrize("argument", ["do_reduce_labels", "reduce_labels"])
+@pytest.mark.parametrize("name", ["vpnext", "unisegformer_semantic"])
+def test_the_semantic_guide_on_a_table(name, argument, backend, zoo, tmp_path):
+    """The page of transformers' documentation: `set_transform`, no `return_tensors`, the default collator."""
+    checkpoint = model_folder(name, zoo)
+    ds = tables("semantic")
+    train_ds, test_ds = ds["train"], ds["test"]
+    size = {"height": 64, "width": 64}
+    image_processor = AutoImageProcessor.from_pretrained(checkpoint, size=size, backend=backend, **{argument: True})
+    assert image_processor.do_reduce_labels
+
+    def transforms(example_batch):
+        return image_processor(list(example_batch["image"]), list(example_batch["annotation"]))
+
+    train_ds.set_transform(transforms)
+    test_ds.set_transform(transforms)
+    seen = []
+
+    def compute_metrics(eval_pred):
+        with torch.no_grad():
+            logits, labels = eval_pred
+            logits_tensor = torch.from_numpy(logits)
+            logits_tensor = nn.functional.interpolate(
+                logits_tensor, size=labels.shape[-2:], mode="bilinear", align_corners=False
+            ).argmax(dim=1)
+            seen.append(labels)
+            return {"mean_accuracy": float((logits_tensor.numpy() == labels).mean())}
+
+    model = AutoModelForSemanticSegmentation.from_pretrained(
+        checkpoint,
+        id2label=LABELS,
+        label2id={label: index for index, label in LABELS.items()},
+        ignore_mismatched_sizes=True,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments(tmp_path, eval_accumulation_steps=1),
+        train_dataset=train_ds,
+        eval_dataset=test_ds,
+        compute_metrics=compute_metrics,
+    )
+    trainer.train()
+    assert "eval_mean_accuracy" in trainer.evaluate()
+    assert set(np.unique(seen[0])) <= {0, 1, 2, 255} and {0, 1, 2} <= set(np.unique(seen[0]))
+    # The guide's last lines: results at the size of a photo.
+    photo = tables("semantic")["test"][0]["image"]
+    encoding = image_processor(photo, return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(pixel_values=encoding.pixel_values)
+    assert outputs.logits.shape[:2] == (1, 3)
+    (result,) = image_processor.post_process_semantic_segmentation(outputs, target_sizes=[photo.size[::-1]])
+    assert result.shape == photo.size[::-1]
+
+
+@pytest.mark.parametrize("backend", ["torchvision", "pil"])
+@pytest.mark.parametrize("reduce", [False, True])
+@pytest.mark.parametrize("name", ["proscale", "unisegformer"])
+def test_the_instance_script_on_a_table(name, reduce, backend, zoo, tmp_path):
+    """`run_instance_segmentation.py`, with a flip in the place of its augmentations."""
+    pytest.importorskip("torchmetrics")
+    folder = model_folder(name, zoo)
+    ds = tables("instance")
+    label2id = {"nothing": 0, "background": 1, "square": 2, "disc": 3}
+    if reduce:
+        label2id = {label: index - 1 for label, index in label2id.items() if index != 0}
+    id2label = {index: label for label, index in label2id.items()}
+    model = AutoModelForUniversalSegmentation.from_pretrained(
+        folder, label2id=label2id, id2label=id2label, ignore_mismatched_sizes=True, token=None
+    )
+    image_processor = AutoImageProcessor.from_pretrained(
+        folder,
+        do_resize=True,
+        size={"height": 64, "width": 64},
+        do_reduce_labels=reduce,
+        reduce_labels=reduce,
+        token=None,
+        backend=backend,
+    )
+
+    def transform(image, mask):
+        return {"image": image[:, ::-1], "mask": mask[:, ::-1]}  # negative strides, as of flips
+
+    def augment_and_transform_batch(examples):
+        batch = {"pixel_values": [], "mask_labels": [], "class_labels": []}
+        for pil_image, pil_annotation in zip(examples["image"], examples["annotation"]):
+            image = np.array(pil_image)
+            semantic_and_instance_masks = np.array(pil_annotation)[..., :2]
+            output = transform(image=image, mask=semantic_and_instance_masks)
+            aug_image = output["image"]
+            aug_semantic_and_instance_masks = output["mask"]
+            aug_instance_mask = aug_semantic_and_instance_masks[..., 1]
+            pairs = np.unique(aug_semantic_and_instance_masks.reshape(-1, 2), axis=0)
+            instance_id_to_semantic_id = {instance_id: semantic_id for semantic_id, instance_id in pairs}
+            model_inputs = image_processor(
+                images=[aug_image],
+                segmentation_maps=[aug_instance_mask],
+                instance_id_to_semantic_id=instance_id_to_semantic_id,
+                return_tensors="pt",
+            )
+            batch["pixel_values"].append(model_inputs.pixel_values[0])
+            batch["mask_labels"].append(model_inputs.mask_labels[0])
+            batch["class_labels"].append(model_inputs.class_labels[0])
+        return batch
+
+    def collate_fn(examples):
+        batch = {"pixel_values": torch.stack([example["pixel_values"] for example in examples])}
+        batch["class_labels"] = [example["class_labels"] for example in examples]
+        batch["mask_labels"] = [example["mask_labels"] for example in examples]
+        return batch
+
+    # As transformers' own processors have it: instance 0 is void where labels are reduced, else a segment.
+    example = augment_and_transform_batch(ds["train"][:1])
+    expected = [1, 2] if reduce else [1, 2, 3]
+    assert example["class_labels"][0].tolist() == expected
+    assert example["mask_labels"][0].shape == (len(expected), 64, 64)
+    evaluator = InstanceEvaluator(image_processor, id2label)
+    trainer = Trainer(
+        model=model,
+        args=arguments(tmp_path, eval_do_concat_batches=False, batch_eval_metrics=True),
+        train_dataset=ds["train"].with_transform(augment_and_transform_batch),
+        eval_dataset=ds["test"].with_transform(augment_and_transform_batch),
+        processing_class=image_processor,
+        data_collator=collate_fn,
+        compute_metrics=evaluator,
+    )
+    trainer.train()
+    trainer.save_model()
+    metrics = trainer.evaluate(metric_key_prefix="test")
+    assert -1 <= metrics["test_map"] <= 1 and evaluator.seen > 0
+    assert AutoModelForUniversalSegmentation.from_pretrained(tmp_path).config.id2label == id2label
+    assert AutoImageProcessor.from_pretrained(tmp_path).size == {"height": 64, "width": 64}
+
+
+def test_targets_go_by_the_head_in_the_folder(zoo):
+    image, class_map = next(scenes(1))
+    for name, keys in (
+        ("unisegformer", {"mask_labels", "class_labels"}),
+        ("unisegformer_semantic", {"labels"}),
+    ):
+        for backend in ("torchvision", "pil"):
+            processor = AutoImageProcessor.from_pretrained(model_folder(name, zoo), backend=backend)
+            assert processor(image, class_map, return_tensors="pt").keys() == {"pixel_values", *keys}
+        given = AutoImageProcessor.from_pretrained(model_folder(name, zoo), class_map_labels=True)
+        assert "labels" in given(image, class_map)
+
+
 def test_binary_targets_are_the_id_map_apart(zoo):
     folder = model_folder("proscale", zoo)
     image, class_map = next(scenes(1))
     processor = AutoImageProcessor.from_pretrained(folder)
     table = {1: 0, 2: 1}
-    maps = processor(image, class_map, table, return_tensors="pt")["mask_labels"][0]
-    masks = processor(image, class_map, table, binary_mask_labels=True, return_tensors="pt")["mask_labels"][0]
+    maps = processor(image, class_map, table, binary_mask_labels=False, return_tensors="pt")["mask_labels"][0]
+    masks = processor(image, class_map, table, return_tensors="pt")["mask_labels"][0]
     assert torch.equal(masks, torch.stack([maps == 1, maps == 2]))
 
 

@@ -95,9 +95,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overlays", type=int, default=4, metavar="N", help="samples to draw; 0: none")
     parser.add_argument("--device", help="default: an accelerator if there is one")
     parser.add_argument("--dtype", default="float32", choices=DTYPES)
-    for title, options in TASK_OPTIONS.items():
+    for title, task_options in TASK_OPTIONS.items():
         group = parser.add_argument_group(title)
-        for name, settings in options.items():
+        for name, settings in task_options.items():
             group.add_argument(f"--{name}", default=argparse.SUPPRESS, **settings)
     refuse_old(parser, RENAMED)
     options = parser.parse_args(argv)

@@ -65,7 +65,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ask.add_argument("--task", choices=FORMATS, help="in-context: what the colors of the generated image mean")
     how = parser.add_argument_group("how")
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
-    how.add_argument("--threshold", type=float, help="smallest score; default: the processor's; 0: all")
+    how.add_argument(
+        "--threshold", type=float, help="smallest score; default: the processor's, 0.5 for instances; 0: all"
+    )
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large images: overlapping windows of this side")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
     how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")

@@ -90,11 +90,13 @@ def is_medical(text: str) -> bool:
     spec = parse_spec(text)
     if spec.name:
         return spec.name in LAYOUTS
-    return _medical_layout(Path(str(spec.path))) is not None
+    return medical_layout(Path(str(spec.path))) is not None
 
 
-def _medical_layout(folder: Path) -> str | None:
+def medical_layout(folder: Path) -> str | None:
     """The medical layout of a folder, or None. X-ray images look like any others and have to be named."""
+    from ..files.listing import list_files
+
     if not folder.is_dir():
         return None
     names = {path.name for path in folder.iterdir()}
@@ -110,9 +112,8 @@ def _medical_layout(folder: Path) -> str | None:
     if any(name.lower().endswith("_segmentation.mhd") for name in names):
         return "promise12"
     for other, layout in (("labels", "pairs"), ("masks", "luna16")):
-        if {"images", other} <= names and any((folder / other).rglob("*.nii*")):
-            series = any(path.suffix.lower() == ".dcm" for path in (folder / "images").rglob("*"))
-            return "dicom" if series else layout
+        if {"images", other} <= names and any(".nii" in path.name.lower() for path in list_files(folder / other)):
+            return "dicom" if list_files(folder / "images", (".dcm",)) else layout
     return None
 
 
@@ -177,7 +178,7 @@ def _open_path(path: Path, split: str | None, kind: str, settings: dict[str, Any
     if kind == "referring" or path.suffix in REFERRING_SUFFIXES:
         return _open_referring_file(path, split)
     if kind == "medical":
-        layout = _medical_layout(path)
+        layout = medical_layout(path)
         if layout is None:
             raise ValueError(
                 f"The folder {path} has no medical layout that is recognized; name it, as pairs:{path}, "
@@ -186,10 +187,10 @@ def _open_path(path: Path, split: str | None, kind: str, settings: dict[str, Any
         return _open_medical(layout, path, split, settings)
     if kind in ("in-context", "images"):
         return _open_in_context("images", path, split, settings)
-    if path.suffix == ".parquet" or (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-        return _open_table(path, split, settings)
-    from .readers.folders import load_folder
+    from .readers.folders import is_table, load_folder
 
+    if is_table(path) and (path.is_file() or settings):
+        return _open_table(path, split, settings)
     return load_folder(path, split if path.is_file() else split or "validation", **settings)
 
 

@@ -170,7 +170,7 @@ def image_field(**settings: Any) -> gr.Image:
     It is opened by us: Gradio would decode it before our checks, and say less about damage.
     """
     field = gr.Image(sources=["upload", "clipboard"], **settings)
-    field.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    setattr(field, "preprocess", lambda payload: None if payload is None else payload.path)  # noqa: B010
     return field
 
 

@@ -358,7 +358,7 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
         for index, example, results in self.results([[index] for index in sorted(chosen)]):
             kind, rank = chosen[index]
             name = file_name(str(example.get("image_id", index)))[-60:]
-            score = 100 * scores[index]
+            score = scores[index]
             image = self.image(example, results)
             shown[kind, rank] = Shown(
                 f"{name}: {measure} {score:.1f} %", image, f"{kind}_{rank:02d}_{score:.0f}_{name}"

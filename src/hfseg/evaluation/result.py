@@ -15,7 +15,7 @@ from PIL import Image
 from ..files.writing import write_json, write_text
 from .report import EvaluationPage, Shown, render
 
-__all__ = ["EvaluationResult"]
+__all__ = ["EvaluationResult", "unit_of"]
 
 # Units of the numbers that are not shares.
 UNITS = {
@@ -29,6 +29,11 @@ UNITS = {
     "psnr": "dB",
     "ssim": "",
 }
+
+
+def unit_of(metric: str) -> str:
+    """Names the unit of a number by its key: mm, degrees, dB, "" for none, else percent."""
+    return next((unit for name, unit in UNITS.items() if metric == name or metric.startswith(f"{name}_")), "%")
 
 
 @dataclass

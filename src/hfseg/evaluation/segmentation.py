@@ -35,6 +35,7 @@ __all__ = [
     "SegmentationMetrics",
     "evaluate_open_vocabulary",
     "evaluate_segmentation",
+    "measurable_tasks",
     "segmentation_overlays",
     "supported_tasks",
 ]
@@ -82,7 +83,12 @@ def supported_tasks(dataset: Any, example: Mapping[str, Any]) -> dict[str, str]:
     return reasons
 
 
-def _measurable(dataset: Any, tasks: Collection[str], rank: int) -> list[str]:
+def measurable_tasks(dataset: Any, tasks: Collection[str], rank: int = 0) -> list[str]:
+    """Those of `tasks` that the labels of a dataset allow to measure.
+
+    Raises:
+        ValueError: None of them can be; says why.
+    """
     if len(dataset) == 0:
         raise ValueError("The dataset has no images to evaluate on.")
     reasons = supported_tasks(dataset, dataset[0])
@@ -131,7 +137,7 @@ class CocoInstances:
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
             }
             self._annotations[annotation["image_id"]].append(
-                {**entry, "category_id": class_of[annotation["category_id"]]}
+                entry | {"category_id": class_of[annotation["category_id"]]}
             )
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,8 +315,8 @@ class SegmentationMetrics:
         }
         numbers: dict[str, float | None] = {}
 
-        def percent(value: float | None) -> float | None:
-            return None if value is None or value < 0 else 100 * value
+        def known(value: float | None) -> float | None:
+            return None if value is None or value < 0 else value
 
         if "panoptic" in self.tasks:
             measured = self.metrics["panoptic"].compute()
@@ -319,16 +325,16 @@ class SegmentationMetrics:
                 groups += ["_things", "_stuff"]
             for group in groups:
                 for name in ("pq", "sq", "rq"):
-                    numbers[name + group] = percent(measured[name + group])
+                    numbers[name + group] = known(measured[name + group])
             for name, values in measured["per_class"].items():
-                rows[name] |= {key: percent(values[key]) for key in ("pq", "sq", "rq")}
+                rows[name] |= {key: known(values[key]) for key in ("pq", "sq", "rq")}
                 rows[name] |= {key: values[key] for key in ("tp", "fp", "fn")}
         if "instance" in self.tasks:
             measured = self.metrics["instance"].compute()
             for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100"):
-                numbers[name] = percent(measured[name])
+                numbers[name] = known(measured[name])
             for name, value in measured["per_class"].items():
-                rows[name]["ap"] = percent(value)
+                rows[name]["ap"] = known(value)
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
@@ -340,9 +346,9 @@ class SegmentationMetrics:
                     f"({_some(absent)}); mean_iou and mean_accuracy leave them out."
                 )
             for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
-                numbers[name] = percent(measured[name]) if measured["num_classes"] else None
+                numbers[name] = known(measured[name]) if measured["num_classes"] else None
             for name, values in measured["per_class"].items():
-                rows[name] |= {"iou": percent(values["iou"]), "accuracy": percent(values["accuracy"])}
+                rows[name] |= {"iou": known(values["iou"]), "accuracy": known(values["accuracy"])}
                 rows[name]["pixels"] = values["pixels"]
         return numbers, list(rows.values())
 
@@ -410,7 +416,7 @@ def evaluate_segmentation(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
-    tasks = _measurable(dataset, tasks, rank)
+    tasks = measurable_tasks(dataset, tasks, rank)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = Segmenter(image_processor, match, match.to_model(dataset.stuff_class_ids))
     metrics = SegmentationMetrics(dataset, tasks)
@@ -453,7 +459,7 @@ def evaluate_open_vocabulary(
     Raises:
         ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
-    tasks = _measurable(dataset, tasks, rank)
+    tasks = measurable_tasks(dataset, tasks, rank)
     text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = OpenVocabularySegmenter(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from .bounds import LARGEST_NUMBER, problem_of_number
 from .remote_code import SHIM
 
 if TYPE_CHECKING:  # a command's help must not wait for it
@@ -52,19 +53,6 @@ CODE_NAMING = (*SETTINGS, "tokenizer_config.json", "video_preprocessor_config.js
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
-# Ends of the names of counts, and the largest that is taken; the first that fits counts.
-BOUNDS: tuple[tuple[re.Pattern[str], int], ...] = (
-    (re.compile(r"(layers?|depths?|blocks?|stages|heads)$"), 1024),
-    (re.compile(r"(points_per_side|size_divisor|stride|patch_size|block_size|window_size|kernel_size)$"), 4096),
-    (re.compile(r"(^|_)(height|width|shortest_edge|longest_edge|max_height|max_width|image_size)$"), 16_384),
-    (
-        re.compile(r"(hidden_sizes?|feature_size|neck_sizes|stem_sizes|dim|dims|channels|width|rank|feedforward)$"),
-        65_536,
-    ),
-    (re.compile(r"(num_queries|num_masks|num_instances|num_register_tokens|chunk_size|num_points)$"), 100_000),
-    (re.compile(r"(vocab_size|max_position_embeddings|num_labels)$"), 10_000_000),
-)
-LARGEST_NUMBER = 10**12
 SHARES = re.compile(r"(^|_)threshold$")  # of a processor: between 0 and 1
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 # What a configuration may add to the weights of its files: buffers that are computed, in elements.
@@ -118,14 +106,10 @@ def _check_values(value: Any, path: Path, name: str, depth: int) -> None:
 
 def _check_number(value: float, path: Path, name: str) -> None:
     """Checks a number against the bound of its name."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ModelFolderError(f"{path}: {name} is {value}; it must be finite. Save the model again.")
-    last = name.rpartition(".")[2]
-    limit = next((limit for pattern, limit in BOUNDS if pattern.search(last)), None)
-    if limit is not None and not -1 <= value <= limit:
-        raise ModelFolderError(f"{path}: {name} is {value}; it must be between 0 and {limit}. Save the model again.")
-    if abs(value) > LARGEST_NUMBER:
-        raise ModelFolderError(f"{path}: {name} is {value:.3g}; it must be within {LARGEST_NUMBER:.0e}.")
+    problem = problem_of_number(name, value)
+    if problem is not None:
+        shown = f"{value:.3g}" if abs(value) > LARGEST_NUMBER else value
+        raise ModelFolderError(f"{path}: {name} is {shown}; {problem}. Save the model again.")
 
 
 def check_code(content: Any, path: Path) -> None:

@@ -10,10 +10,15 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .stuff_classes import follow_configuration
+from .stuff_classes import configuration_beside, follow_configuration
 from .writing import write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as _Model
+else:
+    _Model = object
 
 SHIM = "modeling_hfseg"
 MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
@@ -67,7 +72,7 @@ def _auto_map(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class RemoteCodeModel:
+class RemoteCodeModel(_Model):
     """Mixin of models outside transformers' own tree, before `PreTrainedModel`.
 
     `save_pretrained` leaves a folder that `trust_remote_code=True` can load, and `_init_weights` is called for every
@@ -81,7 +86,7 @@ class RemoteCodeModel:
     def post_init(self) -> None:
         """Initializes weights, and notes which of them the constructor froze."""
         super().post_init()
-        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
+        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)
         self._frozen_by_constructor = frozenset(frozen)
 
     @classmethod
@@ -91,7 +96,8 @@ class RemoteCodeModel:
         What was missing, left over or of another shape stays on the model as `loading_report`.
         """
         wanted = bool(kwargs.pop("output_loading_info", False))
-        model, report = super().from_pretrained(*args, **kwargs, output_loading_info=True)
+        loaded: Any = super().from_pretrained(*args, **kwargs, output_loading_info=True)
+        model, report = loaded
         model.loading_report = report
         frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
@@ -111,18 +117,51 @@ class RemoteCodeModel:
         """Saves the model; see `PreTrainedModel.save_pretrained`."""
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
-            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
+            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))
             follow_configuration(Path(save_directory))
 
 
 class RemoteCodeImageProcessor:
-    """Mixin of image processors: likewise."""
+    """Mixin of image processors: likewise.
+
+    Attributes:
+        classes_beside: Number of classes of the model that it was loaded with; None if it is not known. Not saved.
+    """
+
+    classes_beside: int | None = None
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Loads the image processor; see `ImageProcessingMixin.from_pretrained`.
+
+        Where a processor serves two heads of a model, its targets are those of the head that lies in the folder.
+        """
+        options = {key: kwargs[key] for key in ("subfolder", "cache_dir", "revision") if kwargs.get(key) is not None}
+        config = configuration_beside(pretrained_model_name_or_path, **options)
+        heads = config.get("architectures")
+        if hasattr(cls, "class_map_labels") and isinstance(heads, list) and heads:
+            kwargs.setdefault("class_map_labels", str(heads[0]).endswith("ForSemanticSegmentation"))
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        processor = loaded[0] if isinstance(loaded, tuple) else loaded
+        names = config.get("id2label")
+        processor.classes_beside = len(names) if isinstance(names, dict) else None
+        return loaded
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs) -> Any:
-        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor."""
+        """Builds from a saved dictionary. Its `auto_map` describes the folder, it is no setting of the processor.
+
+        `reduce_labels`, as older guides of transformers say, is `do_reduce_labels`.
+        """
         settings = {key: value for key, value in image_processor_dict.items() if key != "auto_map"}
+        for given in (settings, kwargs):
+            if given.get("reduce_labels") is not None and hasattr(cls, "do_reduce_labels"):
+                given.setdefault("do_reduce_labels", given.pop("reduce_labels"))
         return super().from_dict(settings, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as they are saved."""
+        return {key: value for key, value in super().to_dict().items() if key != "classes_beside"}
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> list[str]:
         """Saves the image processor; see `ImageProcessingMixin.save_pretrained`."""

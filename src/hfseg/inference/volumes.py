@@ -10,7 +10,7 @@ Shapes: X, Y, Z voxels in RAS order, (H, W) a slice, (h, w) the network's input,
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,40 @@ def slice_probabilities(
     return total
 
 
+def _agreed_modality(volumes: Sequence[Volume], modality: str | None) -> str:
+    """Checks that volumes are of one study, and finds their modality."""
+    if not volumes:
+        raise ValueError("There is no volume; give one or more.")
+    first = volumes[0]
+    for other in volumes[1:]:
+        check_same_geometry(first, other)
+    modality = modality or first.modality
+    if modality is None:
+        raise ValueError(f"The modality of {first.name} is not known; give modality='CT', 'MR' or 'XR'.")
+    if first.modality is not None and first.modality != modality:
+        raise ValueError(f"{first.name} is {first.modality}, but modality={modality!r} was asked for.")
+    return modality
+
+
+def _check_options(batch_size: int, flips: Sequence[int], overlap: float) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    if any(flip not in (0, 1) for flip in flips) or len(set(flips)) < len(flips):
+        raise ValueError(f"flips are {list(flips)}; must be 0 (rows) and 1 (columns), each once.")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; it must be in [0, 1).")
+
+
+def _standardization(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Makes what subtracts a mean and divides by a deviation per channel; without both, what changes nothing."""
+    if mean is None or std is None:
+        return lambda batch: batch
+    shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return lambda batch: (batch - shift) / scale
+
+
 def segment_volume(
     volumes: Volume | Sequence[Volume],
     predict: Predict,
@@ -178,22 +212,9 @@ def segment_volume(
         ValueError: The modality is unknown or contradicts the values; volumes of different grids; sizes not legal.
     """
     several = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    if not several:
-        raise ValueError("There is no volume; give one or more.")
+    modality = _agreed_modality(several, modality)
     first = several[0]
-    for other in several[1:]:
-        check_same_geometry(first, other)
-    modality = modality or first.modality
-    if modality is None:
-        raise ValueError(f"The modality of {first.name} is not known; give modality='CT', 'MR' or 'XR'.")
-    if first.modality is not None and first.modality != modality:
-        raise ValueError(f"{first.name} is {first.modality}, but modality={modality!r} was asked for.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    if any(flip not in (0, 1) for flip in flips) or len(set(flips)) < len(flips):
-        raise ValueError(f"flips are {list(flips)}; must be 0 (rows) and 1 (columns), each once.")
-    if not 0 <= overlap < 1:
-        raise ValueError(f"overlap is {overlap}; it must be in [0, 1).")
+    _check_options(batch_size, flips, overlap)
     arrays = [part for volume in several for part in (volume.voxels if volume.voxels.ndim == 4 else [volume.voxels])]
     if check_values:
         for array in arrays:
@@ -204,16 +225,13 @@ def segment_volume(
     native = tuple(length for place, length in enumerate(first.shape) if place != axis)
     result: np.ndarray | None = None
     classes = 0
-    mean_and_std: list[torch.Tensor] = []
-    if image_mean is not None and image_std is not None:
-        mean_and_std = [torch.tensor(values)[:, None, None] for values in (image_mean, image_std)]
+    standardize = _standardization(image_mean, image_std)
     for start in tqdm(range(0, count, batch_size), desc="slices", unit="batch", disable=not progress, leave=False):
         places = range(start, min(start + batch_size, count))
         batch = torch.from_numpy(
             np.stack([slice_channels(arrays, statistics, place, axis, input_mode) for place in places])
         )
-        if mean_and_std:
-            batch = (batch - mean_and_std[0]) / mean_and_std[1]
+        batch = standardize(batch)
         scores = slice_probabilities(batch.to(device, dtype), predict, size, flips, sliding_window, overlap, True)
         if result is None:
             classes = scores.shape[1]

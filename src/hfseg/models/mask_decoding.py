@@ -11,6 +11,21 @@ from ..layers.query_selection import PixelQuerySelection
 from ..losses.center_heat import center_heat_loss
 
 
+class StuffClassesModel:
+    """Mixin of models with such a configuration, before `PreTrainedModel`: outputs name the stuff classes.
+
+    They are a plain attribute, `stuff_class_ids`, that only image processors look at. Compiled and exported programs
+    give outputs without it.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
+        stuff = self.config.stuff_class_ids  # type: ignore[attr-defined]
+        if stuff is not None and not torch.compiler.is_compiling() and not isinstance(outputs, tuple):
+            outputs.stuff_class_ids = tuple(stuff)
+        return outputs
+
+
 def build_mask_decoder(config: Any, num_levels: int = 3) -> MaskedAttentionDecoder:
     """Builds the mask decoder of a configuration."""
     selection, num_learned = None, config.num_queries

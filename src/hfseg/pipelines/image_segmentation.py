@@ -6,8 +6,8 @@ What differs for a model whose image processor sets `owns_postprocessing_default
 - thresholds that the caller does not give are the processor's own (transformers insists on 0.9 / 0.5 / 0.5);
 - batches may hold images of different sizes, and give exactly what single images give: images of one padded size run
   together, others apart (padding them to a common size would change results, because these models see padding);
-- masks come from one id map, and instance masks may overlap; instances below the processor's threshold are left out
-  (`threshold=0` gives all);
+- masks come from one id map, and instance masks may overlap; instances of low scores are left out (below 0.5, or the
+  processor's `instance_threshold` or changed `threshold`; `threshold=0` gives all);
 - files are read by `hfseg.files.images.load_image` (full verification, a limit on pixels, 16-bit images).
 """
 
@@ -112,12 +112,12 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         mask_threshold: float | None = None,
         overlap_mask_area_threshold: float | None = None,
     ) -> list[dict[str, Any]]:
-        given = {
+        options = {
             "threshold": threshold,
             "mask_threshold": mask_threshold,
             "overlap_mask_area_threshold": overlap_mask_area_threshold,
         }
-        given = {name: value for name, value in given.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if not self._is_ours:
             return super().postprocess(model_outputs, subtask=subtask, **given)
 
@@ -141,7 +141,7 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         if task == "instance":
             # Evaluation wants all instances; people want those that the model is sure of.
             processor: Any = self.image_processor
-            given.setdefault("threshold", processor.threshold)
+            given.setdefault("threshold", processor.shown_threshold())
         stuff = getattr(self.model.config, "stuff_class_ids", None)
         if stuff is not None:  # the model knows its classes; a processor may come from another one
             given["label_ids_to_fuse"] = list(stuff)

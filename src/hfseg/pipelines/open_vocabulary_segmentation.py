@@ -132,7 +132,7 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
             label_map = method(model_outputs["outputs"], target_sizes=sizes, **thresholds)[0]
             return SegmentList(SegmentationResult.from_class_map(label_map, dict(enumerate(labels))))
         if subtask == "instance":
-            thresholds.setdefault("threshold", image_processor.threshold)
+            thresholds.setdefault("threshold", image_processor.shown_threshold())
         stuff = {labels.index(label) for label in stuff_labels}
         result = method(model_outputs["outputs"], target_sizes=sizes, label_ids_to_fuse=stuff, **thresholds)[0]
         for segment in result.segments_info:

@@ -83,23 +83,19 @@ def panoptic_segmentation(
             if len(queries) == 0:
                 maps.append(torch.zeros(geometry.outputs[index], dtype=torch.int32, device=mask_logits.device))
                 continue
-            query_labels = labels[index, queries]
+            device = mask_logits.device
+            masks, fuse = mask_logits[index].index_select(0, queries.to(device)), torch.isin(labels[index], fused)
             if suppress_duplicates:
-                distinct = distinct_queries(
-                    mask_logits[index].index_select(0, queries.to(mask_logits.device)),
-                    scores[index, queries].to(mask_logits.device),
-                    torch.isin(query_labels, fused).to(mask_logits.device),
-                    padded_size=geometry.padded,
-                    image_size=geometry.images[index],
-                    mask_threshold=mask_threshold,
-                )
-                queries = queries[distinct.cpu()]
-                kept[-1], query_labels = queries, labels[index, queries]
+                sizes = {"padded_size": geometry.padded, "image_size": geometry.images[index]}
+                own = (scores[index, queries].to(device), fuse[queries].to(device))
+                distinct = distinct_queries(masks, *own, **sizes, mask_threshold=mask_threshold)
+                queries = kept[-1] = queries[distinct.cpu()]
+                masks = mask_logits[index].index_select(0, queries.to(device))
             id_map, table = _panoptic_of_image(
-                BandResizer(mask_logits[index].index_select(0, queries.to(mask_logits.device)), *geometry.of(index)),
-                scores[index, queries].to(mask_logits.device),
-                query_labels.to(mask_logits.device),
-                torch.isin(query_labels, fused).to(mask_logits.device),
+                BandResizer(masks, *geometry.of(index)),
+                scores[index, queries].to(device),
+                labels[index, queries].to(device),
+                fuse[queries].to(device),
                 logit_threshold,
                 overlap_mask_area_threshold,
                 min_segment_area,

@@ -23,6 +23,7 @@ class UniversalImageProcessorKwargs(SemanticImageProcessorKwargs, total=False):
 
     label_ids_to_fuse: list[int] | None
     threshold: float | None
+    instance_threshold: float | None
     mask_threshold: float | None
     overlap_mask_area_threshold: float | None
     num_instances: int | None

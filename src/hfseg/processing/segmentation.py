@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What image processors of segmentation models share: reading, checking, and ONE way from images to a batch."""
 
+import importlib
+import importlib.util
 import math
 import os
 from collections.abc import Sequence
@@ -23,10 +25,12 @@ from transformers.utils import TensorType
 from ..files.images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
 from .sizes import resized_size
 
-try:
-    from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
-except ImportError:  # transformers before the class existed: the same container under its base class
-    SemanticSegmentationPostProcessorOutput = BatchFeature  # type: ignore[assignment,misc]
+# Releases of transformers without the class: the same container under its base class.
+SemanticSegmentationPostProcessorOutput: type[BatchFeature] = (
+    importlib.import_module("transformers.image_processing_outputs").SemanticSegmentationPostProcessorOutput
+    if importlib.util.find_spec("transformers.image_processing_outputs")
+    else BatchFeature
+)
 
 __all__ = ["Placement", "SegmentationProcessing", "SemanticSegmentationPostProcessorOutput", "place", "sizes_of"]
 
@@ -199,6 +203,8 @@ class SegmentationProcessing:
         elif isinstance(image, (np.ndarray, Tensor)):
             if 0 in image.shape:
                 raise ValueError(f"Image has no pixels: its shape is {tuple(image.shape)}.")
+            if isinstance(image, np.ndarray):  # torch takes neither flipped views nor another order of bytes
+                image = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
             check_finite(image)
             if image.dtype in (np.uint16, torch.uint16):
                 image = sixteen_bit_to_eight(image if isinstance(image, np.ndarray) else image.cpu().numpy())

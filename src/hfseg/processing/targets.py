@@ -28,7 +28,8 @@ def make_segment_targets(
         segmentation_map: class ids or segment ids.
         instance_id_to_semantic_id: class of each segment id.
         ignore_index: class that is void (in the map, or as a value of the table).
-        do_reduce_labels: whether class 0 is background (void) and all other classes are lowered by one.
+        do_reduce_labels: whether class 0 is background (void) and all other classes are lowered by one; segment id 0
+            is void then too.
         num_labels: number of classes, if known; checked.
 
     Shape: segmentation_map (H, W) integer; id map (H, W) int32 with 0 = void and ids 1..N; classes (N,) int64.
@@ -53,6 +54,8 @@ def make_segment_targets(
         kept &= labels != ignore_index
     if do_reduce_labels:
         kept &= labels != 0
+        if instance_id_to_semantic_id is not None:
+            kept &= ids != 0  # what no object covers, as in transformers
         labels = labels - 1
     wrong = kept & ((labels < 0) | (labels >= num_labels if num_labels is not None else False))
     if wrong.any():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import BatchFeature
+from transformers.utils import logging
 
 from .. import postprocess
 from ..files.images import stretch_contrast as stretch
@@ -16,7 +17,11 @@ from .segmentation import Placement, SegmentationProcessing, SemanticSegmentatio
 from .sizes import resized_size
 from .targets import as_integer_maps, check_maps, make_segment_targets, resize_nearest
 
+logger = logging.get_logger(__name__)
+
 __all__ = ["UniversalSegmentationProcessing"]
+
+INSTANCE_THRESHOLD = 0.5
 
 
 def stretched(image: Any, index: int) -> Any:
@@ -45,7 +50,10 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
         num_instances: (query, class) pairs looked at for instance results.
         binary_mask_labels: targets are binary masks (N, H, W), as transformers' processors make them and its guides
-            expect, instead of id maps (H, W), which are N times as small. Models take both.
+            expect. False gives id maps (H, W), which are N times as small. Models take both.
+        instance_threshold: score from which on pipelines and `hfseg predict` show an instance. Default: `threshold`, or
+            0.5 where that is the architecture's own and larger, because the score of an instance counts its mask too.
+            `post_process_instance_segmentation` itself keeps all, as average precision wants.
         suppress_duplicates: in panoptic and instance results, a thing gives way to a better one that covers half of its
             mask, see `hfseg.postprocess.distinct_queries`.
         min_segment_area: things of fewer pixels (of the result) are dropped from panoptic and instance results.
@@ -57,10 +65,11 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
     size = {"shortest_edge": 800, "longest_edge": 1333}
     label_ids_to_fuse = None
     threshold = 0.8
+    instance_threshold = None
     mask_threshold = 0.5
     overlap_mask_area_threshold = 0.8
     num_instances = 100
-    binary_mask_labels = False
+    binary_mask_labels = True
     suppress_duplicates = False
     min_segment_area = 0
     stretch_contrast = False
@@ -85,8 +94,9 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             **kwargs: any attribute of the processor, for this call only.
 
         Returns:
-            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of int32 id maps (H, W) with
-            ids 1..N (0 = nothing or padding), and `class_labels`, a list of int64 (N,).
+            `pixel_values` (B, 3, H, W) float; with maps also `mask_labels`, a list of boolean masks (N, H, W), and
+            `class_labels`, a list of int64 (N,). With `binary_mask_labels=False` masks are int32 id maps (H, W) with
+            ids 1..N (0 = nothing or padding).
 
         Raises:
             ValueError: for empty input, NaN or infinite pixels, maps that are not integer, of another size than their
@@ -145,7 +155,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         ignore_index: int | None = None,
         do_reduce_labels: bool = False,
         num_labels: int | None = None,
-        binary_mask_labels: bool | None = False,
+        binary_mask_labels: bool | None = True,
         **_: Any,
     ) -> dict[str, list[np.ndarray]]:
         """`mask_labels`, padded id maps (H, W) or binary masks (N, H, W), and `class_labels`."""
@@ -243,7 +253,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             threshold: smallest class probability; default: the processor's, 0.8.
             mask_threshold: smallest mask probability; default: the processor's, 0.5.
             overlap_mask_area_threshold: smallest visible part of a mask; default: the processor's, 0.8.
-            label_ids_to_fuse: stuff classes, one segment each; default: the processor's.
+            label_ids_to_fuse: stuff classes, one segment each; default: those of the model that gave the outputs, else
+                the processor's.
             target_sizes: see `post_process_semantic_segmentation`.
             image_sizes: see `post_process_semantic_segmentation`.
 
@@ -266,7 +277,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             overlap_mask_area_threshold=(
                 self.overlap_mask_area_threshold if overlap_mask_area_threshold is None else overlap_mask_area_threshold
             ),
-            label_ids_to_fuse=self._stuff(label_ids_to_fuse),
+            label_ids_to_fuse=self._stuff(label_ids_to_fuse, outputs),
             suppress_duplicates=self.suppress_duplicates,
             min_segment_area=self.min_segment_area,
         )
@@ -293,7 +304,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             mask_threshold: mask probability above which a pixel is inside; default: the processor's, 0.5.
             overlap_mask_area_threshold: accepted because the pipeline passes it; instances may overlap.
             target_sizes: see `post_process_semantic_segmentation`.
-            label_ids_to_fuse: stuff classes, which are left out; default: the processor's.
+            label_ids_to_fuse: stuff classes, which are left out; default: those of the model that gave the outputs,
+                else the processor's.
             image_sizes: see `post_process_semantic_segmentation`.
             return_coco_annotation: gives `segmentation` as run lengths of each mask, as in transformers.
             return_binary_maps: gives `segmentation` as boolean masks (N, H, W), as in transformers; large.
@@ -316,7 +328,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             threshold=threshold,
             mask_threshold=self.mask_threshold if mask_threshold is None else mask_threshold,
             num_instances=self.num_instances,
-            stuff_label_ids=self._stuff(label_ids_to_fuse),
+            stuff_label_ids=self._stuff(label_ids_to_fuse, outputs),
             suppress_duplicates=self.suppress_duplicates,
             min_segment_area=self.min_segment_area,
         ):
@@ -335,5 +347,25 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             return [{"segmentation": form, "segments_info": r.segments_info} for form, r in zip(forms, results)]
         return results
 
-    def _stuff(self, label_ids_to_fuse: Sequence[int] | set[int] | None) -> Sequence[int] | set[int]:
-        return (self.label_ids_to_fuse or ()) if label_ids_to_fuse is None else label_ids_to_fuse
+    def shown_threshold(self) -> float:
+        """Score from which on instances are shown to people; see `instance_threshold`."""
+        if self.instance_threshold is not None:
+            return self.instance_threshold
+        own = type(self).threshold
+        return min(own, INSTANCE_THRESHOLD) if self.threshold == own else self.threshold
+
+    def _stuff(self, given: Sequence[int] | set[int] | None, outputs: Any) -> Sequence[int] | set[int]:
+        """Stuff classes: as given, else of the model that gave the outputs, else of this processor, if they fit."""
+        if given is not None:
+            return given
+        of_model = getattr(outputs, "stuff_class_ids", None)
+        if of_model is not None:
+            return of_model
+        own, number = self.label_ids_to_fuse or (), outputs.class_queries_logits.shape[-1] - 1
+        if own and (max(own) >= number or getattr(self, "classes_beside", None) not in (None, number)):
+            logger.warning_once(
+                f"label_ids_to_fuse={list(own)[:8]} of the image processor are of other classes than the {number} of "
+                "these outputs, so no class is fused or left out as stuff. Give label_ids_to_fuse=[...] if some are."
+            )
+            return ()
+        return own

@@ -237,6 +237,8 @@ class RunArguments:
         seed: Seed of weights, order, augmentation and dropout.
         mixed_precision: `no`, `bf16` or `fp16` (with loss scaling); None leaves it to `accelerate launch`.
         gradient_accumulation_steps: Micro-batches per update; exactly equal to the big batch (see `normalization`).
+        global_batch_size: Samples of an update that the recipe is made for: processes x `data.batch_size` x
+            `gradient_accumulation_steps` must be equal to it. None takes what comes out.
         gradient_checkpointing: Recompute activations in backward.
         compile: `torch.compile` the model.
         channels_last: Keep convolutions' weights and maps with channels last in memory; often faster for convolutional
@@ -263,6 +265,7 @@ class RunArguments:
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] | None = None
     gradient_accumulation_steps: int = 1
+    global_batch_size: int | None = None
     gradient_checkpointing: bool = False
     compile: bool = False
     channels_last: bool = False
@@ -285,6 +288,7 @@ class RunArguments:
         for name in (
             "max_steps",
             "gradient_accumulation_steps",
+            "global_batch_size",
             "log_every",
             "evaluate_every",
             "save_every",
@@ -299,6 +303,28 @@ class RunArguments:
             raise ValueError(
                 "run.patience and run.final_weights=best need run.metric, the number that says what is best."
             )
+
+    def check_global_batch(self, batch_size: int, processes: int) -> None:
+        """Compares the samples of an update with `global_batch_size`.
+
+        Args:
+            batch_size: Samples per process and micro-batch (`data.batch_size`).
+            processes: Processes of the run.
+
+        Raises:
+            ValueError: They differ; says what to set.
+        """
+        wanted, given = self.global_batch_size, batch_size * processes * self.gradient_accumulation_steps
+        if wanted is None or wanted == given:
+            return
+        fits = wanted % (batch_size * processes) == 0
+        steps = wanted // (batch_size * processes)
+        remedy = f"set run.gradient_accumulation_steps={steps}" if fits else "choose sizes whose product it is"
+        raise ValueError(
+            f"An update would see {given} samples ({processes} process(es) x data.batch_size={batch_size} x "
+            f"run.gradient_accumulation_steps={self.gradient_accumulation_steps}), the recipe is made for "
+            f"run.global_batch_size={wanted}: {remedy}, or set run.global_batch_size=null to train with another batch."
+        )
 
 
 @dataclass
@@ -488,10 +514,12 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, dict)
         # Fields of one architecture mean nothing to another: a section of another model_type is replaced.
-        other = both and "model_type" in value and value["model_type"] != below.get("model_type", value["model_type"])
-        merged[key] = _merge(below, value) if both and not other else value
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            kind = value.get("model_type", below.get("model_type"))
+            if kind == below.get("model_type", kind):
+                value = _merge(below, value)
+        merged[key] = value
     return merged
 
 

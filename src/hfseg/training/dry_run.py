@@ -77,6 +77,10 @@ def dry_run(
     peak = arguments.optimizer.learning_rate
     rates = (peak * schedule_multiplier(math.floor(steps * i / 4), steps, arguments.schedule) for i in range(5))
     lines = ["# recipe", arguments.to_yaml()]
+    try:
+        options.check_global_batch(data.batch_size, ranks)
+    except ValueError as error:
+        lines += ["# will not start as it is", str(error), ""]
     lines += [
         "# schedule",
         f"{steps} updates of {global_batch} samples ({data.batch_size} x {options.gradient_accumulation_steps} "

@@ -11,11 +11,16 @@ from typing import Any
 from huggingface_hub import ModelCard
 from torch import nn
 
-from ..evaluation.segmentation import AVERAGES
+from ..evaluation.medical import AVERAGES as MEDICAL_AVERAGES
+from ..evaluation.promptable import AVERAGES as PROMPTABLE_AVERAGES
+from ..evaluation.result import unit_of
+from ..evaluation.segmentation import AVERAGES as SEGMENTATION_AVERAGES
 from ..hub.cards import Measurement, build_card
 from .arguments import TrainingArguments
 from .loop import TrainingResult
 from .tasks.base import Task
+
+AVERAGES = {**PROMPTABLE_AVERAGES, **MEDICAL_AVERAGES, **SEGMENTATION_AVERAGES}
 
 _PACKAGES = ("hfseg", "torch", "transformers", "accelerate", "datasets", "peft")
 
@@ -91,7 +96,7 @@ def model_card(
             value=round(value, 4),
             dataset=data,
             split=held_out_name(arguments),
-            title=f"{key} (%)" if key.split("_t")[0].split("_s")[0] in AVERAGES else key,
+            title=_title(key),
             command=command,
         )
         for key, value in numbers.items()
@@ -135,6 +140,14 @@ def model_card(
         },
         measurements=measurements,
     )
+
+
+def _title(metric: str) -> str:
+    """Key with its unit, where what it is is known."""
+    if not any(metric.startswith(known) for known in AVERAGES):
+        return metric
+    unit = unit_of(metric)
+    return f"{metric} ({unit})" if unit else metric
 
 
 def _results(numbers: Mapping[str, float], split: str, held_out: int | None) -> str:

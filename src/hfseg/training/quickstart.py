@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 from PIL import Image
 
 from .. import auto, tasks
-from ..data.readers.folders import list_splits, load_folder
+from ..data.readers.folders import load_folder
 from ..evaluation.referring import tinted
 from ..files.writing import write_json
 from ..inference.loading import load
@@ -41,12 +41,9 @@ def load_data(arguments: TrainingArguments, folder: str | None) -> tuple[Any, An
     if folder is None:
         task = build_task(arguments)
         return task.build_dataset(arguments.data.train), task.build_dataset(arguments.data.validation or {})
-    splits = list_splits(folder)
-    named = [split for split in splits if split in ("val", "validation", "valid", "dev", "test")]
-    if splits and not named:
-        raise ValueError(f"{folder} has the splits {', '.join(splits)}: one for validation is missing (val or dev).")
     spec = {name: value for name, value in arguments.data.train.items() if name not in ("path", "split")}
-    return load_folder(folder, "train", **spec), load_folder(folder, named[0] if named else "validation", **spec)
+    spec["hold_out"] = True  # of the training split, where there is none for validation
+    return load_folder(folder, "train", **spec), load_folder(folder, "validation", **spec)
 
 
 def tiny_recipe(architecture: str, folder: str | None) -> str:

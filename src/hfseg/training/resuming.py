@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHANGEABLE", "CheckpointError", "check_resumed", "data_fingerprint"]
+__all__ = ["CHANGEABLE", "JUDGING", "MOVABLE", "CheckpointError", "check_resumed", "data_fingerprint"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,9 +20,6 @@ CHANGEABLE = (
     "data.train.path",
     "data.validation",
     "data.validation_transforms",
-    "model.backbone",
-    "model.pretrained",
-    "model.tokenizer",
     "run.channels_last",
     "run.compile",
     "run.epochs",
@@ -30,6 +27,7 @@ CHANGEABLE = (
     "run.evaluation",
     "run.final_weights",
     "run.find_unused_parameters",
+    "run.global_batch_size",
     "run.gradient_checkpointing",
     "run.greater_is_better",
     "run.keep_last",
@@ -42,6 +40,16 @@ CHANGEABLE = (
     "run.project",
     "run.save_every",
     "run.trackers",
+)
+# May lie in another folder, under the same name: what they hold is in the checkpoint already.
+MOVABLE = ("model.backbone", "model.pretrained", "model.tokenizer")
+# Say what the best evaluation is: with another one the best so far is forgotten.
+JUDGING = (
+    "data.validation",
+    "data.validation_transforms",
+    "run.evaluation",
+    "run.greater_is_better",
+    "run.metric",
 )
 # May change together if a whole update sees as many samples as before, e.g. on another number of processes.
 PER_UPDATE = ("data.batch_size", "run.gradient_accumulation_steps")
@@ -58,7 +66,7 @@ def check_resumed(
     data: Mapping[str, Any] | None,
     accelerator: Any,
     allow_changed_data: bool = False,
-) -> None:
+) -> bool:
     """Refuses changes of recipe and data that could not take effect in a resumed run.
 
     Args:
@@ -69,12 +77,19 @@ def check_resumed(
         accelerator: Of the run.
         allow_changed_data: Go on with other data all the same.
 
+    Returns:
+        Whether the best evaluation so far still counts.
+
     Raises:
         CheckpointError: Naming them, and what may change.
     """
     recipe = json.loads(json.dumps(own_recipe))  # as it is read back: keys are strings, tuples are lists
     changed = list(_differences(plain["recipe"], recipe))
-    refused = [text for name, text in changed if not any(_within(name, field) for field in CHANGEABLE)]
+    refused = [
+        text
+        for name, text, moved in changed
+        if not any(_within(name, field) for field in CHANGEABLE) and not (moved and name in MOVABLE)
+    ]
     if _samples_per_update(plain["recipe"], plain["world_size"]) == _samples_per_update(
         recipe, accelerator.num_processes
     ):
@@ -83,10 +98,10 @@ def check_resumed(
         raise CheckpointError(
             f"The recipe differs from the one that wrote {folder} in {'; '.join(refused)}, which cannot change "
             "within a run. Set it back, or start a new run from these weights (model.pretrained, another "
-            f"--output_dir). What may change: {', '.join(CHANGEABLE)}."
+            f"--output_dir). What may change: {', '.join(CHANGEABLE)}; and the folder of {', '.join(MOVABLE)}."
         )
     if changed and accelerator.is_main_process:
-        logger.warning("Changed since %s: %s.", folder.name, "; ".join(text for _, text in changed))
+        logger.warning("Changed since %s: %s.", folder.name, "; ".join(text for _, text, _ in changed))
     before = plain.get("data")
     if before is not None and data is not None and before != data:
         said = "; ".join(f"{name}: {before.get(name)} -> {value}" for name, value in data.items()
@@ -99,16 +114,21 @@ def check_resumed(
             )
         if accelerator.is_main_process:
             logger.warning("The training data changed since %s (%s).", folder.name, said)
+    judged_otherwise = [name for name, *_ in changed if any(_within(name, field) for field in JUDGING)]
+    if judged_otherwise and plain.get("best_metric") is not None and accelerator.is_main_process:
+        logger.warning("With another %s the best evaluation so far is forgotten.", ", ".join(judged_otherwise))
+    return not judged_otherwise
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Any:
-    """Yields the name and `section.key: old -> new` of every difference of two recipes."""
+    """Yields the name, `section.key: old -> new`, and whether only the folder differs, of every difference."""
     for key in sorted(set(old) | set(new)):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             yield from _differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            yield f"{prefix}{key}", f"{prefix}{key}: {before!r} -> {after!r}"
+            moved = isinstance(before, str) and isinstance(after, str) and Path(before).name == Path(after).name
+            yield f"{prefix}{key}", f"{prefix}{key}: {before!r} -> {after!r}", moved
 
 
 def _within(name: str, field: str) -> bool:

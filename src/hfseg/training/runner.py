@@ -6,7 +6,6 @@ optimizers: `hfseg.training.phases`; adapters: `hfseg.training.adapters`; stream
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from .dry_run import dry_run as describe_run
 from .loop import create_accelerator
 from .loop import train as run_loop
 from .model_card import model_card
+from .own_data import fit_warm_up, with_folder
 from .stream import is_stream
 from .tasks import build_task
 
@@ -66,30 +66,31 @@ def train(
     """
     if output_dir is None and not dry_run:
         raise ValueError("output_dir is missing: name the folder of the trained model (or dry_run).")
-    if data is not None:
-        folder = json.dumps(os.fspath(data))
-        overrides = (f"data.train.path={folder}", f"data.validation.path={folder}", *overrides)
     if isinstance(recipe, TrainingArguments):
-        if overrides:
+        if overrides or data is not None:
             raise ValueError("overrides change a recipe by its name or file; change the arguments themselves.")
         arguments = recipe
     else:
-        arguments = load_recipe(os.fspath(recipe), overrides)
+        changes = list(overrides)
+        if data is not None:
+            changes = [*with_folder(load_recipe(os.fspath(recipe)), os.fspath(data)), *changes]
+        arguments = load_recipe(os.fspath(recipe), changes)
+        fit_warm_up(arguments, overrides)
     if command is None:
         command = f"hfseg.train({os.fspath(recipe) if not isinstance(recipe, TrainingArguments) else recipe!r})"
     stages = arguments.stage_arguments()
     precision = arguments.run.mixed_precision
     if dry_run and precision == "fp16" and not torch.cuda.is_available():
         precision = None  # a recipe for a GPU can be looked at without one
+    folder = None if output_dir is None else Path(output_dir)
     accelerator = create_accelerator(
         dataclasses.replace(arguments.run, mixed_precision=precision),
-        output_dir,
+        folder,
         several_phases=any(len(stage.phases) > 1 for _, stage in stages),
     )
-    if dry_run:
+    if dry_run or folder is None:
         show(stages, accelerator)
         return None
-    folder = Path(str(output_dir))
     run_stages(stages, folder, accelerator, resume_from_checkpoint, command, allow_changed_data)
     accelerator.print(f"The trained model is in {folder}.")
     return folder
@@ -166,6 +167,7 @@ def run_stage(
     validation = task.build_validation_dataset()
     evaluate = overlays = None
     if validation is not None:
+        task.check_validation(validation, processor)
         validation_collate = task.build_collator(validation, model, processor, training=False)
 
         def evaluate(model: torch.nn.Module) -> dict[str, float]:

@@ -255,7 +255,7 @@ def test_b20_nnunet_volumes_are_medical_cases(tmp_path):
     dataset = load_medical(tmp_path, "nnunet", "train:0/4", "MR", input_mode="sequences")
     assert dataset.id2label == {0: "background", 1: "organ"} and len(dataset.cases) == 3
     assert dataset[0]["image"].shape[0] == 3
-    with pytest.raises(ValueError, match=r"nnU-Net folder of volumes.*layout=nnunet"):
+    with pytest.raises(ValueError, match=r"nnU-Net or Decathlon folder of volumes.*a recipe of volumes"):
         load_folder(tmp_path, "train")
 
 

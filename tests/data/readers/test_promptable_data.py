@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from hfseg.data.readers.promptable import (
     CocoMasks,
@@ -161,3 +163,19 @@ def test_masks_that_do_not_fit():
         PromptableCollator(size=100)
     with pytest.raises(ValueError, match="batch is empty"):
         collate([])
+
+
+def test_transforms_reach_examples_with_masks_of_their_own():
+    """A crop that is always the same corner: image and both masks, which overlap, are cut alike."""
+    image = np.arange(40 * 60 * 3, dtype=np.uint32).reshape(40, 60, 3).astype(np.uint8)
+    masks = np.zeros((2, 40, 60), dtype=np.uint8)
+    masks[0, 5:30, 5:40], masks[1, 10:20, 10:50] = 1, 1  # the second lies on the first
+    sample = {"image": image, "masks": [mask > 0 for mask in masks]}
+    corner = v2.Lambda(
+        lambda part: tv_tensors.wrap(part[..., 4:36, 8:40], like=part), tv_tensors.Image, tv_tensors.Mask
+    )
+    collate = PromptableCollator(size=32, training=False, max_area=1.0, min_area=0, transforms=corner)
+    batch = collate([sample])
+    assert torch.equal(batch["mask_labels"][0], torch.from_numpy(masks[:, 4:36, 8:40]) > 0)
+    plain = PromptableCollator(size=32, training=False)([{"image": image[4:36, 8:40], "masks": []}])
+    torch.testing.assert_close(batch["pixel_values"], plain["pixel_values"])

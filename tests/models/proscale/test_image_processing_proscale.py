@@ -157,7 +157,9 @@ def test_nearest_resize_of_maps_equals_pillow(shape, size):
 def test_panoptic_targets(processor_class):
     ids = np.zeros((4, 6), dtype=np.int32)
     ids[:2], ids[2:, :3], ids[2:, 3:] = 70000, 12, 5
-    batch = processor_class()(photo(4, 6), ids, {70000: 3, 5: 1}, do_resize=False, return_tensors="pt")
+    given = {"do_resize": False, "return_tensors": "pt"}
+    masks = processor_class()(photo(4, 6), ids, {70000: 3, 5: 1}, **given)["mask_labels"][0]
+    batch = processor_class()(photo(4, 6), ids, {70000: 3, 5: 1}, binary_mask_labels=False, **given)
     (id_map,), (labels,) = batch["mask_labels"], batch["class_labels"]
     assert id_map.dtype == torch.int32 and labels.dtype == torch.int64 and id_map.shape == (32, 32)
     # In order of the ids; 12 is missing from the table, so void.
@@ -165,6 +167,7 @@ def test_panoptic_targets(processor_class):
     expected = torch.zeros(32, 32, dtype=torch.int32)
     expected[:2, :6], expected[2:4, 3:6] = 2, 1
     assert torch.equal(id_map, expected)
+    assert masks.dtype == torch.bool and torch.equal(masks, torch.stack([expected == 1, expected == 2]))
 
 
 def test_semantic_targets_by_class():
@@ -183,7 +186,7 @@ def test_segments_that_vanish_in_the_resize_leave_no_gap():
     ids = np.zeros((40, 40), dtype=np.uint8)
     ids[3, 3], ids[20:] = 1, 2
     batch = ProScaleImageProcessor(size={"height": 4, "width": 4})(
-        photo(40, 40), ids, {0: 0, 1: 1, 2: 2}, return_tensors="pt"
+        photo(40, 40), ids, {0: 0, 1: 1, 2: 2}, binary_mask_labels=False, return_tensors="pt"
     )
     assert batch["class_labels"][0].tolist() == [0, 2]
     assert batch["mask_labels"][0].unique().tolist() == [0, 1, 2]

@@ -87,10 +87,10 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
         present = np.unique(values).tolist()
         if not all((value, value, value) in colors for value in present):
             return values
-        by_color = {value: colors[value, value, value] for value in present}
+        of_gray = {value: colors[value, value, value] for value in present}
         if any(value >= len(colors) for value in present):  # no class ids
-            return np.vectorize(by_color.get, otypes=[np.int32])(values)
-        if any(value != class_id for value, class_id in by_color.items()):
+            return np.vectorize(of_gray.get, otypes=[np.int32])(values)
+        if any(value != class_id for value, class_id in of_gray.items()):
             raise ValueError(
                 f"{path} is gray, and its values are both class ids and colors of palette_rgb, which say different "
                 "things; leave palette_rgb out, or save the label in color"
@@ -99,7 +99,7 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
     pixels = np.asarray(image.convert("RGB"), dtype=np.int32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]  # (H, W)
     unique, index_map = compact_ids(codes)
-    values = []
+    by_color: list[int] = []
     for code in unique.tolist():
         color = (code >> 16, code >> 8 & 255, code & 255)
         if color not in colors:
@@ -107,8 +107,8 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
                 f"{path} holds the color {color}, which is not in palette_rgb of classes.json; correct the label or "
                 "the palette"
             )
-        values.append(colors[color])
-    return np.array(values, dtype=np.int32)[index_map]
+        by_color.append(colors[color])
+    return np.array(by_color, dtype=np.int32)[index_map]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,9 +188,10 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
 
     The commonest form of masks; read otherwise, one class would have no pixel and every score would be perfect.
     """
-    if len(classes.id2label) != 2 or classes.ignore_stated or classes.colors is not None:
+    if len(classes.id2label) > 2 or classes.ignore_stated or classes.colors is not None:
         return classes
-    if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(1) != 1:
+    last = len(classes.id2label) - 1
+    if classes.ignore_index != DEFAULT_IGNORE_INDEX or classes.value_to_class.get(last) != last:
         return classes
     seen: set[int] = set()
     for sample in _spread(samples):
@@ -199,6 +200,11 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
             return classes
     if DEFAULT_IGNORE_INDEX not in seen:
         return classes
+    if len(classes.id2label) == 1:
+        raise ValueError(
+            f"the labels hold 0 and 255 only, and {classes.id2label[0]!r} is the only class, so that every pixel that "
+            'counts would be of it: name what 0 is too, as {"names": ["background", "' + classes.id2label[0] + '"]}'
+        )
     logger.warning(
         "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, say so with "
         '"ignore_index": 255 in classes.json.',

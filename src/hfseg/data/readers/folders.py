@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from .classes import SemanticReader
 from .coco import coco_files, load_coco_file
@@ -28,6 +29,7 @@ from .samples import (
     IMAGE_SUFFIXES,
     Classes,
     FolderDataset,
+    HeldOut,
     Sample,
     check_sizes,
     divide,
@@ -43,6 +45,7 @@ __all__ = [
     "Sample",
     "SemanticReader",
     "check_sizes",
+    "is_table",
     "list_splits",
     "listing",
     "load_coco_file",
@@ -67,6 +70,10 @@ def list_splits(path: str | Path) -> list[str]:
     path = Path(path)
     if path.is_file():
         return []
+    if is_table(path):
+        from .table_folders import table_splits
+
+        return list(table_splits(path)) or ["train", "validation"]
     layout = _require_layout(path)
     if layout is not None:
         return list(layout.splits) or ["train", "validation"]
@@ -76,6 +83,15 @@ def list_splits(path: str | Path) -> list[str]:
     folders = split_folders(path / "images") if (path / "images").is_dir() else []
     lists = sorted(file.stem for file in path.glob("*.txt") if split_of_list(file.stem))
     return folders or lists or ["train", "validation"]
+
+
+def is_table(path: Path) -> bool:
+    """Says whether a path is a table of `datasets`: `save_to_disk`, a parquet file, or a folder of them."""
+    if path.is_file():
+        return path.suffix == ".parquet"
+    if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        return True
+    return path.is_dir() and any(any(folder.glob("*.parquet")) for folder in (path, path / "data"))
 
 
 def _require_layout(path: Path) -> Layout | None:
@@ -108,7 +124,8 @@ def load_folder(
     seed: int = 0,
     stretch_contrast: bool = False,
     allow_outside: bool = False,
-) -> FolderDataset:
+    hold_out: bool = False,
+) -> Any:
     """Dataset of a local folder or COCO json, with its layout recognized and checked; images are read lazily.
 
     Args:
@@ -122,13 +139,26 @@ def load_folder(
         stretch_contrast: True brings every image to the full range of intensities, as very dark microscopy needs
             (`hfseg.data.readers.images.stretch_contrast`); do the same to images that the trained model is shown.
         allow_outside: Whether the file names of a COCO json may lead out of its folder.
+        hold_out: Whether `validation_fraction` of the training split is held out where there is no split for
+            validation; else such a folder has no validation.
+
+    Returns:
+        A `FolderDataset`; of a table of `datasets` (parquet files, a folder of `save_to_disk`) a `TableDataset`.
 
     Raises:
         FileNotFoundError: If the folder, its images or its labels are missing.
         ValueError: If the layout is not known, an image has no label, sizes differ, a split does not exist, or a json
             is damaged. Label values outside the classes are reported, with the file, when the sample is read.
     """
-    dataset = _open_folder(Path(path), split, image_folder, validation_fraction, seed, allow_outside)
+    if not 0 < validation_fraction < 1:
+        raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
+    held = HeldOut(validation_fraction, seed, hold_out)
+    if is_table(Path(path)):
+        from .table_folders import load_table_folder
+
+        dataset: Any = load_table_folder(Path(path), split, held)
+    else:
+        dataset = _open_folder(Path(path), split, image_folder, held, allow_outside)
     dataset.stretch_contrast = stretch_contrast
     return dataset
 
@@ -137,16 +167,13 @@ def _open_folder(
     path: Path,
     split: str | None,
     image_folder: str | Path | None,
-    validation_fraction: float,
-    seed: int,
+    held: HeldOut,
     allow_outside: bool,
 ) -> FolderDataset:
     """Recognizes the layout and opens it."""
-    if not 0 < validation_fraction < 1:
-        raise ValueError(f"validation_fraction {validation_fraction} must lie between 0 and 1")
     layout = _require_layout(path)
     if layout is not None:
-        return layout.open(split, validation_fraction, seed)
+        return layout.open(split, held)
     images = Path(image_folder) if image_folder is not None else None
     if path.is_file():
         if path.suffix.lower() != ".json":
@@ -156,16 +183,17 @@ def _open_folder(
         return load_coco_file(path, split, "the file itself", images, allow_outside=allow_outside)
     label_folder = label_folder_of(path)
     if label_folder is not None:
-        return load_maps(path, label_folder, split, validation_fraction, seed)
+        return load_maps(path, label_folder, split, held)
 
     files = coco_files(path)
+    alone = held.from_train(files, split)
     chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
-    if not chosen and len(files) == 1 and not split_of_list(next(iter(files))):
+    if alone is not None or (not chosen and len(files) == 1 and not split_of_list(next(iter(files)))):
         # One file that is no split (CVAT's "default", Label Studio's "result"): divided like a folder without splits.
-        (file,) = next(iter(files.values()))
+        file = files[alone or next(iter(files))][0]
         dataset = load_coco_file(file, split, "", images, allow_outside=allow_outside)
         assert split is not None
-        return dataset.restricted(*divide(dataset.samples, split, validation_fraction, seed, file))
+        return dataset.restricted(*divide(dataset.samples, split, held.fraction, held.seed, file))
     if not chosen:
         raise ValueError(f"split {split!r} is not in {path}; the splits of its annotation files are {', '.join(files)}")
     if len(chosen) > 1:

@@ -38,6 +38,7 @@ from .samples import (
     SPLIT_NAMES,
     Classes,
     FolderDataset,
+    HeldOut,
     Sample,
     check_sizes,
     divide,
@@ -51,7 +52,7 @@ __all__ = ["Layout", "describe", "find_layout"]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "ann", "gt", "segmentations")
-MASK_ENDINGS = ("_mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "-mask")
+MASK_ENDINGS = ("_mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "-mask", "_labelTrainIds")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
 _ALL = "all"  # the only split of a layout that has none
 
@@ -63,12 +64,12 @@ class Layout:
     Attributes:
         name: In words.
         splits: Its splits, empty if it has none.
-        open: Makes the dataset from (split or None, share held out, seed).
+        open: Makes the dataset from (split or None, what is held out).
     """
 
     name: str
     splits: tuple[str, ...]
-    open: Callable[[str | None, float, int], FolderDataset]
+    open: Callable[[str | None, HeldOut], FolderDataset]
 
 
 def find_layout(path: Path) -> Layout | None:
@@ -97,9 +98,10 @@ def _split_folders(path: Path) -> list[Path]:
 
 
 def _choose(
-    samples: Mapping[str, list[Sample]], split: str | None, fraction: float, seed: int, where: Path
+    samples: Mapping[str, list[Sample]], split: str | None, held: HeldOut, where: Path
 ) -> tuple[list[Sample], str]:
     """Samples of a split, and how it came about."""
+    fraction, seed = held.fraction, held.seed
     if split is None:
         prefixed = len(samples) > 1
         return [
@@ -109,6 +111,9 @@ def _choose(
         ], "all samples"
     if set(samples) == {_ALL}:
         return divide(samples[_ALL], split, fraction, seed, where)
+    alone = held.from_train(samples, split)
+    if alone is not None:
+        return divide(samples[alone], split, fraction, seed, where / alone)
     chosen = [name for name in samples if same_split(name, split)]
     if not chosen:
         raise ValueError(f"split {split!r} is not in {where}; the splits there are {', '.join(samples)}")
@@ -120,8 +125,8 @@ def _semantic(path: Path, name: str, samples: Mapping[str, list[Sample]], classe
     if not any(samples.values()):
         raise ValueError(f"{path} looks like {name}, but holds no image with a label")
 
-    def load(split: str | None, fraction: float, seed: int) -> FolderDataset:
-        chosen, note = _choose(samples, split, fraction, seed, path)
+    def load(split: str | None, held: HeldOut) -> FolderDataset:
+        chosen, note = _choose(samples, split, held, path)
         check_sizes(chosen)
         everything = [sample for members in samples.values() for sample in members]
         known = classes or read_classes(path)
@@ -145,8 +150,8 @@ def _semantic(path: Path, name: str, samples: Mapping[str, list[Sample]], classe
 def _instances(
     path: Path, name: str, samples: Mapping[str, list[Sample]], names: Sequence[str], reader: Callable[[Sample], Any]
 ) -> Layout:
-    def load(split: str | None, fraction: float, seed: int) -> FolderDataset:
-        chosen, note = _choose(samples, split, fraction, seed, path)
+    def load(split: str | None, held: HeldOut) -> FolderDataset:
+        chosen, note = _choose(samples, split, held, path)
         id2label = dict(enumerate(names))
         note = f"{name}: {note}"
         return FolderDataset("instance", path, split, note, chosen, reader, id2label, (), DEFAULT_IGNORE_INDEX)
@@ -189,7 +194,7 @@ def _by_key(folder: Path, suffixes: Sequence[str], ending: str) -> dict[str, Pat
 
 
 def _official(path: Path, name: str, dataset: str, splits: tuple[str, ...]) -> Layout:
-    def load(split: str | None, fraction: float, seed: int) -> FolderDataset:
+    def load(split: str | None, held: HeldOut) -> FolderDataset:
         from .official import load_official
 
         if split is None:
@@ -252,7 +257,8 @@ def _voc_classes(path: Path) -> Classes | None:
         return None
     labelmap, class_names = path / "labelmap.txt", path / "class_names.txt"
     if labelmap.is_file():
-        names, colors = [], {}
+        names: list[str] = []
+        colors: dict[tuple[int, int, int], int] = {}
         for line in labelmap.read_text(encoding="utf-8-sig").splitlines():
             parts = line.split("#")[0].strip().split(":")
             if len(parts) < 2 or not parts[0]:
@@ -308,7 +314,7 @@ def _masks_beside(path: Path) -> Layout | None:
 def _beside(folder: Path) -> list[Sample]:
     """Images of a folder that have a mask beside them."""
     files = {file.relative_to(folder).with_suffix("").as_posix(): file for file in list_files(folder, IMAGE_SUFFIXES)}
-    masks = {}
+    masks: dict[str, Path] = {}
     for ending in MASK_ENDINGS:
         for key, file in files.items():
             if key.endswith(ending) and key.removesuffix(ending) in files and file.suffix.lower() in MASK_SUFFIXES:
@@ -344,10 +350,10 @@ def _nnunet(path: Path) -> Layout | None:
     images = list_files(path / "imagesTr", IMAGE_SUFFIXES)
     if not images:
 
-        def refuse(split: str | None, fraction: float, seed: int) -> FolderDataset:
+        def refuse(split: str | None, held: HeldOut) -> FolderDataset:
             raise ValueError(
-                f"{path} looks like an nnU-Net folder of volumes; read it with data.name=medical and "
-                "data.train.layout=nnunet (hfseg.data.load_medical)"
+                f"{path} looks like an nnU-Net or Decathlon folder of volumes, which recipes of images do not read: "
+                "train with a recipe of volumes (those with data.name: medical), or read it by hfseg.data.load_medical"
             )
 
         return Layout("nnU-Net volumes", (), refuse)

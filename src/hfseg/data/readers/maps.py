@@ -17,6 +17,7 @@ from .samples import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
     FolderDataset,
+    HeldOut,
     Sample,
     check_sizes,
     divide,
@@ -67,6 +68,11 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
         )
     labels = _files(label_folder, (".png",))
     missing = [name for name in images if name not in labels]
+    if not labels and list_files(label_folder, (".txt",)):
+        raise ValueError(
+            f"{label_folder} holds text files and no label map: it looks like YOLO without its data.yaml. Put "
+            "one beside images/, with names: [class of 0, class of 1, ...]"
+        )
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(images)} images in {image_folder} have no label in {label_folder}: "
@@ -88,12 +94,13 @@ def split_folders(folder: Path) -> list[str]:
     )
 
 
-def _choose_split(
-    path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int
-) -> tuple[list[Sample], str]:
+def _choose_split(path: Path, label_folder: str, split: str | None, held: HeldOut) -> tuple[list[Sample], str]:
     """Samples of a split of a folder, and how the split came about."""
     images, labels = path / "images", path / label_folder
     folders = split_folders(images)
+    alone = held.from_train(folders, split)
+    if alone is not None and split is not None:
+        return divide(_pairs(images / alone, labels / alone), split, held.fraction, held.seed, images / alone)
     if folders:
         if split is None:
             chosen = folders
@@ -131,7 +138,7 @@ def _choose_split(
             raise ValueError(f"{lists[chosen[0]]} names images that are not in {images}: {listing(unknown)}")
         return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
 
-    return divide(samples, split, validation_fraction, seed, images)
+    return divide(samples, split, held.fraction, held.seed, images)
 
 
 def split_of_list(stem: str) -> bool:
@@ -156,10 +163,10 @@ def _labels_of_all_splits(folder: Path, samples: list[Sample]) -> list[Sample]:
     return [*samples, *(Sample(file.stem, file, file) for file in list_files(folder, (".png",)) if file not in own)]
 
 
-def load_maps(path: Path, label_folder: str, split: str | None, validation_fraction: float, seed: int) -> FolderDataset:
+def load_maps(path: Path, label_folder: str, split: str | None, held: HeldOut) -> FolderDataset:
     if not (path / "images").is_dir():
         raise FileNotFoundError(f"{path / 'images'} does not exist, but {path / label_folder} does; {LAYOUTS}")
-    samples, note = _choose_split(path, label_folder, split, validation_fraction, seed)
+    samples, note = _choose_split(path, label_folder, split, held)
     check_sizes(samples)
     classes = read_classes(path)
     if label_folder == "instances":
@@ -174,7 +181,7 @@ def load_maps(path: Path, label_folder: str, split: str | None, validation_fract
         )
     # Over all splits, so that every split has the same classes.
     if classes is None:
-        classes = scan_classes(_choose_split(path, label_folder, None, validation_fraction, seed)[0])
+        classes = scan_classes(_choose_split(path, label_folder, None, held)[0])
     else:
         classes = settle_binary(classes, _labels_of_all_splits(path / label_folder, samples))
     say_what_is_empty(samples, classes, split is None or same_split("train", split), str(path))

@@ -372,7 +372,8 @@ class PromptableCollator(UniversalCollator):
         scale_range: The longer side is S times a factor from it; what does not fit is cropped at random.
         pad_value: Gray level of the padding.
         training: Whether flip, scale and choices are random.
-        transforms: Further augmentation, as of `UniversalCollator`; for examples with label maps only.
+        transforms: Further augmentation, as of `UniversalCollator`. Examples with masks of their own (SA-1B, COCO) give
+            them a mask with a channel per object.
         image_mean, image_std: Per channel, for images in [0, 1].
 
     Returns (of a call):
@@ -416,7 +417,7 @@ class PromptableCollator(UniversalCollator):
 
     def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (3, H, W) uint8 and masks (N, H, W) bool of one example."""
-        own = example.get("instances") is not None and self.transforms is None
+        own = example.get("instances") is not None
         if example.get("masks") is None and not own:
             pixels, ids, _ = self._transformed(example, position)
             present = np.unique(ids)
@@ -433,7 +434,16 @@ class PromptableCollator(UniversalCollator):
                 "must be equal"
             )
         masks = np.stack(drawn) if drawn else np.zeros((0, *image.shape[:2]), dtype=bool)
-        return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(masks)
+        if self.transforms is None:
+            return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(masks)
+        # One channel per mask, so that those that overlap stay whole.
+        sample = self.transforms(
+            {
+                "image": tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)),
+                "mask": tv_tensors.Mask(torch.from_numpy(masks.astype(np.uint8))),
+            }
+        )
+        return sample["image"].as_subclass(torch.Tensor), sample["mask"].as_subclass(torch.Tensor) > 0
 
     def _place(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
         """Square image (3, S, S) uint8, masks (N, S, S) bool, and (height, width) of the image in it."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -183,6 +183,34 @@ def same_split(folder_name: str, split: str) -> bool:
     if folder_name == split or plain == split.lower():
         return True
     return any(plain in names and split.lower() in names for names in SPLIT_NAMES.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """How a share of the samples is held out for validation.
+
+    Attributes:
+        fraction: The share, between 0 and 1.
+        seed: Of the division.
+        of_train: Whether it is taken of the training split too, where a folder has that but none for validation.
+    """
+
+    fraction: float = 0.2
+    seed: int = 0
+    of_train: bool = False
+
+    def from_train(self, splits: Iterable[str], split: str | None) -> str | None:
+        """Name of the split to divide for `split`, None where the splits are taken as they are."""
+        wanted = split is not None and (same_split("train", split) or same_split("validation", split))
+        return train_alone(splits) if self.of_train and wanted else None
+
+
+def train_alone(splits: Iterable[str]) -> str | None:
+    """Name of the training split where there is none for validation, so that a share of it has to be held out."""
+    names = list(splits)
+    if any(same_split(name, "validation") for name in names):
+        return None
+    return next((name for name in names if same_split(name, "train")), None)
 
 
 def read_json(path: Path) -> Any:

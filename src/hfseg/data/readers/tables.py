@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from ...files.images import FORMATS
-from .images import to_id_map, to_rgb
+from .images import stretch_contrast, to_id_map, to_rgb
 from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
 
@@ -39,6 +39,7 @@ __all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
 logger = logging.getLogger(__name__)
 
 _SHARDS = 64
+_LOOKED_AT = 200  # rows whose values are looked at
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -191,8 +192,9 @@ def _names(features: Any) -> list[str] | None:
         if isinstance(inner, dict):
             inner = next((inner[key] for key in ("category_id", "category", "label", "class") if key in inner), None)
             inner = getattr(inner, "feature", inner)
-        if inner is not column and getattr(inner, "names", None):
-            return list(inner.names)
+        names = getattr(inner, "names", None)
+        if inner is not column and names:
+            return list(names)
     return None
 
 
@@ -210,8 +212,46 @@ def _map_column(table: Any) -> str | None:
     return next((name for name in MAP_COLUMNS if isinstance(features.get(name), datasets.Image)), None)
 
 
+def _is_finite(table: Any) -> bool:
+    """Whether rows can be looked at by number, and are no stream."""
+    return hasattr(table, "__getitem__") and hasattr(table, "__len__")
+
+
+def _values(table: Any, column: str, most: int | None = None) -> set[int]:
+    """Values of class maps; of `most` rows, spread over the table."""
+    number = len(table)
+    rows = range(0, number, 1 if most is None else max(number // most, 1))
+    found: set[int] = set()
+    for row in rows:
+        found.update(np.unique(to_id_map(table[row][column], column)).tolist())
+    return found
+
+
+def _scanned_names(table: Any, column: str) -> dict[int, str]:
+    """Classes of maps that nothing names: the values that occur, as of folders without `classes.json`.
+
+    Raises:
+        ValueError: The values are no class ids.
+    """
+    values = _values(table, column)
+    if values == {0, DEFAULT_IGNORE_INDEX}:
+        return {0: "class_0", 1: "class_1"}
+    classes = sorted(values - {DEFAULT_IGNORE_INDEX})
+    if not classes or classes[0] < 0 or classes[-1] > DEFAULT_IGNORE_INDEX:
+        raise ValueError(
+            f"the table does not carry class names, and its column {column} holds the values {classes[:3]} to "
+            f"{classes[-1:]}: give id2label={{0: name, ...}}"
+        )
+    return {value: f"class_{value}" for value in range(classes[-1] + 1)}
+
+
 class TableDataset(torch.utils.data.Dataset):
     """Items of a table as those of `FolderDataset`: arrays, in the universal, semantic or caption schema.
+
+    Maps of two classes that hold 0 and 255 only are read as 0 and 1, with a warning, unless `ignore_index` is given.
+
+    Attributes:
+        stretch_contrast: Whether images are brought to the full range of intensities, as by `load_folder`.
 
     Args:
         table: A `datasets.Dataset` with the columns of `schema`.
@@ -220,10 +260,13 @@ class TableDataset(torch.utils.data.Dataset):
             none otherwise.
         ignore_index: Value of void in a `segmentation_map`; None: what the table says, else 255 (65535 where there are
             more than 255 classes).
+        name_values: Whether the classes of a semantic table without names are the values that occur.
 
     Raises:
         ValueError: If columns or class names are missing.
     """
+
+    stretch_contrast = False
 
     def __init__(
         self,
@@ -231,6 +274,7 @@ class TableDataset(torch.utils.data.Dataset):
         id2label: dict[int, str] | None = None,
         stuff_class_ids: Sequence[int] | None = None,
         ignore_index: int | None = None,
+        name_values: bool = False,
     ) -> None:
         columns = set(table.column_names)
         if {"image", "segmentation", "segments_info"} <= columns:
@@ -251,6 +295,8 @@ class TableDataset(torch.utils.data.Dataset):
             id2label = {int(key): name for key, name in described["id2label"].items()}
         elif id2label is None and names is not None:
             id2label = dict(enumerate(names))
+        elif id2label is None and self.kind == "semantic" and name_values:
+            id2label = _scanned_names(table, str(self._map_column))
         elif id2label is None and self.kind != "captions":
             raise ValueError("the table does not carry class names; give id2label={0: name, ...}")
         self.table = table
@@ -259,10 +305,26 @@ class TableDataset(torch.utils.data.Dataset):
         default_stuff = list(self.id2label) if self.kind == "semantic" else []
         stuff = described.get("stuff_class_ids", default_stuff) if stuff_class_ids is None else stuff_class_ids
         self.stuff_class_ids = tuple(stuff)
+        given_void = ignore_index
         if ignore_index is None:
             large = len(self.id2label) > DEFAULT_IGNORE_INDEX
             ignore_index = described.get("ignore_index", 65535 if large else DEFAULT_IGNORE_INDEX)
+        stated = ignore_index != DEFAULT_IGNORE_INDEX or "ignore_index" in described
         self.ignore_index = ignore_index
+        self._second_value = None if stated or given_void is not None else self._second(table)
+
+    def _second(self, table: Any) -> int | None:
+        """255, if the maps of two classes hold 0 and 255 only: it is the second class then, and not void."""
+        if self.kind != "semantic" or len(self.id2label) != 2 or not _is_finite(table):
+            return None
+        if _values(table, str(self._map_column), _LOOKED_AT) != {0, DEFAULT_IGNORE_INDEX}:
+            return None
+        logger.warning(
+            "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, give "
+            "ignore_index=255.",
+            self.id2label[1],
+        )
+        return DEFAULT_IGNORE_INDEX
 
     def __len__(self) -> int:
         return len(self.table)
@@ -281,11 +343,17 @@ class TableDataset(torch.utils.data.Dataset):
         return self._item(self.table[index], index)
 
     def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
-        item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
+        item: dict[str, Any] = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
+        if self.stretch_contrast:
+            item["image"] = stretch_contrast(item["image"])
         if self.kind == "captions":
             return item | {"text": row["text"]}
-        if self.kind == "semantic":
-            return item | {"segmentation_map": to_id_map(row[self._map_column], self._map_column)}
+        column = self._map_column
+        if self.kind == "semantic" and column is not None:
+            labels = to_id_map(row[column], column)
+            if self._second_value is not None:
+                labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
+            return item | {"segmentation_map": labels}
         return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
 
 
@@ -354,6 +422,7 @@ def load_table(
     stuff_class_ids: Sequence[int] | None = None,
     ignore_index: int | None = None,
     streaming: bool = False,
+    name_values: bool = False,
 ) -> TableDataset | TableStream:
     """Dataset of a table: parquet files, a folder of `save_to_disk`, or a dataset of the Hub.
 
@@ -365,6 +434,7 @@ def load_table(
         streaming: True reads while it is trained on, in shards for nodes, ranks and workers: of parquet files or of the
             Hub. A folder of parquet files is named by its path, with `<split>` at the beginning of the files' names or
             as a folder.
+        name_values: As `TableDataset`.
 
     Raises:
         FileNotFoundError, ValueError: If it is not found, has no such split, or lacks columns or names.
@@ -389,4 +459,4 @@ def load_table(
         table = datasets.Dataset.from_parquet(str(place))
     else:
         table = datasets.load_dataset(str(path), name=name, split=split)
-    return TableDataset(table, id2label, stuff_class_ids, ignore_index)
+    return TableDataset(table, id2label, stuff_class_ids, ignore_index, name_values)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import AutoConfig, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging
 
 from ..checkpoints import check_keys, read_state_dict
+from ..sub_configs import sub_config
 from .configuration_cris import CrisConfig
 from .modeling_cris import STRIDE, CrisForReferringImageSegmentation
 from .tokenization_cris import clip_tokenizer
@@ -274,10 +275,10 @@ def build_tokenizer(
                 f"The folder gets no tokenizer, as {TOKENIZER_SOURCE} cannot be read ({type(error).__name__}): put "
                 f"CLIP's {VOCABULARY_FILE} beside the checkpoint, or name it as 'vocabulary' in --config."
             )
-    if tokenizer is not None and len(tokenizer) != model.config.text_config.vocab_size:  # type: ignore[union-attr]
+    if tokenizer is not None and len(tokenizer) != sub_config(model.config.text_config, CLIPTextConfig).vocab_size:
         logger.warning(
             f"The folder gets no tokenizer: CLIP's has {len(tokenizer)} tokens, this model "
-            f"{model.config.text_config.vocab_size}."  # type: ignore[union-attr]
+            f"{sub_config(model.config.text_config, CLIPTextConfig).vocab_size}."
         )
         return None
     return tokenizer
@@ -298,7 +299,7 @@ def from_clip(cls: type, source: Any, **overrides) -> CrisForReferringImageSegme
         return from_folder(Path(source), **overrides)
     if isinstance(source, str) and not os.path.exists(source) and "_clip" in source and Path(source).suffix != ".pt":
         return from_timm(source, **overrides)
-    state_dict = read_state_dict(source) if isinstance(source, (str, os.PathLike)) else dict(source)  # type: ignore[arg-type]
+    state_dict = read_state_dict(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else dict(source)
     if any(key.startswith("stages.") for key in state_dict):
         return from_timm_tensors(state_dict, **overrides)
     state_dict = {key if key.startswith("backbone.") else f"backbone.{key}": v for key, v in state_dict.items()}

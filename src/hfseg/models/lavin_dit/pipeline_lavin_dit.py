@@ -238,7 +238,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     (32, 32)
     """
 
-    model_cpu_offload_seq = "transformer->vae"
+    model_cpu_offload_seq: Any = "transformer->vae"  # declared as None by diffusers
     _callback_tensor_inputs = ["latents"]
 
     # Concrete classes: `from_pipe` takes over components of exactly these.

@@ -53,7 +53,7 @@ from ...layers.mask_decoder import (
 from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ..backbone import build_backbone
-from ..mask_decoding import auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
+from ..mask_decoding import StuffClassesModel, auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -454,7 +454,7 @@ class ProScaleModel(ProScalePreTrainedModel):
         return self
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
         """Predicts masks.
 
         Args:
@@ -486,7 +486,7 @@ class ProScaleModel(ProScalePreTrainedModel):
         )
 
 
-class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
+class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedModel):
     """PRO-SCALE with class predictor and loss: panoptic, instance and semantic segmentation from one set of masks."""
 
     # forward takes **kwargs, but the loss is not divided by Trainer's num_items_in_batch.
@@ -527,7 +527,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
         fresh = warm_start(model, source)
         if fresh:
             logger.info(f"Randomly initialized, without counterpart in Mask2Former: {', '.join(fresh)}")
-        model.to(dtype=source.dtype)  # type: ignore[call-arg]
+        nn.Module.to(model, dtype=source.dtype)
         return model
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
@@ -542,7 +542,7 @@ class ProScaleForUniversalSegmentation(ProScalePreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
+        pixel_values: torch.Tensor,
         mask_labels: list[torch.Tensor] | None = None,
         class_labels: list[torch.Tensor] | None = None,
         output_auxiliary_logits: bool | None = None,

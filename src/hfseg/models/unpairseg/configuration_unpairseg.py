@@ -7,10 +7,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ...files.bounds import check_counts
+from ..sub_configs import SubConfigSpec
 
 # OpenCLIP's convnext_large_d_320. The library's defaults differ in the epsilon (1e-12) and the text tower's activation.
 DEFAULT_BACKBONE = {
@@ -265,6 +263,7 @@ class UnpairSegConfig(PreTrainedConfig):
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if SubConfigSpec is None:
             self.backbone_config, kwargs = consolidate_backbone_kwargs_to_config(
                 backbone_config=self.backbone_config,

@@ -124,6 +124,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
     image_mean = OPENAI_CLIP_MEAN
     image_std = OPENAI_CLIP_STD
     pad_value = 128
+    binary_mask_labels = False
     threshold = 0.7
     overlap_mask_area_threshold = 0.4
     score_threshold = math.log(0.65 / 0.35)
@@ -528,7 +529,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
                     if overlap_mask_area_threshold is None
                     else overlap_mask_area_threshold
                 ),
-                label_ids_to_fuse=self._stuff(label_ids_to_fuse),
+                label_ids_to_fuse=self.label_ids_to_fuse or () if label_ids_to_fuse is None else label_ids_to_fuse,
                 query_scores=scores,
                 **self.geometry(logits.shape, [size]),
             )[0]
@@ -575,7 +576,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
                 threshold=threshold,
                 mask_threshold=self.mask_threshold if mask_threshold is None else mask_threshold,
                 num_instances=logits.shape[1],
-                stuff_label_ids=self._stuff(label_ids_to_fuse),
+                stuff_label_ids=self.label_ids_to_fuse or () if label_ids_to_fuse is None else label_ids_to_fuse,
                 query_scores=scores * best.values,
                 **self.geometry(logits.shape, [size]),
             )[0]

@@ -8,10 +8,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ...files.bounds import check_counts
+from ..sub_configs import SubConfigSpec, sub_config
 
 DEFAULT_BACKBONE = {
     "hidden_size": 1024,
@@ -146,6 +144,7 @@ class VPNeXtConfig(PreTrainedConfig):
     dcn_impl: str = "auto"
 
     def __post_init__(self, **kwargs):
+        check_counts({**vars(self), **kwargs})
         if isinstance(self.backbone_config, PreTrainedConfig):
             self.backbone_config = copy.deepcopy(self.backbone_config)  # its outputs are set below
         if SubConfigSpec is None:
@@ -240,7 +239,7 @@ class VPNeXtConfig(PreTrainedConfig):
                     "`num_hidden_layers` and one square `patch_size`: choose dinov3_vit, dinov2, "
                     "dinov2_with_registers, beit or timm_backbone."
                 )
-            check_fine_grid(backbone.patch_size, self)
+            check_fine_grid(sub_config(backbone, PreTrainedConfig).patch_size, self)
         depth = self.num_blocks
         if depth is None:
             raise ValueError(

@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ from ...data.readers.reading import TolerantDataset
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
+from ..protocols import BackboneLoader, PretrainedSaving
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +99,10 @@ class Task:
         """One folder for both sides is divided: train for training, and the rest for validation."""
         data = self.arguments.data
         paths = [side.get("path") for side in (data.train, data.validation) if side is not None]
-        if data.name != "folder" or "split" in spec or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
+        if data.name != "folder" or len(paths) != 2 or paths[0] is None or paths[0] != paths[1]:
             return spec
-        return {"split": split, **spec}
+        # Nothing to validate on in the folder's own splits: a share of the training split is held out.
+        return {"split": split, "hold_out": True, **spec}
 
     def build_validation_dataset(self) -> Any:
         """Builds the held-out data; None if the recipe has none. Damaged samples are treated as in training."""
@@ -109,6 +111,9 @@ class Task:
             return None
         dataset = self.build_dataset(self._with_split(data.validation, "validation"))
         return TolerantDataset(dataset, on_error="skip") if data.on_error == "skip" else dataset
+
+    def check_validation(self, dataset: Any, processor: Any) -> None:
+        """Refuses held-out data that could not be evaluated on, before anything is trained."""
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the model, new or from `model.pretrained`; its classes are the dataset's unless the recipe says."""
@@ -214,13 +219,21 @@ class Task:
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
-        model.save_pretrained(folder, state_dict=dict(state_dict))  # type: ignore[operator]
+        cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))
 
 
 # ------------------------------------------------------------------------------------------------------------- builders
 
 # Of every configuration of transformers, whether its class lists them or not.
-COMMON_FIELDS = ("id2label", "label2id", "num_labels", "dtype", "torch_dtype", "attn_implementation", "problem_type")
+COMMON_FIELDS: tuple[str, ...] = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "problem_type",
+)
 COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentions", "output_hidden_states")
 
 
@@ -347,7 +360,7 @@ def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: st
             advice = f" Did you mean {prefix}{near[0]}?" if near else ""
             raise ValueError(f"Unknown key {prefix}{name}: {config_class.__name__} has no such field.{advice}")
         model_type = value.get("model_type") if isinstance(value, Mapping) else None
-        if name.endswith("_config") and model_type in CONFIG_MAPPING:
+        if name.endswith("_config") and isinstance(model_type, str) and model_type in CONFIG_MAPPING:
             inner = {key: entry for key, entry in value.items() if key != "model_type"}
             check_config_fields(CONFIG_MAPPING[model_type], inner, f"{prefix}{name}.")
 
@@ -405,7 +418,7 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """
     if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
         try:
-            new = model.base_model.load_backbone(source)  # type: ignore[operator]
+            new = cast(BackboneLoader, model.base_model).load_backbone(source)
         except OSError as error:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
         describe_start(model, source, len(model.base_model.encoder.state_dict()) - len(new))  # type: ignore[union-attr]

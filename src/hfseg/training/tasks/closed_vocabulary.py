@@ -9,7 +9,7 @@ from torch import nn
 
 from accelerate import Accelerator
 
-from ...evaluation.segmentation import TASKS, evaluate_segmentation, segmentation_overlays
+from ...evaluation.segmentation import TASKS, evaluate_segmentation, measurable_tasks, segmentation_overlays
 from ..normalization import LossNormalizer, count_labeled_pixels
 from .base import Task
 
@@ -23,6 +23,24 @@ class ClosedVocabularyTask(Task):
 
     measured: ClassVar[tuple[str, ...]] = TASKS
 
+    def evaluation_options(self) -> dict[str, Any]:
+        """Arguments of `run.evaluation`, with defaults.
+
+        Raises:
+            ValueError: One is not known.
+        """
+        options: dict[str, Any] = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
+        unknown = sorted(set(self.arguments.run.evaluation) - set(options))
+        if unknown:
+            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
+        return options | self.arguments.run.evaluation
+
+    def check_validation(self, dataset: Any, processor: Any) -> None:
+        """Says before the training whether the labels can be measured at all."""
+        options = self.evaluation_options()
+        if hasattr(dataset, "id2label") and processor is not None:
+            measurable_tasks(dataset, options["tasks"], rank=1)
+
     def evaluate(
         self,
         model: nn.Module,
@@ -32,11 +50,7 @@ class ClosedVocabularyTask(Task):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures PQ, AP and mean IoU in percent, as the labels allow; the loss, if asked for or nothing else is."""
-        options: dict[str, Any] = {"tasks": self.measured, "batch_size": 1, "loss": self.arguments.run.metric == "loss"}
-        unknown = sorted(set(self.arguments.run.evaluation) - set(options))
-        if unknown:
-            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
-        options |= self.arguments.run.evaluation
+        options = self.evaluation_options()
         measurable = hasattr(dataset, "id2label") and processor is not None
         sharded = accelerator.distributed_type == DistributedType.FSDP  # then all ranks must do equal passes
         numbers: dict[str, float] = {}

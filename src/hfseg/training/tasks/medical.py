@@ -31,6 +31,17 @@ class MedicalVolumeTask(SemanticTask):
     }
     default_collator = "medical"
 
+    def example(self, name: str) -> str:
+        """Shows the way of a volume, from file to file."""
+        return (
+            "import hfseg  # registers the model with transformers\n"
+            "from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation\n\n"
+            f'model = AutoModelForSemanticSegmentation.from_pretrained("{name}")\n'
+            f'processor = AutoImageProcessor.from_pretrained("{name}")\n'
+            'result = model.predict_volume("scan.nii.gz", processor, "segmentation.nii.gz")\n'
+            "print(result.milliliters_per_class)"
+        )
+
     def build_collator(
         self, dataset: Any, model: nn.Module, processor: Any, training: bool = True
     ) -> Callable[[list], Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ....files.label_names import CAMVID
 from ..maps import label_folder_of, load_maps
-from ..samples import FolderDataset
+from ..samples import FolderDataset, HeldOut
 from .layout import class_table, photos, require, samples_of, semantic_dataset
 
 __all__ = ["load_semantic"]
@@ -20,7 +20,7 @@ __all__ = ["load_semantic"]
 def load_semantic(root: Path, split: str) -> FolderDataset:
     """The 11 classes of the SegNet split; `images/` and `labels/` are read as in every folder."""
     if (root / "images").is_dir():
-        return load_maps(root, label_folder_of(root) or "labels", split, validation_fraction=0.2, seed=0)
+        return load_maps(root, label_folder_of(root) or "labels", split, HeldOut())
     folder = {"validation": "val"}.get(split, split)
     wanted = {folder: "images, or images/ with labels/", f"{folder}annot": "class maps"}
     require(root, wanted, f"CamVid ({split})")

@@ -1,0 +1,78 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""A folder of one's own in the place of a recipe's data, and a recipe cut to a few updates."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data.readers.samples import read_json
+from ..data.specs import medical_layout
+from .arguments import TrainingArguments
+
+__all__ = ["fit_warm_up", "with_folder"]
+
+logger = logging.getLogger(__name__)
+
+FOLDS = ("train:0/5", "val:0/5")
+
+
+def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
+    """Changes of a recipe that put a folder in the place of its data, `section.key=value`.
+
+    Recipes of medical volumes take the folder's layout: with `dataset.json` its classes and modality too, and a fold
+    for validation.
+
+    Args:
+        arguments: The recipe without them.
+        folder: With images and labels.
+
+    Raises:
+        ValueError: The recipe reads volumes, and the folder holds none in a layout that is recognized.
+    """
+    if arguments.data.name != "medical":
+        path = json.dumps(folder)
+        return [f"data.train.path={path}", f"data.validation.path={path}"]
+    layout = medical_layout(Path(folder))
+    if layout is None:
+        raise ValueError(
+            f"{folder} has no medical layout that is recognized, but the recipe reads volumes: it must be nnU-Net's "
+            "raw folder, the Decathlon's, images/ with labels/ of NIfTI files, ...; see hfseg.data.load_medical."
+        )
+    sides: list[dict[str, Any]] = []
+    described = layout in ("nnunet", "decathlon")
+    for given, fold in zip((arguments.data.train, arguments.data.validation or arguments.data.train), FOLDS):
+        side = {**given, "root": folder, "layout": layout}
+        if described:
+            side |= {"id2label": None, "modality": _modality(Path(folder))}
+        if layout not in ("pairs", "xray"):
+            side["split"] = fold
+        sides.append(side)
+    changes = [f"data.{name}={json.dumps(side)}" for name, side in zip(("train", "validation"), sides)]
+    if described and sides[0]["modality"] != arguments.model.processor.get("modality"):
+        changes.append(f"model.processor.modality={sides[0]['modality']}")
+    return changes
+
+
+def _modality(folder: Path) -> str:
+    """CT or MR, as `dataset.json` says under either of nnU-Net's names."""
+    content = read_json(folder / "dataset.json")
+    named = content.get("channel_names") or content.get("modality") or {}
+    first = named.get("0", "") if isinstance(named, Mapping) else named
+    return "CT" if str(first).strip().upper() == "CT" else "MR"
+
+
+def fit_warm_up(arguments: TrainingArguments, overrides: Sequence[str]) -> None:
+    """Shortens the warm-up of a recipe that was cut to fewer updates than that, unless it was given too."""
+    steps, schedule = arguments.run.max_steps, arguments.schedule
+    given = {text.partition("=")[0].strip() for text in overrides}
+    if steps is None or schedule.warmup_steps <= steps or "run.max_steps" not in given:
+        return
+    if "schedule.warmup_steps" in given or "schedule" in given:
+        return
+    logger.warning(
+        "The warm-up of %d updates is longer than the run of %d; it is cut to %d.",
+        schedule.warmup_steps, steps, shortened := max(steps // 10, 1),
+    )  # fmt: skip
+    schedule.warmup_steps = shortened
