@@ -70,5 +70,6 @@ class OpenVocabularyEvaluator(ClosedVocabularyEvaluator):
     def describe(self) -> dict[str, Any]:
         """What the numbers depend on, names and sentences included."""
         record = super().describe()
-        record["labels"] |= {"names": self.synonyms, "templates": self.templates}
+        own = all(names == [label] for label, names in self.synonyms.items())
+        record["labels"] |= {"names": "the dataset's" if own else self.synonyms, "templates": self.templates}
         return record
