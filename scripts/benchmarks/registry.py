@@ -223,6 +223,21 @@ def universal_learning(options: argparse.Namespace) -> Result:
     return universal_learning_table(options.data, options.overrides, *chosen)
 
 
+@measures("distill")
+def distillation(options: argparse.Namespace) -> Result:
+    from .distillation import distillation_tables
+
+    chosen = (options.teacher, options.minutes, options.seeds, options.teacher_updates)
+    return distillation_tables(*chosen, options.finished)
+
+
+@measures("jpeg")
+def from_jpeg_to_masks(options: argparse.Namespace) -> Result:
+    from .jpeg import jpeg_table
+
+    return jpeg_table(options.rounds)
+
+
 @measures("medical")
 def medical_learning(options: argparse.Namespace) -> Result:
     from .medical import medical_learning_table

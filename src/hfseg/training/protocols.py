@@ -54,8 +54,8 @@ class DecayExempting(Protocol):
 class BackboneLoader(Protocol):
     """Base models whose encoder reads a checkpoint of another class."""
 
-    def load_backbone(self, source: str) -> object:
-        """Loads the encoder's weights."""
+    def load_backbone(self, source: str) -> list[str]:
+        """Loads the encoder's weights; returns the names of those that stay as they are."""
         ...
 
 

@@ -627,8 +627,9 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
         """Builds a trainable model from CLIP's weights; what CLIP does not have is randomly initialized.
 
         Args:
-            source: OpenAI's archive (`RN50.pt`, `RN101.pt`) or a state dict with its names; or a timm model's name,
-                for example `"resnet50_clip.openai"`, which gives the image tower only.
+            source: OpenAI's archive (`RN50.pt`, `RN101.pt`), or a state dict or file with its names, such as
+                OpenCLIP's; the folder of an OpenCLIP ResNet; timm's image tower by name (`"resnet50_clip.openai"`),
+                file or folder; or the folder of a CLIP of transformers, which gives the text tower.
             overrides: Fields of `CrisConfig`, for example `num_decoder_layers=2`.
 
         Raises:

@@ -10,6 +10,7 @@ the paper's sentences and common practice. Where they are silent:
 * The weights of the last block that no output depends on are frozen.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -37,14 +38,19 @@ AUTOENCODERS: dict[str, type[ModelMixin]] = {"st": LavinDiTAutoencoderKL, "pixel
 
 
 def build_autoencoder(spec: Mapping[str, Any] | str) -> Any:
-    """Builds an autoencoder from a recipe: a folder, or `{"kind": "st" or "pixel", ...arguments}`.
+    """Builds an autoencoder from a recipe: a folder (of CogVideoX too), or `{"kind": "st" or "pixel", ...arguments}`.
 
     Raises:
         ValueError: An unknown kind.
     """
     if isinstance(spec, str):
-        pixel = "PixelAutoencoder" in (Path(spec) / "config.json").read_text(encoding="utf-8")
-        return AUTOENCODERS["pixel" if pixel else "st"].from_pretrained(spec)
+        folder = Path(spec)
+        folder = folder / "vae" if not (folder / "config.json").is_file() and (folder / "vae").is_dir() else folder
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = "pixel" if settings.get("_class_name") == "PixelAutoencoder" else "st"
+        # CogVideoX's own scale of latents; its older folders do not say that they are not shifted.
+        plain = {} if kind == "pixel" or "shift_factor" in settings else {"shift_factor": None}
+        return AUTOENCODERS[kind].from_pretrained(folder, **plain)
     kind = spec.get("kind", "st")
     if kind not in AUTOENCODERS:
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel, Swinv2Config, Swinv2Model
+from transformers import AutoConfig, PreTrainedModel, SwinModel, Swinv2Config, Swinv2Model
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -44,6 +44,17 @@ from .configuration_unisegformer import UniSegFormerConfig
 SHIFT_PENALTY = -200.0
 # Of F1..F4.
 STRIDES = (4, 8, 16, 32)
+
+
+# Names of a Swin's layers, as newer releases of transformers have them, to Swin V2's.
+SWIN_NAMES = {
+    ".attention.q_proj.": ".attention.self.query.",
+    ".attention.k_proj.": ".attention.self.key.",
+    ".attention.v_proj.": ".attention.self.value.",
+    ".attention.o_proj.": ".attention.output.dense.",
+    ".mlp.fc1.": ".intermediate.dense.",
+    ".mlp.fc2.": ".output.dense.",
+}
 
 
 class UniSegFormerWindowAttention(Swinv2SelfAttention):
@@ -398,10 +409,12 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         )
 
     def load_swinv2(self, source: "str | PreTrainedModel") -> list[str]:
-        """Puts weights of a Swin V2 checkpoint of transformers into the encoder.
+        """Puts weights of a Swin V2 checkpoint of transformers into the encoder, or of a Swin as far as it goes.
 
         The position biases are functions of distances in units of the windows that the checkpoint was trained with:
-        `encoder_config.pretrained_window_sizes` becomes those.
+        `encoder_config.pretrained_window_sizes` becomes those. A Swin (the first version) gives patch embedding,
+        projections and feed-forward layers; its norms stand at other places, and its position biases are tables, so
+        norms, biases, temperatures and the merging of patches keep their values.
 
         Args:
             source: Folder, Hub name or instance; classifiers and backbones alike.
@@ -413,7 +426,10 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
             ValueError: If the source has other sizes.
         """
         if not isinstance(source, PreTrainedModel):
-            source = Swinv2Model.from_pretrained(source, add_pooling_layer=False)
+            first = AutoConfig.from_pretrained(source).model_type == "swin"
+            source = (SwinModel if first else Swinv2Model).from_pretrained(source, add_pooling_layer=False)
+        if source.config.model_type == "swin":
+            return self._load_first_swin(source)
         state = {
             name.removeprefix("swinv2."): value
             for name, value in source.state_dict().items()
@@ -436,6 +452,26 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
                 attention = cast(UniSegFormerWindowAttention, block.attention.self)
                 attention.pretrained_window_size = (window, window)
                 cast(torch.Tensor, attention.relative_coords_table).copy_(attention.create_coords_table_and_index()[0])
+        return [name for name in own if name not in state]
+
+    def _load_first_swin(self, source: PreTrainedModel) -> list[str]:
+        """Copies what a Swin of the first version and this encoder have in common."""
+        own, state = self.state_dict(), {}
+        for name, value in source.state_dict().items():
+            name = name.removeprefix("swin.")
+            for theirs, ours in SWIN_NAMES.items():
+                name = name.replace(theirs, ours)
+            if name in own and own[name].shape == value.shape and "norm" not in name:
+                state[name] = value
+        layers = [name for name in own if re.search(r"(query|key|value|dense)\.weight$", name)]
+        wrong = [name for name in ("embeddings.patch_embeddings.projection.weight", *layers) if name not in state]
+        if wrong:
+            raise ValueError(
+                f"The Swin checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
+                f"{', '.join(wrong[:3])}: give one with embed_dim {self.config.encoder_config.embed_dim}, depths "
+                f"{list(self.config.encoder_config.depths)} and num_heads {list(self.config.encoder_config.num_heads)}."
+            )
+        self.load_state_dict(state, strict=False)
         return [name for name in own if name not in state]
 
 

@@ -23,7 +23,9 @@ from ...backbone_weights import (
     backbone_tensors,
     input_normalization,
     load_timm_backbone,
+    network_of,
     packaged_is_installed,
+    plain_vit_tensors,
     read_state_dict,
 )
 from ...data.readers.reading import TolerantDataset
@@ -296,7 +298,7 @@ def build_model(
         ValueError: The architecture is unknown, is another than the folder's, or has no class for the task; the
             backbone's weights cannot be found or belong to another network.
     """
-    fields = dict(arguments.config)
+    fields = {key: _network(key, value, arguments.backbone) for key, value in arguments.config.items()}
     if id2label is not None and "id2label" not in fields:
         fields["id2label"] = {int(key): value for key, value in id2label.items()}
         fields["label2id"] = {value: int(key) for key, value in id2label.items()}
@@ -329,6 +331,19 @@ def build_model(
     if arguments.backbone is not None and load_backbone:
         load_backbone_weights(model, arguments.backbone)
     return model
+
+
+def _network(key: str, value: Any, source: str | None) -> Any:
+    """The value of a field; `folder` for a backbone's configuration means the network of `model.backbone`.
+
+    Raises:
+        ValueError: There is no such folder, or it says nothing about its network.
+    """
+    if key not in ("backbone_config", "encoder_config") or value != "folder":
+        return value
+    if source is None:
+        raise ValueError(f"model.config.{key} is 'folder'; model.backbone must then name the folder.")
+    return network_of(source, encoder=key == "encoder_config")
 
 
 def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: str) -> None:
@@ -403,9 +418,10 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """
     if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
         try:
-            cast(BackboneLoader, model.base_model).load_backbone(source)
+            new = cast(BackboneLoader, model.base_model).load_backbone(source)
         except OSError as error:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
+        describe_start(model, source, len(model.base_model.encoder.state_dict()) - len(new))  # type: ignore[union-attr]
         return
     backbone = getattr(model.base_model, "backbone", None)
     config = copy.deepcopy(getattr(model.config, "backbone_config", None))
@@ -415,8 +431,9 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     try:
         if config.model_type == "timm_backbone":
             load_timm_backbone(backbone, backbone_tensors(source, config), source)
+            describe_start(model, source, len(backbone.state_dict()))
             return
-        tensors = read_state_dict(source) if Path(source).is_file() else None
+        tensors = read_state_dict(source) if Path(source).is_file() else plain_vit_tensors(source, config)
         loaded, report = type(backbone).from_pretrained(
             None if tensors is not None else source, config=config, state_dict=tensors, output_loading_info=True
         )
@@ -433,6 +450,13 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
         )
     state = loaded.state_dict()
     backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
+    describe_start(model, source, len(backbone.state_dict()))
+
+
+def describe_start(model: PreTrainedModel, source: str, taken: int) -> None:
+    """Says how many tensors of a model have pretrained weights."""
+    rest = len(model.state_dict()) - taken
+    logger.warning("%d tensors are those of %s; the other %d start anew", taken, source, rest)
 
 
 def build_image_processor(arguments: ModelArguments, model: nn.Module) -> Any:
