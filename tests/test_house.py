@@ -298,7 +298,7 @@ def test_tests_mirror_the_source():
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
 
 
-# Modules without a test file of their own name; most are tested with the class or command that uses them. May only shrink.
+# Modules without a test file of their own name; most are tested with what uses them. The number may only shrink.
 MODULES_WITHOUT_OWN_TEST = 138
 
 
