@@ -225,6 +225,11 @@ def test_average_precision_is_that_of_pycocotools_on_the_same_files(model, tmp_p
     report = evaluate(model, folder, tmp_path / "one", "--instance_annotations", file)
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
     assert report["metrics"]["pq"] == pytest.approx(100) and report["labels"]["truth_of_ap"] == str(file)
+    # They are found there by themselves, in training too; "none" takes the panoptic segments.
+    report = evaluate(model, folder, tmp_path / "found")
+    assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9) and report["labels"]["truth_of_ap"] == str(file)
+    report = evaluate(model, folder, tmp_path / "none", "--instance_annotations", "none")
+    assert report["metrics"]["ap"] == pytest.approx(100) and report["labels"]["truth_of_ap"] is None
     # The same annotations as the dataset.
     report = evaluate(model, file, tmp_path / "two", "--match_labels", "name", "--task", "instance")
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)

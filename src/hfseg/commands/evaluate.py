@@ -35,7 +35,7 @@ TASK_OPTIONS: dict[str, dict[str, Any]] = {
         "average": {"choices": ("probabilities", "logits"), "help": "of windows and views; default: probabilities"},
         "no_resize": {"action": "store_true", "help": "images keep their own scale"},
         "match_labels": {"choices": ("id", "name"), "help": "where the classes differ from the dataset's"},
-        "instance_annotations": {"metavar": "FILE", "help": "COCO instances json that is the ground truth of AP"},
+        "instance_annotations": {"metavar": "FILE", "help": "COCO instances json for AP; none: the segments"},
         "threshold": {"type": float, "help": "smallest score of a segment, or of a pixel of a referring mask"},
         "mask_threshold": {"type": float, "help": "smallest probability of a mask's pixels"},
         "overlap_mask_area_threshold": {"type": float, "help": "smallest visible share of a segment"},

@@ -20,7 +20,8 @@ class OpenVocabularyEvaluator(ClosedVocabularyEvaluator):
 
     Options: `task`, `protocol`, `no_resize`, `instance_annotations` and thresholds as for models with classes of their
     own; `labels`, a JSON file (or mapping) of other names by class; `templates`, sentences with {} or a set's name.
-    Classes are asked for in plain words with synonyms (`hfseg.files.prompt_names`) unless `labels` says otherwise.
+    Classes of public datasets are asked for in plain words with synonyms (`hfseg.files.prompt_names`) unless `labels`
+    says otherwise.
     """
 
     options_of_task: ClassVar[Mapping[str, Any]] = {
@@ -70,6 +71,5 @@ class OpenVocabularyEvaluator(ClosedVocabularyEvaluator):
     def describe(self) -> dict[str, Any]:
         """What the numbers depend on, names and sentences included."""
         record = super().describe()
-        own = all(names == [label] for label, names in self.synonyms.items())
-        record["labels"] |= {"names": "the dataset's" if own else self.synonyms, "templates": self.templates}
+        record["labels"] |= {"names": self.synonyms or "the dataset's", "templates": self.templates}
         return record

@@ -140,17 +140,45 @@ class CocoInstances:
                 entry | {"category_id": class_of[annotation["category_id"]]}
             )
 
+    def _find(self, name: str) -> dict[str, Any] | None:
+        return self._images.get(name, self._images.get(name.rpartition("/")[2]))
+
+    def lists(self, name: str) -> bool:
+        """Whether the file lists an image of this name."""
+        return self._find(name) is not None
+
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
         """Annotations of an image, as `MaskAP` takes them.
 
         Raises:
             ValueError: The file does not list the image.
         """
-        name = str(example.get("image_id"))
-        image = self._images.get(name, self._images.get(name.rpartition("/")[2]))
+        image = self._find(str(example.get("image_id")))
         if image is None:
             raise ValueError(f"{self.file} lists no image {example.get('image_id')!r}.")
         return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
+
+
+def instances_beside(dataset: Any) -> CocoInstances | None:
+    """Finds the instance annotations of a COCO panoptic dataset: AP's ground truth in publications.
+
+    Args:
+        dataset: With `path` and `original_category_ids`, as `load_official` and `load_folder` give it.
+
+    Returns:
+        `instances_NAME.json` beside `panoptic_NAME.json`, if it is there and lists every image; else None.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path, category_ids = Path(getattr(dataset, "path", None) or ""), getattr(dataset, "original_category_ids", None)
+    if getattr(dataset, "kind", "") != "panoptic" or path.suffix != ".json" or not category_ids:
+        return None
+    file = path.with_name(path.name.replace("panoptic_", "instances_", 1))
+    if file == path or not file.is_file():
+        return None
+    found = CocoInstances(file, {int(category): int(label) for label, category in category_ids.items()})
+    return found if all(found.lists(dataset.sample_id(index)) for index in range(len(dataset))) else None
 
 
 class SegmentationMetrics:
@@ -161,8 +189,8 @@ class SegmentationMetrics:
             pixels are background; otherwise they are void).
         tasks: Some of `TASKS`.
         rank_images: Whether to score every image by itself, to find the best and worst.
-        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: the
-            example's own instances, or its segments.
+        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: annotations
+            that lie beside a panoptic dataset (`instances_beside`), else the example's own instances or segments.
     """
 
     def __init__(
@@ -172,7 +200,8 @@ class SegmentationMetrics:
         rank_images: bool = False,
         instance_truth: Callable[[Mapping[str, Any]], Any] | None = None,
     ):
-        self.instance_truth = instance_truth or _instances
+        beside = instances_beside(dataset) if instance_truth is None and "instance" in tasks else None
+        self.instance_truth = instance_truth or beside or own_instances
         self.tasks = [task for task in TASKS if task in tasks]
         self.id2label = {int(key): str(name) for key, name in dataset.id2label.items()}
         self.stuff = frozenset(int(class_id) for class_id in dataset.stuff_class_ids)
@@ -357,7 +386,7 @@ def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"segmentation": np.asarray(example["segmentation"]), "segments_info": list(example["segments_info"])}
 
 
-def _instances(example: Mapping[str, Any]) -> dict[str, Any]:
+def own_instances(example: Mapping[str, Any]) -> dict[str, Any]:
     """Truth of AP: the instances' own masks, which may overlap, where the example has them; else its segments."""
     own = example.get("instances")
     return _reference(example) if own is None else dict(own)

@@ -4,11 +4,14 @@
 Datasets name classes for annotators: `sky-other-merged`, `wall-brick`, `Traffic Sign (Front)`, `tvmonitor`. A text
 encoder trained on captions has read "sky", "brick wall", "traffic sign", "television". Rules take the labels apart, and
 a table in our own words says what the rules cannot. They serve the classes of COCO panoptic and stuff, ADE20K (150 and
-847), Pascal VOC and Context, Cityscapes, Mapillary Vistas, and whatever is spelled in the same ways.
+847), Pascal VOC and Context, Cityscapes, Mapillary Vistas.
 """
 
 import re
 from collections.abc import Mapping
+from functools import cache
+
+from . import label_names
 
 __all__ = ["prompt_names"]
 
@@ -16,6 +19,7 @@ __all__ = ["prompt_names"]
 _MADE = re.compile(r"(?:[- ](?:other|merged|stuff))+$")
 # `wall-brick` is a brick wall; so for other surfaces and their materials.
 _SURFACE = re.compile(r"^(wall|floor|ceiling)[- ](\w+)$")
+_KNOWN_SHARE = 0.9
 _IN_BRACKETS = re.compile(r"\s*\([^)]*\)")
 
 # Plain name -> what is asked for, where that is not the name alone.
@@ -88,19 +92,36 @@ def _plain(name: str) -> str:
     return " ".join(re.sub(r"[-_]+", " ", name).split())
 
 
+def _first(label: str) -> str:
+    return label.split(",")[0].strip().casefold()
+
+
+@cache
+def _public() -> frozenset[str]:
+    """Labels of the public sets, in lower case, the first synonym of each."""
+    sets = (value for name, value in vars(label_names).items() if name.isupper() and isinstance(value, list))
+    return frozenset(_first(label) for labels in sets for label in labels if isinstance(label, str))
+
+
 def prompt_names(id2label: Mapping[int, str]) -> dict[str, list[str]]:
-    """Gives the words to ask for, per class.
+    """Gives the words to ask for, per class of a public dataset.
 
     Args:
         id2label: Labels by class id; commas separate synonyms, as in ADE20K.
 
     Returns:
-        Label, as it was given, to names in plain words; never empty, without repetition.
+        Label, as it was given, to names in plain words; never empty, without repetition. Empty if more than a tenth of
+        the labels are of no public set: their owner knows better what to call them.
 
     >>> prompt_names({0: "sky-other-merged", 1: "wall-brick", 2: "tv"})
     {'sky-other-merged': ['sky'], 'wall-brick': ['brick wall'], 'tv': ['television', 'tv']}
+    >>> prompt_names({0: "grass", 1: "my own class"})
+    {}
     """
-    table = {}
+    table: dict[str, list[str]] = {}
+    known = sum(_first(str(label)) in _public() for label in id2label.values())
+    if known < _KNOWN_SHARE * len(id2label):
+        return table
     for label in map(str, id2label.values()):
         names: list[str] = []
         for part in label.split(","):
