@@ -298,6 +298,22 @@ def test_tests_mirror_the_source():
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
 
 
+# Modules without a test file of their own name; most are tested with what uses them. The number may only shrink.
+MODULES_WITHOUT_OWN_TEST = 138
+
+
+def test_modules_have_tests_of_their_name():
+    """Counts the modules that no `test_MODULE.py` or `test_MODULE_WHAT.py` is named after."""
+    tests = {path.stem for path in TESTS.rglob("test_*.py")}
+    modules = [file for file in SOURCE_FILES if not file.stem.startswith("__")]
+    own = [
+        file.relative_to(SOURCE).as_posix()
+        for file in modules
+        if not any(name == f"test_{file.stem}" or name.startswith(f"test_{file.stem}_") for name in tests)
+    ]
+    assert len(own) <= MODULES_WITHOUT_OWN_TEST, own
+
+
 def module_imports() -> dict[str, set[str]]:
     """Lists, per module of `data`, the modules of `data` that it imports, at any place; types alone do not count."""
     files = {

@@ -43,7 +43,7 @@ class ModelArguments:
         config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
             `backbone_config: folder` (or `encoder_config: folder`) is the network whose weights
             `backbone` names.
-        pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
+        pretrained: Folder, shipped model or Hub id to start from instead; `config` then overrides its fields.
         backbone: Weights for the backbone of a model built from `config`: a file, a folder, a Hub id, `timm` for timm's
             own of a timm backbone, or `efficientnet-lite0`, `-lite1`, `-lite2` of the extra `imagenet`. `auto` takes
             `efficientnet-lite0`, network and weights, if it is installed. None starts from scratch. The image

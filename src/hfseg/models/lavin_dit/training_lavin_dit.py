@@ -28,7 +28,7 @@ from accelerate import Accelerator
 
 from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
 from ...training.protocols import PretrainedSaving
-from ...training.tasks.base import Task
+from ...training.tasks.base import Task, pretrained_source
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
@@ -107,7 +107,7 @@ class LavinDiTForTraining(nn.Module):
         if pretrained is not None:
             if set(config) & {"size", "transformer", "vae"}:
                 raise ValueError("model.pretrained brings transformer and vae; remove them from model.config.")
-            pipe = LavinDiTPipeline.from_pretrained(pretrained)
+            pipe = LavinDiTPipeline.from_pretrained(pretrained_source(pretrained))
             scheduler = LavinDiTScheduler(**config["scheduler"]) if "scheduler" in config else pipe.scheduler
             return cls(pipe.transformer, pipe.vae, scheduler, **objective)
         size = config.get("size")

@@ -465,11 +465,12 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
                 state[name] = value
         layers = [name for name in own if re.search(r"(query|key|value|dense)\.weight$", name)]
         wrong = [name for name in ("embeddings.patch_embeddings.projection.weight", *layers) if name not in state]
+        encoder = sub_config(self.config.encoder_config, Swinv2Config)
         if wrong:
             raise ValueError(
                 f"The Swin checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
-                f"{', '.join(wrong[:3])}: give one with embed_dim {self.config.encoder_config.embed_dim}, depths "
-                f"{list(self.config.encoder_config.depths)} and num_heads {list(self.config.encoder_config.num_heads)}."
+                f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
+                f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
             )
         self.load_state_dict(state, strict=False)
         return [name for name in own if name not in state]

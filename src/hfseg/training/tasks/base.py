@@ -29,6 +29,7 @@ from ...backbone_weights import (
     read_state_dict,
 )
 from ...data.readers.reading import TolerantDataset
+from ...tasks import pretrained_source
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
@@ -304,7 +305,7 @@ def build_model(
         fields["label2id"] = {value: int(key) for key, value in id2label.items()}
     auto: Any = find_auto_class(auto_class)
     if arguments.pretrained is not None:
-        config_class = type(AutoConfig.from_pretrained(arguments.pretrained))
+        config_class = type(AutoConfig.from_pretrained(pretrained_source(arguments.pretrained)))
     elif arguments.model_type is not None and arguments.model_type in CONFIG_MAPPING:
         config_class = CONFIG_MAPPING[arguments.model_type]
     else:
@@ -316,14 +317,17 @@ def build_model(
     if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
         fields.setdefault("stuff_class_ids", list(stuff_class_ids))
     if arguments.pretrained is not None:
-        config = AutoConfig.from_pretrained(arguments.pretrained, **fields)
+        config = AutoConfig.from_pretrained(pretrained_source(arguments.pretrained), **fields)
         if arguments.model_type not in (None, config.model_type):
             raise ValueError(
                 f"The recipe is for model_type {arguments.model_type!r}, but {arguments.pretrained} holds a "
                 f"{config.model_type!r}. Use a recipe of that architecture."
             )
         model, report = auto.from_pretrained(
-            arguments.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+            pretrained_source(arguments.pretrained),
+            config=config,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
         describe_new_weights(report, arguments.pretrained)
         return model
@@ -462,7 +466,7 @@ def describe_start(model: PreTrainedModel, source: str, taken: int) -> None:
 def build_image_processor(arguments: ModelArguments, model: nn.Module) -> Any:
     """Builds the image processor that belongs to the model's architecture, or None if it has none."""
     if arguments.pretrained is not None:
-        return AutoImageProcessor.from_pretrained(arguments.pretrained, **arguments.processor)
+        return AutoImageProcessor.from_pretrained(pretrained_source(arguments.pretrained), **arguments.processor)
     try:
         classes = importlib.import_module("transformers.models.auto.image_processing_auto").IMAGE_PROCESSOR_MAPPING
         entry = classes[type(model.config)]
@@ -486,6 +490,6 @@ def load_processor(arguments: ModelArguments) -> Any:
     if source is None:
         raise ValueError("A model that reads text needs model.tokenizer (or model.pretrained): a folder or Hub id.")
     try:
-        return AutoProcessor.from_pretrained(source, **arguments.processor)
+        return AutoProcessor.from_pretrained(pretrained_source(source), **arguments.processor)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"No processor can be read from {source!r}: {error}") from error

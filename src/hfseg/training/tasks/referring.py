@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from ... import auto
 from ...data.synthetic.referring_shapes import referring_words
 from ...evaluation.referring import evaluate_referring, referring_overlays
+from ...tasks import pretrained_source
 from .base import Task, build_image_processor, build_model, load_processor
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
@@ -85,6 +86,7 @@ class ReferringTask(Task):
         if backbone is not None and any((backbone / name).is_file() for name in TOKENIZER_FILES):
             source = str(backbone)
         if source is not None:
+            source = pretrained_source(source)
             arguments = dataclasses.replace(arguments, tokenizer=source)
             if made is None or _holds_processor(source, made):
                 return load_processor(arguments)
