@@ -179,11 +179,6 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
 
 
-def jpeg_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds those of `jpeg`."""
-    parser.add_argument("--rounds", type=int, default=3)
-
-
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -210,7 +205,6 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         pretraining_arguments,
     ),
     "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
-    "jpeg": ("From JPEG bytes to masks beside transformers' pipeline with the same Mask2Former.", jpeg_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),
     "volume": (
         "Segmenting a synthetic CT from file to file, beside MONAI's route with the same network.",

@@ -231,13 +231,6 @@ def distillation(options: argparse.Namespace) -> Result:
     return distillation_tables(*chosen, options.finished)
 
 
-@measures("jpeg")
-def from_jpeg_to_masks(options: argparse.Namespace) -> Result:
-    from .jpeg import jpeg_table
-
-    return jpeg_table(options.rounds)
-
-
 @measures("medical")
 def medical_learning(options: argparse.Namespace) -> Result:
     from .medical import medical_learning_table

@@ -80,7 +80,6 @@ def _same_objects(
     return pairs
 
 
-@torch.no_grad()
 class _Parts:
     """Segments of tiles, each a node, and which of them are one object.
 
@@ -188,6 +187,7 @@ def _places(
     return starts, (min(tile[0], image[0]), min(tile[1], image[1]))
 
 
+@torch.no_grad()
 def tiled_panoptic_segmentation(
     image: Any,
     predict: Predict,
