@@ -51,6 +51,32 @@ def half(tensor: torch.Tensor, name: str) -> torch.Tensor:
     return small.contiguous()
 
 
+def store(source: Path, target: Path) -> None:
+    """Writes a file of weights in half precision.
+
+    Raises:
+        ValueError: A weight does not fit.
+    """
+    weights = {key: half(value, key) for key, value in load_file(source).items()}
+    save_file(weights, target, metadata={"format": "pt"})
+    target.chmod(0o644)
+
+
+def ship_parts(source: Path, folder: Path) -> None:
+    """Writes the parts of a diffusers pipeline: configurations as they are, weights in half precision."""
+    index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
+    # hfseg is there: the folder carries no code, and classes go by their package.
+    index["_class_name"] = index["_class_name"][1] if isinstance(index["_class_name"], list) else index["_class_name"]
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    for part in (name for name, value in index.items() if isinstance(value, list)):
+        (folder / part).mkdir(exist_ok=True)
+        for file in sorted((source / part).iterdir()):
+            if file.suffix == ".safetensors":
+                store(file, folder / part / file.name)
+            elif file.suffix == ".json":
+                shutil.copyfile(file, folder / part / file.name)
+
+
 def ship(source: Path, name: str, license_id: str, data_terms: str | None, settings: dict[str, Any]) -> Path:
     """Writes the folder of a shipped checkpoint; `settings` are fields of the image processor that win.
 
@@ -60,9 +86,10 @@ def ship(source: Path, name: str, license_id: str, data_terms: str | None, setti
     """
     folder = ROOT / name
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: half(value, key) for key, value in load_file(source / "model.safetensors").items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)
+    if (source / "model_index.json").is_file():
+        ship_parts(source, folder)
+    else:
+        store(source / "model.safetensors", folder / "model.safetensors")
     for file in FILES:
         if not (source / file).is_file():
             continue
@@ -82,7 +109,7 @@ def ship(source: Path, name: str, license_id: str, data_terms: str | None, setti
         text += f"\n\n## Data\n\n{data_terms}\n"
     card.text = text
     card.save(folder / "README.md")
-    size = sum(file.stat().st_size for file in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     if size > LIMIT:
         shutil.rmtree(folder)
         raise ValueError(f"{name} would take {size / 2**20:.1f} MiB; a shipped checkpoint may take 4.")

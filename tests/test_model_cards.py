@@ -34,7 +34,7 @@ from write_cards import measured_results, render_cards
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "model_cards"
 CARDS = sorted(FOLDER.glob("*.md"))
-PAGES = [ROOT / "README.md", *sorted((FOLDER / "tasks").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((FOLDER / "tasks").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
 IMAGE = re.compile(r"\.(jpe?g|png|webp)$")
 VOLUME = re.compile(r"\.nii(\.gz)?$")
@@ -240,6 +240,8 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
     words = shlex.split(line)
     while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words = words[1:]
+    if words[:2] == ["accelerate", "launch"] and "-m" in words and words[words.index("-m") + 1] == "hfseg":
+        words = words[words.index("-m") + 1 :]
     script = next((index for index, word in enumerate(words[:6]) if re.fullmatch(r"scripts/\w+\.py", word)), None)
     if script is not None:
         assert Path(words[script]).stem in SCRIPTS, f"there is no {words[script]}"

@@ -15,7 +15,7 @@ NAMES = shipped_checkpoints()
 
 
 def test_there_are_checkpoints_and_all_of_them_are_small():
-    sizes = {name: sum(f.stat().st_size for f in hfseg.checkpoint(name).iterdir()) for name in NAMES}
+    sizes = {name: sum(f.stat().st_size for f in hfseg.checkpoint(name).rglob("*")) for name in NAMES}
     assert "proscale-tiny-nuclei" in sizes
     assert all(size <= 4 * 2**20 for size in sizes.values()) and sum(sizes.values()) <= 25 * 2**20
 
@@ -23,13 +23,15 @@ def test_there_are_checkpoints_and_all_of_them_are_small():
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_on_disk_single_in_memory_and_a_card(name):
     folder = hfseg.checkpoint(name)
-    stored = load_file(folder / "model.safetensors")
-    assert all(t.dtype == torch.float16 and t.isfinite().all() for t in stored.values() if t.is_floating_point())
+    for file in folder.rglob("*.safetensors"):
+        stored = load_file(file)
+        assert all(t.dtype == torch.float16 and t.isfinite().all() for t in stored.values() if t.is_floating_point())
     model = hfseg.load(name).model
-    assert next(model.parameters()).dtype == torch.float32 and not model.training
+    for part in (model.transformer, model.vae) if hasattr(model, "transformer") else (model,):
+        assert next(part.parameters()).dtype == torch.float32 and not part.training
     card = ModelCard.load(folder / "README.md")
     assert card.data.license and card.data.pipeline_tag and "## Limits" in card.text
-    assert not [file for file in folder.iterdir() if file.suffix == ".py"]
+    assert not list(folder.rglob("*.py"))
 
 
 def test_nuclei_are_found_one_by_one():

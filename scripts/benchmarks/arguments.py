@@ -169,6 +169,16 @@ def volume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
 
 
+def distill_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `distill`."""
+    parser.add_argument("--teacher", required=True, metavar="FOLDER", help="of a Mask2Former; trained if empty")
+    parser.add_argument("--teacher_updates", type=int, default=2000)
+    parser.add_argument(
+        "--minutes", nargs=2, type=float, default=[5.0, 15.0], help="CPU minutes: on the way, and whole"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -194,6 +204,7 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.",
         pretraining_arguments,
     ),
+    "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),
     "volume": (
         "Segmenting a synthetic CT from file to file, beside MONAI's route with the same network.",

@@ -102,11 +102,11 @@ def measure(model: nn.Module, held_out: MedicalSlices, size: tuple[int, int]) ->
     results = evaluate_volumes(model.eval(), held_out, size, ("dice", "surface_distance"), batch_size=64, full=True)
     distance = results["surface_distance"]
     return {
-        **{f"Dice {name}": round(entry["dice"], 4) for name, entry in results["dice"]["per_class"].items()},
-        "mean Dice": round(results["dice"]["dice"], 4),
+        **{f"Dice % {name}": round(entry["dice"], 2) for name, entry in results["dice"]["per_class"].items()},
+        "mean Dice %": round(results["dice"]["dice"], 2),
         "ASSD mm": round(distance["assd"], 4),
         "HD95 mm": round(distance["hd95"], 3),
-        "NSD 1 mm": round(distance["nsd"], 4),
+        "NSD 1 mm %": round(distance["nsd"], 2),
         "volumes": results["dice"]["num_cases"],
     }
 

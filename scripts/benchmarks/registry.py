@@ -223,6 +223,14 @@ def universal_learning(options: argparse.Namespace) -> Result:
     return universal_learning_table(options.data, options.overrides, *chosen)
 
 
+@measures("distill")
+def distillation(options: argparse.Namespace) -> Result:
+    from .distillation import distillation_tables
+
+    chosen = (options.teacher, options.minutes, options.seeds, options.teacher_updates)
+    return distillation_tables(*chosen, options.finished)
+
+
 @measures("medical")
 def medical_learning(options: argparse.Namespace) -> Result:
     from .medical import medical_learning_table

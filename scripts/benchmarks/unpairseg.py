@@ -115,7 +115,7 @@ def baseline(dataset: Any, points_per_side: int) -> dict[str, float]:
             mask[y0:y1, x0:x1] = True
         pool.add(prediction=squares(masks.shape[1], masks.shape[2], points_per_side), reference=masks)
         paired.add(prediction=filled, reference=masks)
-    return {"1-pt IoU": 100 * pool.compute()["oracle_iou"], "1-box IoU": 100 * paired.compute()["oracle_iou"]}
+    return {"1-pt IoU": pool.compute()["oracle_iou"], "1-box IoU": paired.compute()["oracle_iou"]}
 
 
 def oracle_table(model: str, reader: str, arguments: Mapping[str, Any], points_per_side: int) -> tuple[dict, list[str]]:

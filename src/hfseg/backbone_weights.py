@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from .models.checkpoints import read_state_dict
 
@@ -150,6 +151,133 @@ def backbone_tensors(source: str, config: Any) -> dict[str, torch.Tensor]:
     return timm.create_model(name, pretrained=True).state_dict()
 
 
+# What a folder's configuration says about outputs, classes and files, not about the network.
+_NOT_THE_NETWORK = (
+    "architectures", "auto_map", "dtype", "torch_dtype", "id2label", "label2id", "num_labels", "out_features",
+    "out_indices", "problem_type", "stage_names", "transformers_version", "_name_or_path", "pooler_act",
+    "pooler_output_size", "encoder_stride", "apply_layernorm", "reshape_hidden_states",
+)  # fmt: skip
+# A plain ViT is a DINOv2 whose layer scales are 1: names of ViT's layers -> DINOv2's.
+_VIT_TO_DINOV2 = (
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"(?<!attention)\.output\.dense\.", ".mlp.fc2."),
+)
+PLAIN_VITS = ("vit",)
+
+
+def _settings_of(source: str) -> dict[str, Any]:
+    """Reads the `config.json` of a folder, of a file's folder, or of a Hub id; empty if there is none."""
+    path = Path(source)
+    file: Any = (path if path.is_dir() else path.parent) / "config.json"
+    if not path.exists():
+        from transformers.utils import cached_file
+
+        file = cached_file(source, "config.json", _raise_exceptions_for_missing_entries=False)
+    return json.loads(Path(file).read_text(encoding="utf-8")) if file and Path(file).is_file() else {}
+
+
+def _taps(depth: int) -> list[int]:
+    return [depth // 4, depth // 2, 3 * depth // 4, depth]
+
+
+def network_of(source: str, encoder: bool = False) -> dict[str, Any]:
+    """Describes the network of a folder's weights as a `backbone_config`: what `backbone_config: folder` stands for.
+
+    Plain vision transformers give four maps, from a quarter, half, three quarters and all of their blocks; networks of
+    stages the maps of all stages.
+
+    Args:
+        source: Folder or Hub id of a transformers model that `AutoBackbone` knows, of a ViT, or of a timm model.
+        encoder: Describe a Swin or Swin V2 for an `encoder_config`, which has no outputs to choose.
+
+    Raises:
+        ValueError: The folder says nothing about its network, or no dense model can be built on it.
+    """
+    from transformers import CONFIG_MAPPING, AutoBackbone
+
+    settings = _settings_of(source)
+    kind = str(settings.get("model_type"))
+    if "model_type" not in settings and "architecture" in settings:
+        return _timm_network(settings["architecture"])
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f"model.backbone is {source!r}, which has no config.json of a model that could be a backbone.")
+    config = CONFIG_MAPPING[kind].from_dict(settings)
+    fields = {key: value for key, value in config.to_diff_dict().items() if key not in _NOT_THE_NETWORK}
+    if encoder:
+        if kind not in ("swin", "swinv2"):
+            raise ValueError(f"model.backbone is {source!r}, a {kind!r}; this encoder starts from a Swin or Swin V2.")
+        names = ("image_size", "patch_size", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias")
+        return {name: getattr(config, name) for name in names}
+    if kind in PLAIN_VITS:
+        kind, fields = "dinov2", _dinov2_fields(config, source)
+    elif type(config) not in AutoBackbone._model_mapping:
+        raise ValueError(f"model.backbone is {source!r}, a {kind!r}, which transformers has no backbone class for.")
+    fields["model_type"] = kind
+    if getattr(config, "patch_size", None) is not None and not getattr(config, "depths", None):
+        fields["out_indices"] = _taps(config.num_hidden_layers)
+        if hasattr(CONFIG_MAPPING[kind](), "apply_layernorm"):
+            fields["apply_layernorm"] = False
+    else:
+        fields["out_features"] = [f"stage{stage}" for stage in range(1, len(config.depths) + 1)]
+    return fields
+
+
+def _dinov2_fields(config: Any, source: str) -> dict[str, Any]:
+    """Describes a plain ViT as a DINOv2, which computes the same with layer scales of 1."""
+    ratio = config.intermediate_size / config.hidden_size
+    if ratio != int(ratio):
+        raise ValueError(f"model.backbone is {source!r}, whose feed-forward layers are {ratio:g} times as wide.")
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps", "image_size")
+    same = {name: getattr(config, name) for name in (*names, "patch_size", "num_channels", "qkv_bias")}
+    return {**same, "mlp_ratio": int(ratio), "layerscale_value": 1.0}
+
+
+def _timm_network(name: str) -> dict[str, Any]:
+    """Describes a network of timm by its name."""
+    import timm
+
+    with torch.device("meta"):
+        network: Any = timm.create_model(name)
+    if hasattr(network, "patch_embed") and hasattr(network, "blocks"):
+        indices = [tap - 1 for tap in _taps(len(network.blocks))]
+    else:
+        count = len(network.feature_info)
+        indices = list(range(count - 4, count))
+    return {"model_type": "timm_backbone", "backbone": name, "out_indices": indices}
+
+
+def plain_vit_tensors(source: str, config: Any) -> dict[str, torch.Tensor] | None:
+    """Reads a plain ViT under DINOv2's names; None if the source is no ViT or the backbone no DINOv2.
+
+    Args:
+        source: Folder or Hub id.
+        config: Of the backbone.
+    """
+    if config.model_type != "dinov2" or Path(source).is_file() or _settings_of(source).get("model_type") != "vit":
+        return None
+    if Path(source).is_dir():
+        tensors = backbone_tensors(source, config)
+    else:
+        from transformers.utils import cached_file
+
+        tensors = read_state_dict(str(cached_file(source, "model.safetensors")))
+    renamed = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix("vit.")
+        if not name.startswith(("embeddings.", "encoder.", "layernorm.")):
+            continue
+        for pattern, replacement in _VIT_TO_DINOV2:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    for layer in range(config.num_hidden_layers):
+        for number in (1, 2):
+            renamed[f"encoder.layer.{layer}.layer_scale{number}.lambda1"] = torch.ones(config.hidden_size)
+    renamed["embeddings.mask_token"] = torch.zeros(1, config.hidden_size)
+    return renamed
+
+
 def load_timm_backbone(backbone: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Copies weights into a timm backbone, every parameter and statistic of it.
 
@@ -175,9 +303,10 @@ def load_timm_backbone(backbone: nn.Module, tensors: Mapping[str, torch.Tensor],
     wrong = [name for name, tensor in found.items() if tensor.shape != wanted[name].shape]
     if missing or wrong:
         examples = [*missing[:3], *(f"{name} {tuple(found[name].shape)}" for name in wrong[:3])]
+        name = cast(PreTrainedModel, backbone).config.backbone
         raise ValueError(
-            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {backbone.config.backbone!r} and "
-            f"has "  # type: ignore[union-attr]
+            f"model.backbone is {source!r}, which lacks {len(missing)} tensors of {name!r} and "
+            f"has "
             f"{len(wrong)} of another shape, e.g. {', '.join(examples)}. Give weights of that network, or set "
             "model.config.backbone_config to the one they belong to."
         )

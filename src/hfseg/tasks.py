@@ -28,6 +28,7 @@ __all__ = [
     "find_task",
     "load",
     "model_folder",
+    "pretrained_source",
     "segmentation_tasks",
     "shipped_checkpoints",
     "training_places",
@@ -250,6 +251,11 @@ def checkpoint(name: str) -> Path:
             f"The checkpoint must be one of {', '.join(shipped_checkpoints()) or '(none are shipped)'}; got {name!r}."
         )
     return CHECKPOINTS / name
+
+
+def pretrained_source(name: str) -> str:
+    """Turns the name of a shipped model into its folder; folders and Hub ids stay what they are."""
+    return name if os.path.isdir(name) or name not in shipped_checkpoints() else str(CHECKPOINTS / name)
 
 
 def model_folder(name_or_path: str | os.PathLike[str]) -> Path:

@@ -123,11 +123,11 @@ def test_planted_faults_equal_a_direct_loop_and_hand_counts(model, faulty, tmp_p
         outlined += (colors == 5).any()
     expected = quality.compute()
     for name in ("pq", "sq", "rq", "pq_things", "pq_stuff"):
-        assert report["metrics"][name] == pytest.approx(100 * expected[name], abs=1e-9)
-    assert report["metrics"]["ap"] == pytest.approx(100 * precision.compute()["ap"], abs=1e-9)
+        assert report["metrics"][name] == pytest.approx(expected[name], abs=1e-9)
+    assert report["metrics"]["ap"] == pytest.approx(precision.compute()["ap"], abs=1e-9)
     iou = np.diag(confusion) / (confusion.sum(0) + confusion.sum(1) - np.diag(confusion))
     assert report["metrics"]["mean_iou"] == pytest.approx(100 * iou.mean(), abs=1e-9)
-    assert 0 < expected["pq"] < 1 and 0 < iou.min() < 1 and renamed and outlined
+    assert 1 < expected["pq"] < 100 and 0 < iou.min() < 1 and renamed and outlined
     with (tmp_path / "per_class.csv").open() as handle:
         rows = {row["name"]: row for row in csv.DictReader(handle)}
     assert int(rows["stone"]["fp"]) == renamed and int(rows["leaf"]["fn"]) == renamed
@@ -225,6 +225,11 @@ def test_average_precision_is_that_of_pycocotools_on_the_same_files(model, tmp_p
     report = evaluate(model, folder, tmp_path / "one", "--instance_annotations", file)
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
     assert report["metrics"]["pq"] == pytest.approx(100) and report["labels"]["truth_of_ap"] == str(file)
+    # They are found there by themselves, in training too; "none" takes the panoptic segments.
+    report = evaluate(model, folder, tmp_path / "found")
+    assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9) and report["labels"]["truth_of_ap"] == str(file)
+    report = evaluate(model, folder, tmp_path / "none", "--instance_annotations", "none")
+    assert report["metrics"]["ap"] == pytest.approx(100) and report["labels"]["truth_of_ap"] is None
     # The same annotations as the dataset.
     report = evaluate(model, file, tmp_path / "two", "--match_labels", "name", "--task", "instance")
     assert report["metrics"]["ap"] == pytest.approx(expected, abs=1e-9)
@@ -257,7 +262,7 @@ def test_class_maps_and_a_model_of_transformers(model, tmp_path):
         size = example["image"].shape[:2]
         labeled = processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0]
         metric.add(prediction=labeled, reference=example["segmentation_map"])
-    assert report["metrics"]["mean_iou"] == pytest.approx(100 * metric.compute()["mean_iou"], abs=1e-6)
+    assert report["metrics"]["mean_iou"] == pytest.approx(metric.compute()["mean_iou"], abs=1e-6)
 
 
 def test_classes_in_another_order_are_matched_by_name(panoptic, tmp_path, capsys):
@@ -402,9 +407,14 @@ def test_it_is_a_command_of_hfseg(capsys):
 
 
 def test_scripts_do_not_hide_the_package_of_the_same_name():
-    """Python puts the folder of a script first on its path, and scripts/evaluate.py is named like a package."""
+    """Python puts the folder of a script first on its path, and scripts/evaluate.py is named like a package.
+
+    Those left out draw and write, and use no metric.
+    """
     scripts = HERE.parent.parent / "scripts"
-    names = sorted({path.name for path in scripts.glob("*.py")} - {"write_cards.py"})  # which uses no metric
+    names = sorted(
+        {path.name for path in scripts.glob("*.py")} - {"draw_figures.py", "write_cards.py", "write_examples.py"}
+    )
     code = (
         "import runpy, sys\n"
         f"for name in {names!r}:\n"

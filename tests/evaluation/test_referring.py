@@ -11,7 +11,7 @@ import torch
 from hfseg.commands.evaluate import main
 from hfseg.data.specs import load_dataset
 from hfseg.data.synthetic.referring_shapes import ReferringShapesDataset
-from hfseg.evaluation.referring import evaluate_referring, in_percent, referring_overlays
+from hfseg.evaluation.referring import evaluate_referring, referring_overlays
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 
@@ -86,11 +86,6 @@ def test_shares_are_joined(monkeypatch):
     for rank in (1, 0):
         numbers = evaluate_referring(Answers(), Reader(), EXAMPLES, rank=rank, ranks=2)
     assert numbers == evaluate_referring(Answers(), Reader(), EXAMPLES)
-
-
-def test_fractions_become_percent_and_counts_stay():
-    given = {"miou": 0.25, "num_samples": 7, "first_num_samples": 3, "first_miou": 1.0}
-    assert in_percent(given) == {"miou": 25.0, "num_samples": 7, "first_num_samples": 3, "first_miou": 100.0}
 
 
 def test_controls_ask_other_expressions():

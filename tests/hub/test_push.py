@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleImageProcessor
 from hfseg.commands import push as command
+from hfseg.hub import pushing
 from hfseg.hub.checks import folder_problems, loading_problems
 from hfseg.hub.publishing import MAX_SHARD_SIZE, PublishingError, make_plan, stage, upload
 from hub_stand_in import CARD, HubStandIn, in_new_process
@@ -155,7 +156,7 @@ def run(*arguments, capsys):
 
 
 def test_dry_run_command(folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "loading_problems", lambda target: [])
+    monkeypatch.setattr(pushing, "loading_problems", lambda target: [])
     status, said = run(folder, "me/tiny", "--dry_run", tmp_path / "dry", "--tag", "v1", capsys=capsys)
     assert status == 0 and "nothing was uploaded" in said.out
     for text in ("me/tiny", "model.safetensors", "sha256", "commit: Upload model with hfseg", "tag: v1", "left out"):

@@ -26,8 +26,8 @@ def test_one_shifted_mask():
     truth = reference({"segmentation": rectangle(0, 0, 10, 20), "category_id": 1})
     found = [{"segmentation": rectangle(0, 4, 10, 20), "category_id": 1, "score": 0.9}]
     result = MaskAP(LABELS).compute(predictions=[found], references=[truth])
-    assert result["ap"] == pytest.approx(0.4) and result["ap50"] == pytest.approx(1) and result["ap75"] == 0
-    assert result["per_class"] == {"cat": pytest.approx(0.4), "dog": None, "sky": None}
+    assert result["ap"] == pytest.approx(40) and result["ap50"] == pytest.approx(100) and result["ap75"] == 0
+    assert result["per_class"] == {"cat": pytest.approx(40), "dog": None, "sky": None}
 
 
 def test_a_better_scored_false_positive_halves_the_precision():
@@ -36,9 +36,9 @@ def test_a_better_scored_false_positive_halves_the_precision():
         {"segmentation": rectangle(0, 0, 10, 10), "category_id": 2, "score": 0.5},
         {"segmentation": rectangle(50, 50, 10, 10), "category_id": 2, "score": 0.9},
     ]
-    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(0.5)
+    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(50)
     found[0]["score"] = 0.95
-    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(1)
+    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(100)
 
 
 def test_a_detection_in_a_crowd_is_not_false():
@@ -50,7 +50,7 @@ def test_a_detection_in_a_crowd_is_not_false():
         {"segmentation": rectangle(50, 10, 10, 10), "category_id": 1, "score": 0.9},
         {"segmentation": rectangle(0, 0, 10, 10), "category_id": 1, "score": 0.5},
     ]
-    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(1)
+    assert MaskAP(LABELS).compute(predictions=[found], references=[truth])["ap"] == pytest.approx(100)
 
 
 def test_id_maps_run_lengths_polygons_and_states_agree():
@@ -79,7 +79,7 @@ def test_id_maps_run_lengths_polygons_and_states_agree():
     ]
     make = lambda: MaskAP(LABELS, stuff_class_ids=[3])  # noqa: E731
     from_maps = make().compute(predictions=[maps_found], references=[maps_truth])
-    assert 0.3 < from_maps["ap"] < 0.95 and list(from_maps["per_class"]) == ["cat", "dog"]
+    assert 30 < from_maps["ap"] < 95 and list(from_maps["per_class"]) == ["cat", "dog"]
     assert make().compute(predictions=[run_lengths], references=[truth]) == from_maps
     first, second = make(), make()
     first.add(prediction=maps_found, reference=maps_truth)
@@ -92,7 +92,7 @@ def test_id_maps_run_lengths_polygons_and_states_agree():
 def test_boxes():
     truth = reference({"bbox": [0, 0, 20, 10], "category_id": 1})
     found = [{"bbox": [4, 0, 20, 10], "category_id": 1, "score": 0.9}]
-    assert MaskAP(LABELS, iou_type="bbox").compute(predictions=[found], references=[truth])["ap"] == pytest.approx(0.4)
+    assert MaskAP(LABELS, iou_type="bbox").compute(predictions=[found], references=[truth])["ap"] == pytest.approx(40)
 
 
 def test_errors():

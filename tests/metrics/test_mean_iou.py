@@ -20,23 +20,23 @@ def test_hand_computed_set():
     # a: TP 1, FN 1, FP 1; b: TP 2, FN 1, FP 2; c: TP 1, FN 1, FP 0; d: only predicted on an ignored pixel.
     iou = {"a": 1 / 3, "b": 2 / 5, "c": 1 / 2}
     for name, value in iou.items():
-        assert result["per_class"][name]["iou"] == pytest.approx(value)
+        assert result["per_class"][name]["iou"] == pytest.approx(100 * value)
     assert result["per_class"]["d"] == {"iou": None, "accuracy": None, "pixels": 0}
-    assert result["mean_iou"] == pytest.approx(sum(iou.values()) / 3)
-    assert result["mean_accuracy"] == pytest.approx((1 / 2 + 2 / 3 + 1 / 2) / 3)
-    assert result["pixel_accuracy"] == pytest.approx(4 / 7)
-    assert result["frequency_weighted_iou"] == pytest.approx((2 * iou["a"] + 3 * iou["b"] + 2 * iou["c"]) / 7)
+    assert result["mean_iou"] == pytest.approx(100 * (sum(iou.values()) / 3))
+    assert result["mean_accuracy"] == pytest.approx(100 * ((1 / 2 + 2 / 3 + 1 / 2) / 3))
+    assert result["pixel_accuracy"] == pytest.approx(100 * (4 / 7))
+    assert result["frequency_weighted_iou"] == pytest.approx(100 * ((2 * iou["a"] + 3 * iou["b"] + 2 * iou["c"]) / 7))
     assert result["num_classes"] == 3 and result["num_images"] == 2
 
 
 def test_a_class_without_ground_truth_is_not_in_the_mean_but_its_pixels_are_wrong():
     result = MeanIoU(LABELS).compute(predictions=[np.array([[0, 3]])], references=[np.array([[0, 0]])])
-    assert result["mean_iou"] == 0.5 and result["num_classes"] == 1 and result["per_class"]["d"]["iou"] == 0
+    assert result["mean_iou"] == 50 and result["num_classes"] == 1 and result["per_class"]["d"]["iou"] == 0
 
 
 def test_predicted_void_is_a_miss_and_no_false_positive():
     result = MeanIoU(LABELS).compute(predictions=[np.array([[0, 255, 1]])], references=[np.array([[0, 0, 1]])])
-    assert result["per_class"]["a"]["iou"] == 0.5 and result["per_class"]["b"]["iou"] == 1
+    assert result["per_class"]["a"]["iou"] == 50 and result["per_class"]["b"]["iou"] == 100
 
 
 def test_is_a_property_of_the_set_not_a_mean_over_images():
@@ -48,7 +48,7 @@ def test_is_a_property_of_the_set_not_a_mean_over_images():
     direct = [
         ((reference == c) & (prediction == c)).sum() / ((reference == c) | (prediction == c)).sum() for c in LABELS
     ]
-    assert result["mean_iou"] == pytest.approx(np.mean(direct), abs=1e-12)
+    assert result["mean_iou"] == pytest.approx(100 * np.mean(direct), abs=1e-10)
     metrics = [MeanIoU(LABELS), MeanIoU(LABELS)]
     metrics[0].add_batch(predictions=predictions[:1], references=references[:1])
     metrics[1].add_batch(predictions=predictions[1:], references=references[1:])

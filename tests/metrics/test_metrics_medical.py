@@ -66,9 +66,10 @@ def test_equals_monai(spacing):
     }
     for name, values in theirs.items():
         for label, value in zip(("left", "right"), values[0].tolist()):
-            assert ours[label][name] == pytest.approx(value, rel=1e-5), (name, label)
+            scale = 100 if name == "nsd" else 1
+            assert ours[label][name] == pytest.approx(scale * value, rel=1e-5), (name, label)
     for label, value in zip(("left", "right"), metrics.DiceMetric(**options)(*one_hot)[0].tolist()):
-        assert overlap[label]["dice"] == pytest.approx(value, rel=1e-6)
+        assert overlap[label]["dice"] == pytest.approx(100 * value, rel=1e-6)
 
 
 def empty_cases() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -85,9 +86,9 @@ def test_four_empty_cases_of_dice(empty, expected, cases):
         metric.add(prediction=prediction, reference=reference)
     result = metric.compute()
     left = result["per_class"]["left"]
-    assert left["dice"] == pytest.approx(expected) and left["num_cases"] == cases
+    assert left["dice"] == pytest.approx(100 * expected) and left["num_cases"] == cases
     assert (left["both_empty"], left["reference_empty"], left["prediction_empty"]) == (1, 1, 1)
-    assert result["per_class"]["right"]["dice"] == (None if empty == "skip" else 1.0)
+    assert result["per_class"]["right"]["dice"] == (None if empty == "skip" else 100)
     assert result["num_cases"] == 4
 
 
@@ -110,8 +111,8 @@ def test_means_are_over_cases_then_classes():
     metric.add(prediction=np.array([[1, 1, 2, 0]]), reference=reference)
     metric.add(prediction=np.array([[1, 0, 0, 0]]), reference=reference)
     result = metric.compute()
-    assert result["per_class"]["left"]["dice"] == pytest.approx((1 + 2 / 3) / 2)
-    assert result["dice"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2)
+    assert result["per_class"]["left"]["dice"] == pytest.approx(100 * ((1 + 2 / 3) / 2))
+    assert result["dice"] == pytest.approx(100 * (((1 + 2 / 3) / 2 + (1 + 0) / 2) / 2))
 
 
 def test_ignored_voxels_count_nowhere():
@@ -119,7 +120,7 @@ def test_ignored_voxels_count_nowhere():
     prediction, reference = np.array([[1, 1, 1, 0]]), np.array([[1, 255, 255, 0]])
     metric.add(prediction=prediction, reference=reference)
     surface.add(prediction=prediction, reference=reference)
-    assert metric.compute()["per_class"]["left"]["dice"] == 1.0
+    assert metric.compute()["per_class"]["left"]["dice"] == 100
     result = surface.compute()
     assert result["assd"] == 0 and result["unit"] == "px"
 
@@ -191,7 +192,7 @@ def test_froc_equals_monai():
     expected = metrics.compute_froc_score(rate, sensitivity, points)
     result = metric.compute()
     assert result["num_nodules"] == nodules and result["num_hits"] == len(true)
-    assert result["cpm"] == pytest.approx(expected, abs=1e-9)
+    assert result["cpm"] == pytest.approx(100 * expected, abs=1e-9)
     assert list(result["sensitivities"]) == ["0.125", "0.25", "0.5", "1", "2", "4", "8"]
 
 
@@ -201,4 +202,4 @@ def test_a_candidate_must_lie_within_the_radius():
     metric.add(prediction=[Finding((5.0, 0.0, 0.0), 1.0, 0.9)], reference=[nodule])
     metric.add(prediction=[Finding((4.9, 0.0, 0.0), 1.0, 0.8)], reference=[nodule])
     result = metric.compute()
-    assert (result["num_hits"], result["num_false_positives"], result["cpm"]) == (1, 1, 0.5)
+    assert (result["num_hits"], result["num_false_positives"], result["cpm"]) == (1, 1, 50)

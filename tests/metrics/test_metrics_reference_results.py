@@ -71,7 +71,7 @@ def test_panoptic_quality(prediction):
     for group, values in read("panoptic_sample", "predictions", prediction, "expected.json").items():
         ending = {"All": "", "Things": "_things", "Stuff": "_stuff"}[group]
         for name in ("pq", "sq", "rq"):
-            assert round(measured[name + ending], 8) == values[name], (group, name)
+            assert round(measured[name + ending] / 100, 8) == values[name], (group, name)
         assert measured[f"num_classes{ending}"] == values["n"]
 
 
@@ -83,12 +83,12 @@ def test_segmentation_covering():
         people = [np.asarray(Image.open(file)) for file in sorted((folder / "segments").glob(f"{case['id']}_*.png"))]
         assert len(people) >= 4 and len(np.unique(found)) == case["predicted_segments"]
         single.add(prediction=found, reference=people)
-        measured = single.compute()["covering"]
+        measured = single.compute()["covering"] / 100
         # the shipped files print sums with six digits, so the quotients are good to one unit of the sixth
         assert measured == pytest.approx(case["published_covering"], abs=1e-6), case["id"]
         pooled.add(prediction=found, reference=people)
         published.append(case["published_covering"])
-    assert pooled.compute()["mean_covering"] == pytest.approx(np.mean(published), abs=1e-6)
+    assert pooled.compute()["mean_covering"] == pytest.approx(100 * np.mean(published), abs=1e-4)
 
 
 def test_surface_distances_and_dice():
@@ -107,7 +107,8 @@ def test_surface_distances_and_dice():
             for ours, theirs in expected.items():
                 # MONAI's distances are float32, and so is its place between the two values beside a percentile
                 close = pytest.approx(case["monai"][theirs][index], abs=5e-6 if ours == "hd95" else 1e-6)
-                assert measured[names[label]][ours] == close, (case["file"], ours)
-            assert overlap[names[label]]["dice"] == pytest.approx(case["monai"]["dice"][index], abs=1e-6)
+                share = 100 if ours == "nsd" else 1
+                assert measured[names[label]][ours] / share == close, (case["file"], ours)
+            assert overlap[names[label]]["dice"] == pytest.approx(100 * case["monai"]["dice"][index], abs=1e-4)
             there, _ = surface_distances(*(maps[side] == label for side in maps), case["spacing_mm"])
             assert there.mean() == pytest.approx(case["monai"]["asd_pred_to_gt"][index], abs=1e-6)

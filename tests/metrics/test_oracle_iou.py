@@ -23,8 +23,8 @@ def test_pool_by_hand():
     metric.add_batch(predictions=[found], references=[torch.from_numpy(true)])
     metric.add_batch(predictions=[np.stack([row(2)])], references=[np.stack([row(2)])])
     result = metric.compute()
-    assert result["oracle_iou"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
-    assert result["recall_50"] == pytest.approx(2 / 3) and result["recall_75"] == pytest.approx(1 / 3)
+    assert result["oracle_iou"] == pytest.approx(100 * ((3 / 4 + 1 / 2 + 1) / 3))
+    assert result["recall_50"] == pytest.approx(100 * (2 / 3)) and result["recall_75"] == pytest.approx(100 * (1 / 3))
     assert result["num_masks"] == 3 and result["num_images"] == 2 and "first_iou" not in result
 
 
@@ -33,10 +33,10 @@ def test_paired_by_hand():
     true = np.stack([row(0, 1), row(4, 5)])
     candidates = np.stack([[row(0), row(0, 1)], [row(0, 1), row(4)]])  # (2, 2, 1, 8)
     result = OracleIoU("paired").compute(predictions=[candidates], references=[true])
-    assert result["oracle_iou"] == pytest.approx((1 + 0.5) / 2)
-    assert result["first_iou"] == pytest.approx((0.5 + 0) / 2)
+    assert result["oracle_iou"] == pytest.approx(100 * ((1 + 0.5) / 2))
+    assert result["first_iou"] == pytest.approx(100 * ((0.5 + 0) / 2))
     single = OracleIoU("paired").compute(predictions=[candidates[:, 0]], references=[true])
-    assert single["oracle_iou"] == single["first_iou"] == pytest.approx(0.25)
+    assert single["oracle_iou"] == single["first_iou"] == pytest.approx(25)
 
 
 def test_every_form_of_masks_gives_the_same():
@@ -56,7 +56,7 @@ def test_every_form_of_masks_gives_the_same():
     results.append(OracleIoU().compute(predictions=[found], references=[{"segmentation": ids, "segments_info": info}]))
     assert all(result == results[0] for result in results)
     mine = SegmentationResult(torch.from_numpy(ids), [{"id": 1, "label_id": 0}, {"id": 2, "label_id": 5}])
-    assert OracleIoU().compute(predictions=[mine], references=[true])["oracle_iou"] == 1
+    assert OracleIoU().compute(predictions=[mine], references=[true])["oracle_iou"] == 100
     paired = [found[:2], list(found[:2]), [encode_run_lengths(mask) for mask in found[:2]], found[:2, None]]
     results = [OracleIoU("paired").compute(predictions=[form], references=[true]) for form in paired]
     assert all(result == results[0] for result in results)
@@ -76,7 +76,7 @@ def test_random_masks_against_a_loop_merged_from_two_processes():
         metrics[position % 2].add(prediction=found, reference=true)
     metrics[0].merge_state(metrics[1].state_dict())
     result = metrics[0].compute()
-    assert result["oracle_iou"] == pytest.approx(np.mean(best), abs=1e-12) and result["num_masks"] == 9
+    assert result["oracle_iou"] == pytest.approx(100 * np.mean(best), abs=1e-10) and result["num_masks"] == 9
 
 
 def test_images_without_truth_and_empty_masks_add_nothing():
@@ -84,7 +84,7 @@ def test_images_without_truth_and_empty_masks_add_nothing():
     metric.add(prediction=np.stack([row(1)]), reference=np.zeros((0, 1, 8), dtype=bool))
     metric.add(prediction=np.stack([row(1)]), reference=np.stack([row(), row(1)]))
     result = metric.compute()
-    assert result["oracle_iou"] == 1 and result["num_masks"] == 1 and result["num_images"] == 2
+    assert result["oracle_iou"] == 100 and result["num_masks"] == 1 and result["num_images"] == 2
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def quality(prediction, reference):
 def test_perfect_prediction():
     example = side(["aabb", "ssss"], a=1, b=1, s=7)
     result = quality(example, example)
-    assert (result["pq"], result["sq"], result["rq"]) == (1, 1, 1)
+    assert (result["pq"], result["sq"], result["rq"]) == (100, 100, 100)
     assert (result["num_classes"], result["num_classes_things"], result["num_classes_stuff"]) == (2, 1, 1)
     assert result["per_class"]["dog"]["pq"] is None and result["per_class"]["cat"]["tp"] == 2
 
@@ -44,13 +44,13 @@ def test_matched_missed_and_wrong_segments_of_one_class():
     result = quality(prediction, reference)
     cat = result["per_class"]["cat"]
     assert (cat["tp"], cat["fp"], cat["fn"]) == (1, 1, 1)
-    assert cat["pq"] == pytest.approx((4 / 5) / 2) and cat["sq"] == pytest.approx(4 / 5)
-    assert cat["rq"] == pytest.approx(1 / 2)
+    assert cat["pq"] == pytest.approx(100 * ((4 / 5) / 2)) and cat["sq"] == pytest.approx(100 * (4 / 5))
+    assert cat["rq"] == pytest.approx(100 * (1 / 2))
     assert result["per_class"]["dog"]["pq"] == 0 and result["per_class"]["dog"]["fp"] == 1
     sky = result["per_class"]["sky"]  # intersection 3 + 3, union 9 + 9 - 6: exactly 0.5
     assert (sky["tp"], sky["fp"], sky["fn"]) == (0, 1, 1)
     assert result["num_classes"] == 3 and result["num_classes_things"] == 2
-    assert result["pq_things"] == pytest.approx((0.4 + 0) / 2)
+    assert result["pq_things"] == pytest.approx(100 * ((0.4 + 0) / 2))
 
 
 def test_iou_of_exactly_one_half_is_no_match():
@@ -69,12 +69,12 @@ def test_the_right_pixels_of_another_class_are_both_missed_and_wrong():
 def test_void_pixels_of_the_reference_leave_the_union():
     # Without the rule the IoU of x would be 2/4, no match.
     result = quality(side(["xxxx"], x=1), side(["aa.."], a=1))
-    assert result["per_class"]["cat"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "tp": 1, "fp": 0, "fn": 0}
+    assert result["per_class"]["cat"] == {"pq": 100.0, "sq": 100.0, "rq": 100.0, "tp": 1, "fp": 0, "fn": 0}
 
 
 def test_void_pixels_of_the_prediction_stay_in_the_union():
     result = quality(side(["xxx."], x=1), side(["aaaa"], a=1))
-    assert result["per_class"]["cat"]["sq"] == pytest.approx(3 / 4)
+    assert result["per_class"]["cat"]["sq"] == pytest.approx(100 * (3 / 4))
 
 
 def test_prediction_mostly_on_void_is_not_false_but_half_is():
@@ -85,7 +85,7 @@ def test_prediction_mostly_on_void_is_not_false_but_half_is():
 def test_crowd_of_the_same_class_excuses_and_is_never_missed():
     reference = side(["ccc", "sss"], c="1c", s=7)
     same = quality(side(["xxx", "sss"], x=1, s=7), reference)
-    assert same["per_class"]["cat"]["pq"] is None and same["pq"] == 1  # neither match, nor false, nor missed
+    assert same["per_class"]["cat"]["pq"] is None and same["pq"] == 100  # neither match, nor false, nor missed
     other = quality(side(["xxx", "sss"], x=2, s=7), reference)
     assert other["per_class"]["dog"]["fp"] == 1
     # Crowd and void add up: 1 crowd + 1 void of 3 pixels is more than half.
@@ -108,7 +108,7 @@ def test_batches_processes_and_order_do_not_matter():
         return PanopticQuality(id2label, stuff_class_ids)
 
     whole = make().compute(predictions=predictions, references=references)
-    assert 0.1 < whole["pq"] < 0.99
+    assert 10 < whole["pq"] < 99
     parts = []
     for part in (slice(5, 8), slice(0, 5)):
         metric = make()
@@ -134,7 +134,7 @@ def test_compute_clears_the_state_and_needs_data():
 
 def test_label_id_of_post_processing_and_negative_background_are_understood():
     prediction = {"segmentation": np.array([[-1, 4]]), "segments_info": [{"id": 4, "label_id": 1, "score": 0.9}]}
-    assert quality(prediction, side([".a"], a=1))["pq"] == 1
+    assert quality(prediction, side([".a"], a=1))["pq"] == 100
 
 
 @pytest.mark.parametrize(
@@ -170,5 +170,5 @@ def test_known_background_does_not_excuse_predictions():
         PanopticQuality({0: "cell"}, unlabeled_is_void=void).compute(predictions=[prediction], references=[reference])
         for void in (True, False)
     ]
-    assert results[0]["pq"] == 1 and results[0]["per_class"]["cell"]["fp"] == 0
-    assert results[1]["pq"] == pytest.approx((4 / 6) / (1 + 0.5)) and results[1]["per_class"]["cell"]["fp"] == 1
+    assert results[0]["pq"] == 100 and results[0]["per_class"]["cell"]["fp"] == 0
+    assert results[1]["pq"] == pytest.approx(100 * ((4 / 6) / (1 + 0.5))) and results[1]["per_class"]["cell"]["fp"] == 1

@@ -21,11 +21,11 @@ def test_figures_are_those_of_their_definitions():
     metric.add_batch(predictions=[p for p, _ in pairs], references=[r.astype(np.uint8) * 255 for _, r in pairs])
     result = metric.compute()
     ious = [np.logical_and(p, r).sum() / np.logical_or(p, r).sum() for p, r in pairs]
-    assert result["miou"] == pytest.approx(np.mean(ious), abs=1e-6)
+    assert result["miou"] == pytest.approx(100 * np.mean(ious), abs=1e-4)
     overall = sum(np.logical_and(p, r).sum() for p, r in pairs) / sum(np.logical_or(p, r).sum() for p, r in pairs)
-    assert result["oiou"] == pytest.approx(overall)
+    assert result["oiou"] == pytest.approx(100 * overall)
     for limit in (50, 60, 70, 80, 90):
-        assert result[f"precision@{limit / 100}"] == np.mean([iou > limit / 100 for iou in ious])
+        assert result[f"precision@{limit / 100}"] == 100 * np.mean([iou > limit / 100 for iou in ious])
     assert result["num_samples"] == 12 and "num_without_referent" not in result
 
 
@@ -46,8 +46,8 @@ def test_empty_references_count_apart():
     metric.add(prediction=~empty, reference=empty)
     metric.add(prediction=~empty, reference=~empty)
     result = metric.compute()
-    assert result["num_samples"] == 1 and result["miou"] == pytest.approx(1, abs=1e-6)
-    assert result["num_without_referent"] == 2 and result["without_referent_accuracy"] == 0.5
+    assert result["num_samples"] == 1 and result["miou"] == pytest.approx(100, abs=1e-4)
+    assert result["num_without_referent"] == 2 and result["without_referent_accuracy"] == 50
 
 
 def test_half_is_not_above_half():

@@ -17,8 +17,8 @@ def test_by_hand():
     metric.add_batch(predictions=[found], references=[people])
     metric.add(prediction=torch.tensor([[1, 1]]), reference=torch.tensor([[1, 0]]))  # the unlabeled pixel is no region
     result = metric.compute()
-    assert result["mean_covering"] == pytest.approx((first + 1 / 2) / 2)
-    assert result["covering"] == pytest.approx((12 * first + 1 / 2) / 13)
+    assert result["mean_covering"] == pytest.approx(100 * ((first + 1 / 2) / 2))
+    assert result["covering"] == pytest.approx(100 * ((12 * first + 1 / 2) / 13))
     assert (result["num_regions"], result["num_maps"], result["num_images"]) == (4, 3, 2)
 
 
@@ -46,15 +46,15 @@ def test_equals_a_direct_loop_in_every_form_and_merged(lowest):
     for index, (found, people) in enumerate(cases):
         one = SegmentationCovering()
         one.add(prediction=found, reference=people)
-        assert one.compute()["covering"] == pytest.approx(direct(found, people))
+        assert one.compute()["covering"] == pytest.approx(100 * direct(found, people))
         masks = np.stack([found == number for number in np.unique(found) if number])
         for form in (masks, {"segmentation": found}, torch.from_numpy(found)):
             one.add(prediction=form, reference=people)
-            assert one.compute()["covering"] == pytest.approx(direct(found, people))
+            assert one.compute()["covering"] == pytest.approx(100 * direct(found, people))
         halves[index % 2].add(prediction=found, reference=people)
     halves[0].merge_state(halves[1].state_dict())
     merged = halves[0].compute()
-    assert merged["mean_covering"] == pytest.approx(np.mean([direct(*case) for case in cases]))
+    assert merged["mean_covering"] == pytest.approx(100 * np.mean([direct(*case) for case in cases]))
     assert merged["num_images"] == 4
 
 

@@ -199,16 +199,16 @@ def test_measured_row_is_rounded_and_named(monkeypatch):
 
     def evaluate(model, held_out, size, metrics, batch_size, full):
         asked.append((model.training, size, metrics, full))
-        per_class = {"anterior": {"dice": 0.87654321}, "posterior": {"dice": 0.5}}
-        distance = {"assd": 1.23456, "hd95": 4.5678, "nsd": 0.98762}
-        return {"dice": {"per_class": per_class, "dice": 0.68827, "num_cases": 30}, "surface_distance": distance}
+        per_class = {"anterior": {"dice": 87.654321}, "posterior": {"dice": 50.0}}
+        distance = {"assd": 1.23456, "hd95": 4.5678, "nsd": 98.762}
+        return {"dice": {"per_class": per_class, "dice": 68.827, "num_cases": 30}, "surface_distance": distance}
 
     monkeypatch.setattr(medical, "evaluate_volumes", evaluate)
     row = medical.measure(torch.nn.Linear(1, 1), None, (48, 64))
     assert asked == [(False, (48, 64), ("dice", "surface_distance"), True)]
     assert row == {
-        "Dice anterior": 0.8765, "Dice posterior": 0.5, "mean Dice": 0.6883, "ASSD mm": 1.2346, "HD95 mm": 4.568,
-        "NSD 1 mm": 0.9876, "volumes": 30,
+        "Dice % anterior": 87.65, "Dice % posterior": 50.0, "mean Dice %": 68.83, "ASSD mm": 1.2346, "HD95 mm": 4.568,
+        "NSD 1 mm %": 98.76, "volumes": 30,
     }  # fmt: skip
 
 

@@ -7,13 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
 from hfseg import auto, tasks
 from hfseg.commands.train import main
 from hfseg.data import ImageTextCollator, ReferringCollator, SemanticCollator, ShapesDataset, UniversalCollator
-from hfseg.training import TrainingArguments
+from hfseg.training import TrainingArguments, load_recipe
 from hfseg.training.tasks import build_task
+from hfseg.training.tasks.base import build_model
 from hfseg.training.tasks.closed_vocabulary import SemanticTask, UniversalTask
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=3", "data.batch_size=2"]
@@ -145,3 +147,22 @@ def test_ranks_share_the_evaluation(monkeypatch):
     shared = evaluation.evaluate_segmentation(model, processor, held_out, 2, tasks, rank=0, ranks=2)
     assert [sorted(state["indices"]) for state in states] == [[2, 3], [0, 1, 4]]
     assert shared == pytest.approx(whole, abs=1e-9)
+
+
+def test_training_starts_from_shipped_models_by_name():
+    name = "proscale-tiny-nuclei"
+    arguments = load_recipe("proscale-tiny-nuclei", [f"model.pretrained={name}"])
+    assert arguments.model.pretrained == name  # and not a place on this machine, which the record would keep
+    arguments.model.config = {}
+    model = build_model(arguments.model, auto_class="AutoModelForUniversalSegmentation")
+    shipped = load_file(tasks.CHECKPOINTS / name / "model.safetensors")
+    state = model.state_dict()
+    assert shipped and all(torch.equal(state[key].float(), value.float()) for key, value in shipped.items())
+
+
+def test_a_folder_of_a_shipped_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tasks.pretrained_source("proscale-tiny-nuclei").endswith("checkpoints/proscale-tiny-nuclei")
+    (tmp_path / "proscale-tiny-nuclei").mkdir()
+    assert tasks.pretrained_source("proscale-tiny-nuclei") == "proscale-tiny-nuclei"
+    assert tasks.pretrained_source("owner/name") == "owner/name"

@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`hfseg demo`: tries models in the browser, on this machine and without the network.
 
+hfseg demo                                              the models that come with the package, with examples
 hfseg demo --model DIR [DIR2 ...]                       serves http://127.0.0.1:7860
 hfseg demo --model DIR --space FOLDER                   writes a Space for the Hub instead
 
@@ -21,7 +22,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="hfseg demo", **describe(__doc__))
     parser.add_argument(
-        "--model", nargs="+", action="extend", required=True, metavar="DIR", help="model folders, or names on the Hub"
+        "--model",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DIR",
+        help="model folders, or names on the Hub; default: the models that come with the package",
     )
     parser.add_argument("--space", metavar="FOLDER", help="write a Space there and stop")
     parser.add_argument("--title", default="hfseg", help="of the Space")
@@ -66,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     if options.space:
         from ..demo.space import write_space
 
+        if not options.model:
+            raise ValueError("--space needs --model: a Space shows models of your own.")
         folder = write_space(options.space, options.model, options.title)
         print(f"{folder} is ready: try `cd {folder} && python app.py`, then upload it as a Space.")
         return 0

@@ -35,7 +35,7 @@ TASK_OPTIONS: dict[str, dict[str, Any]] = {
         "average": {"choices": ("probabilities", "logits"), "help": "of windows and views; default: probabilities"},
         "no_resize": {"action": "store_true", "help": "images keep their own scale"},
         "match_labels": {"choices": ("id", "name"), "help": "where the classes differ from the dataset's"},
-        "instance_annotations": {"metavar": "FILE", "help": "COCO instances json that is the ground truth of AP"},
+        "instance_annotations": {"metavar": "FILE", "help": "COCO instances json for AP; none: the segments"},
         "threshold": {"type": float, "help": "smallest score of a segment, or of a pixel of a referring mask"},
         "mask_threshold": {"type": float, "help": "smallest probability of a mask's pixels"},
         "overlap_mask_area_threshold": {"type": float, "help": "smallest visible share of a segment"},
@@ -95,9 +95,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overlays", type=int, default=4, metavar="N", help="samples to draw; 0: none")
     parser.add_argument("--device", help="default: an accelerator if there is one")
     parser.add_argument("--dtype", default="float32", choices=DTYPES)
-    for title, options in TASK_OPTIONS.items():
+    for title, task_options in TASK_OPTIONS.items():
         group = parser.add_argument_group(title)
-        for name, settings in options.items():
+        for name, settings in task_options.items():
             group.add_argument(f"--{name}", default=argparse.SUPPRESS, **settings)
     refuse_old(parser, RENAMED)
     options = parser.parse_args(argv)

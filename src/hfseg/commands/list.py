@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for what, names, command in listings:
         if names:
             print(("\n" if rows else "") + f"{what} ({len(names)}), for `hfseg {command} --output_dir DIR`:")
-            indents = {"initial_indent": "  ", "subsequent_indent": "  "}
-            print(textwrap.fill(", ".join(names), WIDTH, break_on_hyphens=False, **indents))  # type: ignore[arg-type]
+            wrapper = textwrap.TextWrapper(WIDTH, "  ", "  ", break_on_hyphens=False)
+            print(wrapper.fill(", ".join(names)))
     if not rows and not recipes and not shipped:
         print(f"Nothing has {options.word!r} in its name.")
         return 1

@@ -7,24 +7,12 @@ comes with it is run or uploaded, no link out of it is followed, and paths of th
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ..hub.checks import folder_problems, loading_problems
-from ..hub.publishing import (
-    MAX_SHARD_SIZE,
-    PublishingError,
-    check_repo_id,
-    check_tag,
-    find_token,
-    make_plan,
-    stage,
-    upload,
-)
+from ..hub.publishing import MAX_SHARD_SIZE, PublishingError
+from ..hub.pushing import push
 from .running import run_command
 
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -78,53 +66,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check(target: Path, max_shard_size: int) -> list[str]:
-    """Lists what is wrong with a repository; loads it only if its files are in order."""
-    return folder_problems(target, max_shard_size) or loading_problems(target)
-
-
-def push(options: argparse.Namespace) -> dict[str, Any]:
-    """Carries the command out and returns what it prints as JSON.
-
-    Raises:
-        PublishingError: Nothing was, or could be, published.
-    """
-    check_repo_id(options.repo_id)
-    check_tag(options.tag)
-    token = None if options.dry_run is not None else find_token()
-    folder = Path(options.folder)
-    if options.dry_run is not None:
-        target, temporary = Path(options.dry_run), None
-        if target.resolve() == folder.resolve() or target.resolve().is_relative_to(folder.resolve()):
-            raise PublishingError(f"--dry_run {target} lies in the model's folder: give another place.")
-    else:
-        temporary = Path(tempfile.mkdtemp(prefix="hfseg-push-"))
-        target = temporary / folder.resolve().name
-    try:
-        left_out = stage(
-            folder,
-            target,
-            max_shard_size=options.max_shard_size,
-            license_name=options.license,
-            dataset_ids=dict(options.dataset),
-            evaluation=options.evaluation,
-            include=options.include,
-            link=temporary is not None,
-        )
-        print("Checking the folder, and that it loads in a new process ...", file=sys.stderr)
-        problems = check(target, options.max_shard_size)
-        plan = make_plan(target, options.repo_id, options.commit_message, options.tag, options.private, left_out)
-        found: dict[str, Any] = {**plan.to_dict(), "problems": problems, "url": None}
-        if not options.json:
-            print(plan.to_text())
-        if not problems and token is not None:
-            found["url"] = upload(target, plan, token)
-        return found
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `hfseg push`; returns 2 if nothing could be published."""
     options = build_parser().parse_args(arguments)
@@ -134,7 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Publishes, or writes what would be published."""
     try:
-        found = push(options)
+        found = push(
+            options.folder,
+            options.repo_id,
+            dry_run=options.dry_run,
+            tag=options.tag,
+            private=options.private,
+            commit_message=options.commit_message,
+            license_name=options.license,
+            dataset_ids=dict(options.dataset),
+            evaluation=options.evaluation,
+            include=options.include,
+            max_shard_size=options.max_shard_size,
+            show=(lambda text: None) if options.json else print,
+        )
     except (PublishingError, ValueError, OSError) as error:
         if options.json:
             print(json.dumps({"problems": [str(error)], "url": None}))

@@ -37,6 +37,7 @@ from ..inference.volume_images import fullest_slice, labels_in_ras, slice_predic
 from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
+from .example_rows import example_rows, is_example
 from .guard import RequestGuard
 from .uploads import check_volume_file
 
@@ -143,7 +144,9 @@ def visit_folder(folder: Path, request: Any = None) -> Path:
 
 
 def note_upload(folder: Path, path: str) -> None:
-    """Remembers an upload of the visit in progress, in its folder."""
+    """Remembers an upload of the visit in progress, in its folder; examples of the package are no uploads."""
+    if is_example(path):
+        return
     with open(visit_folder(folder) / "uploads.txt", "a", encoding="utf-8") as file:
         file.write(f"{path}\n")
 
@@ -170,7 +173,7 @@ def image_field(**settings: Any) -> gr.Image:
     It is opened by us: Gradio would decode it before our checks, and say less about damage.
     """
     field = gr.Image(sources=["upload", "clipboard"], **settings)
-    field.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
+    setattr(field, "preprocess", lambda payload: None if payload is None else payload.path)  # noqa: B010
     return field
 
 
@@ -237,7 +240,13 @@ def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None 
 
 
 class _Tab:
-    """What the tabs share: a menu of models, the result with its opacity, files and time."""
+    """What the tabs share: a menu of models, the result with its opacity, files and time.
+
+    Attributes:
+        shipped: Whether the models come with the package; then the tabs have example inputs.
+    """
+
+    shipped = False
 
     def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path) -> None:
         self.models, self.limits, self.folder = {model.name: model for model in models}, limits, folder
@@ -246,6 +255,10 @@ class _Tab:
         """The models of the tab."""
         names = list(self.models)
         return gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1, interactive=True)
+
+    def examples(self, inputs: Sequence[Any], row: Callable[[Any], list[Any]]) -> None:
+        """Example inputs, below the input that they fill."""
+        example_rows(list(self.models.values()), inputs, row, self.shipped)
 
     def outputs(self) -> None:
         """The right-hand side."""
@@ -339,6 +352,7 @@ class _Segments(_Tab):
                 subtask = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
                 threshold = gr.Slider(0, 1, 0, step=0.05, label="Smallest score (0: the model's own)")
                 button = gr.Button("Segment", variant="primary", elem_id="hfseg-segments-run")
+                self.examples([image], lambda example: [str(example.path)])
             with gr.Column():
                 self.outputs()
 
@@ -370,6 +384,7 @@ class _Words(_Tab):
                 text = gr.Textbox(label=what, placeholder=example, lines=3, max_length=2000)
                 kind = gr.Radio(list(SUBTASKS), value="panoptic", label="Kind of segments", visible=self.names)
                 button = gr.Button("Segment", variant="primary")
+                self.examples([image, text], lambda ex: [str(ex.path), "\n".join(ex.labels or ex.text)])
             with gr.Column():
                 self.outputs()
 
@@ -401,6 +416,11 @@ def read_places(text: str) -> Prompts:
     return Prompts(points=points, boxes=boxes)
 
 
+def write_places(prompts: Any) -> str:
+    """Writes points and boxes as `read_places` reads them."""
+    return "; ".join(",".join(f"{value:g}" for value in place) for place in (*prompts.points, *prompts.boxes))
+
+
 class _Places(_Tab):
     """Points and boxes: click and drag on the image."""
 
@@ -420,6 +440,7 @@ class _Places(_Tab):
                 with gr.Row():
                     button = gr.Button("Segment", variant="primary", elem_id="hfseg-places-run")
                     clear = gr.Button("Clear")
+                self.examples([image, places], lambda example: [str(example.path), write_places(example)])
             with gr.Column():
                 self.outputs()
 
@@ -469,6 +490,10 @@ class _Examples(_Tab):
                 task = gr.Dropdown(["an image", *FORMATS], value="an image", label="The answer is")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
                 button = gr.Button("Answer", variant="primary")
+                self.examples(
+                    [*fields[:2], image, task],
+                    lambda example: [*map(str, example.pair), str(example.path), example.answer or "an image"],
+                )
             with gr.Column():
                 self.outputs()
 
@@ -506,6 +531,7 @@ class _Volumes(_Tab):
                 modality = gr.Radio(["file's own", *MODALITIES], value="file's own", label="Modality")
                 button = gr.Button("Segment", variant="primary")
                 place = gr.Slider(0, 1, 0, step=1, label="Slice")
+                self.examples([file], lambda example: [str(example.path)])
             with gr.Column():
                 self.outputs()
 
@@ -688,13 +714,16 @@ class _Videos(_Tab):
 # ----------------------------------------------------------------------------------------------------------------- app
 
 
-def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, folder: Path | None = None) -> gr.Blocks:
+def build_app(
+    predictors: Sequence[Predictor], limits: Limits | None = None, folder: Path | None = None, shipped: bool = False
+) -> gr.Blocks:
     """Builds the app of some models: one tab per task that they have between them.
 
     Args:
         predictors: Loaded models.
         limits: Of uploads.
         folder: For downloads; a temporary one by default.
+        shipped: Whether these are models of the package, for which there are example inputs.
 
     Raises:
         ValueError: No model.
@@ -716,6 +745,7 @@ def build_app(predictors: Sequence[Predictor], limits: Limits | None = None, fol
         chosen = [model for model in models if serves(model.predictor)]
         if chosen:
             tabs.append(build(chosen, limits, folder))
+            tabs[-1].shipped = shipped
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
         gr.Markdown(
             "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
@@ -784,7 +814,7 @@ def launch(
     """Loads models and serves the app.
 
     Args:
-        folders: Model folders.
+        folders: Model folders; none: the models that come with the package, with example inputs.
         device: Where models run.
         dtype: Of their weights.
         limits: Of uploads.
@@ -798,7 +828,8 @@ def launch(
     place = Path(tempfile.mkdtemp(prefix="hfseg-demo-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     os.environ["GRADIO_TEMP_DIR"] = str(place / "gradio")
-    app = build_app(load(folders, device, dtype), limits, place / "results")
+    shipped = [] if folders else tasks.shipped_checkpoints()
+    app = build_app(load(folders or shipped, device, dtype), limits, place / "results", bool(shipped))
     app.queue(max_size=32, default_concurrency_limit=1)
     from starlette.middleware import Middleware
 

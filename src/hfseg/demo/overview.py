@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 
 from .. import tasks
@@ -279,14 +280,19 @@ def overview(output_dir: str | Path = "outputs/quickstart", say: Callable[[str],
     """
     font_of(12)  # fails at once, not after the models, where Pillow has no fonts
     cards = []
-    for name in sorted(tasks.shipped_checkpoints(), key=_order):
-        try:
-            for predictor in predictors_of(tasks.checkpoint(name)):
-                card = make_card(predictor, examples_for(predictor)[0])
-                cards.append(card)
-                say(f"{name:<29} {predictor.task:<16} {card.found} ({card.seconds:.2f} s)")
-        except ImportError as error:
-            say(f"{name:<29} left out: {str(error).strip().splitlines()[0]}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more do nothing for networks this small, and stall where the machine is busy
+    try:
+        for name in sorted(tasks.shipped_checkpoints(), key=_order):
+            try:
+                for predictor in predictors_of(tasks.checkpoint(name)):
+                    card = make_card(predictor, examples_for(predictor)[0])
+                    cards.append(card)
+                    say(f"{name:<29} {predictor.task:<16} {card.found} ({card.seconds:.2f} s)")
+            except ImportError as error:
+                say(f"{name:<29} left out: {str(error).strip().splitlines()[0]}")
+    finally:
+        torch.set_num_threads(threads)
     file = Path(output_dir) / "overview.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     return write_image(file, draw_sheet(cards))

@@ -19,7 +19,15 @@ from .base import Outcome, TaskEvaluator, gathered
 from .labels import match_labels
 from .prediction import Segmenter, as_predict, predict_samples
 from .report import Shown, file_name
-from .segmentation import AVERAGES, TASKS, CocoInstances, SegmentationMetrics, supported_tasks
+from .segmentation import (
+    AVERAGES,
+    TASKS,
+    CocoInstances,
+    SegmentationMetrics,
+    instances_beside,
+    own_instances,
+    supported_tasks,
+)
 
 __all__ = ["PROTOCOLS", "ClosedVocabularyEvaluator", "Protocol"]
 
@@ -57,6 +65,8 @@ _AUTHORS_THRESHOLDS = {
     "overlap_mask_area_threshold": 0.8,
     "num_instances": 100,
 }
+# Value of `instance_annotations`: AP against the dataset's own segments, whatever lies beside it.
+NO_ANNOTATIONS = "none"
 PROTOCOLS = {
     "default": Protocol("the model folder's own image processor and thresholds", TASKS, {}),
     "coco-panoptic": Protocol(
@@ -65,9 +75,9 @@ PROTOCOLS = {
         TASKS,
         {"size": {"shortest_edge": 800, "longest_edge": 1333}, **_AUTHORS_THRESHOLDS},
         (
-            "The authors' AP uses the annotations of instances_val2017.json as truth, where masks may overlap: give "
-            "that file as --instance_annotations. Without it the truth of AP is the thing segments of the panoptic "
-            "labels.",
+            "The authors' AP uses the annotations of instances_val2017.json as truth, where masks may overlap: it is "
+            "taken where it lies beside the panoptic file, or given as --instance_annotations. Without it, or with "
+            "--instance_annotations none, the truth of AP is the thing segments of the panoptic labels.",
         ),
     ),
     "cityscapes": Protocol(
@@ -196,12 +206,14 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
         return chosen, left_out
 
     def _annotations(self) -> CocoInstances | None:
-        """Ground truth of AP, where a COCO instances json is given or is the dataset."""
+        """Ground truth of AP, where a COCO instances json is given, is the dataset, or lies beside a panoptic one."""
         path, category_ids = getattr(self.dataset, "path", None), getattr(self.dataset, "original_category_ids", None)
         file = self.options.instance_annotations
         if file is None and getattr(self.dataset, "kind", "") == "instance" and Path(path or "").suffix == ".json":
             file = path
-        if file is None:
+        if file is None and getattr(self.dataset, "kind", "") == "panoptic":
+            return instances_beside(self.dataset)
+        if file is None or file == NO_ANNOTATIONS:
             return None
         if not category_ids:
             raise ValueError("instance_annotations belongs to a COCO dataset, whose categories have ids.")
@@ -214,7 +226,8 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
         size, count = self.options.batch_size, self.count
         batches = [range(start, min(start + size, count)) for start in range(0, count, size)]
         own = batches[rank::ranks]
-        self.metrics = SegmentationMetrics(self.dataset, self.tasks, self.options.overlays > 0, self.annotations)
+        truth = own_instances if self.options.instance_annotations == NO_ANNOTATIONS else self.annotations
+        self.metrics = SegmentationMetrics(self.dataset, self.tasks, self.options.overlays > 0, truth)
         with tqdm(total=sum(map(len, own)), unit="image", disable=None if rank == 0 else True) as progress:
             for index, example, results in self.results(own):
                 self.metrics.add(index, example, results)
@@ -358,7 +371,7 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
         for index, example, results in self.results([[index] for index in sorted(chosen)]):
             kind, rank = chosen[index]
             name = file_name(str(example.get("image_id", index)))[-60:]
-            score = 100 * scores[index]
+            score = scores[index]
             image = self.image(example, results)
             shown[kind, rank] = Shown(
                 f"{name}: {measure} {score:.1f} %", image, f"{kind}_{rank:02d}_{score:.0f}_{name}"

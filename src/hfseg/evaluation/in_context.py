@@ -307,7 +307,7 @@ class InContextEvaluator(TaskEvaluator):
         self.metric = InContextMetric(
             options.task,
             only=None if options.only is None else tuple(options.only),
-            depth_space=self.queries.depth_space,
+            depth_space=self.queries.depth_space or "depth",
             depth_cap=options.depth_cap,
             depth_crop=options.depth_crop,
             normals_per_image=options.normals_per_image,

@@ -63,8 +63,8 @@ def evaluate_volumes(
             lesions, by connected parts).
         batch_size: Slices per forward pass.
         rank, ranks: This process and their number; each takes every ranks-th case, and all get the same result.
-        full: Whether to return the metrics' whole results (per class, with the counts of empty masks; shares as
-            fractions) instead of numbers by name.
+        full: Whether to return the metrics' whole results (per class, with the counts of empty masks), not numbers by
+            name.
         limit: Volumes at most.
         tolerance: Of `nsd`, in mm.
         lesion_class: Class whose connected parts `froc` counts.
@@ -127,9 +127,7 @@ def numbers_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if "froc" in results:
         numbers["cpm"] = results["froc"]["cpm"]
         numbers |= {f"sensitivity@{point}": value for point, value in results["froc"]["sensitivities"].items()}
-    return {
-        name: value if value is None or name in ("assd", "hd95") else 100 * value for name, value in numbers.items()
-    }
+    return numbers
 
 
 def segment_case(
@@ -300,8 +298,7 @@ class MedicalEvaluator(TaskEvaluator):
             for metric, keys in (("dice", ("dice", "iou")), ("surface_distance", ("assd", "hd95", "nsd"))):
                 entry = results.get(metric, {}).get("per_class", {}).get(name)
                 for key in keys if entry else ():
-                    value = entry[key]
-                    row[key] = value if value is None or key in ("assd", "hd95") else 100 * value
+                    row[key] = entry[key]
                 row |= {"cases": entry["num_cases"]} if entry else {}
             if len(row) > 2:  # background is not evaluated
                 rows.append(row)

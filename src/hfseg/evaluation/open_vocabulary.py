@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from ..files.prompt_names import prompt_names
 from .closed_vocabulary import THRESHOLDS, ClosedVocabularyEvaluator
 from .labels import LabelMatch, embed_classes, read_labels
 from .prediction import OpenVocabularySegmenter, Segmenter, open_vocabulary_samples
@@ -19,6 +20,8 @@ class OpenVocabularyEvaluator(ClosedVocabularyEvaluator):
 
     Options: `task`, `protocol`, `no_resize`, `instance_annotations` and thresholds as for models with classes of their
     own; `labels`, a JSON file (or mapping) of other names by class; `templates`, sentences with {} or a set's name.
+    Classes of public datasets are asked for in plain words with synonyms (`hfseg.files.prompt_names`) unless `labels`
+    says otherwise.
     """
 
     options_of_task: ClassVar[Mapping[str, Any]] = {
@@ -48,7 +51,8 @@ class OpenVocabularyEvaluator(ClosedVocabularyEvaluator):
     def segmenter(self, stuff: set[int], thresholds: Mapping[str, float]) -> Segmenter:
         """What turns outputs into results; also embeds the names of the classes."""
         labels = self.options.labels
-        self.synonyms = dict(labels) if isinstance(labels, Mapping) else read_labels(labels)
+        given = dict(labels) if isinstance(labels, Mapping) else read_labels(labels)
+        self.synonyms = {**prompt_names(self.dataset.id2label), **given}
         templates = self.options.templates or ["vild"]
         self.templates = [templates] if isinstance(templates, str) else list(templates)
         sentences: Any = self.templates if any("{}" in text for text in self.templates) else self.templates[0]

@@ -2,7 +2,7 @@
 """Evaluation of models that turn points and boxes into masks: with the mask a user gets, and an oracle's choice."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ AVERAGES = {
     "one_box_oracle_iou": "best IoU among the masks of the true mask's box (1-box IoU of papers); mean over true masks",
     "num_masks": "true masks",
 }
+
+
+class EmbedsImages(Protocol):
+    """Models that read an image once for many prompts."""
+
+    def get_image_embeddings(self, pixel_values: torch.Tensor) -> Any:
+        """Computes what all prompts share."""
+        ...
 
 
 def true_masks(example: Mapping[str, Any]) -> np.ndarray:
@@ -94,7 +102,7 @@ def evaluate_promptable(
             name = f"input_{kind}s" if kind == "point" else "input_boxes"
             inputs = image_processor(images=[image], return_tensors="pt", **{name: values[None]}).to(device)
             if embeddings is None:
-                embeddings = model.get_image_embeddings(inputs["pixel_values"])  # type: ignore[operator]
+                embeddings = cast(EmbedsImages, model).get_image_embeddings(inputs["pixel_values"])
                 sizes = inputs["original_sizes"]
             given = {name: inputs[name], "original_sizes": sizes}
             outputs = model(image_embeddings=embeddings, **given)
@@ -112,10 +120,10 @@ def evaluate_promptable(
     if not results["box"]["num_masks"]:
         raise ValueError("The dataset shows no mask; there is nothing to evaluate on.")
     return {
-        "one_point_iou": 100 * results["point"]["first_iou"],
-        "one_box_iou": 100 * results["box"]["first_iou"],
-        "one_point_oracle_iou": 100 * results["grid"]["oracle_iou"],
-        "one_box_oracle_iou": 100 * results["box"]["oracle_iou"],
+        "one_point_iou": results["point"]["first_iou"],
+        "one_box_iou": results["box"]["first_iou"],
+        "one_point_oracle_iou": results["grid"]["oracle_iou"],
+        "one_box_oracle_iou": results["box"]["oracle_iou"],
         "num_masks": results["box"]["num_masks"],
     }
 

@@ -86,19 +86,12 @@ def evaluate_referring(
         for state in states:
             for name, own in state.items():
                 metrics[name].merge_state(own)
-    numbers: dict[str, Any] = in_percent(metrics["every"].compute())
-    numbers |= {f"first_{name}": value for name, value in in_percent(metrics["first"].compute()).items()}
+    numbers: dict[str, Any] = metrics["every"].compute()
+    numbers |= {f"first_{name}": value for name, value in metrics["first"].compute().items()}
     numbers["kinds"] = {
-        name.removeprefix("kind "): in_percent(metric.compute())
-        for name, metric in metrics.items()
-        if name.startswith("kind ")
+        name.removeprefix("kind "): metric.compute() for name, metric in metrics.items() if name.startswith("kind ")
     }
     return numbers
-
-
-def in_percent(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Multiplies fractions by 100; counts stay."""
-    return {name: value if "num_" in name else 100 * value for name, value in numbers.items()}
 
 
 def referring_overlays(model: nn.Module, processor: Any, dataset: Any, count: int = 8) -> list[Image.Image]:

@@ -137,8 +137,15 @@ class CocoInstances:
                 name: annotation[name] for name in ("segmentation", "area", "iscrowd", "bbox") if name in annotation
             }
             self._annotations[annotation["image_id"]].append(
-                {**entry, "category_id": class_of[annotation["category_id"]]}
+                entry | {"category_id": class_of[annotation["category_id"]]}
             )
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        return self._images.get(name, self._images.get(name.rpartition("/")[2]))
+
+    def lists(self, name: str) -> bool:
+        """Whether the file lists an image of this name."""
+        return self._find(name) is not None
 
     def __call__(self, example: Mapping[str, Any]) -> dict[str, Any]:
         """Annotations of an image, as `MaskAP` takes them.
@@ -146,11 +153,32 @@ class CocoInstances:
         Raises:
             ValueError: The file does not list the image.
         """
-        name = str(example.get("image_id"))
-        image = self._images.get(name, self._images.get(name.rpartition("/")[2]))
+        image = self._find(str(example.get("image_id")))
         if image is None:
             raise ValueError(f"{self.file} lists no image {example.get('image_id')!r}.")
         return {"height": image["height"], "width": image["width"], "annotations": self._annotations[image["id"]]}
+
+
+def instances_beside(dataset: Any) -> CocoInstances | None:
+    """Finds the instance annotations of a COCO panoptic dataset: AP's ground truth in publications.
+
+    Args:
+        dataset: With `path` and `original_category_ids`, as `load_official` and `load_folder` give it.
+
+    Returns:
+        `instances_NAME.json` beside `panoptic_NAME.json`, if it is there and lists every image; else None.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path, category_ids = Path(getattr(dataset, "path", None) or ""), getattr(dataset, "original_category_ids", None)
+    if getattr(dataset, "kind", "") != "panoptic" or path.suffix != ".json" or not category_ids:
+        return None
+    file = path.with_name(path.name.replace("panoptic_", "instances_", 1))
+    if file == path or not file.is_file():
+        return None
+    found = CocoInstances(file, {int(category): int(label) for label, category in category_ids.items()})
+    return found if all(found.lists(dataset.sample_id(index)) for index in range(len(dataset))) else None
 
 
 class SegmentationMetrics:
@@ -161,8 +189,8 @@ class SegmentationMetrics:
             pixels are background; otherwise they are void).
         tasks: Some of `TASKS`.
         rank_images: Whether to score every image by itself, to find the best and worst.
-        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: the
-            example's own instances, or its segments.
+        instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: annotations
+            that lie beside a panoptic dataset (`instances_beside`), else the example's own instances or segments.
     """
 
     def __init__(
@@ -172,7 +200,8 @@ class SegmentationMetrics:
         rank_images: bool = False,
         instance_truth: Callable[[Mapping[str, Any]], Any] | None = None,
     ):
-        self.instance_truth = instance_truth or _instances
+        beside = instances_beside(dataset) if instance_truth is None and "instance" in tasks else None
+        self.instance_truth = instance_truth or beside or own_instances
         self.tasks = [task for task in TASKS if task in tasks]
         self.id2label = {int(key): str(name) for key, name in dataset.id2label.items()}
         self.stuff = frozenset(int(class_id) for class_id in dataset.stuff_class_ids)
@@ -315,8 +344,8 @@ class SegmentationMetrics:
         }
         numbers: dict[str, float | None] = {}
 
-        def percent(value: float | None) -> float | None:
-            return None if value is None or value < 0 else 100 * value
+        def known(value: float | None) -> float | None:
+            return None if value is None or value < 0 else value
 
         if "panoptic" in self.tasks:
             measured = self.metrics["panoptic"].compute()
@@ -325,16 +354,16 @@ class SegmentationMetrics:
                 groups += ["_things", "_stuff"]
             for group in groups:
                 for name in ("pq", "sq", "rq"):
-                    numbers[name + group] = percent(measured[name + group])
+                    numbers[name + group] = known(measured[name + group])
             for name, values in measured["per_class"].items():
-                rows[name] |= {key: percent(values[key]) for key in ("pq", "sq", "rq")}
+                rows[name] |= {key: known(values[key]) for key in ("pq", "sq", "rq")}
                 rows[name] |= {key: values[key] for key in ("tp", "fp", "fn")}
         if "instance" in self.tasks:
             measured = self.metrics["instance"].compute()
             for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100"):
-                numbers[name] = percent(measured[name])
+                numbers[name] = known(measured[name])
             for name, value in measured["per_class"].items():
-                rows[name]["ap"] = percent(value)
+                rows[name]["ap"] = known(value)
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
@@ -346,9 +375,9 @@ class SegmentationMetrics:
                     f"({_some(absent)}); mean_iou and mean_accuracy leave them out."
                 )
             for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
-                numbers[name] = percent(measured[name]) if measured["num_classes"] else None
+                numbers[name] = known(measured[name]) if measured["num_classes"] else None
             for name, values in measured["per_class"].items():
-                rows[name] |= {"iou": percent(values["iou"]), "accuracy": percent(values["accuracy"])}
+                rows[name] |= {"iou": known(values["iou"]), "accuracy": known(values["accuracy"])}
                 rows[name]["pixels"] = values["pixels"]
         return numbers, list(rows.values())
 
@@ -357,7 +386,7 @@ def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
     return {"segmentation": np.asarray(example["segmentation"]), "segments_info": list(example["segments_info"])}
 
 
-def _instances(example: Mapping[str, Any]) -> dict[str, Any]:
+def own_instances(example: Mapping[str, Any]) -> dict[str, Any]:
     """Truth of AP: the instances' own masks, which may overlap, where the example has them; else its segments."""
     own = example.get("instances")
     return _reference(example) if own is None else dict(own)

@@ -27,7 +27,17 @@ DEFAULT_MAX_PIXELS = 89_478_485
 
 # What is decoded, whatever a file is called. Not among them: formats that start other programs (EPS runs Ghostscript),
 # or whose files cannot be told from noise.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000")  # MPO is opened as JPEG
+FORMATS: tuple[str, ...] = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "GIF",
+    "PPM",
+    "JPEG2000",
+)  # MPO is opened as JPEG
 FORMATS += ("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()
 
 # What Pillow's decoders raise for damaged content.

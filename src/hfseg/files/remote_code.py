@@ -10,10 +10,15 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .stuff_classes import configuration_beside, follow_configuration
 from .writing import write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel as _Model
+else:
+    _Model = object
 
 SHIM = "modeling_hfseg"
 MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
@@ -67,7 +72,7 @@ def _auto_map(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class RemoteCodeModel:
+class RemoteCodeModel(_Model):
     """Mixin of models outside transformers' own tree, before `PreTrainedModel`.
 
     `save_pretrained` leaves a folder that `trust_remote_code=True` can load, and `_init_weights` is called for every
@@ -81,7 +86,7 @@ class RemoteCodeModel:
     def post_init(self) -> None:
         """Initializes weights, and notes which of them the constructor froze."""
         super().post_init()
-        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)  # type: ignore[attr-defined]
+        frozen = (name for name, weight in self.named_parameters() if not weight.requires_grad)
         self._frozen_by_constructor = frozenset(frozen)
 
     @classmethod
@@ -91,7 +96,8 @@ class RemoteCodeModel:
         What was missing, left over or of another shape stays on the model as `loading_report`.
         """
         wanted = bool(kwargs.pop("output_loading_info", False))
-        model, report = super().from_pretrained(*args, **kwargs, output_loading_info=True)
+        loaded: Any = super().from_pretrained(*args, **kwargs, output_loading_info=True)
+        model, report = loaded
         model.loading_report = report
         frozen: frozenset[str] = getattr(model, "_frozen_by_constructor", frozenset())
         for name, weight in model.named_parameters() if frozen else ():
@@ -111,7 +117,7 @@ class RemoteCodeModel:
         """Saves the model; see `PreTrainedModel.save_pretrained`."""
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
-            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))  # type: ignore[attr-defined]
+            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))
             follow_configuration(Path(save_directory))
 
 

@@ -10,16 +10,21 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .writing import write_text
 
 __all__ = ["StuffClassesMixin", "configuration_beside", "follow_configuration"]
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig as _Config
+else:
+    _Config = object
+
 logger = logging.getLogger(__name__)
 
 
-class StuffClassesMixin:
+class StuffClassesMixin(_Config):
     """Mixin of configurations with `stuff_class_ids`, before `PreTrainedConfig`."""
 
     @classmethod
@@ -37,7 +42,7 @@ class StuffClassesMixin:
                     list(stuff) if len(stuff) <= 8 else f"{list(stuff[:8])[:-1]}, ...",
                 )
             config_dict = {**config_dict, "stuff_class_ids": []}
-        return super().from_dict(config_dict, **kwargs)  # type: ignore[misc]
+        return super().from_dict(config_dict, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any) -> Any:
         """Saves the configuration, if it could be loaded again.
@@ -45,8 +50,8 @@ class StuffClassesMixin:
         Raises:
             ValueError: Its entries contradict each other, e.g. stuff ids that are no classes.
         """
-        self.validate_architecture()  # type: ignore[attr-defined]
-        return super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+        self.validate_architecture()
+        return super().save_pretrained(save_directory, *args, **kwargs)
 
 
 def _other_classes(old: dict[str, Any], changes: dict[str, Any]) -> bool:

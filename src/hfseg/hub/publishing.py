@@ -172,12 +172,12 @@ def selected_files(folder: Path, include: Sequence[str] = ()) -> list[Path]:
             else:
                 raise PublishingError(f"README.md shows {name!r}, which is not in {folder}.")
     for path in sorted(chosen):
-        name = path.relative_to(folder)
+        below = path.relative_to(folder)
         if leaves_folder(path, folder):
-            raise PublishingError(f"{name} is a link out of {folder}: replace it by the file itself, or remove it.")
-        reason = private_reason(name)
+            raise PublishingError(f"{below} is a link out of {folder}: replace it by the file itself, or remove it.")
+        reason = private_reason(below)
         if reason is not None:
-            raise PublishingError(f"{name} is {reason}, which is not published: leave it out.")
+            raise PublishingError(f"{below} is {reason}, which is not published: leave it out.")
     return sorted(path.relative_to(folder) for path in chosen)
 
 

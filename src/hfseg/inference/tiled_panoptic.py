@@ -80,6 +80,113 @@ def _same_objects(
     return pairs
 
 
+class _Parts:
+    """Segments of tiles, each a node, and which of them are one object.
+
+    Args:
+        fused: Stuff classes, of which all segments are one.
+    """
+
+    def __init__(self, fused: Collection[int]) -> None:
+        self.fused = fused
+        self.joined = _Joined()
+        self.classes: list[int] = []
+        self.things: list[bool] = []
+        self.scores: list[float] = []
+        self.stuff_nodes: dict[int, int] = {}
+
+    def add(self, result: Any) -> np.ndarray:
+        """Takes the segments of a tile in; returns its map of nodes, counted from 1. Shape: (h, w), int32."""
+        segmentation = np.asarray(result["segmentation"].cpu())
+        table = np.zeros(int(max(segmentation.max(), 0)) + 1, dtype=np.int32)
+        for segment in result["segments_info"]:
+            node = self.joined.add()
+            label = int(segment["label_id"])
+            self.classes.append(label)
+            self.things.append(label not in self.fused)
+            self.scores.append(float(segment["score"]))
+            if label in self.fused:
+                self.joined.join(node, self.stuff_nodes.setdefault(label, node))
+            table[segment["id"]] = node + 1
+        return table[np.maximum(segmentation, 0)]
+
+    def join(self, theirs: np.ndarray, mine: np.ndarray, merge_iou: float) -> None:
+        """Joins what is one object in the strip that two tiles share."""
+        for one, other in _same_objects(theirs, mine, self.classes, self.things, merge_iou):
+            self.joined.join(one, other)
+
+    def result(self, painted: np.ndarray) -> SegmentationResult:
+        """Numbers the objects by a map of nodes. Shape: painted (H, W), int32."""
+        areas = np.bincount(painted.ravel(), minlength=len(self.classes) + 1)
+        lookup = np.zeros(len(self.classes) + 1, dtype=np.int32)
+        segments: dict[int, dict[str, Any]] = {}
+        for node in range(len(self.classes)):
+            root = self.joined.root(node)
+            area = int(areas[node + 1])
+            if area and root not in segments:
+                segments[root] = {
+                    "id": len(segments) + 1,
+                    "label_id": self.classes[root],
+                    "was_fused": not self.things[root],
+                    "score": 0.0,
+                    "area": 0,
+                }
+            if area:
+                segments[root]["area"] += area
+        # Parts without a pixel of their own (the neighbor owns their side of the strip) still tell how sure it is.
+        for node in range(len(self.classes)):
+            root = self.joined.root(node)
+            if root in segments:
+                lookup[node + 1] = segments[root]["id"]
+                segments[root]["score"] = max(segments[root]["score"], self.scores[node])
+        return SegmentationResult(torch.from_numpy(lookup[painted]), list(segments.values()))
+
+
+def _shared_strip(
+    mine: np.ndarray, place: tuple[int, int], theirs: np.ndarray, other: tuple[int, int], size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Cuts what two tiles share out of both: theirs, then mine; None if they share nothing.
+
+    Args:
+        mine, theirs: Maps of nodes.
+        place, other: (top, left) of the tiles; the other is above or to the left.
+        size: Of a tile.
+    """
+    (top, left), (other_top, other_left) = place, other
+    first_row, last_row = top, min(other_top + size[0], top + size[0])
+    first_column, last_column = max(left, other_left), min(left, other_left) + size[1]
+    if first_row >= last_row or first_column >= last_column:
+        return None
+    return (
+        theirs[first_row - other_top : last_row - other_top, first_column - other_left : last_column - other_left],
+        mine[first_row - top : last_row - top, first_column - left : last_column - left],
+    )
+
+
+def _checked_tiles(
+    tile: Any, overlap: Any, merge_iou: float, batch_size: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Completes and checks the sizes of tiles and of what they share, and the other numbers."""
+    tile = check_size("tile", tile)
+    overlap = tuple(side // 4 for side in tile) if overlap is None else overlap
+    overlap = (overlap, overlap) if isinstance(overlap, int) else tuple(overlap)
+    if any(not 0 <= shared < side for shared, side in zip(overlap, tile)):
+        raise ValueError(f"overlap {overlap} must be 0 or more and smaller than the tile, {tile}.")
+    if not 0 < merge_iou <= 1:
+        raise ValueError(f"merge_iou is {merge_iou}; it must lie above 0 and not above 1.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    return tile, overlap
+
+
+def _places(
+    image: tuple[int, int], tile: tuple[int, int], overlap: tuple[int, int]
+) -> tuple[list[list[int]], tuple[int, int]]:
+    """Finds where tiles begin, by rows and columns, and their size, which is at most the image's."""
+    starts = [window_starts(length, side, side - shared) for length, side, shared in zip(image, tile, overlap)]
+    return starts, (min(tile[0], image[0]), min(tile[1], image[1]))
+
+
 @torch.no_grad()
 def tiled_panoptic_segmentation(
     image: Any,
@@ -123,113 +230,40 @@ def tiled_panoptic_segmentation(
     Raises:
         ValueError: Sizes or `merge_iou` that are not legal.
     """
-    tile = check_size("tile", tile)
-    overlap = tuple(side // 4 for side in tile) if overlap is None else overlap
-    overlap = (overlap, overlap) if isinstance(overlap, int) else tuple(overlap)
-    if any(not 0 <= shared < side for shared, side in zip(overlap, tile)):
-        raise ValueError(f"overlap {overlap} must be 0 or more and smaller than the tile, {tile}.")
-    if not 0 < merge_iou <= 1:
-        raise ValueError(f"merge_iou is {merge_iou}; it must lie above 0 and not above 1.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    fused = label_ids_to_fuse
-    if fused is None:
-        fused = getattr(image_processor, "label_ids_to_fuse", None) or ()
-    fused = set(fused)
-
-    if post_process is None:
-        post_process = image_processor.post_process_panoptic_segmentation
-
+    tile, overlap = _checked_tiles(tile, overlap, merge_iou, batch_size)
+    own = getattr(image_processor, "label_ids_to_fuse", None)
+    fused = set((own or ()) if label_ids_to_fuse is None else label_ids_to_fuse)
+    post_process = post_process or image_processor.post_process_panoptic_segmentation
     height, width = image_size(image)
-    size = (min(tile[0], height), min(tile[1], width))
-    tops = window_starts(height, tile[0], tile[0] - overlap[0])
-    lefts = window_starts(width, tile[1], tile[1] - overlap[1])
+    (tops, lefts), size = _places((height, width), tile, overlap)
     row_edges, column_edges = _core_edges(tops, size[0], height), _core_edges(lefts, size[1], width)
     resize = {} if do_resize else {"do_resize": False}
-
+    parts, settings = _Parts(fused), dict[str, Any](label_ids_to_fuse=fused, **thresholds)
     painted = np.zeros((height, width), dtype=np.int32)  # node + 1
-    joined = _Joined()
-    classes: list[int] = []
-    things: list[bool] = []
-    scores: list[float] = []
-    stuff_nodes: dict[int, int] = {}
     above: list[np.ndarray] = []  # tiles of the row before, as maps of nodes
     for row, top in enumerate(tops):
         current: list[np.ndarray] = []
         for first in range(0, len(lefts), batch_size):
-            group = lefts[first : first + batch_size]
+            places = [(top, left) for left in lefts[first : first + batch_size]]
             inputs = [
-                prepare(_crop(image, top, left, top + size[0], left + size[1]), image_processor, **resize)
-                for left in group
+                prepare(_crop(image, *place, place[0] + size[0], place[1] + size[1]), image_processor, **resize)
+                for place in places
             ]
-            inner = (inputs[0].shape[-2], inputs[0].shape[-1])
             outputs = predict(pad_to_divisor(torch.cat(inputs), image_processor))
-            results = post_process(
-                outputs,
-                target_sizes=[size] * len(group),
-                image_sizes=[inner] * len(group),
-                label_ids_to_fuse=fused,
-                **thresholds,
-            )
-            for result in results:
-                segmentation = np.asarray(result["segmentation"].cpu())
-                table = np.zeros(int(max(segmentation.max(), 0)) + 1, dtype=np.int32)
-                for segment in result["segments_info"]:
-                    node = joined.add()
-                    label = int(segment["label_id"])
-                    classes.append(label)
-                    things.append(label not in fused)
-                    scores.append(float(segment["score"]))
-                    if label in fused:
-                        joined.join(node, stuff_nodes.setdefault(label, node))
-                    table[segment["id"]] = node + 1
-                current.append(table[np.maximum(segmentation, 0)])
+            settings["image_sizes"] = [(inputs[0].shape[-2], inputs[0].shape[-1])] * len(places)
+            results = post_process(outputs, target_sizes=[size] * len(places), **settings)
+            current += [parts.add(result) for result in results]
         for column, left in enumerate(lefts):
             neighbors = [(top, lefts[column - 1], current[column - 1])] if column else []
-            if row:
-                neighbors += [
-                    (tops[row - 1], lefts[other], above[other])
-                    for other in (column - 1, column, column + 1)
-                    if 0 <= other < len(lefts)
-                ]
+            neighbors += [(tops[row - 1], *one) for one in list(zip(lefts, above))[max(column - 1, 0) : column + 2]]
             for other_top, other_left, nodes in neighbors:
-                first_row, last_row = top, min(other_top + size[0], top + size[0])
-                first_column, last_column = max(left, other_left), min(left, other_left) + size[1]
-                if first_row >= last_row or first_column >= last_column:
-                    continue
-                mine = current[column][first_row - top : last_row - top, first_column - left : last_column - left]
-                theirs = nodes[
-                    first_row - other_top : last_row - other_top, first_column - other_left : last_column - other_left
-                ]
-                for one, other in _same_objects(theirs, mine, classes, things, merge_iou):
-                    joined.join(one, other)
+                shared = _shared_strip(current[column], (top, left), nodes, (other_top, other_left), size)
+                if shared is not None:
+                    parts.join(*shared, merge_iou)
             rows = slice(row_edges[row], row_edges[row + 1])
             columns = slice(column_edges[column], column_edges[column + 1])
             painted[rows, columns] = current[column][
                 rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
             ]
         above = current
-
-    areas = np.bincount(painted.ravel(), minlength=len(classes) + 1)
-    lookup = np.zeros(len(classes) + 1, dtype=np.int32)
-    segments: dict[int, dict[str, Any]] = {}
-    for node in range(len(classes)):
-        root = joined.root(node)
-        area = int(areas[node + 1])
-        if area and root not in segments:
-            segments[root] = {
-                "id": len(segments) + 1,
-                "label_id": classes[root],
-                "was_fused": not things[root],
-                "score": 0.0,
-                "area": 0,
-            }
-        if area:
-            segments[root]["area"] += area
-    # Parts without a pixel of their own (the neighbor owns their side of the strip) still tell how sure the model is.
-    for node in range(len(classes)):
-        root = joined.root(node)
-        if root in segments:
-            lookup[node + 1] = segments[root]["id"]
-            segments[root]["score"] = max(segments[root]["score"], scores[node])
-    return SegmentationResult(torch.from_numpy(lookup[painted]), list(segments.values()))
+    return parts.result(painted)

@@ -10,7 +10,7 @@ Shapes: X, Y, Z voxels in RAS order, (H, W) a slice, (h, w) the network's input,
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,62 @@ def slice_probabilities(
     return total
 
 
+def _agreed_modality(volumes: Sequence[Volume], modality: str | None) -> str:
+    """Checks that volumes are of one study, and finds their modality."""
+    if not volumes:
+        raise ValueError("There is no volume; give one or more.")
+    first = volumes[0]
+    for other in volumes[1:]:
+        check_same_geometry(first, other)
+    modality = modality or first.modality
+    if modality is None:
+        raise ValueError(f"The modality of {first.name} is not known; give modality='CT', 'MR' or 'XR'.")
+    if first.modality is not None and first.modality != modality:
+        raise ValueError(f"{first.name} is {first.modality}, but modality={modality!r} was asked for.")
+    return modality
+
+
+def _check_options(batch_size: int, flips: Sequence[int], overlap: float) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    if any(flip not in (0, 1) for flip in flips) or len(set(flips)) < len(flips):
+        raise ValueError(f"flips are {list(flips)}; must be 0 (rows) and 1 (columns), each once.")
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap is {overlap}; it must be in [0, 1).")
+
+
+def _standardized(batch: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> Tensor:
+    """Subtracts a mean and divides by a deviation per channel, if there are both."""
+    if mean is None or std is None:
+        return batch
+    shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return (batch - shift) / scale
+
+
+def _batches(count: int, batch_size: int, progress: bool) -> Iterator[range]:
+    """Yields the slices of each batch."""
+    for start in tqdm(range(0, count, batch_size), desc="slices", unit="batch", disable=not progress, leave=False):
+        yield range(start, min(start + batch_size, count))
+
+
+def _geometry_record(volume: Volume, native: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "spacing": list(volume.spacing),
+        "native_size": list(native),
+        "stored_axes": volume.stored_axes,
+        "stored_shape": list(volume.stored_shape),
+        "obliquity_degrees": volume.obliquity,
+    }
+
+
+def _checked_arrays(volumes: Sequence[Volume], modality: str, check_values: bool) -> list[np.ndarray]:
+    """Lists the voxels of every sequence, whose values must be such as the modality has."""
+    arrays = [part for one in volumes for part in (one.voxels if one.voxels.ndim == 4 else [one.voxels])]
+    for array in arrays if check_values else ():
+        check_modality(array, modality, volumes[0].name)
+    return arrays
+
+
 def segment_volume(
     volumes: Volume | Sequence[Volume],
     predict: Predict,
@@ -178,67 +234,35 @@ def segment_volume(
         ValueError: The modality is unknown or contradicts the values; volumes of different grids; sizes not legal.
     """
     several = [volumes] if isinstance(volumes, Volume) else list(volumes)
-    if not several:
-        raise ValueError("There is no volume; give one or more.")
+    modality = _agreed_modality(several, modality)
+    _check_options(batch_size, flips, overlap)
     first = several[0]
-    for other in several[1:]:
-        check_same_geometry(first, other)
-    modality = modality or first.modality
-    if modality is None:
-        raise ValueError(f"The modality of {first.name} is not known; give modality='CT', 'MR' or 'XR'.")
-    if first.modality is not None and first.modality != modality:
-        raise ValueError(f"{first.name} is {first.modality}, but modality={modality!r} was asked for.")
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    if any(flip not in (0, 1) for flip in flips) or len(set(flips)) < len(flips):
-        raise ValueError(f"flips are {list(flips)}; must be 0 (rows) and 1 (columns), each once.")
-    if not 0 <= overlap < 1:
-        raise ValueError(f"overlap is {overlap}; it must be in [0, 1).")
-    arrays = [part for volume in several for part in (volume.voxels if volume.voxels.ndim == 4 else [volume.voxels])]
-    if check_values:
-        for array in arrays:
-            check_modality(array, modality, first.name)
+    arrays = _checked_arrays(several, modality, check_values)
     statistics = [intensity_statistics(array, modality, windows) for array in arrays]
     axis = slice_axis(first.spacing, modality) if axis is None else axis
-    count = first.shape[axis]
     native = tuple(length for place, length in enumerate(first.shape) if place != axis)
-    result: np.ndarray | None = None
-    classes = 0
-    mean_and_std: list[torch.Tensor] = []
-    if image_mean is not None and image_std is not None:
-        mean_and_std = [torch.tensor(values)[:, None, None] for values in (image_mean, image_std)]
-    for start in tqdm(range(0, count, batch_size), desc="slices", unit="batch", disable=not progress, leave=False):
-        places = range(start, min(start + batch_size, count))
-        batch = torch.from_numpy(
-            np.stack([slice_channels(arrays, statistics, place, axis, input_mode) for place in places])
-        )
-        if mean_and_std:
-            batch = (batch - mean_and_std[0]) / mean_and_std[1]
+    result, classes = np.empty(0, dtype=np.uint8), 0
+    for places in _batches(first.shape[axis], batch_size, progress):
+        channels = np.stack([slice_channels(arrays, statistics, place, axis, input_mode) for place in places])
+        batch = _standardized(torch.from_numpy(channels), image_mean, image_std)
         scores = slice_probabilities(batch.to(device, dtype), predict, size, flips, sliding_window, overlap, True)
-        if result is None:
+        if not classes:
             classes = scores.shape[1]
-            result = np.empty((count, *native), dtype=np.uint8 if classes < 256 else np.int32)
+            result = np.empty((first.shape[axis], *native), dtype=np.uint8 if classes < 256 else np.int32)
         result[places.start : places.stop] = scores.max(1).indices.cpu().numpy()  # several times faster than argmax
-    assert result is not None
     segmentation = np.moveaxis(result, 0, axis)
-    keep = range(1, classes) if largest_component is True else (largest_component or ())
-    if keep or smallest_volume:
+    if largest_component or smallest_volume:
+        keep = range(1, classes) if largest_component is True else (largest_component or ())
         segmentation = keep_largest_components(segmentation, keep, smallest_volume, first.spacing)
-    factors = [1.0, 1.0] if sliding_window else [side / own for side, own in zip(size, native)]
-    record = {
+    return segmentation, {
         "modality": modality,
         "axis": axis,
-        "spacing": list(first.spacing),
-        "native_size": list(native),
+        **_geometry_record(first, native),
         "network_size": list(size),
-        "factors": factors,
+        "factors": [1.0, 1.0] if sliding_window else [side / own for side, own in zip(size, native)],
         "statistics": statistics,
-        "stored_axes": first.stored_axes,
-        "stored_shape": list(first.stored_shape),
-        "obliquity_degrees": first.obliquity,
         "peak_bytes": peak_bytes(first.shape, arrays[0].itemsize * len(arrays), classes, native, size, batch_size),
     }
-    return segmentation, record
 
 
 @dataclass

@@ -4,6 +4,8 @@
 They draw with `transformers.initialization`, which leaves loaded weights alone.
 """
 
+from typing import cast
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -114,5 +116,5 @@ def init_mask_classification(module: nn.Module):
     elif isinstance(module, PixelQuerySelection):
         init_convolution(module.convolution)
         init.normal_(module.heat.weight, std=0.01)
-        init.constant_(module.heat.bias, HEAT_BIAS)
+        init.constant_(cast(torch.Tensor, module.heat.bias), HEAT_BIAS)
         init_linear(module.content)

@@ -24,7 +24,7 @@ Args:
     references: likewise, the truth; the ignore index is left out.
 Returns:
     dice (mean of the classes' means), mean_image_iou (likewise), per_class {name: {dice, iou, num_cases, both_empty,
-    reference_empty, prediction_empty}}, num_cases. Values are fractions; None where no case counts.
+    reference_empty, prediction_empty}}, num_cases. Values are percent; None where no case counts.
 """
 
 
@@ -43,6 +43,14 @@ class Dice(StreamingMetric):
     Raises:
         ValueError: Maps of different shape, or values that are neither a class nor the ignore index.
     """
+
+    shares = frozenset(
+        (
+            "dice",
+            "mean_image_iou",
+            "iou",
+        )
+    )
 
     def __init__(
         self, id2label: Mapping[int, str], ignore_index: int = 255, empty: str = "skip", **kwargs: Any

@@ -98,6 +98,13 @@ class FROC(StreamingMetric):
         ValueError: No points, or some below 0.
     """
 
+    shares = frozenset(
+        (
+            "cpm",
+            "sensitivities",
+        )
+    )
+
     def __init__(self, points: Sequence[float] = POINTS, **kwargs: Any) -> None:
         if not points or min(points) < 0:
             raise ValueError(f"points are {list(points)}; give false positives per scan, 0 or more.")

@@ -225,7 +225,7 @@ class InContextMetric:
         if depth_space not in DEPTH_SPACES:
             raise ValueError(f"depth_space={depth_space!r} must be one of {', '.join(DEPTH_SPACES)}.")
         self.task, self.names = task, names if only is None else tuple(only)
-        self.depth = {"depth_space": depth_space, "cap": depth_cap, "crop": depth_crop}
+        self.depth: dict[str, Any] = {"depth_space": depth_space, "cap": depth_cap, "crop": depth_crop}
         self.normals_per_image = normals_per_image
         # Pixels behind each value of `values` where pixels are pooled.
         self.weights: list[int] = []

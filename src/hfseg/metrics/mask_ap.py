@@ -30,7 +30,7 @@ Args:
         polygons, "category_id", "score"} (with iou_type "bbox": "bbox").
     references: per image either {"segmentation": (H, W) ids, "segments_info": [...]} in the universal schema, or
         {"height", "width", "annotations": [{"segmentation", "category_id", "iscrowd", "area" (optional)}]}.
-Returns, as fractions in [0, 1] (-1 where nothing of the kind occurs, as in pycocotools):
+Returns, in percent (-1 where nothing of the kind occurs, as in pycocotools):
     ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_1, ar_10, ar_100, ar_small, ar_medium, ar_large, per_class {name:
     ap}, num_images.
 """
@@ -68,6 +68,8 @@ class MaskAP(StreamingMetric):
         ImportError: Without pycocotools.
         ValueError: On an unknown class, a prediction without a score, or maps of different sizes.
     """
+
+    shares = frozenset((*_PRECISIONS, *_RECALLS))
 
     def __init__(
         self, id2label: Mapping[int, str], iou_type: str = "segm", stuff_class_ids: Any = (), **kwargs: Any

@@ -23,7 +23,7 @@ _INPUTS = """
 Args:
     predictions: class map (H, W) of every image. A pixel with the ignore index counts as "no class": a miss.
     references: class map (H, W) of every image; pixels with the ignore index are left out altogether.
-Returns, as fractions in [0, 1]:
+Returns, in percent:
     mean_iou, mean_accuracy (mean over the classes that occur in the ground truth), pixel_accuracy (over labeled
     pixels), frequency_weighted_iou (IoU weighted by the share of labeled pixels), per_class {name: {iou, accuracy,
     pixels}} (iou is None for a class that occurs in neither map, accuracy is None without ground truth), num_classes
@@ -48,6 +48,17 @@ class MeanIoU(StreamingMetric):
     Raises:
         ValueError: On maps of different sizes, and on values that are neither a class id nor the ignore index.
     """
+
+    shares = frozenset(
+        (
+            "mean_iou",
+            "mean_accuracy",
+            "pixel_accuracy",
+            "frequency_weighted_iou",
+            "iou",
+            "accuracy",
+        )
+    )
 
     def __init__(self, id2label: Mapping[int, str], ignore_index: int = 255, **kwargs: Any) -> None:
         self.id2label = {int(class_id): str(name) for class_id, name in id2label.items()}

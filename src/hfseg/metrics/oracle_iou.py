@@ -31,7 +31,7 @@ Args:
         or (N, C, H, W) where a model gives C candidates per prompt, or a list of such entries.
     references: per image N masks in the same forms, or {"segmentation": (H, W) ids, "segments_info": [...]} in the
         universal schema.
-Returns, as fractions in [0, 1]:
+Returns, in percent:
     oracle_iou (mean over true masks of the best IoU), first_iou (paired only: mean IoU of the first candidate, what a
     user without an oracle gets), recall_50 and recall_75 (share of true masks whose best IoU is above 0.5, 0.75),
     num_masks, num_images.
@@ -88,6 +88,15 @@ class OracleIoU(StreamingMetric):
     Raises:
         ValueError: On masks of different sizes, another matching, or (paired) another number of predictions.
     """
+
+    shares = frozenset(
+        (
+            "oracle_iou",
+            "first_iou",
+            "recall_50",
+            "recall_75",
+        )
+    )
 
     def __init__(self, matching: str = "pool", **kwargs: Any) -> None:
         if matching not in MATCHINGS:

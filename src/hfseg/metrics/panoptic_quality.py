@@ -26,7 +26,7 @@ Args:
     predictions: per image {"segmentation": (H, W) map of segment ids, "segments_info": [{"id", "category_id" or
         "label_id"}]}, as post_process_panoptic_segmentation returns them; ids <= 0 are void.
     references: per image {"segmentation": (H, W), "segments_info": [{"id", "category_id", "iscrowd"}]}; id 0 is void.
-Returns, as fractions in [0, 1]:
+Returns, in percent:
     pq, sq, rq, num_classes and the same with the endings _things and _stuff; per_class {name: {pq, sq, rq, tp, fp, fn}}
     (None where a class does not occur); num_images.
 """
@@ -52,6 +52,8 @@ class PanopticQuality(StreamingMetric):
     Raises:
         ValueError: On maps of different sizes, an id in a map that `segments_info` does not list, or an unknown class.
     """
+
+    shares = frozenset(name + group for name in ("pq", "sq", "rq") for group in ("", "_things", "_stuff"))
 
     def __init__(
         self,

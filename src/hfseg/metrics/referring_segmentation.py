@@ -26,7 +26,7 @@ _INPUTS = """
 Args:
     predictions: mask (H, W) of every expression; any value but 0 is inside.
     references: mask (H, W) of every referent, at the image's size; any value but 0 is inside.
-Returns, as fractions in [0, 1]:
+Returns, in percent:
     miou, oiou, precision@0.5 ... precision@0.9 (share of samples whose IoU is above the threshold),
     num_samples (with a referent); and, if there are samples whose reference is empty, num_without_referent and
     without_referent_accuracy (share of them whose prediction is empty, too). Those count in no other figure.
@@ -41,6 +41,8 @@ class ReferringSegmentation(StreamingMetric):
     Raises:
         ValueError: On masks of different sizes.
     """
+
+    shares = frozenset(("miou", "oiou", "without_referent_accuracy", *(f"precision@{value}" for value in THRESHOLDS)))
 
     def _info(self) -> evaluate.MetricInfo:
         pixels = datasets.List(datasets.List(datasets.Value("uint8")))

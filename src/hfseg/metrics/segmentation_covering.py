@@ -25,7 +25,7 @@ Args:
     predictions: per image a map of region ids (H, W), {"segmentation": map}, or regions (M, H, W) bool, which may
         overlap.
     references: per image a map of region ids, or a list of maps, one per person.
-Returns, as fractions in [0, 1]:
+Returns, in percent:
     covering (pooled over all regions), mean_covering (mean over images), num_regions, num_maps, num_images.
 """
 
@@ -61,6 +61,13 @@ class SegmentationCovering(StreamingMetric):
     Raises:
         ValueError: On maps of different sizes, or an image without any true map.
     """
+
+    shares = frozenset(
+        (
+            "covering",
+            "mean_covering",
+        )
+    )
 
     def _info(self) -> evaluate.MetricInfo:
         ids = datasets.List(datasets.List(datasets.Value("int64")))

@@ -25,6 +25,31 @@ def to_numpy(values: Any) -> np.ndarray:
     return np.asarray(values)
 
 
+def in_percent(result: Mapping[str, Any], shares: frozenset[str]) -> dict[str, Any]:
+    """Brings the shares of a result from fractions to percent; None, and the -1 of "nothing of the kind", stay.
+
+    Args:
+        result: Values by key; below `per_class` by class, then by key.
+        shares: Keys whose values are shares; of a mapping under such a key, all values are.
+
+    >>> in_percent({"pq": 0.5, "num_images": 2, "per_class": {"pq": {"tp": 1, "pq": None}}}, frozenset(["pq"]))
+    {'pq': 50.0, 'num_images': 2, 'per_class': {'pq': {'tp': 1, 'pq': None}}}
+    """
+
+    def scaled(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: scaled(entry) for key, entry in value.items()}
+        return value if value is None or value < 0 else 100 * value
+
+    def converted(key: str, value: Any) -> Any:
+        if key != "per_class":
+            return scaled(value) if key in shares else value
+        rows = value.items()
+        return {name: in_percent(row, shares) if isinstance(row, Mapping) else scaled(row) for name, row in rows}
+
+    return {key: converted(key, value) for key, value in result.items()}
+
+
 class StreamingMetric(evaluate.Metric):
     """An `evaluate.Metric` whose state is a dictionary of arrays that add up.
 
@@ -37,8 +62,11 @@ class StreamingMetric(evaluate.Metric):
             metric.merge_state(state)
         result = metric.compute()
 
-    Subclasses write `_initial_state`, `_update` (one prediction and one reference), `_result`, and `_info`.
+    Results are in percent, as everywhere in hfseg. Subclasses write `_initial_state`, `_update` (one prediction and one
+    reference), `_result` (with fractions), `_info`, and name the keys that are `shares`.
     """
+
+    shares: frozenset[str] = frozenset()
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -102,7 +130,7 @@ class StreamingMetric(evaluate.Metric):
             self.add_batch(predictions=predictions, references=references)
         if self._num_images == 0:
             raise ValueError("nothing to compute: add images with add_batch(predictions=..., references=...) first")
-        result = self._result()
+        result = in_percent(self._result(), self.shares)
         self.reset()
         return result
 

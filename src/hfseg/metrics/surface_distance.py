@@ -88,6 +88,8 @@ class SurfaceDistance(StreamingMetric):
         ValueError: Maps of different shape, spacing that does not fit, cases with and without spacing mixed.
     """
 
+    shares = frozenset(("nsd",))
+
     def __init__(
         self,
         id2label: Mapping[int, str],

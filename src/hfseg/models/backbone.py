@@ -8,7 +8,7 @@ to be differentiated the parts below ask none of them: they gather tokens by ind
 costs fewer copies too. In training they are transformers' own; a gather's gradient is a slower scatter.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,8 @@ class AnySizeSwinLayer(SwinLayer):
             hidden_states: `(B, h * w, C)`; output: the same, and attention weights `(B * n, heads, s * s, s * s)`.
         """
         if not (gathers() and always_partition):
-            return super().forward(hidden_states, input_dimensions, always_partition, **kwargs)  # type: ignore[return-value]
+            outputs = super().forward(hidden_states, input_dimensions, always_partition, **kwargs)
+            return cast(tuple[torch.Tensor, torch.Tensor | None], outputs)
         table = (hidden_states.shape[0], *input_dimensions, self.window_size, self.shift_size, hidden_states.device)
         index, region = window_tokens(*table, spare_windows())
         windows = gather_tokens(self.layernorm_before(hidden_states), index)  # (B * n, s * s, C)
@@ -112,14 +113,14 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
         if getattr(config, "stage_blocks", None) is not None:
             cut_stages(backbone, config.stage_blocks)
     if isinstance(backbone, SwinBackbone):
-        backbone.swin.layernorm = nn.Identity()  # type: ignore[assignment]
+        backbone.swin.layernorm = cast(nn.LayerNorm, nn.Identity())
         for module in backbone.modules():
             # Only the forward differs. Another class, for what holds parameters would be built twice otherwise.
             module.__class__ = ANY_SIZE.get(type(module), type(module))
     elif isinstance(backbone, BeitBackbone):
         backbone.beit.layernorm = nn.Identity()
     elif isinstance(backbone, Dinov2Backbone) and not config.apply_layernorm:
-        backbone.layernorm = nn.Identity()  # type: ignore[assignment]
+        backbone.layernorm = cast(nn.LayerNorm, nn.Identity())
     return backbone
 
 
@@ -133,8 +134,8 @@ def cut_stages(backbone: Any, stage_blocks: list[int]) -> None:
         ValueError: The network has other stages, or a stage left out would change the resolution.
     """
     network = backbone._backbone
-    stages = getattr(network, "blocks", None)
-    lengths = [len(stage) for stage in stages] if stages is not None else []
+    stages: Any = getattr(network, "blocks", ())
+    lengths = [len(stage) for stage in stages]
     if len(stage_blocks) != len(lengths) or any(not 0 <= few <= all_ for few, all_ in zip(stage_blocks, lengths)):
         raise ValueError(
             f"backbone_config.stage_blocks={list(stage_blocks)} must have a number of blocks for each stage of "

@@ -4,6 +4,7 @@
 Shared by PRO-SCALE and UniSegFormer: the options that help with small, look-alike objects, all off by default.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 QUERY_SELECTIONS = ("learned", "pixels")
@@ -32,3 +33,16 @@ def validate_mask_decoder(config: Any) -> None:
         )
     if not 0 <= config.heat_threshold < 1:
         raise ValueError(f"heat_threshold={config.heat_threshold} must be at least 0 and below 1, for example 0.05.")
+
+
+def validate_stuff_classes(stuff_class_ids: Sequence[int] | None, num_labels: int) -> None:
+    """Checks that stuff classes are classes.
+
+    Raises:
+        ValueError: One is not.
+    """
+    stuff = stuff_class_ids or ()
+    if any(not 0 <= class_id < num_labels for class_id in stuff):
+        raise ValueError(
+            f"stuff_class_ids={list(stuff)} has ids outside the {num_labels} classes of id2label (0..{num_labels - 1})."
+        )

@@ -112,12 +112,12 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         mask_threshold: float | None = None,
         overlap_mask_area_threshold: float | None = None,
     ) -> list[dict[str, Any]]:
-        given = {
+        options = {
             "threshold": threshold,
             "mask_threshold": mask_threshold,
             "overlap_mask_area_threshold": overlap_mask_area_threshold,
         }
-        given = {name: value for name, value in given.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if not self._is_ours:
             return super().postprocess(model_outputs, subtask=subtask, **given)
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`pipeline("referring-image-segmentation")`: masks of what expressions refer to."""
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -15,6 +15,14 @@ from .inputs import OneByOne, is_stream, read_image
 __all__ = ["ReferringImageSegmentationPipeline", "register"]
 
 TASK = "referring-image-segmentation"
+
+
+class EncodesImages(Protocol):
+    """Models that read an image once for many expressions."""
+
+    def encode_image(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Computes what all expressions share."""
+        ...
 
 
 class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
@@ -116,7 +124,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
         }
 
     def _forward(self, model_inputs: dict[str, Any], expressions_per_batch: int = 16) -> dict[str, Any]:
-        features = self.model.encode_image(model_inputs["pixel_values"])  # type: ignore[operator]
+        features = cast(EncodesImages, self.model).encode_image(model_inputs["pixel_values"])
         logits = [
             self.model(input_ids=ids, image_features=features).logits
             for ids in model_inputs["input_ids"].split(expressions_per_batch, dim=1)
@@ -127,7 +135,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
     def postprocess(
         self, model_outputs: dict[str, Any], threshold: float | None = None, return_logits: bool = False
     ) -> list[dict[str, Any]]:
-        image_processor = self.processor.image_processor  # type: ignore[union-attr]
+        image_processor: Any = getattr(self.processor, "image_processor")  # noqa: B009
         limit = image_processor.threshold if threshold is None else threshold
         # Checked there, too.
         (probabilities,) = image_processor.post_process_referring_segmentation(

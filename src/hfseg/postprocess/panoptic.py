@@ -15,6 +15,46 @@ from .sizes import Size, check_logits, complete_sizes, logit_of
 
 
 @torch.no_grad()
+def _best_classes(
+    class_logits: Tensor, threshold: float, query_scores: Tensor | None
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Scores and classes of queries, on the CPU, and which of them take part; see `panoptic_segmentation`.
+
+    Shape: class_logits (B, Q, K + 1); results (B, Q).
+    """
+    best = class_logits.float().softmax(-1).max(-1)
+    scores, labels = torch.stack([best.values, best.indices.float()]).cpu()  # (B, Q) each, in one copy
+    labels = labels.to(torch.int64)
+    kept_queries = (labels.ne(class_logits.shape[-1] - 1) & scores.gt(threshold)).numpy()
+    if query_scores is not None:
+        scores = scores * query_scores.float().cpu()
+    return scores, labels, kept_queries
+
+
+def _distinct(
+    queries: Tensor,
+    mask_logits: Tensor,
+    scores: Tensor,
+    fuse: Tensor,
+    sizes: tuple[Size, Size],
+    mask_threshold: float,
+) -> Tensor:
+    """Leaves out duplicates, see `distinct_queries`; `queries` are indices, the rest is of all queries of an image.
+
+    Shape: queries (n,); mask_logits (Q, h, w); scores, fuse (Q,).
+    """
+    device = mask_logits.device
+    distinct = distinct_queries(
+        mask_logits.index_select(0, queries.to(device)),
+        scores[queries].to(device),
+        fuse[queries].to(device),
+        padded_size=sizes[0],
+        image_size=sizes[1],
+        mask_threshold=mask_threshold,
+    )
+    return queries[distinct.cpu()]
+
+
 def panoptic_segmentation(
     class_logits: Tensor,
     mask_logits: Tensor,
@@ -67,50 +107,33 @@ def panoptic_segmentation(
     geometry = complete_sizes(mask_logits, padded_size, image_sizes, output_sizes, canvas_sizes)
     logit_threshold = logit_of(mask_threshold, "mask_threshold")
     # First wait: the classes decide which masks are resized at all.
-    best = class_logits.float().softmax(-1).max(-1)
-    scores, labels = torch.stack([best.values, best.indices.float()]).cpu()  # (B, Q) each, in one copy
-    labels = labels.to(torch.int64)
-    kept_queries = (labels.ne(class_logits.shape[-1] - 1) & scores.gt(threshold)).numpy()
-    if query_scores is not None:
-        scores = scores * query_scores.float().cpu()
+    scores, labels, kept_queries = _best_classes(class_logits, threshold, query_scores)
     fused = torch.tensor(sorted(label_ids_to_fuse), dtype=torch.int64)
 
     maps, tables, kept = list[Tensor](), list[Tensor](), list[Tensor]()
     with torch.autocast(mask_logits.device.type, enabled=False):
         for index in range(len(mask_logits)):
             queries = torch.from_numpy(np.flatnonzero(kept_queries[index]))
-            kept.append(queries)
             if len(queries) == 0:
+                kept.append(queries)
                 maps.append(torch.zeros(geometry.outputs[index], dtype=torch.int32, device=mask_logits.device))
                 continue
-            query_labels = labels[index, queries]
+            device, fuse = mask_logits.device, torch.isin(labels[index], fused)
             if suppress_duplicates:
-                distinct = distinct_queries(
-                    mask_logits[index].index_select(0, queries.to(mask_logits.device)),
-                    scores[index, queries].to(mask_logits.device),
-                    torch.isin(query_labels, fused).to(mask_logits.device),
-                    padded_size=geometry.padded,
-                    image_size=geometry.images[index],
-                    mask_threshold=mask_threshold,
-                )
-                queries = queries[distinct.cpu()]
-                kept[-1], query_labels = queries, labels[index, queries]
+                sizes = (geometry.padded, geometry.images[index])
+                queries = _distinct(queries, mask_logits[index], scores[index], fuse, sizes, mask_threshold)
+            kept.append(queries)
+            masks = BandResizer(mask_logits[index].index_select(0, queries.to(device)), *geometry.of(index))
+            own = (scores[index, queries].to(device), labels[index, queries].to(device), fuse[queries].to(device))
             id_map, table = _panoptic_of_image(
-                BandResizer(mask_logits[index].index_select(0, queries.to(mask_logits.device)), *geometry.of(index)),
-                scores[index, queries].to(mask_logits.device),
-                query_labels.to(mask_logits.device),
-                torch.isin(query_labels, fused).to(mask_logits.device),
-                logit_threshold,
-                overlap_mask_area_threshold,
-                min_segment_area,
+                masks, *own, logit_threshold, overlap_mask_area_threshold, min_segment_area
             )
             maps.append(id_map)
             tables.append(table)
 
     # Second wait: ids and areas of all images at once.
     rows = iter(torch.cat(tables).tolist() if tables else [])
-    stuff = set(fused.tolist())
-    return [(maps[i], _segments(kept[i], rows, scores[i], labels[i], stuff)) for i in range(len(maps))]
+    return [(maps[i], _segments(kept[i], rows, scores[i], labels[i], set(label_ids_to_fuse))) for i in range(len(maps))]
 
 
 def _segments(

@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What image processors of segmentation models share: reading, checking, and ONE way from images to a batch."""
 
+import importlib
+import importlib.util
 import math
 import os
 from collections.abc import Sequence
@@ -23,10 +25,12 @@ from transformers.utils import TensorType
 from ..files.images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
 from .sizes import resized_size
 
-try:
-    from transformers.image_processing_outputs import SemanticSegmentationPostProcessorOutput
-except ImportError:  # transformers before the class existed: the same container under its base class
-    SemanticSegmentationPostProcessorOutput = BatchFeature  # type: ignore[assignment,misc]
+# Releases of transformers without the class: the same container under its base class.
+SemanticSegmentationPostProcessorOutput: type[BatchFeature] = (
+    importlib.import_module("transformers.image_processing_outputs").SemanticSegmentationPostProcessorOutput
+    if importlib.util.find_spec("transformers.image_processing_outputs")
+    else BatchFeature
+)
 
 __all__ = ["Placement", "SegmentationProcessing", "SemanticSegmentationPostProcessorOutput", "place", "sizes_of"]
 

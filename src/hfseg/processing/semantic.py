@@ -23,6 +23,8 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
     """Mixin of image processors for models that predict class logits per pixel, `outputs.logits` (B, K, h, w)."""
 
     targets_are_stacked = True
+    # Of the image processor beside it.
+    size: Any
 
     def preprocess(self, images: Any, segmentation_maps: Any = None, **kwargs: Any) -> BatchFeature:
         """Turns images, and optionally their class maps, into a padded batch for the network.
@@ -131,7 +133,7 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
             sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
             targets = [(int(height), int(width)) for height, width in sizes]
             if image_sizes is None:
-                image_sizes = [resized_size(*size, self.size) if self.do_resize else size for size in targets]  # type: ignore[attr-defined]
+                image_sizes = [resized_size(*size, self.size) if self.do_resize else size for size in targets]
             if padded_size is None:
                 pad_size = getattr(self, "pad_size", None)
                 padded_size = self.padded_size(image_sizes, self.size_divisor if self.do_pad else None, pad_size)

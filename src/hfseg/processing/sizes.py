@@ -24,8 +24,8 @@ def resized_size(height: int, width: int, size: Any) -> tuple[int, int]:
     def value(key: str) -> int | None:
         return size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)
 
-    if value("height") and value("width"):
-        return int(value("height")), int(value("width"))  # type: ignore[arg-type]
+    if (rows := value("height")) and (columns := value("width")):
+        return int(rows), int(columns)
     shortest, longest = value("shortest_edge"), value("longest_edge")
     if shortest:
         scale = shortest / min(height, width)
@@ -37,8 +37,8 @@ def resized_size(height: int, width: int, size: Any) -> tuple[int, int]:
     elif longest:
         scale = longest / max(height, width)
         new_height, new_width = height * scale, width * scale
-    elif value("max_height") and value("max_width"):
-        scale = min(value("max_height") / height, value("max_width") / width)  # type: ignore[operator]
+    elif (most_rows := value("max_height")) and (most_columns := value("max_width")):
+        scale = min(most_rows / height, most_columns / width)
         new_height, new_width = height * scale, width * scale
     else:
         raise ValueError(

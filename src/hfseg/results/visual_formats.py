@@ -150,6 +150,9 @@ def _decode_mask(image: np.ndarray) -> np.ndarray:
     return image.astype(np.int64).sum(-1) > 3 * 127.5
 
 
+Box = tuple[int, int, int, int]
+
+
 def largest_component(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     """Finds the box (x, y, width, height) of a mask's largest connected region (8 neighbors); None if it is empty."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -167,9 +170,9 @@ def _encode_detection(value: tuple[tuple[float, float, float, float], tuple[int,
     return _encode_mask(mask)
 
 
-def _decode_detection(image: np.ndarray) -> tuple[int, int, int, int] | None:
+def _decode_detection(image: np.ndarray) -> Box | list[Box | None] | None:
     if image.ndim == 4:
-        return [_decode_detection(frame) for frame in image]  # type: ignore[return-value]
+        return [largest_component(_decode_mask(frame)) for frame in image]
     return largest_component(_decode_mask(image))
 
 

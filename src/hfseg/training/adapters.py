@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -62,7 +62,7 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     config = LoraConfig(
         r=arguments.r,
-        lora_alpha=arguments.alpha,  # type: ignore[arg-type]  # any positive number scales
+        lora_alpha=cast(int, arguments.alpha),  # any positive number scales
         lora_dropout=arguments.dropout,
         target_modules=adapter_targets(model, arguments, backbone_names),
         bias="none",

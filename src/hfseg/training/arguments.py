@@ -41,7 +41,9 @@ class ModelArguments:
     Attributes:
         model_type: Architecture registered with transformers' Auto classes, e.g. `proscale`; built from `config`.
         config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
-        pretrained: Folder (or Hub id) to start from instead; `config` then overrides its fields.
+            `backbone_config: folder` (or `encoder_config: folder`) is the network whose weights
+            `backbone` names.
+        pretrained: Folder, shipped model or Hub id to start from instead; `config` then overrides its fields.
         backbone: Weights for the backbone of a model built from `config`: a file, a folder, a Hub id, `timm` for timm's
             own of a timm backbone, or `efficientnet-lite0`, `-lite1`, `-lite2` of the extra `imagenet`. `auto` takes
             `efficientnet-lite0`, network and weights, if it is installed. None starts from scratch. The image
@@ -512,10 +514,12 @@ def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, dict)
         # Fields of one architecture mean nothing to another: a section of another model_type is replaced.
-        other = both and "model_type" in value and value["model_type"] != below.get("model_type", value["model_type"])
-        merged[key] = _merge(below, value) if both and not other else value
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            kind = value.get("model_type", below.get("model_type"))
+            if kind == below.get("model_type", kind):
+                value = _merge(below, value)
+        merged[key] = value
     return merged
 
 

@@ -43,6 +43,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from accelerate import Accelerator
 
 from .optimization import ExponentialMovingAverage
+from .protocols import CheckpointedEngine
 from .resuming import CheckpointError, check_resumed
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def newest_sound_checkpoint(output_dir: Path) -> Path | None:
     Raises:
         CheckpointError: All are damaged.
     """
-    problems = []
+    problems: list[tuple[Path, str]] = []
     for folder in reversed(complete_checkpoints(output_dir)):
         problem = checkpoint_problem(folder)
         if problem is None:
@@ -472,7 +473,7 @@ class Checkpointer:
                 names += ["ema.safetensors"] if self.ema is not None else []
             write_checksums(folder, rank, names)
             if self._deepspeed:
-                self.model.save_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
+                cast(CheckpointedEngine, self.model).save_checkpoint(str(folder / "deepspeed"))
 
         parts = (weights, averages, *(tensors for tensors, _ in optimizers.values()))
         size = sum(tensor.numel() * tensor.element_size() for part in parts for tensor in part.values())
@@ -536,7 +537,7 @@ class Checkpointer:
 
     def _load_weights(self, folder: Path) -> None:
         if self._deepspeed:
-            self.model.load_checkpoint(str(folder / "deepspeed"))  # type: ignore[operator]
+            cast(CheckpointedEngine, self.model).load_checkpoint(str(folder / "deepspeed"))
             return
         weights = load_file(folder / "model.safetensors")
         optimizers = {"": self._torch_optimizer, **{name: _below(one) for name, (one, _) in self.more.items()}}

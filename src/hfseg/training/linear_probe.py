@@ -2,6 +2,7 @@
 """How much a frozen map knows about classes: logistic regression on its pixels, measured by mean IoU."""
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ def fit_linear_probe(
         return loss
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(cast(Callable[[], float], closure))  # the loss may be a tensor
     return weight.detach(), bias.detach()
 
 
@@ -83,4 +84,4 @@ def linear_probe(
         scores = ((maps.permute(0, 2, 3, 1) - mean) / deviation) @ weight.t() + bias
         truth = thinned(labels.to(maps.device), (maps.shape[-2], maps.shape[-1]))
         metric.add_batch(predictions=list(scores.argmax(-1).cpu().numpy()), references=list(truth.cpu().numpy()))
-    return 100 * float(metric.compute()["mean_iou"])
+    return float(metric.compute()["mean_iou"])

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import (
     DistributedType,
+    DynamoBackend,
     TorchDynamoPlugin,
     broadcast_object_list,
     gather_object,
@@ -50,6 +51,7 @@ from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
 from .progress import Progress
+from .protocols import AccumulationAware, MemorySaving, PretrainedSaving
 from .resuming import data_fingerprint
 from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_randomness, key_name, training_loader
 from .sharding import precision_of, sharding_units
@@ -103,7 +105,7 @@ def create_accelerator(
         mixed_precision=run.mixed_precision,
         log_with=run.trackers or None,
         project_dir=str(output_dir) if output_dir is not None else None,
-        dynamo_plugin=TorchDynamoPlugin(backend="inductor") if run.compile else None,  # type: ignore[arg-type]
+        dynamo_plugin=TorchDynamoPlugin(backend=DynamoBackend.INDUCTOR) if run.compile else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=find_unused)],
         # The loop accumulates itself; only DeepSpeed's engine has to know.
         gradient_accumulation_steps=1,
@@ -125,7 +127,7 @@ def total_steps(run: RunArguments, dataset_length: int | None, global_batch: int
         return run.max_steps
     if dataset_length is None:
         raise ValueError(f"run.epochs is {run.epochs}, but the stream's length is not known; give run.max_steps.")
-    return max(1, math.ceil(run.epochs * dataset_length / global_batch))  # type: ignore[operator]
+    return max(1, math.ceil((run.epochs or 0) * dataset_length / global_batch))
 
 
 def train(
@@ -208,9 +210,9 @@ class _Run:
         set_seed(derived_seed(options.seed, accelerator.process_index) % 2**31)
 
         if options.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            cast(MemorySaving, model).gradient_checkpointing_enable({"use_reentrant": False})
         if options.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         # Read before `prepare`, which may wrap forward.
         self.scaling = LossScaling.of(model, loss_normalizer)
         self.accepted = accepted_names(model)
@@ -410,7 +412,8 @@ class _Run:
         keys, batches = zip(*keyed_batches)
         factors = self.scaling.factors(list(batches), self._sum_over_ranks, self.ranks, accelerator.device)
         if hasattr(self.bare_model, "accumulation_inputs"):  # what a micro-batch has to know of the others
-            known = self.bare_model.accumulation_inputs(list(batches), self.model, accelerator.device)  # type: ignore[operator]
+            aware = cast(AccumulationAware, self.bare_model)
+            known = aware.accumulation_inputs(list(batches), self.model, accelerator.device)
             factors = [({**extra, **more}, factor) for (extra, factor), more in zip(factors, known)]
         budget = self.arguments.run.max_seconds
         out_of_time = budget is not None and time.monotonic() - self.started >= budget
@@ -571,8 +574,9 @@ class _Run:
         speed = (state.samples - self.first_sample) / elapsed
         final_step = state.step
         with self.ema.applied_to(self.bare_model) if self.ema is not None else nullcontext():
-            if self.arguments.run.final_weights == "best" and state.best_step not in (None, state.step):
-                final_step = int(state.best_step)  # type: ignore[arg-type]
+            best = state.best_step
+            if self.arguments.run.final_weights == "best" and best is not None and best != state.step:
+                final_step = int(best)
                 self._load_final(self.output_dir / f"checkpoint-{final_step}")
             self._save_model()
         metrics = next((entry for entry in reversed(state.evaluations) if entry["step"] == final_step), {})
@@ -628,7 +632,7 @@ class _Run:
         if self.save_fn is not None:
             self.save_fn(self.bare_model, self.output_dir, weights)
         elif hasattr(self.bare_model, "save_pretrained"):
-            self.bare_model.save_pretrained(self.output_dir, state_dict=weights)  # type: ignore[operator]
+            cast(PretrainedSaving, self.bare_model).save_pretrained(self.output_dir, state_dict=weights)
         else:
             from safetensors.torch import save_file
 

@@ -102,28 +102,7 @@ def model_card(
         for key, value in numbers.items()
     ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    run, optimizer = arguments.run, arguments.optimizer
-    start = "from scratch" if source is None else f"from `{source}`"
-    if source is None and arguments.model.backbone is not None:
-        start = f"with the backbone's weights from `{arguments.model.backbone}`"
-    batch = arguments.data.batch_size * run.gradient_accumulation_steps * processes
-    facts = [
-        f"- data: {data} (`{arguments.data.name}`), {samples or 'a stream of'} training samples"
-        + (f", {held_out} held out" if held_out is not None else ", none held out"),
-        f"- start: {start}" + (f"; {adapter}" if adapter else ""),
-        f"- {result.state.step} updates of {batch} samples ("
-        + (f"{result.state.samples / samples:.2f}" if samples else f"{result.state.epoch} whole")
-        + " epochs), "
-        f"stopped by {result.stopped_by}, {result.state.seconds / 60:.1f} minutes on {processes} process(es), seed "
-        f"{run.seed}",
-        f"- {optimizer.name}, learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}, "
-        f"schedule {arguments.schedule.name}, precision {run.mixed_precision or 'float32 or as launched'}"
-        + (f", moving average {run.ema_decay}" if run.ema_decay else ""),
-        f"- final weights: the {run.final_weights}" + (f" by {run.metric}" if run.final_weights == "best" else ""),
-        "- versions: " + ", ".join(f"{package} {version}" for package, version in versions().items()),
-    ]
-    if result.state.skipped:
-        facts.append(f"- {result.state.skipped} unreadable samples were replaced by others")
+    facts = _training_facts(arguments, result, data, samples, held_out, processes, adapter)
     return build_card(
         metadata,
         title=name,
@@ -148,6 +127,42 @@ def _title(metric: str) -> str:
         return metric
     unit = unit_of(metric)
     return f"{metric} ({unit})" if unit else metric
+
+
+def _training_facts(
+    arguments: TrainingArguments,
+    result: TrainingResult,
+    data: str,
+    samples: int | None,
+    held_out: int | None,
+    processes: int,
+    adapter: str | None,
+) -> list[str]:
+    """Lists what a run was, as lines of Markdown; arguments as of `model_card`."""
+    source = arguments.model.pretrained
+    run, optimizer = arguments.run, arguments.optimizer
+    start = "from scratch" if source is None else f"from `{source}`"
+    if source is None and arguments.model.backbone is not None:
+        start = f"with the backbone's weights from `{arguments.model.backbone}`"
+    batch = arguments.data.batch_size * run.gradient_accumulation_steps * processes
+    facts = [
+        f"- data: {data} (`{arguments.data.name}`), {samples or 'a stream of'} training samples"
+        + (f", {held_out} held out" if held_out is not None else ", none held out"),
+        f"- start: {start}" + (f"; {adapter}" if adapter else ""),
+        f"- {result.state.step} updates of {batch} samples ("
+        + (f"{result.state.samples / samples:.2f}" if samples else f"{result.state.epoch} whole")
+        + " epochs), "
+        f"stopped by {result.stopped_by}, {result.state.seconds / 60:.1f} minutes on {processes} process(es), seed "
+        f"{run.seed}",
+        f"- {optimizer.name}, learning rate {optimizer.learning_rate:g}, weight decay {optimizer.weight_decay:g}, "
+        f"schedule {arguments.schedule.name}, precision {run.mixed_precision or 'float32 or as launched'}"
+        + (f", moving average {run.ema_decay}" if run.ema_decay else ""),
+        f"- final weights: the {run.final_weights}" + (f" by {run.metric}" if run.final_weights == "best" else ""),
+        "- versions: " + ", ".join(f"{package} {version}" for package, version in versions().items()),
+    ]
+    if result.state.skipped:
+        facts.append(f"- {result.state.skipped} unreadable samples were replaced by others")
+    return facts
 
 
 def _results(numbers: Mapping[str, float], split: str, held_out: int | None) -> str:

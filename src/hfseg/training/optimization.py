@@ -4,7 +4,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .arguments import OptimizerArguments, ScheduleArguments
+from .protocols import DecayExempting
 
 # Learned per-position vectors and tables, by the names used across the zoo and transformers' backbones. The encoders'
 # `level_embed`, a bare parameter, is not among them: Mask2Former's optimizer decays it.
@@ -88,7 +89,7 @@ def parameter_groups(
     Raises:
         ValueError: Nothing is trainable, or layer-wise decay is asked of a model that does not define depths.
     """
-    own_exempt = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()  # type: ignore[operator]
+    own_exempt = cast(DecayExempting, model).no_weight_decay() if hasattr(model, "no_weight_decay") else set()
     depth, maximum = layer_depths(model) if arguments.layer_decay is not None else (lambda name: 0, 0)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     seen: set[int] = set()

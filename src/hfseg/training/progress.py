@@ -4,9 +4,10 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from accelerate.tracking import TensorBoardTracker
 from tqdm.auto import tqdm
 
 from accelerate import Accelerator
@@ -59,7 +60,7 @@ class Progress:
         for tracker in self.accelerator.trackers if self.main and named else ():
             if tracker.name == "tensorboard":
                 batches = {name: array[None] for name, array in named.items()}
-                tracker.log_images(batches, step=step, dataformats="NHWC")  # type: ignore[attr-defined]
+                cast(TensorBoardTracker, tracker).log_images(batches, step=step, dataformats="NHWC")
             elif tracker.name == "trackio":  # accelerate's tracker has no method for images
                 import trackio
 

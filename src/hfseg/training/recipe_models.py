@@ -66,8 +66,9 @@ def from_recipe(name: str, *, load_backbone: bool = False, **config: Any) -> Pre
     arguments.model.pretrained = None
     if not load_backbone:
         arguments.model.backbone = None
-    if arguments.model.model_type in CONFIG_MAPPING:
-        legal = getattr(CONFIG_MAPPING[arguments.model.model_type], "__dataclass_fields__", None)
+    model_type = arguments.model.model_type
+    if model_type is not None and model_type in CONFIG_MAPPING:
+        legal = getattr(CONFIG_MAPPING[model_type], "__dataclass_fields__", None)
         foreign = [key for key in config if legal is not None and key not in legal]
         if foreign:
             raise ValueError(f"The configuration of {arguments.model.model_type} has no {', '.join(foreign)}.")

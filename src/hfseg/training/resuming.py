@@ -127,8 +127,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             yield from _differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            paths = isinstance(before, str) and isinstance(after, str)
-            moved = paths and Path(before).name == Path(after).name
+            moved = isinstance(before, str) and isinstance(after, str) and Path(before).name == Path(after).name
             yield f"{prefix}{key}", f"{prefix}{key}: {before!r} -> {after!r}", moved
 
 

@@ -82,15 +82,15 @@ def train(
     precision = arguments.run.mixed_precision
     if dry_run and precision == "fp16" and not torch.cuda.is_available():
         precision = None  # a recipe for a GPU can be looked at without one
+    folder = None if output_dir is None else Path(output_dir)
     accelerator = create_accelerator(
         dataclasses.replace(arguments.run, mixed_precision=precision),
-        output_dir,
+        folder,
         several_phases=any(len(stage.phases) > 1 for _, stage in stages),
     )
-    if dry_run:
+    if dry_run or folder is None:
         show(stages, accelerator)
         return None
-    folder = Path(str(output_dir))
     run_stages(stages, folder, accelerator, resume_from_checkpoint, command, allow_changed_data)
     accelerator.print(f"The trained model is in {folder}.")
     return folder

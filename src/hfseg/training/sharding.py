@@ -39,7 +39,7 @@ def sharding_units(accelerator: Accelerator, model: nn.Module) -> Iterator[None]
     try:
         getattr(model, "get_input_embeddings", lambda: None)()
     except (NotImplementedError, AttributeError):
-        model.get_input_embeddings = lambda: None  # type: ignore[assignment]
+        setattr(model, "get_input_embeddings", lambda: None)  # noqa: B010
         hidden = True
     try:
         yield

@@ -77,8 +77,8 @@ def test_masks_come_back_as_the_authors(case, processor):
         start += len(sentences)
     for metric, prefix in ((every, ""), (first, "val_")):
         result = metric.compute()
-        assert result["miou"] == pytest.approx(case.outputs[f"{prefix}mean_iou.cv5"].item(), abs=1e-6)
-        precisions = [result[f"precision@{limit / 100}"] for limit in (50, 60, 70, 80, 90)]
+        assert result["miou"] == pytest.approx(100 * case.outputs[f"{prefix}mean_iou.cv5"].item(), abs=1e-4)
+        precisions = [result[f"precision@{limit / 100}"] / 100 for limit in (50, 60, 70, 80, 90)]
         expected = case.outputs[f"{prefix}prec.cv5"].double()
         torch.testing.assert_close(torch.tensor(precisions).double(), expected, atol=1e-6, rtol=0)
 

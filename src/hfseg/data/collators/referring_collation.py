@@ -39,10 +39,11 @@ class ReferringProcessorCollator:
         shuffle_expressions: bool = False,
         kind_weights: Mapping[str, float] | None = None,
     ) -> None:
-        if processor is None or getattr(processor, "tokenizer", None) is None:
+        tokenizer = getattr(processor, "tokenizer", None)
+        if tokenizer is None:
             raise ValueError("expressions need a processor with a tokenizer; set model.tokenizer in the recipe")
         if max_length is not None:
-            processor.tokenizer.model_max_length = max_length  # type: ignore[attr-defined]  # saved with the model
+            tokenizer.model_max_length = max_length  # saved with the model
         if any(weight <= 0 for weight in (kind_weights or {}).values()):
             raise ValueError(f"kind_weights is {kind_weights}; weights must be positive")
         self.processor, self.transforms, self.shuffle_expressions = processor, transforms, shuffle_expressions

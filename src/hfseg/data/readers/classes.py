@@ -87,10 +87,10 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
         present = np.unique(values).tolist()
         if not all((value, value, value) in colors for value in present):
             return values
-        by_color = {value: colors[value, value, value] for value in present}
+        of_gray = {value: colors[value, value, value] for value in present}
         if any(value >= len(colors) for value in present):  # no class ids
-            return np.vectorize(by_color.get, otypes=[np.int32])(values)
-        if any(value != class_id for value, class_id in by_color.items()):
+            return np.vectorize(of_gray.get, otypes=[np.int32])(values)
+        if any(value != class_id for value, class_id in of_gray.items()):
             raise ValueError(
                 f"{path} is gray, and its values are both class ids and colors of palette_rgb, which say different "
                 "things; leave palette_rgb out, or save the label in color"
@@ -99,7 +99,7 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
     pixels = np.asarray(image.convert("RGB"), dtype=np.int32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]  # (H, W)
     unique, index_map = compact_ids(codes)
-    values = []
+    by_color: list[int] = []
     for code in unique.tolist():
         color = (code >> 16, code >> 8 & 255, code & 255)
         if color not in colors:
@@ -107,8 +107,8 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
                 f"{path} holds the color {color}, which is not in palette_rgb of classes.json; correct the label or "
                 "the palette"
             )
-        values.append(colors[color])
-    return np.array(values, dtype=np.int32)[index_map]
+        by_color.append(colors[color])
+    return np.array(by_color, dtype=np.int32)[index_map]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -334,6 +334,76 @@ def _without_roboflow_root(
     return categories
 
 
+def _image_files(
+    file: Path, images: list[dict[str, Any]], root: Path, image_folder: Path | None, allow_outside: bool
+) -> dict[Any, Path | None]:
+    """Finds the file of every image, by id; see `load_coco_file`."""
+    ending = file.stem.split("_", 1)[1] if "_" in file.stem.strip("_") else file.stem
+    candidates = [image_folder] if image_folder is not None else [
+        root / "images" / ending,
+        root / ending,
+        root / "images",
+        root / "input_images",
+        file.parent / "images",
+        root,
+    ]  # fmt: skip
+    names = [image["file_name"] for image in images]
+    folder = _find_folder(candidates, names, f"images of {file}")
+    if not allow_outside:
+        for name in names:
+            _check_inside(name, folder, image_folder or root, file)
+    files = {image["id"]: _find(folder, image["file_name"]) for image in images}
+    absent = [image["file_name"] for image in images if files[image["id"]] is None]
+    if absent:
+        raise FileNotFoundError(
+            f"{len(absent)} of {len(images)} images of {file} are not in {folder}: {listing(absent)}; add them, or "
+            "remove their entries"
+        )
+    return files
+
+
+def _panoptic_samples(
+    file: Path,
+    images: list[dict[str, Any]],
+    by_image: dict[Any, list[dict[str, Any]]],
+    paths: dict[Any, Path],
+    keys: dict[Any, str],
+    root: Path,
+    allow_outside: bool,
+) -> list[Sample]:
+    """Puts images and id maps together; see `load_coco_file`.
+
+    Args:
+        file: The json.
+        images: Its images.
+        by_image: Annotations by image id.
+        paths: Image files by image id.
+        keys: Names of samples by image id.
+        root: Folder of the dataset.
+        allow_outside: Whether names of maps may lead out of it.
+    """
+    names = [entry["file_name"] for image in images for entry in by_image[image["id"]]]
+    maps = _find_folder([file.with_suffix(""), root / file.stem, file.parent], names, f"id maps of {file}")
+    if not allow_outside:
+        for name in names:
+            _check_inside(name, maps, root, file)
+    samples = []
+    for image in images:
+        entries = by_image[image["id"]]
+        if len(entries) != 1:
+            raise ValueError(
+                f"{file}: image {image['file_name']} has {len(entries)} panoptic annotations; it needs exactly one"
+            )
+        label = _find(maps, entries[0]["file_name"])
+        if label is None:
+            raise FileNotFoundError(
+                f"{maps / entries[0]['file_name']} does not exist; it is the id map of {image['file_name']} in {file}"
+            )
+        segments, size = tuple(entries[0]["segments_info"]), (image["height"], image["width"])
+        samples.append(Sample(keys[image["id"]], paths[image["id"]], label, segments, size))
+    return samples
+
+
 def load_coco_file(
     file: Path, split: str | None, note: str, image_folder: Path | None, *, allow_outside: bool = False
 ) -> FolderDataset:
@@ -362,61 +432,20 @@ def load_coco_file(
         by_image[annotation["image_id"]].append(annotation)
 
     root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    ending = file.stem.split("_", 1)[1] if "_" in file.stem.strip("_") else file.stem
-    candidates = [image_folder] if image_folder is not None else [
-        root / "images" / ending,
-        root / ending,
-        root / "images",
-        root / "input_images",
-        file.parent / "images",
-        root,
-    ]  # fmt: skip
-    names = [image["file_name"] for image in images]
-    folder = _find_folder(candidates, names, f"images of {file}")
-    if not allow_outside:
-        for name in names:
-            _check_inside(name, folder, image_folder or root, file)
-    files = {image["id"]: _find(folder, image["file_name"]) for image in images}
-    absent = [image["file_name"] for image in images if files[image["id"]] is None]
-    if absent:
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(images)} images of {file} are not in {folder}: {listing(absent)}; add them, or "
-            "remove their entries"
-        )
+    files = _image_files(file, images, root, image_folder, allow_outside)
     keys = sample_keys(images)
 
-    samples = []
+    paths = {key: path for key, path in files.items() if path is not None}
     if panoptic:
-        map_names = [annotation["file_name"] for annotation in annotations]
-        maps = _find_folder([file.with_suffix(""), root / file.stem, file.parent], map_names, f"id maps of {file}")
-        if not allow_outside:
-            for name in map_names:
-                _check_inside(name, maps, root, file)
-        for image in images:
-            if len(by_image[image["id"]]) != 1:
-                raise ValueError(
-                    f"{file}: image {image['file_name']} has {len(by_image[image['id']])} panoptic annotations; it "
-                    "needs exactly one"
-                )
-            entry = by_image[image["id"]][0]
-            label = _find(maps, entry["file_name"])
-            if label is None:
-                raise FileNotFoundError(
-                    f"{maps / entry['file_name']} does not exist; it is the id map of {image['file_name']} in {file}"
-                )
-            size = (image["height"], image["width"])
-            path = files[image["id"]]
-            assert path is not None
-            samples.append(Sample(keys[image["id"]], path, label, tuple(entry["segments_info"]), size))
+        samples = _panoptic_samples(file, images, by_image, paths, keys, root, allow_outside)
         check_sizes(samples, unreadable_stops=False)
         stuff = tuple(class_of[c["id"]] for c in categories if not _flag(c, "isthing", 1, f"{file}, {c['name']}"))
         reader: Any = _CocoPanopticReader(file, class_of)
     else:
-        for image in images:
-            size = (image["height"], image["width"])
-            path = files[image["id"]]
-            assert path is not None
-            samples.append(Sample(keys[image["id"]], path, file, tuple(by_image[image["id"]]), size))
+        samples = [
+            Sample(keys[one["id"]], paths[one["id"]], file, tuple(by_image[one["id"]]), (one["height"], one["width"]))
+            for one in images
+        ]
         stuff = ()
         reader = _CocoInstanceReader(file, class_of)
     return FolderDataset(

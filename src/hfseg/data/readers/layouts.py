@@ -257,7 +257,8 @@ def _voc_classes(path: Path) -> Classes | None:
         return None
     labelmap, class_names = path / "labelmap.txt", path / "class_names.txt"
     if labelmap.is_file():
-        names, colors = [], {}
+        names: list[str] = []
+        colors: dict[tuple[int, int, int], int] = {}
         for line in labelmap.read_text(encoding="utf-8-sig").splitlines():
             parts = line.split("#")[0].strip().split(":")
             if len(parts) < 2 or not parts[0]:
@@ -313,7 +314,7 @@ def _masks_beside(path: Path) -> Layout | None:
 def _beside(folder: Path) -> list[Sample]:
     """Images of a folder that have a mask beside them."""
     files = {file.relative_to(folder).with_suffix("").as_posix(): file for file in list_files(folder, IMAGE_SUFFIXES)}
-    masks = {}
+    masks: dict[str, Path] = {}
     for ending in MASK_ENDINGS:
         for key, file in files.items():
             if key.endswith(ending) and key.removesuffix(ending) in files and file.suffix.lower() in MASK_SUFFIXES:

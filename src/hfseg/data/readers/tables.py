@@ -192,8 +192,9 @@ def _names(features: Any) -> list[str] | None:
         if isinstance(inner, dict):
             inner = next((inner[key] for key in ("category_id", "category", "label", "class") if key in inner), None)
             inner = getattr(inner, "feature", inner)
-        if inner is not column and getattr(inner, "names", None):
-            return list(inner.names)
+        names = getattr(inner, "names", None)
+        if inner is not column and names:
+            return list(names)
     return None
 
 
@@ -342,13 +343,14 @@ class TableDataset(torch.utils.data.Dataset):
         return self._item(self.table[index], index)
 
     def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
-        item = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
+        item: dict[str, Any] = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
         if self.stretch_contrast:
             item["image"] = stretch_contrast(item["image"])
         if self.kind == "captions":
             return item | {"text": row["text"]}
-        if self.kind == "semantic":
-            labels = to_id_map(row[self._map_column], self._map_column)
+        column = self._map_column
+        if self.kind == "semantic" and column is not None:
+            labels = to_id_map(row[column], column)
             if self._second_value is not None:
                 labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
             return item | {"segmentation_map": labels}

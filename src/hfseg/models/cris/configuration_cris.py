@@ -5,11 +5,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CLIPTextConfig, PreTrainedConfig
 
 from ...files.bounds import check_counts
-
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ..sub_configs import SubConfigSpec, sub_config
 
 # Width of the joint embedding space of CLIP with ResNet-50; ResNet-101 has 512.
 DEFAULT_TEXT = {"projection_dim": 1024}
@@ -110,7 +106,7 @@ class CrisConfig(PreTrainedConfig):
     @property
     def projection_dim(self) -> int:
         """Width of CLIP's joint space, E."""
-        return self.text_config.projection_dim  # type: ignore[union-attr]
+        return sub_config(self.text_config, CLIPTextConfig).projection_dim or 0
 
     @property
     def vision_hidden_size(self) -> int:

@@ -1,16 +1,18 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Conversion of CRIS checkpoints of the authors, and initialization from CLIP's weights (OpenAI's or timm's)."""
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPTokenizer
+from transformers import AutoConfig, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging
 
 from ..checkpoints import check_keys, read_state_dict
+from ..sub_configs import sub_config
 from .configuration_cris import CrisConfig
 from .modeling_cris import STRIDE, CrisForReferringImageSegmentation
 from .tokenization_cris import clip_tokenizer
@@ -273,10 +275,10 @@ def build_tokenizer(
                 f"The folder gets no tokenizer, as {TOKENIZER_SOURCE} cannot be read ({type(error).__name__}): put "
                 f"CLIP's {VOCABULARY_FILE} beside the checkpoint, or name it as 'vocabulary' in --config."
             )
-    if tokenizer is not None and len(tokenizer) != model.config.text_config.vocab_size:  # type: ignore[union-attr]
+    if tokenizer is not None and len(tokenizer) != sub_config(model.config.text_config, CLIPTextConfig).vocab_size:
         logger.warning(
             f"The folder gets no tokenizer: CLIP's has {len(tokenizer)} tokens, this model "
-            f"{model.config.text_config.vocab_size}."  # type: ignore[union-attr]
+            f"{sub_config(model.config.text_config, CLIPTextConfig).vocab_size}."
         )
         return None
     return tokenizer
@@ -286,14 +288,71 @@ def build_tokenizer(
 BEYOND_CLIP = ("model.neck.", "model.decoder.", "projector.", VISION + "attention_pool.connect.")
 
 
+# Files of OpenCLIP's folders, and what names of timm's CLIP image towers begin with.
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
 def from_clip(cls: type, source: Any, **overrides) -> CrisForReferringImageSegmentation:
     """See `CrisForReferringImageSegmentation.from_clip`."""
+    if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
+        return from_folder(Path(source), **overrides)
     if isinstance(source, str) and not os.path.exists(source) and "_clip" in source and Path(source).suffix != ".pt":
         return from_timm(source, **overrides)
-    state_dict = read_state_dict(source) if isinstance(source, (str, os.PathLike)) else dict(source)  # type: ignore[arg-type]
+    state_dict = read_state_dict(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else dict(source)
+    if any(key.startswith("stages.") for key in state_dict):
+        return from_timm_tensors(state_dict, **overrides)
     state_dict = {key if key.startswith("backbone.") else f"backbone.{key}": v for key, v in state_dict.items()}
     fields = {**clip_fields(state_dict, {}), **overrides}
     return load(CrisConfig(**fields), convert_state_dict(state_dict), fresh=BEYOND_CLIP)
+
+
+def from_folder(folder: Path, **overrides) -> CrisForReferringImageSegmentation:
+    """Builds a model from a folder: OpenCLIP's (both towers), timm's (image tower), or transformers' (text tower).
+
+    Raises:
+        ValueError: If the folder holds none of them.
+    """
+    for name in OPEN_CLIP_FILES:
+        if (folder / name).is_file():
+            return from_clip(CrisForReferringImageSegmentation, folder / name, **overrides)
+    file = folder / "config.json"
+    settings = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if settings.get("model_type") in ("clip", "clip_text_model"):
+        return from_transformers(folder, **overrides)
+    weights = next((folder / name for name in TIMM_FILES if (folder / name).is_file()), None)
+    if weights is None or "architecture" not in settings:
+        raise ValueError(
+            f"{folder} holds no CLIP: give the folder of an OpenCLIP ResNet ({OPEN_CLIP_FILES[0]}), of timm's image "
+            "tower, or of a CLIP of transformers, whose text tower is taken."
+        )
+    return from_timm_tensors(read_state_dict(weights), **overrides)
+
+
+def from_transformers(folder: Path, **overrides) -> CrisForReferringImageSegmentation:
+    """Builds a model whose text tower is that of a CLIP of transformers.
+
+    transformers' CLIPs see with a vision transformer, which has no place here: the image tower is randomly initialized,
+    with a warning.
+    """
+    whole: Any = AutoConfig.from_pretrained(folder)
+    config = getattr(whole, "text_config", whole)
+    config.projection_dim = whole.projection_dim
+    tower = CLIPTextModelWithProjection.from_pretrained(folder, config=config)
+    names = ["vocab_size", "hidden_size", "intermediate_size", "projection_dim", "num_hidden_layers", "hidden_act"]
+    names += ["num_attention_heads", "max_position_embeddings", "layer_norm_eps", "bos_token_id", "eos_token_id"]
+    text = {name: getattr(config, name) for name in names} | {"pad_token_id": 0}
+    if text["eos_token_id"] == 2:  # of old folders; CLIP's end token has the highest id
+        text |= {"bos_token_id": config.vocab_size - 2, "eos_token_id": config.vocab_size - 1}
+    model = CrisForReferringImageSegmentation(
+        CrisConfig(**{"text_config": text, "hidden_size": text["hidden_size"], **overrides})
+    )
+    own = model.model.text_model.state_dict()
+    tensors = {name: value for name, value in tower.state_dict().items() if name in own}
+    check_keys(own.keys() - tensors.keys(), [], "a CLIP text tower")
+    model.model.text_model.load_state_dict(tensors)
+    logger.warning(f"{folder} gives its text tower and tokenizer; the image tower, a ResNet here, starts anew.")
+    return model
 
 
 def from_timm(name: str, **overrides) -> CrisForReferringImageSegmentation:
@@ -310,18 +369,33 @@ def from_timm(name: str, **overrides) -> CrisForReferringImageSegmentation:
         tower = timm.create_model(name, pretrained=True)
     except (RuntimeError, OSError, ValueError) as error:
         raise ValueError(f"timm's weights of {name!r} cannot be had: {error}") from error
+    return from_timm_tensors(tower.state_dict(), **overrides)
+
+
+def from_timm_tensors(tensors: dict[str, torch.Tensor], **overrides) -> CrisForReferringImageSegmentation:
+    """Builds a model from the tensors of timm's CLIP image tower, whose sizes they show.
+
+    Raises:
+        ValueError: If they are others.
+    """
     state_dict = {}
-    for key, value in tower.state_dict().items():
+    for key, value in tensors.items():
         key = re.sub(r"^stem\.", "stem_", re.sub(r"^stages\.", "stages_", key))
         pool = re.match(r"head\.(\w+)(.*)", key)
         state_dict[f"{VISION}attention_pool.{TIMM_POOL[pool[1]]}{pool[2]}" if pool else f"{VISION}backbone.{key}"] = (
             value
         )
-    deep = name.startswith("resnet101")
-    fields = {
-        "vision_layers": (3, 4, 23, 3) if deep else (3, 4, 6, 3),
-        "text_config": {"projection_dim": 512 if deep else 1024},
-        **overrides,
-    }
+    try:
+        grid = int((tensors["head.pos_embed"].shape[0] - 1) ** 0.5)
+        fields: dict[str, Any] = {
+            "vision_layers": tuple(count_indices(tensors, rf"^stages\.{stage}\.(\d+)\.") for stage in range(4)),
+            "vision_width": tensors["stages.0.0.conv1_1x1.conv.weight"].shape[0],
+            "image_size": grid * STRIDE,
+            "text_config": {"projection_dim": tensors["head.proj.weight"].shape[0]},
+        }
+    except KeyError as error:
+        raise ValueError(f"These are not the weights of timm's CLIP ResNet: there is no {error.args[0]}.") from error
+    given = overrides.pop("text_config", {})
+    fields["text_config"] |= given if isinstance(given, dict) else given.to_dict()
     logger.warning("timm has CLIP's image tower only: the text tower starts from random weights.")
-    return load(CrisConfig(**fields), state_dict, fresh=(*BEYOND_CLIP, TEXT))
+    return load(CrisConfig(**{**fields, **overrides}), state_dict, fresh=(*BEYOND_CLIP, TEXT))

@@ -27,7 +27,7 @@ Where it differs from the official code, the numbers are the same:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,7 @@ from ...layers.mask_decoder import MultiHeadAttention, eager_attention
 from ...layers.token_positions import coordinate_maps, grid_positions, sequence_positions
 from ...layers.upsampled_convolution import UpsampledConv2d
 from ...losses.text_to_pixel import text_to_pixel_loss
+from ..outputs import always_set
 from .configuration_cris import CrisConfig
 
 STRIDE = 32
@@ -62,7 +63,7 @@ class CrisDecoderOutput(ModelOutput):
         cross_attentions: Likewise, of pixels to words, `(N, heads, P, L)`.
     """
 
-    last_hidden_state: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor = always_set()
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -79,9 +80,9 @@ class CrisModelOutput(ModelOutput):
         hidden_states, attentions, cross_attentions: Of the decoder, on request.
     """
 
-    pixel_features: torch.Tensor | None = None
-    sentence_embedding: torch.Tensor | None = None
-    word_features: torch.Tensor | None = None
+    pixel_features: torch.Tensor = always_set()
+    sentence_embedding: torch.Tensor = always_set()
+    word_features: torch.Tensor = always_set()
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -372,7 +373,7 @@ class CrisProjector(nn.Module):
         if hasattr(self, "text_kernel"):
             produced = self.text_kernel(sentence)
             return produced[:, :-1].unflatten(1, (-1, 9)), produced[:, -1:]
-        return self.kernel.weight.flatten(2), self.kernel.bias[None]  # type: ignore[index]
+        return self.kernel.weight.flatten(2), cast(torch.Tensor, self.kernel.bias)[None]
 
     def forward(self, pixels: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
         """Computes mask logits.
@@ -443,7 +444,7 @@ class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
             for projection in (module.q_proj, module.k_proj, module.v_proj, module.c_proj):
                 init.normal_(projection.weight, std=scale)
         elif hasattr(module, "conv3_1x1"):  # a bottleneck starts as the identity
-            init.zeros_(module.conv3_1x1.bn.weight)  # type: ignore[arg-type, union-attr]
+            init.zeros_(cast(nn.BatchNorm2d, module.get_submodule("conv3_1x1.bn")).weight)
 
 
 class CrisVisionModel(CrisPreTrainedModel):
@@ -553,8 +554,8 @@ class CrisModel(CrisPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor | None = None,
-        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
         image_features: tuple[torch.Tensor, ...] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CrisModelOutput:
@@ -574,23 +575,25 @@ class CrisModel(CrisPreTrainedModel):
         """
         if (pixel_values is None) == (image_features is None) or input_ids is None:
             raise ValueError("Give input_ids, and either pixel_values or image_features (of encode_image).")
-        if image_features is None:
-            image_features = self.encode_image(pixel_values)  # type: ignore[arg-type]
-        if input_ids.dim() not in (2, 3) or input_ids.shape[0] != image_features[0].shape[0]:
+        if pixel_values is not None:
+            features = self.encode_image(pixel_values)
+        else:
+            features = cast(tuple[torch.Tensor, ...], image_features)
+        if input_ids.dim() not in (2, 3) or input_ids.shape[0] != features[0].shape[0]:
             raise ValueError(
-                f"input_ids has the shape {tuple(input_ids.shape)} for {image_features[0].shape[0]} image(s): give "
+                f"input_ids has the shape {tuple(input_ids.shape)} for {features[0].shape[0]} image(s): give "
                 "(images, tokens), or (images, expressions per image, tokens)."
             )
         tokens = input_ids.flatten(0, -2)  # (N, L)
         text = self.text_model(tokens)
-        fused = self.neck(image_features, text.text_embeds)  # (N, C, h, w)
+        fused = self.neck(features, text.text_embeds)  # (N, C, h, w)
         height, width = fused.shape[-2:]
         pixels = fused.flatten(2).transpose(1, 2)  # (N, P, C)
         decoded = CrisDecoderOutput(last_hidden_state=pixels)
         if self.decoder is not None:
             decoded = self.decoder(pixels, (height, width), text.last_hidden_state, tokens != 0, **kwargs)
         return CrisModelOutput(
-            pixel_features=decoded.last_hidden_state.unflatten(1, (height, width)),  # type: ignore[union-attr]
+            pixel_features=decoded.last_hidden_state.unflatten(1, (height, width)),
             sentence_embedding=text.text_embeds,
             word_features=text.last_hidden_state,
             hidden_states=decoded.hidden_states,
@@ -624,8 +627,9 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
         """Builds a trainable model from CLIP's weights; what CLIP does not have is randomly initialized.
 
         Args:
-            source: OpenAI's archive (`RN50.pt`, `RN101.pt`) or a state dict with its names; or a timm model's name,
-                for example `"resnet50_clip.openai"`, which gives the image tower only.
+            source: OpenAI's archive (`RN50.pt`, `RN101.pt`), or a state dict or file with its names, such as
+                OpenCLIP's; the folder of an OpenCLIP ResNet; timm's image tower by name (`"resnet50_clip.openai"`),
+                file or folder; or the folder of a CLIP of transformers, which gives the text tower.
             overrides: Fields of `CrisConfig`, for example `num_decoder_layers=2`.
 
         Raises:
@@ -643,8 +647,8 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor | None = None,
-        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
         mask_labels: torch.Tensor | None = None,
         image_features: tuple[torch.Tensor, ...] | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -666,7 +670,7 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
         """
         outputs = self.model(pixel_values, input_ids, image_features, **kwargs)
         logits = self.projector(outputs.pixel_features, outputs.sentence_embedding)  # (N, 4 h, 4 w)
-        expressions = input_ids.shape[1] if input_ids.dim() == 3 else 1  # type: ignore[union-attr]
+        expressions = input_ids.shape[1] if input_ids is not None and input_ids.dim() == 3 else 1
         logits = logits.unflatten(0, (-1, expressions))  # (B, K, 4 h, 4 w)
         loss = loss_dict = None
         if mask_labels is not None:

@@ -4,7 +4,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
 from transformers.tokenization_utils_base import BatchEncoding
@@ -75,7 +75,9 @@ class CrisProcessor(ProcessorMixin):
         """
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
-        settings = self._merge_kwargs(CrisProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)  # type: ignore[arg-type]
+        settings = self._merge_kwargs(
+            cast(Any, CrisProcessorKwargs), tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
+        )
         data: dict[str, Any] = {}
         if images is not None:
             data |= self.image_processor(images, masks, **settings["images_kwargs"])

@@ -92,8 +92,8 @@ class ReferringSegmentationProcessing(SegmentationProcessing):
             ValueError: for masks of another size or number than images.
         """
         if isinstance(masks, (Image.Image, np.ndarray, Tensor)) and len(sizes) == 1:
-            shape = np.shape(masks)  # type: ignore[arg-type]
-            masks = [masks] if len(shape) == 2 or shape[0] != 1 else list(masks)  # type: ignore[arg-type]
+            array = masks if isinstance(masks, Tensor) else np.asarray(masks)
+            masks = [masks] if array.ndim == 2 or array.shape[0] != 1 else list(array)
         masks = list(masks)
         if len(masks) != len(sizes):
             raise ValueError(f"There are {len(masks)} mask(s) for {len(sizes)} image(s); give one entry per image.")

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 from transformers import CLIPTokenizer
 
@@ -53,12 +54,13 @@ def clip_tokenizer(vocabulary_file: str | Path, max_length: int = 77) -> CLIPTok
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a readable gzip file of text ({error}); download it again.") from error
-    merges = [tuple(line.split()) for line in lines[1 : 1 + CLIP_MERGES]]
-    if len(merges) != CLIP_MERGES or any(len(merge) != 2 for merge in merges):
+    pairs = [line.split() for line in lines[1 : 1 + CLIP_MERGES]]
+    merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+    if len(merges) != CLIP_MERGES:
         raise ValueError(
             f"{path} does not hold {CLIP_MERGES} pairs after its first line; give bpe_simple_vocab_16e6.txt.gz of CLIP."
         )
-    return _tokenizer(merges, max_length)  # type: ignore[arg-type]
+    return _tokenizer(merges, max_length)
 
 
 def word_tokenizer(words: Iterable[str], max_length: int = 17) -> CLIPTokenizer:
@@ -97,7 +99,8 @@ def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def _tokenizer(merges: list[tuple[str, str]], max_length: int) -> CLIPTokenizer:
-    return CLIPTokenizer(vocab=vocabulary(merges), merges=list(merges), model_max_length=max_length)  # type: ignore[arg-type]
+    # transformers declares merges to be lines of text; its tokenizers take pairs.
+    return CLIPTokenizer(vocab=vocabulary(merges), merges=cast(Any, list(merges)), model_max_length=max_length)
 
 
 def clean(text: str) -> str:

@@ -105,8 +105,8 @@ def to_frame(image: Any, frame: tuple[int, int], fill: Any, kind: str = "cubic")
     tensor = isinstance(image, torch.Tensor)
     integer = not image.is_floating_point() if tensor else not np.issubdtype(image.dtype, np.floating)
     image = image.float() if tensor else image.astype(np.float32)
-    level = np.asarray(fill, dtype=np.float32).reshape(-1, 1, 1)
-    level = torch.from_numpy(level).to(image.device) if tensor else level  # type: ignore[assignment]
+    gray = np.asarray(fill, dtype=np.float32).reshape(-1, 1, 1)
+    level: Any = torch.from_numpy(gray).to(image.device) if tensor else gray
     scale, y, x = letterbox((image.shape[-2], image.shape[-1]), frame)
     warped = warp(image - level, scale, (y, x), frame, kind) + level
     if not integer:

@@ -121,7 +121,8 @@ def convert_vae(weights: dict[str, torch.Tensor], original: dict[str, Any] | Non
     original = original or {}
     weights = {name: tensor for name, tensor in weights.items() if name.startswith(("encoder.", "decoder."))}
     check_keys([name for name in ("encoder.conv_in.conv.weight",) if name not in weights], [], "ST-VAE")
-    channels, layers = [], 0
+    channels: list[int] = []
+    layers = 0
     while f"encoder.down_blocks.{len(channels)}.resnets.0.conv1.conv.weight" in weights:
         channels.append(weights[f"encoder.down_blocks.{len(channels)}.resnets.0.conv1.conv.weight"].shape[0])
     while f"encoder.down_blocks.0.resnets.{layers}.conv1.conv.weight" in weights:
@@ -190,8 +191,8 @@ def convert_files(checkpoint: str | Path, output_dir: str | Path, config: dict[s
         name = "vae" if is_vae else "transformer"
         if name in parts:
             raise ValueError(f"Both files hold a {name}.")
-        sub_config = config.get(name, {} if "vae" in config or "transformer" in config else config)
-        scales = {key: config[key] for key in ("scaling_factor", "shift_factor") if key in config}
+        sub_config: dict[str, Any] = config.get(name, {} if "vae" in config or "transformer" in config else config)
+        scales: dict[str, Any] = {key: config[key] for key in ("scaling_factor", "shift_factor") if key in config}
         convert_part = convert_vae if is_vae else convert_transformer
         parts[name] = convert_part(state, {**sub_config, **scales})
     for name, other in (("transformer", "vae"), ("vae", "transformer")):

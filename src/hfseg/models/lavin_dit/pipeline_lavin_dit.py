@@ -18,7 +18,6 @@ import importlib
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,29 +33,30 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from safetensors.torch import load_file
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
-from ...files.images import check_finite, convert_to_rgb, load_image
 from ...files.remote_code import SHIM
 from ...files.writing import write_text
 from ...losses.flow_matching import velocity_of_sample
 from ...results.visual_formats import find_format
+from .clips_lavin_dit import (
+    ASPECT_TOLERANCE,
+    MAXIMUM_FOLDER_EXAMPLES,
+    Clip,
+    Pair,
+    levels,
+    read_example_folder,
+    resized,
+    to_clip,
+    to_pixels,
+)
 from .sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
 
-ImageLike = str | os.PathLike | Image.Image | np.ndarray | torch.Tensor
-Clip = ImageLike | Sequence[ImageLike]
-Pair = tuple[Clip, Clip]
-
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 OUTPUT_SIZES = ("query", "model")
 LORA_FILE = "pytorch_lora_weights.safetensors"
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-MAXIMUM_FOLDER_EXAMPLES = 8
-ASPECT_TOLERANCE = 0.02
 
 __all__ = ["LavinDiTExamples", "LavinDiTPipeline", "LavinDiTPipelineOutput", "ModelMixin", "read_example_folder"]
 
@@ -112,111 +112,6 @@ class LavinDiTExamples:
         return cls(latents, tokens, first.height, first.width, first.input_frames, first.target_frames)
 
 
-def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Image.Image]]:
-    """Reads a folder of examples in the authors' format: `<id>_input.png` and `<id>_target.png`, sorted by id.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        ValueError: It holds no pairs, half a pair, or a damaged image.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r} of examples (<id>_input.png, <id>_target.png).")
-    found: dict[str, dict[str, Path]] = {"input": {}, "target": {}}
-    for file in sorted(path.iterdir()):
-        match = re.fullmatch(r"(.+)_(input|target)", file.stem)
-        if match and file.suffix.lower() in IMAGE_ENDINGS:
-            found[match[2]][match[1]] = file
-    alone = sorted(found["input"].keys() ^ found["target"].keys())
-    if alone:
-        raise ValueError(f"{path}: {', '.join(alone[:10])} have an _input or a _target only; give both or remove them.")
-    if not found["input"]:
-        raise ValueError(f"{path} holds no examples: files must be called <id>_input.png and <id>_target.png.")
-    return [(load_image(found["input"][key]), load_image(found["target"][key])) for key in sorted(found["input"])]
-
-
-def _to_frame(image: ImageLike) -> torch.Tensor:
-    """Reads one image: (3, H, W), uint8, or float in [0, 1]."""
-    if isinstance(image, (str, os.PathLike, Image.Image)):
-        return torch.from_numpy(np.array(load_image(image))).permute(2, 0, 1)
-    if isinstance(image, np.ndarray):
-        image = torch.from_numpy(np.array(image[..., None] if image.ndim == 2 else image)).movedim(-1, 0)
-    elif image.ndim == 2:
-        image = image[None]
-    if image.ndim != 3 or image.shape[0] not in (1, 3, 4) or min(image.shape) < 1:
-        raise ValueError(
-            f"An image of shape {tuple(image.shape)} (channels first) has {image.shape[0]} channels; must be one of "
-            "1, 3 and 4. Arrays are (H, W, C), tensors (C, H, W)."
-        )
-    if image.dtype == torch.uint8:
-        if image.shape[0] == 4:
-            rgb = convert_to_rgb(Image.fromarray(image.movedim(0, -1).contiguous().numpy(), "RGBA"))
-            return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
-        return image.expand(3, -1, -1)
-    if not image.is_floating_point():
-        raise ValueError(f"An image of {image.dtype}: give uint8 (0 to 255) or floats (0 to 1).")
-    check_finite(image)
-    if image.min() < 0 or image.max() > 1:
-        raise ValueError(f"An image of floats in [{image.min():.3g}, {image.max():.3g}]: floats must be in [0, 1].")
-    if image.shape[0] == 4:  # onto white, as 8-bit images
-        return image[:3] * image[3:] + (1 - image[3:])
-    return image.float().expand(3, -1, -1)
-
-
-def to_clip(value: Clip) -> torch.Tensor:
-    """Reads an image or a clip.
-
-    Gray images get three equal channels, transparent ones a white background.
-
-    Args:
-        value: Path, PIL image, array (H, W), (H, W, C) or (T, H, W, C), tensor (C, H, W) or (T, C, H, W), or a sequence
-            of images.
-
-    Returns:
-        (T, 3, H, W), uint8, or float in [0, 1].
-
-    Raises:
-        ValueError: Another shape, type or value range, frames of different sizes, a damaged file.
-        TypeError: Something that is no image.
-    """
-    if isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim == 4:
-        value = list(value)
-    if isinstance(value, (str, os.PathLike, Image.Image, np.ndarray, torch.Tensor)):
-        return _to_frame(value)[None]
-    if not isinstance(value, Sequence) or not value:
-        raise TypeError(f"Expected an image or a sequence of frames, got {type(value).__name__} {str(value)[:60]!r}.")
-    frames = [_to_frame(frame) for frame in value]
-    if len({(frame.shape, frame.dtype) for frame in frames}) > 1:
-        raise ValueError(f"Frames of a clip differ in size or type: {[tuple(frame.shape) for frame in frames]}.")
-    return torch.stack(frames)
-
-
-def to_pixels(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Resizes a clip (bicubic, antialiased; the aspect ratio is not kept) and maps it to [-1, 1].
-
-    8-bit images are resized as 8-bit images, as the authors do.
-
-    Shape:
-        clip: (T, 3, H, W) -> (3, T, height, width), float32.
-    """
-    if clip.shape[-2:] != (height, width):
-        clip = transforms.resize(clip, [height, width], InterpolationMode.BICUBIC, antialias=True)
-    values = clip.float() / 255 if clip.dtype == torch.uint8 else clip.clamp(0, 1)
-    return ((values - 0.5) * 2).transpose(0, 1)
-
-
-def _levels(pixels: torch.Tensor) -> np.ndarray:
-    """Turns pixels in [0, 1] into 8 bits, truncated. Shape: (..., 3, H, W) -> (..., H, W, 3)."""
-    return (pixels * 255).to(torch.uint8).movedim(-3, -1).numpy()
-
-
-def _resized(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Resizes an answer to its query's size (bicubic, antialiased). Shape: (T, 3, H, W) -> (T, 3, height, width)."""
-    if tuple(clip.shape[-2:]) == (height, width):
-        return clip
-    return transforms.resize(clip, [height, width], InterpolationMode.BICUBIC, antialias=True).clamp(0, 1)
-
-
 class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     """Answers a query image by the task that examples show.
 
@@ -238,7 +133,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     (32, 32)
     """
 
-    model_cpu_offload_seq = "transformer->vae"
+    model_cpu_offload_seq: Any = "transformer->vae"  # declared as None by diffusers
     _callback_tensor_inputs = ["latents"]
 
     # Concrete classes: `from_pipe` takes over components of exactly these.
@@ -407,12 +302,139 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         tokens = self.transformer.embed_condition(joined)
         return LavinDiTExamples(joined, tokens, height, width, len(inputs[0]), len(targets[0]))
 
-    def _queries(self, query: Any) -> list[torch.Tensor]:
+    def _queries(self, query: Any, generator: Any) -> list[torch.Tensor]:
         """Reads queries; a list or tuple is a batch of them."""
         queries = [to_clip(value) for value in (query if isinstance(query, (list, tuple)) else [query])]
         if not queries:
             raise ValueError("There is no query: give an image, a clip, or a non-empty list of them.")
+        if isinstance(generator, list) and len(generator) != len(queries):
+            raise ValueError(f"There are {len(generator)} generators for {len(queries)} queries.")
         return queries
+
+    def _decoded(
+        self, latents: torch.Tensor, output_type: str, visual_format: Any, queries: list[torch.Tensor], size: str
+    ) -> tuple[Any, Any]:
+        """Turns latents into what was asked for, and into what the images show if there is a format."""
+        if output_type == "latent":
+            return latents, None
+        sizes = [tuple(clip.shape[-2:]) for clip in queries] if size == "query" else None
+        return self._images(latents, output_type, visual_format, sizes)
+
+    def _check_call(
+        self, output_type: str, output_size: str, task: str | None, guidance_scale: float, given: Sequence[str]
+    ) -> Any:
+        """Checks options of `__call__`; returns the visual format of the task, if any."""
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}.")
+        if output_size not in OUTPUT_SIZES:
+            raise ValueError(f"output_size is {output_size!r}; choose one of {', '.join(OUTPUT_SIZES)}.")
+        check_scheduler(self.scheduler)
+        visual_format = find_format(task) if task is not None else None
+        if visual_format is not None and output_type == "latent":
+            raise ValueError("task decodes images; it cannot be combined with output_type='latent'.")
+        unknown = set(given) - set(self._callback_tensor_inputs)
+        if unknown:
+            raise ValueError(
+                f"callback_on_step_end_tensor_inputs has {sorted(unknown)}; it may have {self._callback_tensor_inputs}."
+            )
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
+        return visual_format
+
+    def _check_examples(
+        self, examples: LavinDiTExamples, queries: list[torch.Tensor], height: int | None, width: int | None
+    ) -> None:
+        """Checks that prepared examples fit the queries and the size."""
+        if (height or examples.height, width or examples.width) != (examples.height, examples.width):
+            raise ValueError(
+                f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
+                "prepare them again."
+            )
+        if len(examples.latents) not in (1, len(queries)):
+            raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {len(queries)}.")
+        if {len(clip) for clip in queries} != {examples.input_frames}:
+            raise ValueError(
+                f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
+                f"{examples.input_frames}; they must have equally many."
+            )
+
+    def _noise(
+        self,
+        shape: tuple[int, ...],
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Draws the noise that sampling starts from, or checks what was given."""
+        if latents is None:
+            return randn_tensor(shape, generator=generator, device=self._execution_device, dtype=torch.float32)
+        if tuple(latents.shape) != shape:
+            raise ValueError(f"latents have the shape {tuple(latents.shape)}; this call needs {shape}.")
+        return latents
+
+    def _passes(
+        self, example_tokens: torch.Tensor, query_latents: torch.Tensor, target_frames: int
+    ) -> list[tuple[str, torch.Tensor, Any]]:
+        """Lists what every step is asked: with the examples, and with guidance also without them."""
+        grid, query_tokens = query_latents.shape[-2:], self.transformer.embed_condition(query_latents)
+        condition = torch.cat([example_tokens.expand(len(query_tokens), -1, -1), query_tokens], dim=1)
+        tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
+        rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
+        passes = [("cond", condition, rotary)]
+        if self.do_classifier_free_guidance:
+            zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
+            null = torch.cat([zero, query_tokens], dim=1)
+            frames = null.shape[1] // tokens_per_frame + target_frames
+            passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
+        return passes
+
+    def _sample(
+        self,
+        latents: torch.Tensor,
+        passes: list[tuple[str, torch.Tensor, Any]],
+        modulations: Any,
+        times: torch.Tensor,
+        callback: Callable[..., dict] | None,
+        tensor_inputs: Sequence[str],
+    ) -> torch.Tensor:
+        """Moves noise along the velocity, step by step.
+
+        Args:
+            latents: The noise.
+            passes: Per pass its name, its condition tokens and its rotary table; with guidance there are two.
+            modulations: Of all times.
+            times: Of the steps.
+            callback: Called behind every step.
+            tensor_inputs: Names of the tensors that it gets.
+        """
+        self._num_timesteps = len(self.scheduler.timesteps)
+        with self.progress_bar(total=self._num_timesteps) as progress:
+            for step, timestep in enumerate(self.scheduler.timesteps):
+                if self._interrupt:
+                    continue
+                velocities = []
+                for name, tokens, table in passes:
+                    with self.transformer.cache_context(name):
+                        velocities.append(
+                            self.transformer(
+                                latents,
+                                condition_tokens=tokens,
+                                modulations=modulations.at(step),
+                                rotary=table,
+                                return_dict=False,
+                            )[0]
+                        )
+                velocity = velocities[0]
+                if len(velocities) > 1:  # combining predicted samples or their velocities is the same
+                    velocity = velocities[1] + self._guidance_scale * (velocities[0] - velocities[1])
+                if self.scheduler.config.get("prediction_type") == "sample":
+                    velocity = velocity_of_sample(velocity, latents, times[step])
+                latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
+                if callback is not None:
+                    given = {"latents": latents} if "latents" in tensor_inputs else {}
+                    changed = callback(self, step, timestep, given)
+                    latents = (changed or {}).get("latents", latents)
+                progress.update()
+        return latents
 
     # ---------------------------------------------------------------------------------------------------------- call
 
@@ -442,9 +464,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 as a list of frames goes into such a list. All have equally many frames.
             examples: Pairs (input, target) that show the task, for all queries; a folder of `<id>_input.png` and
                 `<id>_target.png`; or what `prepare_examples` returned.
-            height: Height in pixels to which every image is resized; None: the autoencoder's `sample_height`, or that
-                of prepared examples.
-            width: Likewise.
+            height, width: Pixels to which every image is resized; None: the autoencoder's `sample_height`, or those of
+                prepared examples.
             num_inference_steps: Number of Euler steps. (The official code counts time steps; its 20 are 19 steps.)
             guidance_scale: How far to go from the answer without examples to that with, and beyond; 1 needs one pass.
             num_examples: How many examples to draw; see `prepare_examples`.
@@ -467,109 +488,34 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         """
         with torch.no_grad(), evaluation_mode(self.transformer, self.vae):
             # 1. Check.
-            if output_type not in OUTPUT_TYPES:
-                raise ValueError(f"output_type is {output_type!r}; choose one of {', '.join(OUTPUT_TYPES)}.")
-            if output_size not in OUTPUT_SIZES:
-                raise ValueError(f"output_size is {output_size!r}; choose one of {', '.join(OUTPUT_SIZES)}.")
-            check_scheduler(self.scheduler)
-            visual_format = find_format(task) if task is not None else None
-            if visual_format is not None and output_type == "latent":
-                raise ValueError("task decodes images; it cannot be combined with output_type='latent'.")
-            unknown = set(callback_on_step_end_tensor_inputs) - set(self._callback_tensor_inputs)
-            if unknown:
-                raise ValueError(
-                    f"callback_on_step_end_tensor_inputs has {sorted(unknown)}; it may have "
-                    f"{self._callback_tensor_inputs}."
-                )
-            if not math.isfinite(guidance_scale):
-                raise ValueError(f"guidance_scale is {guidance_scale}; it must be a finite number.")
+            visual_format = self._check_call(
+                output_type, output_size, task, guidance_scale, callback_on_step_end_tensor_inputs
+            )
             self._guidance_scale, self._interrupt = guidance_scale, False
             device, dtype = self._execution_device, self.transformer.dtype
-
             # 2. Read and encode.
-            queries = self._queries(query)
-            batch = len(queries)
-            if isinstance(generator, list) and len(generator) != batch:
-                raise ValueError(f"There are {len(generator)} generators for {batch} queries.")
-            if isinstance(examples, LavinDiTExamples):
-                if (height or examples.height, width or examples.width) != (examples.height, examples.width):
-                    raise ValueError(
-                        f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
-                        "prepare them again."
-                    )
-                if len(examples.latents) not in (1, batch):
-                    raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {batch}.")
-            else:
+            queries = self._queries(query, generator)
+            if not isinstance(examples, LavinDiTExamples):
                 examples = self.prepare_examples(examples, height, width, num_examples, generator, sample_posterior)
-            height, width = examples.height, examples.width
-            if {len(clip) for clip in queries} != {examples.input_frames}:
-                raise ValueError(
-                    f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
-                    f"{examples.input_frames}; they must have equally many."
-                )
-            query_latents = self._latents(self._posterior(queries, height, width), generator, sample_posterior)
-            query_tokens = self.transformer.embed_condition(query_latents)
-            condition = torch.cat([examples.tokens.to(device).expand(batch, -1, -1), query_tokens], dim=1)
+            self._check_examples(examples, queries, height, width)
+            posterior = self._posterior(queries, examples.height, examples.width)
+            query_latents = self._latents(posterior, generator, sample_posterior)
 
             # 3. Initial noise.
             target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
-            shape = (batch, query_latents.shape[1], target_frames, *query_latents.shape[-2:])
-            if latents is None:
-                latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
-            elif tuple(latents.shape) != shape:
-                raise ValueError(f"latents have the shape {tuple(latents.shape)}; this call needs {shape}.")
-            latents = latents.to(device, dtype).float()
-
+            shape = (len(queries), query_latents.shape[1], target_frames, *query_latents.shape[-2:])
+            latents = self._noise(shape, generator, latents).to(device, dtype).float()
             # 4. What stays the same over the steps.
             self.scheduler.set_timesteps(num_inference_steps, device=device)
             times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
             modulations = self.transformer.precompute_modulations(times)
-            grid = query_latents.shape[-2:]
-            tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
-            rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
-            passes = [("cond", condition, rotary)]
-            if self.do_classifier_free_guidance:
-                zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
-                null = torch.cat([zero, query_tokens], dim=1)
-                frames = null.shape[1] // tokens_per_frame + target_frames
-                passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
+            passes = self._passes(examples.tokens.to(device), query_latents, target_frames)
 
             # 5. Move the noise along the velocity.
-            self._num_timesteps = len(self.scheduler.timesteps)
-            with self.progress_bar(total=self._num_timesteps) as progress:
-                for step, timestep in enumerate(self.scheduler.timesteps):
-                    if self._interrupt:
-                        continue
-                    velocities = []
-                    for name, tokens, table in passes:
-                        with self.transformer.cache_context(name):
-                            velocities.append(
-                                self.transformer(
-                                    latents,
-                                    condition_tokens=tokens,
-                                    modulations=modulations.at(step),
-                                    rotary=table,
-                                    return_dict=False,
-                                )[0]
-                            )
-                    velocity = velocities[0]
-                    if len(velocities) > 1:  # combining predicted samples or their velocities is the same
-                        velocity = velocities[1] + guidance_scale * (velocities[0] - velocities[1])
-                    if self.scheduler.config.get("prediction_type") == "sample":
-                        velocity = velocity_of_sample(velocity, latents, times[step])
-                    latents = self.scheduler.step(velocity, timestep, latents, return_dict=False)[0]
-                    if callback_on_step_end is not None:
-                        given = {"latents": latents} if "latents" in callback_on_step_end_tensor_inputs else {}
-                        changed = callback_on_step_end(self, step, timestep, given)
-                        latents = (changed or {}).get("latents", latents)
-                    progress.update()
-
+            callback = (callback_on_step_end, callback_on_step_end_tensor_inputs)
+            latents = self._sample(latents, passes, modulations, times, *callback)
             # 6. Decode.
-            if output_type == "latent":
-                images, decoded = latents, None
-            else:
-                sizes = [tuple(clip.shape[-2:]) for clip in queries] if output_size == "query" else None
-                images, decoded = self._images(latents, output_type, visual_format, sizes)
+            images, decoded = self._decoded(latents, output_type, visual_format, queries, output_size)
             self.maybe_free_model_hooks()
             return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
 
@@ -589,11 +535,11 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         pixels = self.decode_latents(latents).cpu()  # (B, T, 3, H, W)
         decoded = None
         if visual_format is not None:
-            levels = _levels(pixels)
-            decoded = [visual_format.decode(clip[0] if len(clip) == 1 else clip) for clip in levels]
-        clips = list(pixels) if sizes is None else [_resized(clip, *size) for clip, size in zip(pixels, sizes)]
+            shown = levels(pixels)
+            decoded = [visual_format.decode(clip[0] if len(clip) == 1 else clip) for clip in shown]
+        clips = list(pixels) if sizes is None else [resized(clip, *size) for clip, size in zip(pixels, sizes)]
         if output_type == "pil":
-            frames = [[Image.fromarray(frame) for frame in _levels(clip)] for clip in clips]
+            frames = [[Image.fromarray(frame) for frame in levels(clip)] for clip in clips]
             return [clip[0] if len(clip) == 1 else clip for clip in frames], decoded
         values = [clip[0] if len(clip) == 1 else clip for clip in clips]  # (3, H, W) or (T, 3, H, W)
         alike = len({value.shape for value in values}) == 1

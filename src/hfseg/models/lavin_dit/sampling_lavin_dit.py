@@ -3,10 +3,10 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler
 
 from .scheduling_lavin_dit import PREDICTIONS
 
@@ -25,7 +25,7 @@ def check_scheduler(scheduler: Any) -> None:
     if (
         not isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
         or predicted not in PREDICTIONS
-        or not scheduler.config.get("invert_sigmas")
+        or not cast(ConfigMixin, scheduler).config.get("invert_sigmas")
     ):
         raise ValueError(
             f"The scheduler is a {type(scheduler).__name__} (prediction_type {predicted!r}); LaVin-DiT predicts the "

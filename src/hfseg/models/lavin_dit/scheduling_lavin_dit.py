@@ -5,6 +5,8 @@ The thesis' sampling algorithm (eq. 4.9-4.10) walks from t = 1 to 0 with a veloc
 released code, and this module, walk from 0 to 1.
 """
 
+from typing import Any, cast
+
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -124,7 +126,7 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         if sum(given is not None for given in (sigmas, timesteps)) > 1:
             raise ValueError("Give sigmas or timesteps, not both.")
         if timesteps is not None:
-            sigmas = [time / self.config.num_train_timesteps for time in timesteps]
+            sigmas = [time / self.config["num_train_timesteps"] for time in timesteps]
         if sigmas is not None:
             times = np.append(np.asarray(sigmas, dtype=np.float32), np.float32(1))
             if len(times) < 2 or (np.diff(times) <= 0).any() or times[0] < 0:
@@ -134,17 +136,17 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         elif num_inference_steps < 1:
             raise ValueError(f"num_inference_steps is {num_inference_steps}; give at least 1.")
         else:
-            times = time_grid(num_inference_steps + 1, self.config.grid)
+            times = time_grid(num_inference_steps + 1, self.config["grid"])
             if self.shift != 1:
                 times = times / (times + self.shift * (1 - times))
         self.num_inference_steps = len(times) - 1
         self.sigmas = torch.from_numpy(times.astype(np.float32)).to(device)
-        self.timesteps = self.sigmas[:-1] * self.config.num_train_timesteps
+        self.timesteps = self.sigmas[:-1] * self.config["num_train_timesteps"]
         self.sigma_min, self.sigma_max = self.sigmas[0].item(), self.sigmas[-1].item()
         self._step_index = None
         self._begin_index = None
 
-    def index_for_timestep(self, timestep, schedule_timesteps=None) -> int:  # type: ignore[no-untyped-def]
+    def index_for_timestep(self, timestep: float | torch.Tensor, schedule_timesteps: torch.Tensor | None = None) -> int:
         """Finds a time in the grid; every time occurs once."""
         schedule = self.timesteps if schedule_timesteps is None else schedule_timesteps
         return int((schedule == timestep).nonzero()[0].item())
@@ -164,10 +166,10 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             The state at the next time as `prev_sample`, in the velocity's precision.
         """
         if self.step_index is None:
-            self._init_step_index(timestep)
+            self._init_step_index(cast(Any, timestep))
         index: int = self.step_index
         moved = sample.float() + (self.sigmas[index + 1] - self.sigmas[index]) * model_output
-        self._step_index = index + 1
+        self._step_index: Any = index + 1  # declared as None by diffusers
         moved = moved.to(model_output.dtype)
         return FlowMatchEulerDiscreteSchedulerOutput(prev_sample=moved) if return_dict else (moved,)
 
@@ -181,7 +183,10 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
         Shape:
             sample, noise: (B, ...); timestep: (B,) or one number, 1000 t.
         """
-        times = torch.as_tensor(timestep, device=sample.device, dtype=torch.float32) / self.config.num_train_timesteps
+        if noise is None:
+            raise ValueError("Give the noise that the sample is mixed with.")
+        times = torch.as_tensor(timestep, device=sample.device, dtype=torch.float32)
+        times = times / self.config["num_train_timesteps"]
         return noisy_latents(sample, noise, times.expand(sample.shape[0]))
 
     def sample_times(
@@ -193,4 +198,4 @@ class LavinDiTScheduler(FlowMatchEulerDiscreteScheduler):
             (batch_size,), float32 in (0, 1); at most `LAST_TIME` where the sample is predicted.
         """
         times = logit_normal_times(batch_size, shift=self.shift, generator=generator, device=device)
-        return times if self.config.prediction_type == "velocity" else times.clamp(max=LAST_TIME)
+        return times if self.config["prediction_type"] == "velocity" else times.clamp(max=LAST_TIME)

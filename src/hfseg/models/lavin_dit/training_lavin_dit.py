@@ -10,21 +10,25 @@ the paper's sentences and common practice. Where they are silent:
 * The weights of the last block that no output depends on are frozen.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate.utils import gather_object
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from accelerate import Accelerator
 
 from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
-from ...training.tasks.base import Task
+from ...training.protocols import PretrainedSaving
+from ...training.tasks.base import Task, pretrained_source
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
@@ -34,14 +38,19 @@ AUTOENCODERS: dict[str, type[ModelMixin]] = {"st": LavinDiTAutoencoderKL, "pixel
 
 
 def build_autoencoder(spec: Mapping[str, Any] | str) -> Any:
-    """Builds an autoencoder from a recipe: a folder, or `{"kind": "st" or "pixel", ...arguments}`.
+    """Builds an autoencoder from a recipe: a folder (of CogVideoX too), or `{"kind": "st" or "pixel", ...arguments}`.
 
     Raises:
         ValueError: An unknown kind.
     """
     if isinstance(spec, str):
-        pixel = "PixelAutoencoder" in (Path(spec) / "config.json").read_text(encoding="utf-8")
-        return AUTOENCODERS["pixel" if pixel else "st"].from_pretrained(spec)
+        folder = Path(spec)
+        folder = folder / "vae" if not (folder / "config.json").is_file() and (folder / "vae").is_dir() else folder
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = "pixel" if settings.get("_class_name") == "PixelAutoencoder" else "st"
+        # CogVideoX's own scale of latents; its older folders do not say that they are not shifted.
+        plain = {} if kind == "pixel" or "shift_factor" in settings else {"shift_factor": None}
+        return AUTOENCODERS[kind].from_pretrained(folder, **plain)
     kind = spec.get("kind", "st")
     if kind not in AUTOENCODERS:
         raise ValueError(
@@ -98,7 +107,7 @@ class LavinDiTForTraining(nn.Module):
         if pretrained is not None:
             if set(config) & {"size", "transformer", "vae"}:
                 raise ValueError("model.pretrained brings transformer and vae; remove them from model.config.")
-            pipe = LavinDiTPipeline.from_pretrained(pretrained)
+            pipe = LavinDiTPipeline.from_pretrained(pretrained_source(pretrained))
             scheduler = LavinDiTScheduler(**config["scheduler"]) if "scheduler" in config else pipe.scheduler
             return cls(pipe.transformer, pipe.vae, scheduler, **objective)
         size = config.get("size")
@@ -179,6 +188,8 @@ class LavinDiTForTraining(nn.Module):
         if input_pixels is not None and target_pixels is not None:
             inputs, targets = self.encode(input_pixels), self.encode(target_pixels)
         else:
+            if input_mean is None or input_std is None or target_mean is None or target_std is None:
+                raise ValueError("Give pixels of inputs and targets, or mean and spread of both.")
             inputs = self.sample_latents(input_mean, input_std)
             targets = self.sample_latents(target_mean, target_std)
         query, answer = inputs[:, -1], targets[:, -1]  # (B, C, F, h, w)
@@ -192,7 +203,7 @@ class LavinDiTForTraining(nn.Module):
         times = self.scheduler.sample_times(len(answer), device=answer.device)
         noisy = noisy_latents(answer, noise, times)
         velocity = self.transformer(noisy, condition, times, return_dict=False)[0]
-        if self.scheduler.config.prediction_type == "sample":
+        if self.scheduler.config["prediction_type"] == "sample":
             velocity = velocity_of_sample(velocity, noisy, times)
         loss, parts = velocity_loss(velocity, answer, noise, self.l1_weight)
         return {"loss": loss, "loss_dict": parts}
@@ -273,8 +284,9 @@ class LavinDiTAutoencoderForTraining(nn.Module):
         self.discriminator = PatchDiscriminator(discriminator_channels, discriminator_layers)
         self.perceptual_weight, self.kl_weight = perceptual_weight, kl_weight
         self.adversarial_weight, self.adversarial_start = adversarial_weight, adversarial_start
+        self.updates: torch.Tensor
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.perceptual: nn.Module | None = None
+        self.perceptual: Any = None
         if perceptual_weight:
             from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
@@ -298,9 +310,9 @@ class LavinDiTAutoencoderForTraining(nn.Module):
 
     def reconstruct(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Encodes, draws from the posterior (its mean in evaluation) and decodes; returns pixels and the posterior."""
-        posterior = self.vae.encode(pixels).latent_dist
+        posterior = cast(AutoencoderKLOutput, self.vae.encode(pixels)).latent_dist
         noise = torch.randn_like(posterior.mean) if self.training else torch.zeros_like(posterior.mean)
-        return self.vae.decode(posterior.mean + posterior.std * noise).sample, posterior
+        return cast(DecoderOutput, self.vae.decode(posterior.mean + posterior.std * noise)).sample, posterior
 
     def forward(self, pixel_values: torch.Tensor, phase: str = "autoencoder") -> dict[str, Any]:
         """Computes the loss of one phase.
@@ -451,4 +463,4 @@ class AutoencoderTask(Task):
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the autoencoder."""
-        model.save_pretrained(folder, state_dict=dict(state_dict))
+        cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))

@@ -20,7 +20,8 @@ class:
 * The random frame offset that the release draws for sequences of a single frame is left out: there always is a query.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -165,7 +166,8 @@ def rotate(heads: torch.Tensor, table: RotaryTable, axes: tuple[int, int, int]) 
     Shape:
         heads: (B, tokens, N, d).
     """
-    first, second = [], []
+    first: list[torch.Tensor] = []
+    second: list[torch.Tensor] = []
     for part in heads.split(axes, dim=-1):
         low, high = part.chunk(2, dim=-1)
         first, second = [*first, low], [*second, high]
@@ -217,7 +219,8 @@ class LavinDiTAttention(nn.Module, AttentionModuleMixin):
     key-value head.
     """
 
-    _default_processor_cls = LavinDiTAttnProcessor
+    # diffusers declares None and the list of its own processors, and replaces both like this.
+    _default_processor_cls: Any = LavinDiTAttnProcessor
     _available_processors = [LavinDiTAttnProcessor]
     _supports_qkv_fusion = False
 
@@ -238,7 +241,7 @@ class LavinDiTAttention(nn.Module, AttentionModuleMixin):
         self.norm_added_q = nn.RMSNorm(query_width, eps=NORM_EPSILON)
         self.norm_added_k = nn.RMSNorm(key_width, eps=NORM_EPSILON)
         self.to_add_out = nn.Linear(query_width, hidden_size, bias=False)
-        self.set_processor(self._default_processor_cls())
+        self.set_processor(cast(Any, LavinDiTAttnProcessor()))
 
     def forward(
         self,
@@ -252,7 +255,8 @@ class LavinDiTAttention(nn.Module, AttentionModuleMixin):
         Shape:
             hidden_states: (B, M, D), encoder_hidden_states: (B, L, D); both are returned, or None for the second.
         """
-        return self.processor(self, hidden_states, encoder_hidden_states, rotary, target_only)  # type: ignore[call-arg, return-value]
+        processor = cast(LavinDiTAttnProcessor, self.processor)
+        return processor(self, hidden_states, encoder_hidden_states, rotary, target_only)
 
 
 class LavinDiTMLP(nn.Module):
@@ -333,8 +337,10 @@ class LavinDiTBlock(nn.Module):
             hidden_states: (B, M, D), encoder_hidden_states: (B, L, D), condition_time, target_time: (B, D).
             modulations: (2, 4, B or 1, D), in place of the times.
         """
-        if modulations is None:
+        if modulations is None and condition_time is not None and target_time is not None:
             modulations = self.modulations(condition_time, target_time)
+        if modulations is None:
+            raise ValueError("A block needs modulations, or both times.")
         of_condition, of_target = modulations.unsqueeze(3).unbind(0)  # each (4, B, 1, D)
         target, condition = hidden_states, encoder_hidden_states
         attended, attended_condition = self.joint_attn(
@@ -360,7 +366,7 @@ class LavinDiTTimeEmbedding(nn.Module):
 
     def forward(self, timestep: torch.Tensor) -> torch.Tensor:
         """Shape: (B,) -> (B, D)."""
-        return self.mlp(self.frequencies(timestep).to(self.mlp[0].weight.dtype))
+        return self.mlp(self.frequencies(timestep).to(cast(nn.Linear, self.mlp[0]).weight.dtype))
 
 
 class LavinDiTFinalLayer(nn.Module):
@@ -419,9 +425,16 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["LavinDiTBlock"]
+    _no_split_modules: Any = ["LavinDiTBlock"]  # declared as None by diffusers, like the next two
     _repeated_blocks = ["LavinDiTBlock"]
-    _skip_layerwise_casting_patterns = ["embedder", "prompt_embed", "answer_embed", "norm", "modulation", "final_layer"]
+    _skip_layerwise_casting_patterns: Any = [
+        "embedder",
+        "prompt_embed",
+        "answer_embed",
+        "norm",
+        "modulation",
+        "final_layer",
+    ]
 
     @register_to_config
     def __init__(
@@ -477,6 +490,10 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         self._modulations_released = False
         self.reset_parameters()
 
+    def typed_blocks(self) -> Sequence[LavinDiTBlock]:
+        """Returns the blocks as what they are; a `ModuleList` says no more than that they are modules."""
+        return cast(Sequence[LavinDiTBlock], self.blocks)
+
     def reset_parameters(self) -> None:
         """Draws fresh weights as the release does: with zero gates and output the net starts as zero velocity."""
         for module in self.modules():
@@ -484,13 +501,13 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for parameter in (self.prompt_embed, self.answer_embed, self.t_embedder.mlp[0].weight):
+        first, last = (cast(nn.Linear, self.t_embedder.mlp[index]) for index in (0, 2))
+        for parameter in (self.prompt_embed, self.answer_embed, first.weight, last.weight):
             nn.init.normal_(parameter, std=0.02)
-        nn.init.normal_(self.t_embedder.mlp[2].weight, std=0.02)
-        zeros = [self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
-        for block in self.blocks:
+        zeros: list[nn.Module] = [self.final_layer.linear, self.final_layer.adaLN_modulation[1]]
+        for block in self.typed_blocks():
             zeros += [block.cond_modulation[1], block.x_modulation[1]]
-        for module in zeros:
+        for module in cast(list[nn.Linear], zeros):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
@@ -498,12 +515,13 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
 
     def unused_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that no output depends on: the condition's query, projection and MLP in the last block."""
-        name, attention = f"blocks.{len(self.blocks) - 1}", self.blocks[-1].joint_attn
-        modules = {
+        last = self.typed_blocks()[-1]
+        name, attention = f"blocks.{len(self.blocks) - 1}", last.joint_attn
+        modules: dict[str, nn.Module] = {
             "joint_attn.add_q_proj": attention.add_q_proj,
             "joint_attn.norm_added_q": attention.norm_added_q,
             "joint_attn.to_add_out": attention.to_add_out,
-            "cond_mlp": self.blocks[-1].cond_mlp,
+            "cond_mlp": last.cond_mlp,
         }
         return {
             f"{name}.{part}.{key}": parameter
@@ -518,12 +536,12 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         Shape:
             encoder_hidden_states: (B, C, F, H, W) -> (B, F * H/p * W/p, D).
         """
-        tokens = patchify(encoder_hidden_states, self.config.patch_size)
-        return self.cond_embedder(tokens.to(self.cond_embedder[0].weight.dtype))
+        tokens = patchify(encoder_hidden_states, self.config["patch_size"])
+        return self.cond_embedder(tokens.to(cast(nn.Linear, self.cond_embedder[0]).weight.dtype))
 
     def rotary_table(self, frames: int, height: int, width: int) -> RotaryTable:
         """Computes rotary positions for `frames` frames of latents of (height, width), in the weights' precision."""
-        p, embed = self.config.patch_size, self.answer_embed
+        p, embed = self.config["patch_size"], self.answer_embed
         device = embed.device if embed.device.type != "meta" else None
         return rotary_table(frames, height // p, width // p, self.axes, device, embed.dtype)
 
@@ -535,17 +553,17 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
             timesteps: (T,), in [0, 1].
         """
         time = self.t_embedder(timesteps)  # (T, D)
-        weight = self.final_layer.adaLN_modulation[1].weight
+        weight = cast(nn.Linear, self.final_layer.adaLN_modulation[1]).weight
         place = weight.device if self._modulations_released else time.device
         condition_time, target_time = (time + self.prompt_embed).to(place), (time + self.answer_embed).to(place)
-        blocks = torch.stack([block.modulations(condition_time, target_time) for block in self.blocks])
+        blocks = torch.stack([block.modulations(condition_time, target_time) for block in self.typed_blocks()])
         final = 1 + self.final_layer.adaLN_modulation(target_time)
         blocks = blocks.permute(3, 0, 1, 2, 4).unsqueeze(-2)  # (T, layers, 2, 4, 1, D)
         return LavinDiTModulations(blocks.to(time.device), final.unsqueeze(1).to(time.device))
 
     def modulation_modules(self) -> list[nn.Module]:
         """Lists the modules that `precompute_modulations` makes dispensable during sampling (27 % of 3.4B)."""
-        modules = [module for block in self.blocks for module in (block.cond_modulation, block.x_modulation)]
+        modules = [module for block in self.typed_blocks() for module in (block.cond_modulation, block.x_modulation)]
         return [*modules, self.final_layer.adaLN_modulation]
 
     def release_modulation_weights(self) -> None:
@@ -595,9 +613,9 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
                 "The modulations' weights were released: give forward `modulations` (from precompute_modulations), or "
                 "call restore_modulation_weights() first."
             )
-        p = self.config.patch_size
+        p = self.config["patch_size"]
         frames, height, width = hidden_states.shape[2:]
-        target = self.x_embedder(patchify(hidden_states, p).to(self.x_embedder[0].weight.dtype))  # (B, M, D)
+        target = self.x_embedder(patchify(hidden_states, p).type_as(self.answer_embed))  # (B, M, D)
         condition = self.embed_condition(encoder_hidden_states) if condition_tokens is None else condition_tokens
         if rotary is None:
             all_frames = (condition.shape[1] + target.shape[1]) // ((height // p) * (width // p))

@@ -12,6 +12,8 @@ Large batches are cut: the convolution that diffusers uses to spare memory split
 fails where time is short. Eleven single frames of 512 x 512 are enough, and eight examples and a query are seventeen.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -110,12 +112,12 @@ class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
 
     def _batches(self, tensor: torch.Tensor, channels: int, pixels: int) -> tuple[torch.Tensor, ...]:
         """Cuts a batch so that the largest input of a convolution (two frames of padding) stays below the guard."""
-        sample = 2 * channels * (tensor.shape[2] * self.config.temporal_compression_ratio + 2) * pixels
+        sample = 2 * channels * (tensor.shape[2] * self.config["temporal_compression_ratio"] + 2) * pixels
         return tensor.split(max(1, MEMORY_GUARD // sample))
 
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
         """Encodes images or clips; see `AutoencoderKLCogVideoX.encode`."""
-        parts = self._batches(x, max(self.config.block_out_channels[:2]), x.shape[-2] * x.shape[-1])
+        parts = self._batches(x, max(self.config["block_out_channels"][:2]), x.shape[-2] * x.shape[-1])
         if len(parts) == 1:
             return super().encode(x, return_dict)
         moments = [super(LavinDiTAutoencoderKL, self).encode(part).latent_dist.parameters for part in parts]
@@ -124,8 +126,8 @@ class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
 
     def decode(self, z: torch.Tensor, return_dict: bool = True) -> DecoderOutput | tuple:
         """Decodes latents; see `AutoencoderKLCogVideoX.decode`."""
-        ratio = 4 ** (len(self.config.block_out_channels) - 1)
-        parts = self._batches(z, max(self.config.block_out_channels[:2]), z.shape[-2] * z.shape[-1] * ratio)
+        ratio = 4 ** (len(self.config["block_out_channels"]) - 1)
+        parts = self._batches(z, max(self.config["block_out_channels"][:2]), z.shape[-2] * z.shape[-1] * ratio)
         pixels = torch.cat([super(LavinDiTAutoencoderKL, self).decode(part).sample for part in parts])
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
@@ -189,7 +191,7 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
     @property
     def spatial_compression_ratio(self) -> int:
         """Pixels per latent and side."""
-        return self.config.block_size
+        return self.config["block_size"]
 
     def fit(self, images: torch.Tensor) -> "PixelAutoencoder":
         """Computes the principal components of images' squares.
@@ -197,7 +199,7 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
         Shape:
             images: (B, 3, H, W), in [-1, 1].
         """
-        squares = F.pixel_unshuffle(images.double(), self.config.block_size).movedim(1, -1).flatten(0, -2)
+        squares = F.pixel_unshuffle(images.double(), self.config["block_size"]).movedim(1, -1).flatten(0, -2)
         mean, channels = squares.mean(0), len(self.analysis)
         variance, vectors = torch.linalg.eigh(torch.cov(squares.T))  # ascending
         basis, spread = vectors.flip(1)[:, :channels], variance.flip(0)[:channels].clamp(min=1e-8).sqrt()
@@ -212,7 +214,7 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple:
         """Shape: (B, 3, T, H, W) -> (B, C, T, H / b, W / b)."""
         frames = x.transpose(1, 2)  # (B, T, 3, H, W)
-        squares = F.pixel_unshuffle(frames.flatten(0, 1), self.config.block_size)  # (B * T, 3 b b, h, w)
+        squares = F.pixel_unshuffle(frames.flatten(0, 1), self.config["block_size"])  # (B * T, 3 b b, h, w)
         with torch.autocast(x.device.type, enabled=False):  # latents are what is learnt, whatever the nets' precision
             latents = torch.einsum("cs,nshw->nchw", self.analysis, squares - self.mean[:, None, None])
         posterior = _Point(latents.unflatten(0, frames.shape[:2]).transpose(1, 2))
@@ -223,12 +225,13 @@ class PixelAutoencoder(QuietMoves, ModelMixin, ConfigMixin):
         """Shape: (B, C, T, h, w) -> (B, 3, T, h b, w b)."""
         frames = z.transpose(1, 2)  # (B, T, C, h, w)
         squares = torch.einsum("sc,nchw->nshw", self.synthesis, frames.flatten(0, 1)) + self.mean[:, None, None]
-        pixels = F.pixel_shuffle(squares, self.config.block_size).unflatten(0, frames.shape[:2]).transpose(1, 2)
+        pixels = F.pixel_shuffle(squares, self.config["block_size"]).unflatten(0, frames.shape[:2]).transpose(1, 2)
         return DecoderOutput(sample=pixels) if return_dict else (pixels,)
 
     def forward(self, sample: torch.Tensor) -> DecoderOutput:
         """Encodes and decodes."""
-        return self.decode(self.encode(sample).latent_dist.mode())  # type: ignore[union-attr, return-value]
+        encoded = cast(AutoencoderKLOutput, self.encode(sample))
+        return cast(DecoderOutput, self.decode(encoded.latent_dist.mode()))
 
 
 __all__ = ["LavinDiTAutoencoderKL", "LavinDiTUpsample3D", "ModelMixin", "PixelAutoencoder"]

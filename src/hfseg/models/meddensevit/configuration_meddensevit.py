@@ -8,11 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
 from ...files.bounds import check_counts
-
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ..sub_configs import SubConfigSpec, sub_config
 
 # Width, depth, heads and hidden units of the encoder, and channels of the decoder.
 SIZES = {
@@ -179,7 +175,7 @@ class MedDenseViTConfig(PreTrainedConfig):
     @property
     def hidden_size(self) -> int:
         """Channels of the encoder."""
-        return self.backbone_config.hidden_size  # type: ignore[union-attr]
+        return sub_config(self.backbone_config, PreTrainedConfig).hidden_size
 
     def validate_architecture(self):
         """Checks what types cannot express."""
@@ -206,7 +202,7 @@ class MedDenseViTConfig(PreTrainedConfig):
                 "out_indices of backbone_config, for example [3, 6, 9, 12] of twelve layers."
             )
         for name, classes in (self.label_sets or {}).items():
-            if 0 not in classes or len(set(classes)) != len(classes) or max(classes) >= self.num_labels:
+            if 0 not in classes or len(set(classes)) != len(classes) or max(classes) >= (self.num_labels or 0):
                 raise ValueError(
                     f"label_sets[{name!r}]={list(classes)} must list different ids below num_labels={self.num_labels}, "
                     "among them 0, the background."

@@ -16,12 +16,12 @@ tokens, C encoder channels, D `feature_size`, K classes. Scales are named by the
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.processing_utils import Unpack
@@ -40,6 +40,7 @@ from ...losses.dice_cross_entropy import (
     visible_labels,
 )
 from ..backbone import build_backbone
+from ..sub_configs import sub_config
 from .configuration_meddensevit import MedDenseViTConfig
 
 TAPS = 4
@@ -165,7 +166,7 @@ class MedDenseViTAggregation(nn.Module):
         joined = torch.cat(projected, dim=1)  # (B, 4D, h, w)
         maps = []
         for scale, (values, resample, output) in enumerate(zip(self.values, self.resamples, self.outputs)):
-            contributions = [value(features) for value, features in zip(values, projected)]  # type: ignore[call-overload]
+            contributions = [value(features) for value, features in zip(cast(nn.ModuleList, values), projected)]
             if self.gates:
                 gate = self.gates[scale](joined).float().softmax(1).to(joined.dtype)  # (B, 4, h, w)
                 mixed = sum(gate[:, tap : tap + 1] * value for tap, value in enumerate(contributions))
@@ -217,7 +218,7 @@ class MedDenseViTDPTDecoder(nn.Module):
         size = config.feature_size
         settings = DPTConfig(hidden_size=channels[0], neck_hidden_sizes=[size] * TAPS, fusion_hidden_size=size)
         factors = (4, 2, 1, 0.5)
-        self.reassemble = nn.ModuleList(DPTReassembleLayer(settings, size, factor) for factor in factors)  # type: ignore[arg-type]
+        self.reassemble = nn.ModuleList(DPTReassembleLayer(settings, size, cast(int, factor)) for factor in factors)
         self.convolutions = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1, bias=False) for _ in factors)
         self.fusion = DPTFeatureFusionStage(settings)
         self.fusion.layers[0].residual_layer1 = nn.Identity()  # has nothing to add to at the coarsest scale
@@ -263,7 +264,7 @@ class MedDenseViTPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, MedDenseViTAggregation):
             for gate in module.gates:
-                init.zeros_(gate[2].weight)  # type: ignore[index]
+                init.zeros_(cast(torch.Tensor, cast(nn.Sequential, gate)[2].weight))
         elif isinstance(module, MedDenseViTForSemanticSegmentation):
             for head in (module.classifier, *(module.aux if module.aux is not None else ())):
                 init.normal_(head.weight, std=0.01)
@@ -315,7 +316,7 @@ class MedDenseViTModel(MedDenseViTPreTrainedModel):
         self.backbone.set_input_embeddings(value)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> MedDenseViTModelOutput:
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> MedDenseViTModelOutput:
         """Computes decoder maps.
 
         Args:
@@ -330,7 +331,7 @@ class MedDenseViTModel(MedDenseViTPreTrainedModel):
             wanted = kwargs.get(name, getattr(self.config, name, False))
             if wanted:
                 recorded[name] = wanted
-        dtype = self.refine[0][0].weight.dtype  # type: ignore[index]
+        dtype = cast(nn.Conv2d, self.refine.get_submodule("0.0")).weight.dtype
         patch = self.config.patch_size
         pixels = F.pad(pixel_values, (0, -pixel_values.shape[-1] % patch, 0, -pixel_values.shape[-2] % patch)).to(dtype)
         encoded = self.backbone(pixels, **recorded)
@@ -387,7 +388,7 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
     @property
     def max_layer_depth(self) -> int:
         """Depth of everything after the encoder, for layer-wise learning-rate decay."""
-        return self.config.backbone_config.num_hidden_layers + 1  # type: ignore[union-attr]
+        return sub_config(self.config.backbone_config, PreTrainedConfig).num_hidden_layers + 1
 
     def layer_depth(self, name: str) -> int:
         """Depth of a parameter: 0 in the patch embedding, i + 1 in encoder layer i, the largest after the encoder."""
@@ -537,9 +538,9 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
-        labels: torch.LongTensor | None = None,
-        annotated_classes: torch.BoolTensor | None = None,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        annotated_classes: torch.Tensor | None = None,
         loss_normalizer: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MedDenseViTForSemanticSegmentationOutput:

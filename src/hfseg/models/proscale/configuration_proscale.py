@@ -5,15 +5,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
-from ..mask_options import validate_mask_decoder
-
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
-
 from ...files.bounds import check_counts
 from ...files.stuff_classes import StuffClassesMixin
+from ..mask_options import validate_mask_decoder, validate_stuff_classes
+from ..sub_configs import SubConfigSpec
 
 DEFAULT_BACKBONE = {
     "depths": [2, 2, 6, 2],
@@ -295,12 +290,7 @@ class ProScaleConfig(StuffClassesMixin, PreTrainedConfig):
                 '4, 8, 16 and 32: set out_features of backbone_config, for example ["stage1", "stage2", "stage3", '
                 '"stage4"].'
             )
-        stuff = self.stuff_class_ids or ()
-        if any(not 0 <= class_id < self.num_labels for class_id in stuff):
-            raise ValueError(
-                f"stuff_class_ids={list(stuff)} has ids outside the {self.num_labels} classes of id2label "
-                f"(0..{self.num_labels - 1})."
-            )
+        validate_stuff_classes(self.stuff_class_ids, self.num_labels or 0)
 
 
 __all__ = ["ProScaleConfig"]

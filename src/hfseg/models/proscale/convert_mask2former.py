@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from huggingface_hub import ModelCardData
 from transformers.utils import cached_file
@@ -183,21 +183,25 @@ def from_mask2former(
     """
     from transformers import Mask2FormerForUniversalSegmentation
 
-    backends = {"torchvision": ProScaleImageProcessor, "pil": ProScaleImageProcessorPil}
+    backends: dict[str, type[ProScaleImageProcessor] | type[ProScaleImageProcessorPil]] = {
+        "torchvision": ProScaleImageProcessor,
+        "pil": ProScaleImageProcessorPil,
+    }
     if backend not in backends:
         raise ValueError(f"backend must be one of {', '.join(backends)}; got {backend!r}.")
     name = os.fspath(source)
     hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
     _check_kind(name, _read_json(name, CONFIG, required=True, **hub) or {})
     published = _read_json(name, PREPROCESSOR, required=False, **hub)
-    theirs, info = Mask2FormerForUniversalSegmentation.from_pretrained(name, output_loading_info=True, **hub)
+    loaded = Mask2FormerForUniversalSegmentation.from_pretrained(name, output_loading_info=True, **hub)
+    theirs, info = cast(tuple[Mask2FormerForUniversalSegmentation, dict[str, Any]], loaded)
     missing = sorted(info["missing_keys"])
     if missing:
         shown = ", ".join(missing[:5])
         raise ValueError(f"{name} lacks {len(missing)} weights of its configuration, among them {shown}.")
 
     if stuff_class_ids is None and "num_labels" not in overrides and "id2label" not in overrides:
-        stuff_class_ids = _stuff_classes(theirs.config.id2label, name)
+        stuff_class_ids = _stuff_classes(cast(dict[int, str], theirs.config.id2label), name)
     fields: dict[str, Any] = {"encoder": "full"} if "encoder_stage_layers" not in overrides else {}
     if stuff_class_ids is not None:
         fields["stuff_class_ids"] = list(stuff_class_ids)

@@ -454,7 +454,7 @@ class ProScaleModel(ProScalePreTrainedModel):
         return self
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
         """Predicts masks.
 
         Args:
@@ -527,7 +527,7 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
         fresh = warm_start(model, source)
         if fresh:
             logger.info(f"Randomly initialized, without counterpart in Mask2Former: {', '.join(fresh)}")
-        model.to(dtype=source.dtype)  # type: ignore[call-arg]
+        nn.Module.to(model, dtype=source.dtype)
         return model
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
@@ -542,7 +542,7 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
+        pixel_values: torch.Tensor,
         mask_labels: list[torch.Tensor] | None = None,
         class_labels: list[torch.Tensor] | None = None,
         output_auxiliary_logits: bool | None = None,

@@ -195,7 +195,7 @@ class ProScaleTask(UniversalTask):
 
     def knows(self, id2label: Mapping[int, str]) -> bool:
         """Whether the Mask2Former has these classes, by number and name."""
-        own = AutoConfig.from_pretrained(self.arguments.model.pretrained).id2label
+        own = AutoConfig.from_pretrained(str(self.arguments.model.pretrained)).id2label
         return {int(key): value for key, value in own.items()} == {int(key): value for key, value in id2label.items()}
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:

@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, attr-defined"
 """Configuration of UniSegFormer."""
 
 from typing import Any
@@ -12,7 +11,8 @@ from transformers.models.swinv2 import Swinv2Config
 
 from ...files.bounds import check_counts
 from ...files.stuff_classes import StuffClassesMixin
-from ..mask_options import validate_mask_decoder
+from ..mask_options import validate_mask_decoder, validate_stuff_classes
+from ..sub_configs import sub_config
 
 # What differs between the sizes; everything else is the same. Swin V2 weights exist in public for all but "xlarge".
 SIZES: dict[str, dict[str, Any]] = {
@@ -272,12 +272,12 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
     @property
     def depths(self) -> list[int] | tuple[int, ...]:
         """Layers of the encoder's stages."""
-        return self.encoder_config.depths
+        return sub_config(self.encoder_config, Swinv2Config).depths
 
     @property
     def level_channels(self) -> list[int]:
         """Channels of the encoder's levels, fine to coarse."""
-        return [self.encoder_config.embed_dim * 2**level for level in range(4)]
+        return [sub_config(self.encoder_config, Swinv2Config).embed_dim * 2**level for level in range(4)]
 
     def validate_architecture(self):
         """Checks what types cannot express."""
@@ -288,7 +288,7 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
                 f'query_selection="pixels" reads the third level, which decoder_layers={self.decoder_layers} does not '
                 "reach (the layers take turns): give at least 3."
             )
-        encoder = self.encoder_config
+        encoder = sub_config(self.encoder_config, Swinv2Config)
         if len(encoder.depths) != 4 or len(encoder.num_heads) != 4:
             raise ValueError(
                 f"The encoder has depths {list(encoder.depths)} and num_heads {list(encoder.num_heads)}; the decoder "
@@ -335,19 +335,14 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
             encoder.drop_path_rate,
             encoder.hidden_dropout_prob,
             encoder.attention_probs_dropout_prob,
-            self.text_config.attention_dropout,
+            sub_config(self.text_config, SiglipTextConfig).attention_dropout,
         )
         if self.contrast_accumulated and any(random_parts):
             raise ValueError(
                 "contrast_accumulated computes every embedding twice, which must give the same: set drop_path_rate, "
                 f"hidden_dropout_prob and the attention dropouts to 0 (they are {random_parts})."
             )
-        stuff = self.stuff_class_ids or ()
-        if any(not 0 <= class_id < self.num_labels for class_id in stuff):
-            raise ValueError(
-                f"stuff_class_ids={list(stuff)} has ids outside the {self.num_labels} classes of id2label "
-                f"(0..{self.num_labels - 1})."
-            )
+        validate_stuff_classes(self.stuff_class_ids, self.num_labels or 0)
 
 
 __all__ = ["UniSegFormerConfig"]

@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index, override, attr-defined, call-arg"
 """UniSegFormer's encoder: Swin V2 on maps of any size, with exchange between its levels.
 
 See `modeling_unisegformer` for the whole and for the letters of shapes.
@@ -8,13 +7,13 @@ See `modeling_unisegformer` for the whole and for the letters of shapes.
 
 import math
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel, Swinv2Model
+from transformers import AutoConfig, PreTrainedModel, SwinModel, Swinv2Config, Swinv2Model
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin, filter_output_hidden_states
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -38,6 +37,7 @@ from ...layers.cross_level_exchange import MAX_LOGIT_SCALE, CrossLevelExchange
 from ...layers.initialization import init_mask_classification
 from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
+from ..sub_configs import sub_config
 from .configuration_unisegformer import UniSegFormerConfig
 
 # Added twice by Swin V2 to the scores of tokens that the cyclic shift made neighbors.
@@ -46,13 +46,26 @@ SHIFT_PENALTY = -200.0
 STRIDES = (4, 8, 16, 32)
 
 
+# Names of a Swin's layers, as newer releases of transformers have them, to Swin V2's.
+SWIN_NAMES = {
+    ".attention.q_proj.": ".attention.self.query.",
+    ".attention.k_proj.": ".attention.self.key.",
+    ".attention.v_proj.": ".attention.self.value.",
+    ".attention.o_proj.": ".attention.output.dense.",
+    ".mlp.fc1.": ".intermediate.dense.",
+    ".mlp.fc2.": ".output.dense.",
+}
+
+
 class UniSegFormerWindowAttention(Swinv2SelfAttention):
     """Swin V2's attention within windows; parameters are transformers', the kernel is the configuration's choice."""
 
     is_causal = False
 
     def __init__(self, config: UniSegFormerConfig, channels: int, num_heads: int, window: int, pretrained_window: Any):
-        super().__init__(config.encoder_config, channels, num_heads, window, pretrained_window)
+        super().__init__(
+            sub_config(config.encoder_config, Swinv2Config), channels, num_heads, window, pretrained_window
+        )
         self.config = config
 
     def forward(
@@ -76,9 +89,10 @@ class UniSegFormerWindowAttention(Swinv2SelfAttention):
             projection(hidden_states).unflatten(-1, (self.num_attention_heads, self.attention_head_size))
             for projection in (self.query, self.key, self.value)
         )
-        table = self.relative_coords_table.to(self.continuous_position_bias_mlp[0].weight.dtype)
+        table = self.relative_coords_table.to(cast(nn.Linear, self.continuous_position_bias_mlp[0]).weight.dtype)
         table = 16 * self.continuous_position_bias_mlp(table).float().flatten(0, -2).sigmoid()  # (distances, heads)
-        tokens = self.window_size[0] * self.window_size[1]
+        rows, columns = cast(tuple[int, int], self.window_size)
+        tokens = rows * columns
         bias = table[self.relative_position_index.flatten()].view(tokens, tokens, -1).permute(2, 0, 1)
         codes = (None, None) if attention_mask is None else group_codes(attention_mask, 4, SHIFT_PENALTY)
         attended, weights = cosine_attention(
@@ -101,7 +115,7 @@ class UniSegFormerLayer(Swinv2Layer):
     def __init__(
         self, config: UniSegFormerConfig, channels: int, resolution: tuple[int, int], num_heads: int, **kwargs
     ):
-        super().__init__(config.encoder_config, channels, resolution, num_heads, **kwargs)
+        super().__init__(sub_config(config.encoder_config, Swinv2Config), channels, resolution, num_heads, **kwargs)
         pretrained = self.attention.self.pretrained_window_size
         self.attention.self = UniSegFormerWindowAttention(config, channels, num_heads, self.window_size, pretrained)
 
@@ -174,7 +188,7 @@ class UniSegFormerStage(GradientCheckpointingLayer):
 
     def __init__(self, config: UniSegFormerConfig, level: int, grid: tuple[int, int], drop_path: list[float]):
         super().__init__()
-        encoder = config.encoder_config
+        encoder = sub_config(config.encoder_config, Swinv2Config)
         channels = config.level_channels[level]
         resolution = (grid[0] // 2**level, grid[1] // 2**level)
         self.blocks = nn.ModuleList(
@@ -191,7 +205,7 @@ class UniSegFormerStage(GradientCheckpointingLayer):
                 for index, rate in enumerate(drop_path)
             ]
         )
-        self.downsample = UniSegFormerPatchMerging(resolution, channels) if level < 3 else None
+        self.downsample = UniSegFormerPatchMerging(cast(Any, resolution), channels) if level < 3 else None
 
     def forward(self, tokens: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Runs a stage.
@@ -209,8 +223,9 @@ class UniSegFormerSwin(nn.Module):
 
     def __init__(self, config: UniSegFormerConfig, grid: tuple[int, int]):
         super().__init__()
-        depths = config.encoder_config.depths
-        rates = torch.linspace(0, config.encoder_config.drop_path_rate, sum(depths), device="cpu").tolist()
+        encoder = sub_config(config.encoder_config, Swinv2Config)
+        depths = encoder.depths
+        rates = torch.linspace(0, encoder.drop_path_rate, sum(depths), device="cpu").tolist()
         self.layers = nn.ModuleList(
             [
                 UniSegFormerStage(config, level, grid, rates[sum(depths[:level]) : sum(depths[: level + 1])])
@@ -248,7 +263,7 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
     @property
     def max_layer_depth(self) -> int:
         """Depth of everything behind the encoder's layers, for layer-wise learning rates."""
-        return sum(self.config.encoder_config.depths) + 1
+        return sum(self.config.depths) + 1
 
     def layer_depth(self, name: str) -> int:
         """Depth of a parameter: 0 for the patch embedding, then 1, 2, ... for the encoder's layers."""
@@ -257,7 +272,7 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         found = re.search(r"encoder\.layers\.(\d+)\.(?:blocks\.(\d+)|downsample)", name)
         if found is None or name.startswith("text_model"):
             return self.max_layer_depth
-        depths, stage = self.config.encoder_config.depths, int(found[1])
+        depths, stage = self.config.depths, int(found[1])
         block = depths[stage] - 1 if found[2] is None else int(found[2])
         return 1 + sum(depths[:stage]) + block
 
@@ -277,7 +292,7 @@ class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
                 init.normal_(module.mask_token, std=self.config.initializer_range)
         elif isinstance(module, Swinv2PatchEmbeddings):
             # Else a patch of mean color, such as padding, is a vector of zeros, which norms cannot scale.
-            init.normal_(module.projection.bias, std=self.config.initializer_range)
+            init.normal_(cast(torch.Tensor, module.projection.bias), std=self.config.initializer_range)
         elif isinstance(module, CrossLevelExchange):
             init.constant_(module.logit_scale, math.log(10))
             init.constant_(module.gamma, self.config.clx_init)
@@ -298,12 +313,13 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
 
     def __init__(self, config: UniSegFormerConfig, use_mask_token: bool = False):
         super().__init__(config)
-        encoder, channels = config.encoder_config, config.level_channels
+        encoder, channels = sub_config(config.encoder_config, Swinv2Config), config.level_channels
         self.num_features = [channels[0], *channels]
         self.embeddings = Swinv2Embeddings(encoder, use_mask_token=use_mask_token)
         self.embeddings.patch_embeddings = UniSegFormerPatchEmbeddings(encoder)
         self.encoder = UniSegFormerSwin(config, self.embeddings.patch_grid)
-        coarse, fine = config.clx_window, 2 * config.clx_window
+        coarse = config.clx_window or 1
+        fine = 2 * coarse
         pairs = [(level, channels[level], channels[level + 1]) for level in range(3)] if config.clx_enabled else []
         self.clx_up = nn.ModuleList(
             [CrossLevelExchange(high, low, encoder.num_heads[level], coarse, fine) for level, low, high in pairs]
@@ -323,7 +339,7 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module):
         """Replaces the patch embedding."""
-        self.embeddings.patch_embeddings = value
+        self.embeddings.patch_embeddings = cast(Swinv2PatchEmbeddings, value)
 
     def attend(self) -> Callable:
         """Finds the attention function of the configuration."""
@@ -393,10 +409,12 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         )
 
     def load_swinv2(self, source: "str | PreTrainedModel") -> list[str]:
-        """Puts weights of a Swin V2 checkpoint of transformers into the encoder.
+        """Puts weights of a Swin V2 checkpoint of transformers into the encoder, or of a Swin as far as it goes.
 
         The position biases are functions of distances in units of the windows that the checkpoint was trained with:
-        `encoder_config.pretrained_window_sizes` becomes those.
+        `encoder_config.pretrained_window_sizes` becomes those. A Swin (the first version) gives patch embedding,
+        projections and feed-forward layers; its norms stand at other places, and its position biases are tables, so
+        norms, biases, temperatures and the merging of patches keep their values.
 
         Args:
             source: Folder, Hub name or instance; classifiers and backbones alike.
@@ -408,7 +426,10 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
             ValueError: If the source has other sizes.
         """
         if not isinstance(source, PreTrainedModel):
-            source = Swinv2Model.from_pretrained(source, add_pooling_layer=False)
+            first = AutoConfig.from_pretrained(source).model_type == "swin"
+            source = (SwinModel if first else Swinv2Model).from_pretrained(source, add_pooling_layer=False)
+        if source.config.model_type == "swin":
+            return self._load_first_swin(source)
         state = {
             name.removeprefix("swinv2."): value
             for name, value in source.state_dict().items()
@@ -416,20 +437,42 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         }
         own = self.state_dict()
         wrong = [name for name, value in state.items() if name not in own or own[name].shape != value.shape]
+        encoder = sub_config(self.config.encoder_config, Swinv2Config)
         if wrong:
             raise ValueError(
                 f"The Swin V2 checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
-                f"{', '.join(wrong[:3])}: give one with embed_dim {self.config.encoder_config.embed_dim}, depths "
-                f"{list(self.config.encoder_config.depths)} and num_heads {list(self.config.encoder_config.num_heads)}."
+                f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
+                f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
             )
         self.load_state_dict(state, strict=False)
         windows = pretraining_windows(source.config)
-        self.config.encoder_config.pretrained_window_sizes = windows
-        for stage, window in zip(self.encoder.layers, windows):
-            for block in stage.blocks:
-                attention = block.attention.self
+        encoder.pretrained_window_sizes = windows
+        for stage, window in zip(cast(Iterable[UniSegFormerStage], self.encoder.layers), windows):
+            for block in cast(Iterable[UniSegFormerLayer], stage.blocks):
+                attention = cast(UniSegFormerWindowAttention, block.attention.self)
                 attention.pretrained_window_size = (window, window)
-                attention.relative_coords_table.copy_(attention.create_coords_table_and_index()[0])
+                cast(torch.Tensor, attention.relative_coords_table).copy_(attention.create_coords_table_and_index()[0])
+        return [name for name in own if name not in state]
+
+    def _load_first_swin(self, source: PreTrainedModel) -> list[str]:
+        """Copies what a Swin of the first version and this encoder have in common."""
+        own, state = self.state_dict(), {}
+        for name, value in source.state_dict().items():
+            name = name.removeprefix("swin.")
+            for theirs, ours in SWIN_NAMES.items():
+                name = name.replace(theirs, ours)
+            if name in own and own[name].shape == value.shape and "norm" not in name:
+                state[name] = value
+        layers = [name for name in own if re.search(r"(query|key|value|dense)\.weight$", name)]
+        wrong = [name for name in ("embeddings.patch_embeddings.projection.weight", *layers) if name not in state]
+        encoder = sub_config(self.config.encoder_config, Swinv2Config)
+        if wrong:
+            raise ValueError(
+                f"The Swin checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
+                f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
+                f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
+            )
+        self.load_state_dict(state, strict=False)
         return [name for name in own if name not in state]
 
 

@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index, override, attr-defined, call-arg"
 """UniSegFormer's heads and their losses: class logits at every scale, and mask classification.
 
 See `modeling_unisegformer` for the whole and for the letters of shapes.
@@ -22,6 +21,7 @@ from ...layers.mask_decoder import MaskedAttentionDecoderLayer, MultiHeadAttenti
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
+from ..outputs import always_set
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerPreTrainedModel
 
@@ -39,9 +39,9 @@ class UniSegFormerMaskHeadOutput(ModelOutput):
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
     """
 
-    class_logits: torch.Tensor | None = None
-    mask_embeddings: torch.Tensor | None = None
-    pixel_embedding: torch.Tensor | None = None
+    class_logits: torch.Tensor = always_set()
+    mask_embeddings: torch.Tensor = always_set()
+    pixel_embedding: torch.Tensor = always_set()
     heat_logits: torch.Tensor | None = None
     valid_queries: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
@@ -59,7 +59,8 @@ class UniSegFormerDenseHead(nn.Module):
 
     def __init__(self, config: UniSegFormerConfig):
         super().__init__()
-        self.classifiers = nn.ModuleList([nn.Conv2d(width, config.num_labels, 1) for width in config.decoder_widths])
+        num_labels = config.num_labels or 0
+        self.classifiers = nn.ModuleList([nn.Conv2d(width, num_labels, 1) for width in config.decoder_widths])
 
     def forward(self, decoder_maps: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         """Classifies pixels. Shape: U1..U4 to `(B, K, h, w)` at strides 4, 8, 16, 32."""
@@ -91,7 +92,7 @@ class UniSegFormerMaskHead(UniSegFormerPreTrainedModel):
         )
         self.pixel_projection = nn.Conv2d(widths[0], config.mask_feature_size, 3, padding=1)
         self.decoder = build_mask_decoder(config, levels)
-        self.class_predictor = nn.Linear(config.hidden_size, config.num_labels + 1)
+        self.class_predictor = nn.Linear(config.hidden_size, (config.num_labels or 0) + 1)
         self.post_init()
 
     @torch.no_grad()

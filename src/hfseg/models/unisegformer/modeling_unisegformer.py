@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index, override, attr-defined, call-arg"
 """UniSegFormer: universal segmentation of large images, pre-trained by masks and texts.
 
 There is no paper. The starting point is a one-page description of a "UniSegFormer-XL" of 2023: a Swin variant for large
@@ -198,7 +197,7 @@ class UniSegFormerModel(UniSegFormerPreTrainedModel):
         return self.encoder.load_swinv2(source)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> UniSegFormerModelOutput:
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> UniSegFormerModelOutput:
         """Encodes and decodes.
 
         Args:
@@ -254,8 +253,8 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
-        labels: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
         loss_normalizer: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UniSegFormerForSemanticSegmentationOutput:
@@ -274,7 +273,7 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
         """
         config = self.config
         if labels is not None:
-            check_labels(labels, len(pixel_values), config.num_labels, config.semantic_loss_ignore_index)
+            check_labels(labels, len(pixel_values), config.num_labels or 0, config.semantic_loss_ignore_index)
         outputs = self.model(pixel_values, **kwargs)
         logits = self.dense_head(outputs.decoder_maps)
         loss = loss_dict = None
@@ -336,7 +335,7 @@ class UniSegFormerForUniversalSegmentation(StuffClassesModel, UniSegFormerPreTra
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
+        pixel_values: torch.Tensor,
         mask_labels: list[torch.Tensor] | None = None,
         class_labels: list[torch.Tensor] | None = None,
         void_masks: list[torch.Tensor] | None = None,
@@ -370,9 +369,8 @@ class UniSegFormerForUniversalSegmentation(StuffClassesModel, UniSegFormerPreTra
         auxiliary = config.output_auxiliary_logits if output_auxiliary_logits is None else output_auxiliary_logits
         if (mask_labels is None) != (class_labels is None):
             raise ValueError("mask_labels and class_labels belong together: give both for the loss, or neither.")
-        with_loss = mask_labels is not None
         outputs = self.model(pixel_values, **kwargs)
-        all_levels = auxiliary or (with_loss and config.use_auxiliary_loss)
+        all_levels = auxiliary or (mask_labels is not None and config.use_auxiliary_loss)
         predictions = self.mask_head(outputs.decoder_maps, all_levels, **kwargs)
         pixel_embedding = predictions.pixel_embedding
 
@@ -381,7 +379,7 @@ class UniSegFormerForUniversalSegmentation(StuffClassesModel, UniSegFormerPreTra
             everything = (predictions.class_logits, predictions.mask_embeddings, pixel_embedding)
             auxiliary_logits = auxiliary_predictions(*everything, predictions.valid_queries, config.mask_positions)
         loss = loss_dict = None
-        if with_loss:
+        if mask_labels is not None and class_labels is not None:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
             logits, embeddings = predictions.class_logits[levels], predictions.mask_embeddings[levels]
             loss_dict = universal_losses(

@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index, override, attr-defined, call-arg"
 """UniSegFormer's pre-training by masks, texts and a share of annotated images.
 
 See `modeling_unisegformer` for the whole and for the letters of shapes.
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributed.tensor import DTensor
-from transformers import SiglipTextModel
+from transformers import SiglipTextConfig, SiglipTextModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BackboneOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -29,6 +28,7 @@ from ...layers.mask_decoder import (
 )
 from ...losses.contrastive import gather_with_gradient, sigmoid_contrastive_loss
 from ...losses.masked_image import draw_masked_units, masked_reconstruction_loss
+from ..sub_configs import sub_config
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerPreTrainedModel
 from .heads_unisegformer import UniSegFormerDenseHead, UniSegFormerMaskHead, universal_losses
@@ -55,15 +55,15 @@ class UniSegFormerForPreTrainingOutput(ModelOutput):
     masked_units: torch.Tensor | None = None
     image_embeds: torch.Tensor | None = None
     text_embeds: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
+    hidden_states: tuple[torch.Tensor | None, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
 def selected_states(
-    states: tuple[torch.Tensor, ...], wanted: bool | int | list[int] | None
+    states: tuple[torch.Tensor, ...] | None, wanted: bool | int | list[int] | None
 ) -> tuple[torch.Tensor | None, ...] | None:
     """Keeps the hidden states that the caller wants: all, none, or those of some indices, None in place of others."""
-    if not wanted or wanted is True:
+    if states is None or not wanted or wanted is True:
         return states if wanted else None
     wanted = [wanted] if isinstance(wanted, int) else wanted
     kept = {index % len(states) for index in wanted if -len(states) <= index < len(states)}
@@ -102,7 +102,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
     """
 
     accepts_loss_kwargs = False
-    _keys_to_ignore_on_load_unexpected = None
+    _keys_to_ignore_on_load_unexpected: list[str] = []
 
     def __init__(self, config: UniSegFormerConfig):
         super().__init__(config)
@@ -110,8 +110,9 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
         self.dense_head = UniSegFormerDenseHead(config)
         self.mask_head = UniSegFormerMaskHead(config)
         self.reconstruction = nn.Linear(config.level_channels[3], 3 * config.mim_patch**2)
-        self.text_model = UniSegFormerTextModel(config.text_config)
-        self.pooling = UniSegFormerAttentionPooling(config, config.text_config.projection_size)
+        text_config = sub_config(config.text_config, SiglipTextConfig)
+        self.text_model = UniSegFormerTextModel(text_config)
+        self.pooling = UniSegFormerAttentionPooling(config, text_config.projection_size or text_config.hidden_size)
         # One element instead of none: FSDP shards no scalars.
         self.contrastive_scale = nn.Parameter(torch.full((1,), math.log(config.contrastive_scale_init)))
         self.contrastive_bias = nn.Parameter(torch.full((1,), float(config.contrastive_bias_init)))
@@ -245,17 +246,17 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.LongTensor | None = None,
-        masked_units: torch.BoolTensor | None = None,
-        segmentation_pixel_values: torch.FloatTensor | None = None,
+        pixel_values: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        masked_units: torch.Tensor | None = None,
+        segmentation_pixel_values: torch.Tensor | None = None,
         mask_labels: list[torch.Tensor] | None = None,
         class_labels: list[torch.Tensor] | None = None,
         void_masks: list[torch.Tensor] | None = None,
-        known_classes: torch.BoolTensor | None = None,
-        other_image_embeds: torch.FloatTensor | None = None,
-        other_text_embeds: torch.FloatTensor | None = None,
+        known_classes: torch.Tensor | None = None,
+        other_image_embeds: torch.Tensor | None = None,
+        other_text_embeds: torch.Tensor | None = None,
         embeddings_only: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UniSegFormerForPreTrainingOutput:

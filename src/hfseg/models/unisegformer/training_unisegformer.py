@@ -1,16 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, operator"
 """Pre-training of UniSegFormer: data, measures on held-out pairs, and the cost on paper."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, SiglipTextConfig
 
 from accelerate import Accelerator
 
@@ -20,6 +19,8 @@ from ...data.synthetic.shapes_captions import caption_tokenizer
 from ...training.cost_sheet import Machines, cost_sheet
 from ...training.linear_probe import linear_probe
 from ...training.tasks.base import Task, call, find
+from ..sub_configs import sub_config
+from .pretraining_unisegformer import UniSegFormerForPreTraining
 
 SHAPES_TOKENIZER = "shapes"
 
@@ -93,10 +94,11 @@ class UniSegFormerPreTrainingTask(Task):
                 tokenizer = AutoTokenizer.from_pretrained(source)
             except (OSError, ValueError, KeyError) as error:
                 raise ValueError(f"No tokenizer can be read from {source!r}: {error}") from error
-        if tokenizer is not None and len(tokenizer) > model.config.text_config.vocab_size:
+        vocab_size = sub_config(cast(UniSegFormerForPreTraining, model).config.text_config, SiglipTextConfig).vocab_size
+        if tokenizer is not None and len(tokenizer) > vocab_size:
             raise ValueError(
                 f"The tokenizer has {len(tokenizer)} tokens, the text tower only "
-                f"{model.config.text_config.vocab_size}: raise model.config.text_config.vocab_size."
+                f"{vocab_size}: raise model.config.text_config.vocab_size."
             )
         return Preparation(super().build_processor(model), tokenizer)
 
@@ -116,25 +118,26 @@ class UniSegFormerPreTrainingTask(Task):
         options |= self.arguments.run.evaluation
         device, size = accelerator.device, self.arguments.data.batch_size
         generator = torch.Generator().manual_seed(int(options["seed"] or 0))
+        pretrained = cast(UniSegFormerForPreTraining, model)
         errors, images, texts = [], [], []
         for start in range(0, len(dataset), size):
             batch = collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
             pixels = batch["pixel_values"].to(device)
-            hidden = model.draw_mask(batch["pixel_values"], generator).to(device)
+            hidden = pretrained.draw_mask(batch["pixel_values"], generator).to(device)
             outputs = model(pixel_values=pixels, masked_units=hidden)
             errors.append(outputs.loss_dict["loss_mim"].item() * len(pixels))
             if "input_ids" in batch:
                 seen = model(pixels, batch["input_ids"].to(device), masked_units=None, embeddings_only=True)
-                whole = model.image_features(pixels)[1]
+                whole = pretrained.image_features(pixels)[1]
                 images.append(whole)
                 texts.append(seen.text_embeds)
-        numbers = {"reconstruction": sum(errors) / len(dataset) / float(model.config.mim_weight or 1)}
+        numbers = {"reconstruction": sum(errors) / len(dataset) / float(pretrained.config.mim_weight or 1)}
         if images:
             numbers |= retrieval(torch.cat(images), torch.cat(texts))
         count = int(options["probe_images"] or 0)
         if count and "segments" in dataset[0] and dataset.id2label:
             numbers["probe_mean_iou"] = linear_probe(
-                lambda pixels: model.model(pixels.to(device)).last_hidden_state,
+                lambda pixels: pretrained.model(pixels.to(device)).last_hidden_state,
                 self._labeled(self.build_dataset(self.arguments.data.train), count),
                 self._labeled(dataset, len(dataset)),
                 len(dataset.id2label),

@@ -8,11 +8,7 @@ from transformers import AutoConfig, CLIPTextConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
 from ...files.bounds import check_counts
-
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ..sub_configs import SubConfigSpec
 
 # OpenCLIP's convnext_large_d_320. The library's defaults differ in the epsilon (1e-12) and the text tower's activation.
 DEFAULT_BACKBONE = {

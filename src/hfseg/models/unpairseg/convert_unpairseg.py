@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import CLIPTokenizer
@@ -261,7 +261,7 @@ def convert_config(state_dict: dict[str, torch.Tensor], original: dict[str, Any]
         ) from error
     grid = options.get("TEST", {}).get("PTS_PER_SIDE", [20, 20])
     return UnpairSegConfig(
-        **clip,  # type: ignore[arg-type]
+        **clip,
         feature_size=mask_features.shape[1],
         mask_feature_size=mask_features.shape[0],
         encoder_layers=count(state_dict, r"pixel_decoder\.transformer\.encoder\.layers\.(\d+)\."),
@@ -375,14 +375,16 @@ def tokenizer_from_merges(merges_file: Path, max_length: int) -> CLIPTokenizer:
     with opened as file:
         lines = file.read().split("\n")
     # 49408 tokens: 256 bytes, the same at the end of a word, 48894 merges, 2 special ones.
-    merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
-    if len(merges) != 48894 or any(len(merge) != 2 for merge in merges):
+    pairs = [line.split() for line in lines[1 : 49152 - 256 - 2 + 1]]
+    merges = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+    if len(merges) != 48894:
         raise ValueError(f"{merges_file} is not CLIP's file of 48894 merges.")
     symbols = list(bytes_to_unicode().values())
     words = [*symbols, *(f"{symbol}</w>" for symbol in symbols), *("".join(merge) for merge in merges)]
     words += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)  # type: ignore[arg-type]
+    # transformers declares merges to be lines of text; its tokenizers take pairs.
+    return CLIPTokenizer(vocab=vocab, merges=cast(Any, merges), model_max_length=max_length)
 
 
 def build_tokenizer(

@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index"
 """Unpair-Seg's pixel decoder: deformable attention over CLIP's maps. See `modeling_unpairseg`."""
 
 from dataclasses import dataclass

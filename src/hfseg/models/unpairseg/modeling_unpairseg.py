@@ -1,6 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index"
 """Unpair-Seg: promptable and open-vocabulary segmentation learned from unpaired masks and texts.
 
 Wang et al., "Open-Vocabulary Segmentation with Unpaired Mask-Text Supervision" (arXiv 2402.08960). A frozen CLIP
@@ -22,11 +21,11 @@ What nobody published (the adapter's sizes, for example) is a field of the confi
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import ConvNextModel
+from transformers import ConvNextConfig, ConvNextModel
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
@@ -35,6 +34,8 @@ from ...layers.mask_decoder import (
 )
 from ...layers.positions import level_sizes
 from ...losses.promptable import PromptableLossWeights, promptable_loss
+from ..outputs import always_set
+from ..sub_configs import sub_config
 from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPixelDecoder, UnpairSegPreTrainedModel
 from .prompt_decoder_unpairseg import UnpairSegMaskDecoder, merge_chunks
@@ -60,10 +61,10 @@ class UnpairSegImageEmbeddings(ModelOutput):
         input_size: `(H, W)` of the network input, to which prompts refer.
     """
 
-    mask_features: torch.Tensor | None = None
-    multi_scale_features: tuple[torch.Tensor, ...] | None = None
-    feature_maps: tuple[torch.Tensor, ...] | None = None
-    input_size: tuple[int, int] | None = None
+    mask_features: torch.Tensor = always_set()
+    multi_scale_features: tuple[torch.Tensor, ...] = always_set()
+    feature_maps: tuple[torch.Tensor, ...] = always_set()
+    input_size: tuple[int, int] = always_set()
 
 
 @dataclass
@@ -84,15 +85,15 @@ class UnpairSegModelOutput(ModelOutput):
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
     """
 
-    last_hidden_state: torch.Tensor | None = None
-    iou_scores: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor = always_set()
+    iou_scores: torch.Tensor = always_set()
     pred_masks: torch.Tensor | None = None
-    mask_embeddings: torch.Tensor | None = None
-    pixel_embedding: torch.Tensor | None = None
-    all_mask_embeddings: tuple[torch.Tensor, ...] | None = None
-    all_iou_scores: tuple[torch.Tensor, ...] | None = None
+    mask_embeddings: torch.Tensor = always_set()
+    pixel_embedding: torch.Tensor = always_set()
+    all_mask_embeddings: tuple[torch.Tensor, ...] = always_set()
+    all_iou_scores: tuple[torch.Tensor, ...] = always_set()
     input_points: torch.Tensor | None = None
-    feature_maps: tuple[torch.Tensor, ...] | None = None
+    feature_maps: tuple[torch.Tensor, ...] = always_set()
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -137,9 +138,10 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
         # A ConvNeXt has no attention, and refuses to be told how to compute it.
-        config.backbone_config._attn_implementation = "eager"
-        self.backbone = ConvNextModel(config.backbone_config)
-        self.pixel_decoder = UnpairSegPixelDecoder(config, list(config.backbone_config.hidden_sizes))
+        backbone_config = sub_config(config.backbone_config, ConvNextConfig)
+        backbone_config._attn_implementation = "eager"
+        self.backbone = ConvNextModel(backbone_config)
+        self.pixel_decoder = UnpairSegPixelDecoder(config, list(backbone_config.hidden_sizes or ()))
         self.mask_decoder = UnpairSegMaskDecoder(config)
         if config.freeze_backbone:
             self.backbone.requires_grad_(False)
@@ -151,7 +153,7 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module):
         """Replaces the backbone's patch embedding."""
-        self.backbone.embeddings.patch_embeddings = value
+        self.backbone.embeddings.patch_embeddings = cast(nn.Conv2d, value)
 
     def train(self, mode: bool = True) -> "UnpairSegModel":
         """Sets training mode; a frozen backbone stays in evaluation mode."""
@@ -232,11 +234,11 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor | None = None,
-        input_points: torch.FloatTensor | None = None,
-        input_labels: torch.LongTensor | None = None,
-        input_boxes: torch.FloatTensor | None = None,
-        original_sizes: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        input_points: torch.Tensor | None = None,
+        input_labels: torch.Tensor | None = None,
+        input_boxes: torch.Tensor | None = None,
+        original_sizes: torch.Tensor | None = None,
         image_embeddings: UnpairSegImageEmbeddings | None = None,
         output_masks: bool = True,
         points_per_side: int | None = None,
@@ -346,14 +348,14 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor | None = None,
-        input_points: torch.FloatTensor | None = None,
-        input_labels: torch.LongTensor | None = None,
-        input_boxes: torch.FloatTensor | None = None,
-        original_sizes: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        input_points: torch.Tensor | None = None,
+        input_labels: torch.Tensor | None = None,
+        input_boxes: torch.Tensor | None = None,
+        original_sizes: torch.Tensor | None = None,
         image_embeddings: UnpairSegImageEmbeddings | None = None,
         mask_labels: list[torch.Tensor] | None = None,
-        box_labels: torch.LongTensor | None = None,
+        box_labels: torch.Tensor | None = None,
         output_masks: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UnpairSegMaskGenerationOutput:
@@ -393,7 +395,9 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
         if mask_labels is not None:
             if input_boxes is not None and box_labels is None:
                 raise ValueError("Training with input_boxes needs box_labels: which mask each box frames.")
-            size = image_embeddings.input_size if pixel_values is None else pixel_values.shape[-2:]
+            # The model refuses calls without either.
+            known = cast(UnpairSegImageEmbeddings, image_embeddings) if pixel_values is None else None
+            size = cast(torch.Tensor, pixel_values).shape[-2:] if known is None else known.input_size
             levels = slice(None) if config.use_auxiliary_loss and self.training else slice(-1, None)
             loss_dict = promptable_loss(
                 mask_embeddings=torch.stack(outputs.all_mask_embeddings[levels]),

@@ -1,18 +1,18 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index"
 """Unpair-Seg's stage 2 and inference: masks described in CLIP's space and compared with texts.
 
 See `modeling_unpairseg` for the whole and for the letters of shapes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, ConvNextConfig
 from transformers import initialization as init
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
@@ -25,6 +25,7 @@ from ...layers.mask_decoder import (
 )
 from ...losses.region_text import alignment_loss, match_regions
 from ...postprocess import mask_nms
+from ..sub_configs import sub_config
 from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPreTrainedModel
 from .modeling_unpairseg import REQUESTED, UnpairSegImageEmbeddings, UnpairSegModel, UnpairSegModelOutput
@@ -100,7 +101,7 @@ class UnpairSegLowRankAdapter(nn.Module):
 
     def __init__(self, config: UnpairSegConfig, projection_dim: int):
         super().__init__()
-        channels = list(config.backbone_config.hidden_sizes)
+        channels = list(sub_config(config.backbone_config, ConvNextConfig).hidden_sizes or ())
         widths = channels if config.adapter_residual else [config.adapter_dim] * len(channels)
         self.residual, self.stride, self.widths = config.adapter_residual, config.adapter_stride, widths
         self.down = nn.ModuleList([nn.Linear(size, config.adapter_rank) for size in channels])
@@ -135,7 +136,8 @@ class UnpairSegCrossAttentionAdapter(nn.Module):
         super().__init__()
         hidden = config.hidden_size
         self.query = nn.Linear(projection_dim, hidden)
-        self.inputs = nn.ModuleList([nn.Linear(size, hidden) for size in config.backbone_config.hidden_sizes[1:]])
+        channels = sub_config(config.backbone_config, ConvNextConfig).hidden_sizes or ()
+        self.inputs = nn.ModuleList([nn.Linear(size, hidden) for size in channels[1:]])
         self.layers = nn.ModuleList(
             [
                 MaskedAttentionDecoderLayer(hidden, config.num_attention_heads, config.dim_feedforward, config.dropout)
@@ -187,12 +189,13 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
     def __init__(self, config: UnpairSegConfig):
         super().__init__(config)
-        projection_dim = config.text_config.projection_dim
+        text_config = sub_config(config.text_config, CLIPTextConfig)
+        channels = sub_config(config.backbone_config, ConvNextConfig).hidden_sizes or ()
+        projection_dim = text_config.projection_dim or 0
         self.model = UnpairSegModel(config)
-        self.text_model = CLIPTextModelWithProjection(config.text_config)
-        self.visual_projection = UnpairSegVisualProjection(
-            config.backbone_config.hidden_sizes[-1], config.visual_projection_hidden_size, projection_dim
-        )
+        self.text_model = CLIPTextModelWithProjection(text_config)
+        hidden_size = config.visual_projection_hidden_size or channels[-1]
+        self.visual_projection = UnpairSegVisualProjection(channels[-1], hidden_size, projection_dim)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.requires_grad_(False)
         self.adapter: nn.Module | None = None
@@ -202,6 +205,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             self.adapter = UnpairSegCrossAttentionAdapter(config, projection_dim)
         if self.adapter is not None:
             # Moving threshold of greedy matching (nan-free: 0 before the first image) and steps done.
+            self.matching_state: torch.Tensor
             self.register_buffer("matching_state", torch.zeros(2))
         self.post_init()
         # CLIP's text tower also names a part of the visual tower, which is not here.
@@ -214,7 +218,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             init_linear(module.fc1, module.fc2)
         elif isinstance(module, UnpairSegLowRankAdapter):
             init_linear(*module.down)
-            for linear in module.up:
+            for linear in cast(Iterable[nn.Linear], module.up):
                 if module.residual:
                     init.zeros_(linear.weight)
                 else:
@@ -325,14 +329,14 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor | None = None,
-        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        text_embeds: torch.FloatTensor | None = None,
-        input_points: torch.FloatTensor | None = None,
-        input_labels: torch.LongTensor | None = None,
-        input_boxes: torch.FloatTensor | None = None,
-        original_sizes: torch.LongTensor | None = None,
+        text_embeds: torch.Tensor | None = None,
+        input_points: torch.Tensor | None = None,
+        input_labels: torch.Tensor | None = None,
+        input_boxes: torch.Tensor | None = None,
+        original_sizes: torch.Tensor | None = None,
         image_embeddings: UnpairSegImageEmbeddings | None = None,
         entity_labels: list[torch.Tensor] | None = None,
         output_masks: bool = True,

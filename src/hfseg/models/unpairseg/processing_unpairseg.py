@@ -4,7 +4,7 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ class UnpairSegProcessor(ProcessorMixin):
         if images is None and text is None:
             raise ValueError("Give images, text, or both.")
         merged = self._merge_kwargs(
-            UnpairSegProcessorKwargs,  # type: ignore[arg-type]
+            cast(Any, UnpairSegProcessorKwargs),
             tokenizer_init_kwargs=self.tokenizer.init_kwargs if self.tokenizer else {},
             **kwargs,
         )

@@ -1,11 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 # Sub-configurations and outputs are optional by their declared types only.
-# mypy: disable-error-code="union-attr, arg-type, assignment, operator, index"
 """Unpair-Seg's prompt encoder and mask decoder: from points and boxes to masks and scores. See `modeling_unpairseg`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from ...layers.mask_decoder import (
     eager_attention,
 )
 from ...layers.positions import FourierPositions, level_sizes
+from ..outputs import always_set
 from .configuration_unpairseg import UnpairSegConfig
 from .encoder_unpairseg import UnpairSegPreTrainedModel
 
@@ -43,9 +43,9 @@ class UnpairSegMaskDecoderOutput(ModelOutput):
         cross_attentions: Likewise, of the masked attention, `(B, heads, Q * K, pixels of the level)`.
     """
 
-    last_hidden_state: torch.Tensor | None = None
-    readouts: tuple[torch.Tensor, ...] | None = None
-    mask_embeddings: tuple[torch.Tensor, ...] | None = None
+    last_hidden_state: torch.Tensor = always_set()
+    readouts: tuple[torch.Tensor, ...] = always_set()
+    mask_embeddings: tuple[torch.Tensor, ...] = always_set()
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     cross_attentions: tuple[torch.Tensor, ...] | None = None
@@ -61,10 +61,10 @@ class UnpairSegMemory(ModelOutput):
         pixel_embedding: `(B, C, H/4, W/4)`.
     """
 
-    level_keys: tuple[torch.Tensor, ...] | None = None
-    level_values: tuple[torch.Tensor, ...] | None = None
-    resized: tuple[torch.Tensor, ...] | None = None
-    pixel_embedding: torch.Tensor | None = None
+    level_keys: tuple[torch.Tensor, ...] = always_set()
+    level_values: tuple[torch.Tensor, ...] = always_set()
+    resized: tuple[torch.Tensor, ...] = always_set()
+    pixel_embedding: torch.Tensor = always_set()
 
 
 class UnpairSegPromptEncoder(nn.Module):
@@ -215,7 +215,7 @@ class UnpairSegMaskDecoder(UnpairSegPreTrainedModel):
             # PyTorch's default, on which the authors rely here.
             init.kaiming_uniform_(self.pixel_projection.weight, a=5**0.5)
             bound = self.pixel_projection.in_channels**-0.5
-            init.uniform_(self.pixel_projection.bias, -bound, bound)
+            init.uniform_(cast(torch.Tensor, self.pixel_projection.bias), -bound, bound)
 
     def read_image(self, mask_features: torch.Tensor, maps: tuple[torch.Tensor, ...]) -> UnpairSegMemory:
         """Prepares what every prompt and every layer needs of the image.

@@ -205,6 +205,17 @@ class AlignmentTask(Task):
     collators = {**Task.collators, "entities": "hfseg.data.readers.entities:EntityCollator"}
     default_collator = "entities"
 
+    def example(self, name: str) -> str:
+        """Shows both uses: names, and prompts."""
+        return (
+            "import hfseg  # registers the model with transformers\n"
+            "from transformers import pipeline\n\n"
+            f'named = pipeline("open-vocabulary-segmentation", model="{name}")\n'
+            'print(named("photo.jpg", candidate_labels=["sky", "person, people"]))\n'
+            f'prompted = pipeline("mask-generation", model="{name}")\n'
+            'print(prompted("photo.jpg", input_boxes=[[10, 20, 100, 90]])["scores"])'
+        )
+
     def build_processor(self, model: nn.Module) -> Any:
         """Loads image processor and tokenizer; at inference they select masks by the score that training selects by."""
         processor = load_processor(self.arguments.model)

@@ -9,11 +9,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
 from ...files.bounds import check_counts
-
-try:
-    from transformers.configuration_utils import SubConfigSpec
-except ImportError:  # transformers < 5.20 names the classes of sub-configurations only; defaults are filled in below
-    SubConfigSpec = None  # type: ignore[assignment, misc]
+from ..sub_configs import SubConfigSpec, sub_config
 
 DEFAULT_BACKBONE = {
     "hidden_size": 1024,
@@ -243,7 +239,7 @@ class VPNeXtConfig(PreTrainedConfig):
                     "`num_hidden_layers` and one square `patch_size`: choose dinov3_vit, dinov2, "
                     "dinov2_with_registers, beit or timm_backbone."
                 )
-            check_fine_grid(backbone.patch_size, self)
+            check_fine_grid(sub_config(backbone, PreTrainedConfig).patch_size, self)
         depth = self.num_blocks
         if depth is None:
             raise ValueError(

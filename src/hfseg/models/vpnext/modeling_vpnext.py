@@ -26,7 +26,7 @@ No code or weights of the authors are public. What the paper leaves open is deci
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -132,7 +132,7 @@ class VPNeXtHiCLRIteration(GradientCheckpointingLayer):
         kernels = torch.cat((self.offsets.weight, fuse_context))
         from_context = convolve_upsampled(context, kernels, self.ratio)  # (B, 27 + D, H / s, W / s)
         steering, from_context = from_context.split((OFFSETS + MODULATIONS, channels), dim=1)
-        sampled = deform(self.sample, hidden_states, steering + self.offsets.bias[:, None, None])  # type: ignore[index]
+        sampled = deform(self.sample, hidden_states, steering + cast(torch.Tensor, self.offsets.bias)[:, None, None])
         sampled = self.sample_norm(sampled)
         fused = self.fuse_norm(F.conv2d(sampled, fuse_fine, padding=1) + from_context)
         return F.gelu(hidden_states + self.output_norm(self.output(fused)))
@@ -243,7 +243,7 @@ class VPNeXtContextReplay(nn.Module):
         values = []
         layers = zip(maps, self.norms, self.local, self.local_norms, self.value)
         for features, norm, local, local_norm, value in layers:
-            replayed = local_norm(deform(local, norm(features), steering))  # type: ignore[arg-type]
+            replayed = local_norm(deform(cast(ModulatedDeformableConv2d, local), norm(features), steering))
             values.append(value(replayed.flatten(2).transpose(1, 2)))  # (B, h w, C)
         tokens = context.flatten(2).transpose(1, 2)  # (B, h w, C)
         # The layers share the affinity: their values side by side, as channels of one attention.
@@ -302,19 +302,19 @@ class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
         if isinstance(module, (VPNeXtHiCLRIteration, VPNeXtContextReplay)):
             # Taps begin on the regular grid, modulated by one half.
             init.zeros_(module.offsets.weight)
-            init.zeros_(module.offsets.bias)  # type: ignore[arg-type]
+            init.zeros_(cast(torch.Tensor, module.offsets.bias))
         if isinstance(module, VPNeXtHiCLRIteration):
             init_convolution(module.sample, module.fuse, module.output, by_outputs=True)
         elif isinstance(module, VPNeXtViTUp):
             init_convolution(module.input[0], by_outputs=True)
             if module.proj is not None:
-                init_convolution(module.proj[0], by_outputs=True)  # type: ignore[index]
+                init_convolution(cast(nn.Sequential, module.proj)[0], by_outputs=True)
         elif isinstance(module, VPNeXtMockPyramid):
             init_convolution(*module.layers, by_outputs=True)
         elif isinstance(module, VPNeXtContextReplay):
             init_convolution(*module.local, by_outputs=True)
             for projection in (module.query, module.key, *module.value):
-                init.xavier_uniform_(projection.weight)  # type: ignore[arg-type]
+                init.xavier_uniform_(cast(nn.Linear, projection).weight)
         elif isinstance(module, VPNeXtForSemanticSegmentation):
             init_classifier(module.classifier)
         if isinstance(module, (VPNeXtContextReplay, VPNeXtDeepSupervision)):
@@ -434,7 +434,7 @@ class VPNeXtModel(VPNeXtPreTrainedModel):
         return F.conv2d(pixel_values, embedding.weight, embedding.bias, stride=config.vitup_stride)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.FloatTensor, **kwargs: Unpack[TransformersKwargs]) -> VPNeXtModelOutput:
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> VPNeXtModelOutput:
         """Computes the map to classify.
 
         Args:
@@ -545,8 +545,8 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.FloatTensor,
-        labels: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
         output_auxiliary_logits: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> VPNeXtForSemanticSegmentationOutput:

@@ -43,7 +43,7 @@ def build_task(arguments: TrainingArguments) -> Task:
     """
     model_type, name = arguments.model.model_type, arguments.model.task
     if model_type is None and arguments.model.pretrained is not None:
-        model_type = AutoConfig.from_pretrained(arguments.model.pretrained).model_type
+        model_type = AutoConfig.from_pretrained(tasks.pretrained_source(arguments.model.pretrained)).model_type
     resolve_automatic_backbone(arguments)
     table = tasks.training_places(model_type)
     if name not in table and ":" not in name:

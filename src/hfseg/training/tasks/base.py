@@ -8,7 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -23,13 +23,17 @@ from ...backbone_weights import (
     backbone_tensors,
     input_normalization,
     load_timm_backbone,
+    network_of,
     packaged_is_installed,
+    plain_vit_tensors,
     read_state_dict,
 )
 from ...data.readers.reading import TolerantDataset
+from ...tasks import pretrained_source
 from ..arguments import ModelArguments, TrainingArguments
 from ..evaluation import evaluate_loss
 from ..normalization import LossNormalizer
+from ..protocols import BackboneLoader, PretrainedSaving
 
 logger = logging.getLogger(__name__)
 
@@ -216,13 +220,21 @@ class Task:
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the trained model as a `from_pretrained` folder."""
-        model.save_pretrained(folder, state_dict=dict(state_dict))  # type: ignore[operator]
+        cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))
 
 
 # ------------------------------------------------------------------------------------------------------------- builders
 
 # Of every configuration of transformers, whether its class lists them or not.
-COMMON_FIELDS = ("id2label", "label2id", "num_labels", "dtype", "torch_dtype", "attn_implementation", "problem_type")
+COMMON_FIELDS: tuple[str, ...] = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "dtype",
+    "torch_dtype",
+    "attn_implementation",
+    "problem_type",
+)
 COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentions", "output_hidden_states")
 
 
@@ -287,13 +299,13 @@ def build_model(
         ValueError: The architecture is unknown, is another than the folder's, or has no class for the task; the
             backbone's weights cannot be found or belong to another network.
     """
-    fields = dict(arguments.config)
+    fields = {key: _network(key, value, arguments.backbone) for key, value in arguments.config.items()}
     if id2label is not None and "id2label" not in fields:
         fields["id2label"] = {int(key): value for key, value in id2label.items()}
         fields["label2id"] = {value: int(key) for key, value in id2label.items()}
     auto: Any = find_auto_class(auto_class)
     if arguments.pretrained is not None:
-        config_class = type(AutoConfig.from_pretrained(arguments.pretrained))
+        config_class = type(AutoConfig.from_pretrained(pretrained_source(arguments.pretrained)))
     elif arguments.model_type is not None and arguments.model_type in CONFIG_MAPPING:
         config_class = CONFIG_MAPPING[arguments.model_type]
     else:
@@ -305,14 +317,17 @@ def build_model(
     if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
         fields.setdefault("stuff_class_ids", list(stuff_class_ids))
     if arguments.pretrained is not None:
-        config = AutoConfig.from_pretrained(arguments.pretrained, **fields)
+        config = AutoConfig.from_pretrained(pretrained_source(arguments.pretrained), **fields)
         if arguments.model_type not in (None, config.model_type):
             raise ValueError(
                 f"The recipe is for model_type {arguments.model_type!r}, but {arguments.pretrained} holds a "
                 f"{config.model_type!r}. Use a recipe of that architecture."
             )
         model, report = auto.from_pretrained(
-            arguments.pretrained, config=config, ignore_mismatched_sizes=True, output_loading_info=True
+            pretrained_source(arguments.pretrained),
+            config=config,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
         describe_new_weights(report, arguments.pretrained)
         return model
@@ -320,6 +335,19 @@ def build_model(
     if arguments.backbone is not None and load_backbone:
         load_backbone_weights(model, arguments.backbone)
     return model
+
+
+def _network(key: str, value: Any, source: str | None) -> Any:
+    """The value of a field; `folder` for a backbone's configuration means the network of `model.backbone`.
+
+    Raises:
+        ValueError: There is no such folder, or it says nothing about its network.
+    """
+    if key not in ("backbone_config", "encoder_config") or value != "folder":
+        return value
+    if source is None:
+        raise ValueError(f"model.config.{key} is 'folder'; model.backbone must then name the folder.")
+    return network_of(source, encoder=key == "encoder_config")
 
 
 def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: str) -> None:
@@ -336,7 +364,7 @@ def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: st
             advice = f" Did you mean {prefix}{near[0]}?" if near else ""
             raise ValueError(f"Unknown key {prefix}{name}: {config_class.__name__} has no such field.{advice}")
         model_type = value.get("model_type") if isinstance(value, Mapping) else None
-        if name.endswith("_config") and model_type in CONFIG_MAPPING:
+        if name.endswith("_config") and isinstance(model_type, str) and model_type in CONFIG_MAPPING:
             inner = {key: entry for key, entry in value.items() if key != "model_type"}
             check_config_fields(CONFIG_MAPPING[model_type], inner, f"{prefix}{name}.")
 
@@ -394,9 +422,10 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     """
     if hasattr(model.base_model, "load_backbone"):  # an encoder of the zoo's own
         try:
-            model.base_model.load_backbone(source)  # type: ignore[operator]
+            new = cast(BackboneLoader, model.base_model).load_backbone(source)
         except OSError as error:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
+        describe_start(model, source, len(model.base_model.encoder.state_dict()) - len(new))  # type: ignore[union-attr]
         return
     backbone = getattr(model.base_model, "backbone", None)
     config = copy.deepcopy(getattr(model.config, "backbone_config", None))
@@ -406,8 +435,9 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
     try:
         if config.model_type == "timm_backbone":
             load_timm_backbone(backbone, backbone_tensors(source, config), source)
+            describe_start(model, source, len(backbone.state_dict()))
             return
-        tensors = read_state_dict(source) if Path(source).is_file() else None
+        tensors = read_state_dict(source) if Path(source).is_file() else plain_vit_tensors(source, config)
         loaded, report = type(backbone).from_pretrained(
             None if tensors is not None else source, config=config, state_dict=tensors, output_loading_info=True
         )
@@ -424,12 +454,19 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
         )
     state = loaded.state_dict()
     backbone.load_state_dict({name: state[name] for name in backbone.state_dict()})
+    describe_start(model, source, len(backbone.state_dict()))
+
+
+def describe_start(model: PreTrainedModel, source: str, taken: int) -> None:
+    """Says how many tensors of a model have pretrained weights."""
+    rest = len(model.state_dict()) - taken
+    logger.warning("%d tensors are those of %s; the other %d start anew", taken, source, rest)
 
 
 def build_image_processor(arguments: ModelArguments, model: nn.Module) -> Any:
     """Builds the image processor that belongs to the model's architecture, or None if it has none."""
     if arguments.pretrained is not None:
-        return AutoImageProcessor.from_pretrained(arguments.pretrained, **arguments.processor)
+        return AutoImageProcessor.from_pretrained(pretrained_source(arguments.pretrained), **arguments.processor)
     try:
         classes = importlib.import_module("transformers.models.auto.image_processing_auto").IMAGE_PROCESSOR_MAPPING
         entry = classes[type(model.config)]
@@ -453,6 +490,6 @@ def load_processor(arguments: ModelArguments) -> Any:
     if source is None:
         raise ValueError("A model that reads text needs model.tokenizer (or model.pretrained): a folder or Hub id.")
     try:
-        return AutoProcessor.from_pretrained(source, **arguments.processor)
+        return AutoProcessor.from_pretrained(pretrained_source(source), **arguments.processor)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"No processor can be read from {source!r}: {error}") from error

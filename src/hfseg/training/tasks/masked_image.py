@@ -7,7 +7,7 @@ the backbone alone; `model.backbone=FOLDER` starts the real training from it.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from ...data.collators.collation import SemanticCollator
 from ...data.readers.images import read_image
 from ...files.listing import list_files
+from ..protocols import PretrainedSaving
 from .base import Task, call, find
 
 
@@ -119,4 +120,4 @@ class MaskedImageTask(Task):
         """Writes the folder of the backbone."""
         prefix = "backbone."
         weights = {name[len(prefix) :]: value for name, value in state_dict.items() if name.startswith(prefix)}
-        model.backbone.save_pretrained(folder, state_dict=weights)  # type: ignore[operator, union-attr]
+        cast(PretrainedSaving, model.get_submodule("backbone")).save_pretrained(folder, state_dict=weights)

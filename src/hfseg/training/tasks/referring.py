@@ -1,7 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Referring segmentation: the mask of what an expression means, learned through the model's own processor."""
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -11,7 +14,35 @@ from accelerate import Accelerator
 from ... import auto
 from ...data.synthetic.referring_shapes import referring_words
 from ...evaluation.referring import evaluate_referring, referring_overlays
-from .base import Task, build_model, load_processor
+from ...tasks import pretrained_source
+from .base import Task, build_image_processor, build_model, load_processor
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json")
+
+
+def _holds_processor(source: str, processor_class: type) -> bool:
+    """Whether a local folder, or one of the Hub, was saved with a processor of this class."""
+    from transformers.utils import cached_file
+
+    file = cached_file(source, "processor_config.json", _raise_exceptions_for_missing_entries=False)
+    if file is None:
+        return False
+    named = json.loads(Path(file).read_text(encoding="utf-8")).get("processor_class")
+    return named in (None, processor_class.__name__)
+
+
+def _load_tokenizer(source: str) -> Any:
+    """Loads the tokenizer of a CLIP.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"No tokenizer can be read from {source!r}: {error}") from error
 
 
 class ReferringTask(Task):
@@ -44,17 +75,32 @@ class ReferringTask(Task):
         return build_model(model, auto_class=self.auto_class, load_backbone=False)
 
     def build_processor(self, model: nn.Module) -> Any:
-        """Loads image processor and tokenizer from a folder, or makes them for `shapes`."""
+        """Loads image processor and tokenizer from a folder, or makes them for `shapes`.
+
+        The folder may be that of `model.backbone`, if it holds a tokenizer; of a CLIP only the tokenizer is taken.
+        """
         arguments = self.arguments.model
-        if arguments.tokenizer is not None or arguments.pretrained is not None:
-            return load_processor(arguments)
+        made = auto.load(str(auto.find(str(arguments.model_type)).processor)) if arguments.model_type else None
+        source = arguments.tokenizer or arguments.pretrained
+        backbone = Path(arguments.backbone) if arguments.backbone is not None else None
+        if backbone is not None and any((backbone / name).is_file() for name in TOKENIZER_FILES):
+            source = str(backbone)
+        if source is not None:
+            source = pretrained_source(source)
+            arguments = dataclasses.replace(arguments, tokenizer=source)
+            if made is None or _holds_processor(source, made):
+                return load_processor(arguments)
+            image_processor = build_image_processor(
+                dataclasses.replace(arguments, pretrained=None, backbone=None), model
+            )
+            return made(image_processor, _load_tokenizer(source))
         if self.arguments.data.name != "referring_shapes":
             raise ValueError(
                 "A model that reads text needs model.tokenizer: a folder with CLIP's tokenizer, such as "
                 "openai/clip-vit-base-patch32 or a converted model."
             )
-        processor_class = auto.load(str(auto.find(str(arguments.model_type)).processor))
-        processor = processor_class.from_words(referring_words(), **arguments.processor)
+        assert made is not None
+        processor = made.from_words(referring_words(), **arguments.processor)
         size = model.config.text_config.vocab_size  # type: ignore[union-attr]
         if size != len(processor.tokenizer):
             raise ValueError(

@@ -24,6 +24,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,49 @@ def _path_or_none(root: Path, name: str) -> Path | None:
     return next((path for path in (root / name, root / "annotations" / name) if path.is_file()), None)
 
 
+def _masks_by_image(
+    file: Path, class_of: Mapping[str, int], available: Mapping[str, Path], found: Mapping[str, Path], classes: str
+) -> tuple[dict[str, list[dict[str, Any]]], set[str], list[str]]:
+    """Reads the CSV of masks.
+
+    Args:
+        file: The CSV.
+        class_of: Class of each label.
+        available: Image files by id.
+        found: Mask files by name.
+        classes: Name of the file of labels, for messages.
+
+    Returns:
+        Masks and classes by image; images that are not there; masks that are not there though their image is.
+    """
+    header, *rows = _rows(file) or [[]]
+    lacking = [column for column in ("MaskPath", "ImageID", "LabelName") if column not in header]
+    if lacking:
+        raise ValueError(f"{file} lacks the column(s) {', '.join(lacking)}; its first line is {','.join(header)!r}")
+    mask_at, image_at, label_at = (header.index(column) for column in ("MaskPath", "ImageID", "LabelName"))
+    by_image: dict[str, list[dict[str, Any]]] = {}
+    absent: set[str] = set()
+    missing: list[str] = []
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        if len(row) <= max(mask_at, image_at, label_at):
+            raise ValueError(f"{file}, line {number} has {len(row)} of {len(header)} columns; it may be cut short")
+        mask_name, image_id, label = row[mask_at], row[image_at], row[label_at]
+        if label not in class_of:
+            raise ValueError(f"{file}, line {number}: class {label!r} is not in {classes}")
+        if mask_name in seen:
+            raise ValueError(f"{file}, line {number}: mask {mask_name} occurs more than once; keep one line")
+        seen.add(mask_name)
+        if image_id not in available:
+            absent.add(image_id)
+        elif mask_name not in found:
+            missing.append(mask_name)
+        else:
+            entry = {"mask": str(found[mask_name]), "class": class_of[label]}
+            by_image.setdefault(image_id, []).append(entry)
+    return by_image, absent, missing
+
+
 def load_instance(root: Path, split: str) -> FolderDataset:
     """Object masks; the classes are those of `classes-segmentation.txt`, in its order.
 
@@ -153,34 +197,10 @@ def load_instance(root: Path, split: str) -> FolderDataset:
         raise ValueError(f"{_path(root, descriptions)} does not name the class(es) {listing(unnamed)}")
 
     file = _path(root, annotations)
-    header, *rows = _rows(file) or [[]]
-    lacking = [column for column in ("MaskPath", "ImageID", "LabelName") if column not in header]
-    if lacking:
-        raise ValueError(f"{file} lacks the column(s) {', '.join(lacking)}; its first line is {','.join(header)!r}")
-    mask_at, image_at, label_at = (header.index(column) for column in ("MaskPath", "ImageID", "LabelName"))
     folder = first_existing([root / "images" / split, root / split])
     available = {path.stem: path for path in folder.glob("*.jpg")}
     found = _mask_files([root / one for one in masks.split(" or ")])
-    by_image: dict[str, list[dict[str, Any]]] = {}
-    absent: set[str] = set()
-    missing: list[str] = []
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
-        if len(row) <= max(mask_at, image_at, label_at):
-            raise ValueError(f"{file}, line {number} has {len(row)} of {len(header)} columns; it may be cut short")
-        mask_name, image_id, label = row[mask_at], row[image_at], row[label_at]
-        if label not in class_of:
-            raise ValueError(f"{file}, line {number}: class {label!r} is not in {_path(root, segmentable).name}")
-        if mask_name in seen:
-            raise ValueError(f"{file}, line {number}: mask {mask_name} occurs more than once; keep one line")
-        seen.add(mask_name)
-        if image_id not in available:
-            absent.add(image_id)
-        elif mask_name not in found:
-            missing.append(mask_name)
-        else:
-            entry = {"mask": str(found[mask_name]), "class": class_of[label]}
-            by_image.setdefault(image_id, []).append(entry)
+    by_image, absent, missing = _masks_by_image(file, class_of, available, found, _path(root, segmentable).name)
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} masks of images in {folder} are in none of {masks}: {listing(missing)}; unpack all "

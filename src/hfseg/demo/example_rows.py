@@ -1,0 +1,53 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Rows of example inputs below the tabs of the app, for the models that come with the package."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .examples import Example, examples, examples_for
+
+__all__ = ["example_rows", "is_example"]
+
+
+@functools.cache
+def _digests() -> frozenset[str]:
+    files = [path for example in examples() for path in (example.path, *example.pair)]
+    return frozenset(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+
+
+def is_example(path: str | Path) -> bool:
+    """Whether a file is one of the package's examples, which stay on the server when a visit ends."""
+    file = Path(path)
+    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() in _digests()
+
+
+def example_rows(
+    models: Sequence[Any], inputs: Sequence[Any], row: Callable[[Example], list[Any]], shipped: bool
+) -> None:
+    """Adds the examples that a tab's models can be asked about; none for models of the user's own.
+
+    Args:
+        models: Loaded models of the tab.
+        inputs: Components that an example fills.
+        row: What it fills them with.
+        shipped: Whether these are models of the package.
+    """
+    fitting = (
+        {example.name: example for model in models for example in examples_for(model.predictor)} if shipped else {}
+    )
+    if not fitting:
+        return
+    labels = [f"{example.name}: {example.about}" for example in fitting.values()]
+    gr.Examples(
+        [row(example) for example in fitting.values()],
+        list(inputs),
+        example_labels=labels,
+        label="Examples of the package",
+        cache_examples=False,
+        api_visibility="private",
+    )

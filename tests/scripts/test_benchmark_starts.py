@@ -1,0 +1,25 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Benchmark of distillation: the teacher made of our model is that model, and means are over seeds."""
+
+import torch
+
+from benchmarks.distillation import PLAIN, summary, to_mask2former
+from hfseg.training.quickstart import set_up
+
+
+def test_a_full_model_becomes_the_same_mask2former():
+    full = ["model.config.encoder=full", "model.config.encoder_layers=2", "data.num_workers=0"]
+    model = set_up("proscale", None, [*PLAIN, *full]).model.eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+        theirs, pixels = to_mask2former(model), torch.rand(1, 3, 64, 96)
+        ours, other = model(pixels), theirs(pixels)
+    torch.testing.assert_close(other.masks_queries_logits, ours.masks_queries_logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(other.class_queries_logits, ours.class_queries_logits, rtol=1e-4, atol=1e-4)
+
+
+def test_means_are_over_seeds():
+    runs = [{"mode": "a", "minutes": 1, "pq": value} for value in (1.0, 3.0)] + [{"mode": "b", "minutes": 1, "pq": 5.0}]
+    first, second = summary(runs)
+    assert (first["pq"], first["seeds"], second["pq"], second["deviation"]) == (2.0, 2, 5.0, None)
