@@ -2,6 +2,7 @@
 """Lines that once could be broken while every test stayed green."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 
 import hfseg
 import hfseg.commands.predict as predict_command
+from hfseg.evaluation.segmentation import SegmentationMetrics
+from hfseg.files.remote_code import shim_names
 from hfseg.inference.files import find_sources
 from hfseg.results.segmentation_result import SegmentationResult
 from hfseg.training.arguments import OptimizerArguments
@@ -84,3 +87,27 @@ def test_what_no_class_covers_is_background():
     assert result.segmentation.tolist() == [[0, 1, 3], [2, 0, 0]]
     assert [segment["label_id"] for segment in result.segments_info] == [0, 1, 2]
     assert SegmentationResult.from_class_map(np.full((2, 2), -1), {0: "a"}).segmentation.tolist() == [[0, 0]] * 2
+
+
+def test_negative_classes_are_void_wherever_they_would_land():
+    """-2 must not come round the end of a table (class 3) nor through its absolute value (class 0)."""
+    result = SegmentationResult.from_class_map(np.array([[-2, 0, 3, -1]]))
+    assert result["segmentation"].tolist() == [[0, 1, 4, 0]]
+    assert [segment["label_id"] for segment in result["segments_info"]] == [0, 3]
+
+
+def test_the_shim_imports_public_classes_only():
+    names = {"AutoConfig": "modeling_hfseg.ProScaleConfig", "AutoModel": "modeling_hfseg.os", "Auto": "evil.ProScale"}
+    assert shim_names(names) == {"ProScaleConfig"}
+
+
+def test_what_no_instance_covers_is_predicted_background():
+    """Instances leave background: pixels of an object that is missed are background in the confusion, not nothing."""
+    dataset = SimpleNamespace(id2label={0: "cell"}, stuff_class_ids=(), ignore_index=255, kind="instance")
+    metrics = SegmentationMetrics(dataset, ["instance"])
+    ids = np.zeros((4, 4), np.int32)
+    ids[:, :2] = 1
+    example = {"segmentation": ids, "segments_info": [{"id": 1, "category_id": 0, "iscrowd": 0}], "image_id": "a"}
+    metrics.add(0, example, {"instance": []})
+    matrix, rows, columns = metrics.confusion()
+    assert (list(rows), matrix[:, list(columns).index("background")].tolist()) == (["cell", "background"], [8, 8])
