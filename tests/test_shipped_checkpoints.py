@@ -28,7 +28,8 @@ def test_half_precision_on_disk_single_in_memory_and_a_card(name):
         assert all(t.dtype == torch.float16 and t.isfinite().all() for t in stored.values() if t.is_floating_point())
     model = hfseg.load(name).model
     for part in (model.transformer, model.vae) if hasattr(model, "transformer") else (model,):
-        assert next(part.parameters()).dtype == torch.float32 and not part.training
+        assert {t.dtype for t in part.state_dict().values() if t.is_floating_point()} == {torch.float32}
+        assert not part.training
     card = ModelCard.load(folder / "README.md")
     assert card.data.license and card.data.pipeline_tag and "## Limits" in card.text
     assert not list(folder.rglob("*.py"))

@@ -119,7 +119,7 @@ def refused(command: str, folder: Path) -> list[str]:
     }[command]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_bounds(monkeypatch):
     """Look-ups of the Hub are bounded per process, which would stay for other tests."""
     monkeypatch.setattr("hfseg.files.hub_access.bound_hub_look_ups", lambda: None)

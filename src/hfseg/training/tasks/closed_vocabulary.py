@@ -38,8 +38,13 @@ class ClosedVocabularyTask(Task):
     def check_validation(self, dataset: Any, processor: Any) -> None:
         """Says before the training whether the labels can be measured at all."""
         options = self.evaluation_options()
-        if hasattr(dataset, "id2label") and processor is not None:
-            measurable_tasks(dataset, options["tasks"], rank=1)
+        if not hasattr(dataset, "id2label") or processor is None:
+            return
+        try:
+            dataset[0]
+        except (ValueError, OSError):  # damaged: what the recipe does about it (`data.on_error`) is not decided here
+            return
+        measurable_tasks(dataset, options["tasks"], rank=1)
 
     def evaluate(
         self,

@@ -62,6 +62,25 @@ class MedicalVolumeTask(SemanticTask):
         """Leaves counting to models that do it, and counts labeled pixels for others."""
         return None if hasattr(model, "loss_normalizer") else super().loss_normalizer(model)
 
+    def evaluation_options(self) -> dict[str, Any]:
+        """Arguments of `run.evaluation`, with defaults.
+
+        Raises:
+            ValueError: One is not known.
+        """
+        options: dict[str, Any] = {"measures": ["dice"], "batch_size": 16, "loss": self.arguments.run.metric == "loss"}
+        unknown = sorted(set(self.arguments.run.evaluation) - set(options))
+        if unknown:
+            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
+        options |= self.arguments.run.evaluation
+        if set(options["measures"]) - set(MEASURES):
+            raise ValueError(f"run.evaluation.measures is {options['measures']}; must be one of {', '.join(MEASURES)}.")
+        return options
+
+    def check_validation(self, dataset: Any, processor: Any) -> None:
+        """Checks the options before the training; volumes are measured whatever they hold."""
+        self.evaluation_options()
+
     def evaluate(
         self,
         model: nn.Module,
@@ -71,17 +90,9 @@ class MedicalVolumeTask(SemanticTask):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures whole volumes, and the loss if asked for."""
-        options: dict[str, Any] = {"measures": ["dice"], "batch_size": 16, "loss": self.arguments.run.metric == "loss"}
-        unknown = sorted(set(self.arguments.run.evaluation) - set(options))
-        if unknown:
-            raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
-        options |= self.arguments.run.evaluation
+        options = self.evaluation_options()
         numbers: dict[str, float] = {}
         if options["measures"]:
-            if set(options["measures"]) - set(MEASURES):
-                raise ValueError(
-                    f"run.evaluation.measures is {options['measures']}; must be one of {', '.join(MEASURES)}."
-                )
             numbers |= evaluate_volumes(
                 model,
                 dataset,

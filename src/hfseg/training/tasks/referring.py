@@ -80,7 +80,8 @@ class ReferringTask(Task):
         The folder may be that of `model.backbone`, if it holds a tokenizer; of a CLIP only the tokenizer is taken.
         """
         arguments = self.arguments.model
-        made = auto.load(str(auto.find(str(arguments.model_type)).processor)) if arguments.model_type else None
+        row = next((row for row in auto.ARCHITECTURES if row.model_type == arguments.model_type), None)
+        made = None if row is None else auto.load(str(row.processor))
         source = arguments.tokenizer or arguments.pretrained
         backbone = Path(arguments.backbone) if arguments.backbone is not None else None
         if backbone is not None and any((backbone / name).is_file() for name in TOKENIZER_FILES):
