@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,39 +102,6 @@ def test_a_stopped_server_leaves_nothing(server):
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) is not None
     assert not list((root / "tmp").glob("hfseg-demo-*")), (root / "log.txt").read_text()[-2000:]
-
-
-def test_files_of_a_visit_go_with_it(tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
-    from gradio.context import LocalContext
-    from gradio.processing_utils import hash_file, save_file_to_cache
-
-    from hfseg.demo.app import Limits, Loaded, _Segments, forget_visit
-    from hfseg.inference.predictor import Predictor, Prompts
-
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    predictor = Predictor(model_folder("vpnext", tmp_path), progress=False)
-
-    class Lock:
-        __enter__ = __exit__ = lambda self, *_: None
-
-    tab = _Segments([Loaded("vpnext", predictor, Lock())], Limits(), tmp_path / "results")
-    written = {}
-    for visit in ("one", "two"):
-        token = LocalContext.request.set(SimpleNamespace(session_hash=visit))
-        upload = tmp_path / "cache" / visit / "a.png"
-        upload.parent.mkdir(parents=True)
-        image().save(upload)
-        files = tab.answer("vpnext", str(upload), 0.5, Prompts())[2]
-        written[visit] = [upload, *map(Path, files), Path(save_file_to_cache(files[0], tmp_path / "cache"))]
-        written[visit][1].write_bytes(written[visit][1].read_bytes() + visit.encode())  # contents of its own
-        written[visit][-1].unlink()
-        written[visit][-1] = Path(save_file_to_cache(files[0], tmp_path / "cache"))
-        assert hash_file(files[0]) == written[visit][-1].parent.name
-        LocalContext.request.reset(token)
-    forget_visit(tmp_path / "results", SimpleNamespace(session_hash="one"))
-    assert not any(path.exists() for path in written["one"]) and all(path.exists() for path in written["two"])
 
 
 # ---------------------------------------------------------------------------------------------------------------- files

@@ -1,14 +1,13 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Examples below the tabs of shipped models: they fill the right inputs, can be answered, and outlive a visit."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from hfseg.commands import demo
 from hfseg.demo.examples import examples
-from tiny_zoo import image, model_folder
+from tiny_zoo import model_folder
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
 
@@ -34,7 +33,8 @@ def rows_of(app):
 
 
 def test_every_tab_has_its_examples_only_for_shipped_models(predictors, tmp_path):
-    from hfseg.demo.app import build_app, read_places
+    from hfseg.demo.app import build_app
+    from hfseg.demo.tabs import read_places
 
     assert not rows_of(build_app(predictors, folder=tmp_path / "own"))
     found = rows_of(build_app(predictors, folder=tmp_path / "shipped", shipped=True))
@@ -51,18 +51,6 @@ def test_every_tab_has_its_examples_only_for_shipped_models(predictors, tmp_path
     assert [tuple(box) for box in read[1].boxes] == list(by_name["box"].boxes)
     pairs = next(rows for labels, rows in flat.items() if "Example 1, input" in labels)
     assert pairs[0][3] == "an image" and "depth_shown.png" in str(pairs[0][0])
-
-
-def test_examples_are_no_uploads(tmp_path):
-    from hfseg.demo.app import note_upload
-
-    image().save(tmp_path / "own.png")
-    copied = shutil.copy(examples()[0].path, tmp_path / "renamed.png")
-    note_upload(tmp_path / "visits", str(copied))
-    assert not (tmp_path / "visits").exists()
-    note_upload(tmp_path / "visits", str(tmp_path / "own.png"))
-    (noted,) = (tmp_path / "visits").rglob("uploads.txt")
-    assert noted.read_text().strip() == str(tmp_path / "own.png")
 
 
 def test_without_a_model_the_shipped_ones_are_shown(monkeypatch):
