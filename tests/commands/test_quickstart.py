@@ -129,7 +129,7 @@ def test_own_images(tmp_path):
 )
 def test_wrong_input_is_one_line(arguments, words, tmp_path, capsys):
     assert main(["--train", "--output_dir", str(tmp_path / "out"), *arguments]) == 2
-    message = capsys.readouterr().err.strip().splitlines()[-1]  # above it, bars of loading
+    message = capsys.readouterr().err
     assert message.startswith("error: ") and all(word in message for word in words)
 
 
@@ -154,3 +154,10 @@ sys.exit(main(sys.argv[1:]))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {"pq", "mean_iou"} <= set(metrics) and "ap" not in metrics
     assert "AP needs pycocotools (pip install 'hfseg[coco]')" in done.stderr
+    # The sheet leaves out what needs an extra, and says which.
+    sheet = [sys.executable, "-c", program, "--output_dir", str(tmp_path / "sheet")]
+    done = subprocess.run(sheet, capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "sheet" / "overview.png").is_file(), done.stderr
+    for name, extra in (("proscale-tiny-nuclei", "timm"), ("meddensevit-tiny-hippocampus", "medical")):
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]
+        assert "left out" in line and f"pip install 'hfseg[{extra}]'" in line

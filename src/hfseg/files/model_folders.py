@@ -14,6 +14,7 @@ arbitrary.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import math
 import re
@@ -53,6 +54,8 @@ CODE_NAMING = (*SETTINGS, "tokenizer_config.json", "video_preprocessor_config.js
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
+# Packages that parts of a model may come from, and the extra that brings each.
+EXTRAS = {"timm": "timm", "peft": "lora"}
 SHARES = re.compile(r"(^|_)threshold$")  # of a processor: between 0 and 1
 FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 # What a configuration may add to the weights of its files: buffers that are computed, in elements.
@@ -414,18 +417,31 @@ def check_pipeline_weights(pipe: Any, folder: str | Path) -> None:
         check_finite_weights(model, folder, f"{name}.")
 
 
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module without a specification stands in its place
+        return False
+
+
 @contextlib.contextmanager
 def loading(folder: str | Path) -> Iterator[None]:
     """Checks a folder, and turns whatever fails while it is loaded into one `ModelFolderError` of one line.
 
     Raises:
         FileNotFoundError, ModelFolderError: As `check_model_folder`; the libraries' own complaints.
+        ImportError: The model is made of parts of a package that is not installed; names the extra.
     """
     check_model_folder(folder)
     try:
         yield
     except (ModelFolderError, FileNotFoundError):
         raise
+    except ImportError as error:
+        lacking = next((name for name in EXTRAS if name in str(error) and not _is_installed(name)), None)
+        if lacking is None:
+            raise ModelFolderError(f"{folder} cannot be loaded ({_first_line(error)}).") from error
+        raise ImportError(f"{folder} needs {lacking}: pip install 'hfseg[{EXTRAS[lacking]}]'.") from error
     except (Exception, SystemError) as error:  # a wrong value of a configuration can end in anything
         raise ModelFolderError(
             f"{folder} cannot be loaded ({_first_line(error)}): config.json or another file of the folder is damaged "

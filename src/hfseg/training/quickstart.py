@@ -76,13 +76,7 @@ def starts_alone(recipe: TrainingArguments) -> bool:
 
 
 def updates_in(minutes: float, model: torch.nn.Module, batches: Sequence[Mapping[str, Any]]) -> int:
-    """Times some updates of a copy of the model and returns how many fit into the time.
-
-    Raises:
-        ValueError: If the time is not positive.
-    """
-    if minutes <= 0:
-        raise ValueError(f"--minutes {minutes} is not a training time; give a positive number.")
+    """Times some updates of a copy of the model and returns how many fit into the time."""
     trial = copy.deepcopy(model).train()
     optimizer = torch.optim.AdamW(trial.parameters(), lr=1e-6)
     accepted = accepted_names(trial)
@@ -162,8 +156,10 @@ def set_up(
         from_scratch: Do not start from the shipped model of the recipe's name.
 
     Raises:
-        FileNotFoundError, ValueError: As the recipe, the data and `updates_in` say.
+        FileNotFoundError, ValueError: As the recipe and the data say; the time is not positive.
     """
+    if minutes is not None and minutes <= 0:  # before anything is loaded
+        raise ValueError(f"--minutes {minutes} is not a training time; give a positive number.")
     name = tiny_recipe(architecture, data)
     _, arguments = load_recipe(name, overrides).stage_arguments()[0]
     start = name if name in tasks.shipped_checkpoints() and not from_scratch else None
