@@ -16,6 +16,7 @@ import torch
 
 from .. import tasks
 from ..inference.predictor import Predictor
+from .examples import FOLDER as EXAMPLES
 from .guard import RequestGuard
 from .tabs import TABS, Loaded, _Tab
 from .visits import KEPT_SECONDS, Limits, forget_visit
@@ -86,6 +87,15 @@ DRAG = """
 """
 
 
+MOST_NAMED = 3  # models in the header
+
+
+def _models_in_words(models: Sequence[Loaded]) -> str:
+    """Names and classes of a few models, the number of many: each tab has a menu of its own."""
+    named = list(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
+    return ", ".join(named) if len(named) <= MOST_NAMED else f"{len(named)} models"
+
+
 def build_app(
     predictors: Sequence[Predictor], limits: Limits | None = None, folder: Path | None = None, shipped: bool = False
 ) -> gr.Blocks:
@@ -112,6 +122,7 @@ def build_app(
         while any(model.name == name and model.predictor.task == predictor.task for model in models):
             name, number = f"{predictor.folder.resolve().name} ({number})", number + 1
         models.append(Loaded(name, predictor, threading.Lock()))
+    models.sort(key=lambda model: model.predictor.reads_volumes)  # a tab opens with a model for images
     tabs: list[_Tab] = []
     for build, serves in TABS:
         chosen = [model for model in models if serves(model.predictor)]
@@ -119,11 +130,8 @@ def build_app(
             tabs.append(build(chosen, limits, folder))
             tabs[-1].shipped = shipped
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
-        gr.Markdown(
-            "# hfseg\n" + ", ".join(dict.fromkeys(f"{model.name} (`{model.predictor.class_name}`)" for model in models))
-            + f". Uploads stay on this server; a file may have {limits.megabytes} MB, "
-            f"an image {limits.pixels / 1e6:g} megapixels."
-        )  # fmt: skip
+        gr.Markdown(f"# hfseg\n{_models_in_words(models)}. Uploads stay on this server; a file may have "
+                    f"{limits.megabytes} MB, an image {limits.pixels / 1e6:g} megapixels.")  # fmt: skip
         with gr.Tabs():
             for tab in tabs:
                 with gr.Tab(tab.title):  # type: ignore[attr-defined]
@@ -204,6 +212,7 @@ def launch(
         prevent_thread_lock=not wait,
         quiet=False,
         footer_links=[],
+        allowed_paths=[str(EXAMPLES)] if shipped else None,
         theme=gr.themes.Default(font=FONT, font_mono=MONO, primary_hue="blue"),
         css=CSS,
         app_kwargs={"middleware": [Middleware(RequestGuard)]},

@@ -27,7 +27,7 @@ def is_example(path: str | Path) -> bool:
 
 
 def example_rows(
-    models: Sequence[Any], inputs: Sequence[Any], row: Callable[[Example], list[Any]], shipped: bool
+    models: Sequence[Any], inputs: Sequence[Any], row: Callable[[Example], list[Any]], shipped: bool, volumes: bool
 ) -> None:
     """Adds the examples that a tab's models can be asked about; none for models of the user's own.
 
@@ -36,18 +36,23 @@ def example_rows(
         inputs: Components that an example fills.
         row: What it fills them with.
         shipped: Whether these are models of the package.
+        volumes: Whether the tab takes volumes, or else images.
     """
-    fitting = (
-        {example.name: example for model in models for example in examples_for(model.predictor)} if shipped else {}
-    )
+    offered = [example for model in models for example in examples_for(model.predictor)] if shipped else []
+    fitting = {example.name: example for example in offered if example.is_volume == volumes}
     if not fitting:
         return
-    labels = [f"{example.name}: {example.about}" for example in fitting.values()]
-    gr.Examples(
-        [row(example) for example in fitting.values()],
-        list(inputs),
-        example_labels=labels,
+    rows = [row(example) for example in fitting.values()]
+    shown = gr.Dataset(
+        components=list(inputs),
+        samples=rows,
+        sample_labels=[f"{example.name}: {example.about}" for example in fitting.values()],
         label="Examples of the package",
-        cache_examples=False,
-        api_visibility="private",
+        type="index",
     )
+
+    def fill(index: int) -> Any:
+        """Plain values: `gr.Examples` would update the fields, and lose what is changed about them."""
+        return rows[index] if len(inputs) > 1 else rows[index][0]
+
+    shown.click(fill, shown, list(inputs), show_progress="hidden", api_visibility="private")

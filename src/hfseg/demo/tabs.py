@@ -43,7 +43,8 @@ INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, Memor
 def image_field(**settings: Any) -> gr.Image:
     """An image that gives the path of the uploaded file, which Gradio has checked to be one.
 
-    It is opened by us: Gradio would decode it before our checks, and say less about damage.
+    It is opened by us: Gradio would decode it before our checks, and say less about damage. Nothing may `gr.update` it:
+    Gradio would build a plain image in its place. (A class of its own would make Gradio write a `.pyi` file here.)
     """
     field = gr.Image(sources=["upload", "clipboard"], **settings)
     setattr(field, "preprocess", lambda payload: None if payload is None else payload.path)  # noqa: B010
@@ -117,9 +118,11 @@ class _Tab:
 
     Attributes:
         shipped: Whether the models come with the package; then the tabs have example inputs.
+        takes_volumes: Whether an input is a volume, or else an image.
     """
 
     shipped = False
+    takes_volumes = False
 
     def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path) -> None:
         self.models, self.limits, self.folder = {model.name: model for model in models}, limits, folder
@@ -131,7 +134,7 @@ class _Tab:
 
     def examples(self, inputs: Sequence[Any], row: Callable[[Any], list[Any]]) -> None:
         """Example inputs, below the input that they fill."""
-        example_rows(list(self.models.values()), inputs, row, self.shipped)
+        example_rows(list(self.models.values()), inputs, row, self.shipped, self.takes_volumes)
 
     def outputs(self) -> None:
         """The right-hand side."""
@@ -393,6 +396,7 @@ class _Examples(_Tab):
 class _Volumes(_Tab):
     """NIfTI volumes with a slider through the slices."""
 
+    takes_volumes = True
     title = "Volumes"
 
     def build(self) -> None:
