@@ -437,22 +437,27 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
         }
         own = self.state_dict()
         wrong = [name for name, value in state.items() if name not in own or own[name].shape != value.shape]
-        encoder = sub_config(self.config.encoder_config, Swinv2Config)
-        if wrong:
-            raise ValueError(
-                f"The Swin V2 checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
-                f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
-                f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
-            )
+        self._refuse_other_network("Swin V2", wrong)
         self.load_state_dict(state, strict=False)
         windows = pretraining_windows(source.config)
-        encoder.pretrained_window_sizes = windows
+        sub_config(self.config.encoder_config, Swinv2Config).pretrained_window_sizes = windows
         for stage, window in zip(cast(Iterable[UniSegFormerStage], self.encoder.layers), windows):
             for block in cast(Iterable[UniSegFormerLayer], stage.blocks):
                 attention = cast(UniSegFormerWindowAttention, block.attention.self)
                 attention.pretrained_window_size = (window, window)
                 cast(torch.Tensor, attention.relative_coords_table).copy_(attention.create_coords_table_and_index()[0])
         return [name for name in own if name not in state]
+
+    def _refuse_other_network(self, kind: str, wrong: list[str]) -> None:
+        """Raises a ValueError if a checkpoint lacks tensors, or has them in other sizes."""
+        if not wrong:
+            return
+        encoder = sub_config(self.config.encoder_config, Swinv2Config)
+        raise ValueError(
+            f"The {kind} checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
+            f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
+            f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
+        )
 
     def _load_first_swin(self, source: PreTrainedModel) -> list[str]:
         """Copies what a Swin of the first version and this encoder have in common."""
@@ -465,13 +470,7 @@ class UniSegFormerBackbone(BackboneMixin, UniSegFormerPreTrainedModel):
                 state[name] = value
         layers = [name for name in own if re.search(r"(query|key|value|dense)\.weight$", name)]
         wrong = [name for name in ("embeddings.patch_embeddings.projection.weight", *layers) if name not in state]
-        encoder = sub_config(self.config.encoder_config, Swinv2Config)
-        if wrong:
-            raise ValueError(
-                f"The Swin checkpoint differs from encoder_config in {len(wrong)} tensor(s), e.g. "
-                f"{', '.join(wrong[:3])}: give one with embed_dim {encoder.embed_dim}, depths "
-                f"{list(encoder.depths)} and num_heads {list(encoder.num_heads)}."
-            )
+        self._refuse_other_network("Swin", wrong)
         self.load_state_dict(state, strict=False)
         return [name for name in own if name not in state]
 
