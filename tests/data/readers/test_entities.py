@@ -1,17 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Entities of captions: extractors, the command that writes them, and the data of stage 2."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from hfseg.commands.caption import main
-from hfseg.data.captioning import caption_images, join_parts, part_file
 from hfseg.data.readers.entities import EntityCollator, EntityDataset, ShapesCaptions, extract_entities, singular
-from hfseg.data.synthetic.shapes_captions import entity_tokenizer
 
 
 def test_lists():
@@ -42,65 +36,6 @@ def test_missing_packages_and_unknown_extractors():
         except ImportError:
             continue
         assert found == ["brown dog", "wooden bench"]
-
-
-class Answers:
-    """A captioner that counts and, once, fails like a broken run."""
-
-    def __init__(self, fail_at=None):
-        self.calls, self.fail_at = 0, fail_at
-
-    def __call__(self, image, instruction):
-        self.calls += 1
-        if self.calls == self.fail_at:
-            raise KeyboardInterrupt
-        return "a red ball, the sky" if "commas" in instruction else "A red ball under the sky."
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for index in range(5):
-        Image.fromarray(np.full((8, 8, 3), index * 40, dtype=np.uint8)).save(folder / f"{index}.png")
-    (folder / "5.png").write_bytes(b"no image")
-    return folder
-
-
-def test_captioning_is_shared_and_goes_on_after_a_break(photos, tmp_path):
-    output = tmp_path / "entities.jsonl"
-    images = [(path.name, path) for path in sorted(photos.iterdir())]
-    with pytest.raises(KeyboardInterrupt):
-        caption_images(images, output, Answers(fail_at=5), rank=0, ranks=2)
-    with part_file(output, 0).open("a") as file:
-        file.write('{"image": "4.p')  # the line that was being written
-    again = Answers()
-    counts = caption_images(images, output, again, rank=0, ranks=2)
-    assert counts == {"done": 1, "known": 2, "unreadable": 0, "empty": 0} and again.calls == 2
-    counts = caption_images(images, output, Answers(), rank=1, ranks=2)
-    assert counts == {"done": 2, "known": 0, "unreadable": 1, "empty": 0}
-    assert join_parts(output) == 5 and not list(tmp_path.glob(".entities*"))
-    rows = [json.loads(line) for line in output.read_text().splitlines()]
-    assert [row["image"] for row in rows] == [f"{index}.png" for index in range(5)]
-    assert rows[0] == {"image": "0.png", "caption": "A red ball under the sky.", "entities": ["red ball", "sky"]}
-    assert caption_images(images[:5], output, None)["known"] == 5
-    dataset = EntityDataset(output, root=photos)
-    assert len(dataset) == 5 and dataset[1]["entities"] == ["red ball", "sky"] and dataset[1]["image"].size == (8, 8)
-
-
-def test_command_with_given_captions(photos, tmp_path, capsys):
-    captions = tmp_path / "captions.jsonl"
-    lines = [json.dumps({"image": f"{index}.png", "caption": "two cats on a sofa"}) for index in range(6)]
-    captions.write_text("\n".join(lines))
-    output = tmp_path / "out" / "entities.jsonl"
-    arguments = ["--images", str(photos), "--output", str(output)]
-    assert main([*arguments, "--captions", str(captions)]) == 0
-    assert "Wrote" in capsys.readouterr().out
-    assert json.loads(output.read_text().splitlines()[0])["entities"] == ["cats", "sofa"]
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 2 and "one of them" in capsys.readouterr().err
-    assert main(["--images", str(tmp_path / "no"), "--output", str(output), "--captions", str(captions)]) == 2
 
 
 def test_data_of_stage_two(tmp_path):
@@ -181,14 +116,3 @@ def test_closeups_frame_one_thing_and_name_what_is_in_sight():
         ShapesCaptions(closeups=2)
     with pytest.raises(ValueError, match="the smaller first"):
         ShapesCaptions(closeups=1, zoom=(2, 1))
-
-
-def test_tokenizer_of_entities():
-    tokenizer = entity_tokenizer()
-    texts = ["An image of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
-    tokens = tokenizer(texts, padding="max_length")
-    assert all(row[0] == 1 and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
-    lengths = [len(row) for row in tokens["input_ids"]]
-    assert lengths == [24] * 3 and [sum(mask) for mask in tokens["attention_mask"]] == [9, 11, 9]
-    assert tokens["input_ids"][0].index(2) == 8  # the first end is where CLIP reads
-    assert tokenizer("zebra")["input_ids"][1] == tokenizer.unk_token_id

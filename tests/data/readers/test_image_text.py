@@ -6,16 +6,12 @@ import json
 import pickle
 import tarfile
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-import torch
 from PIL import Image
 
 from hfseg.data.readers.image_text import ImageTextShards, stream
-from hfseg.data.readers.pretraining import PreTrainingCollator, PreTrainingMixture
-from hfseg.data.synthetic.shapes_captions import CaptionedShapes, caption_tokenizer
 
 
 def png(value: int) -> bytes:
@@ -93,25 +89,3 @@ def test_what_is_no_shard(tmp_path):
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "f.parquet")
     with pytest.raises(ValueError, match="it needs an image"):
         ImageTextShards(tmp_path / "f.parquet")
-
-
-def test_captions_fit_their_vocabulary():
-    tokenizer = caption_tokenizer()
-    scenes = CaptionedShapes("validation", 40)
-    texts = [scenes[index]["text"] for index in range(40)]
-    tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
-    assert tokens.shape == (40, 40) and len(tokenizer) <= 64
-    assert not (tokens == tokenizer.unk_token_id).any() and len(set(texts)) == 40
-    assert (tokens[:, -1] != tokenizer.pad_token_id).all()  # the tower reads the last token
-
-
-def test_batches_have_one_composition():
-    data = PreTrainingMixture(CaptionedShapes("train", 100, (64, 64)))
-    collate = PreTrainingCollator(caption_tokenizer(), segmentation_share=0.25, max_length=40, num_labels=10)
-    batch = collate([data[index] for index in range(8)])
-    assert batch["pixel_values"].shape == (8, 3, 64, 64) and batch["input_ids"].shape == (8, 40)
-    assert batch["segmentation_pixel_values"].shape == (2, 3, 64, 64)
-    assert len(batch["mask_labels"]) == len(batch["class_labels"]) == 2 and "attention_mask" not in batch
-    assert torch.equal(batch["segmentation_pixel_values"], batch["pixel_values"][:2])
-    with pytest.raises(ValueError, match="no segments"):
-        collate([{"image": np.zeros((8, 8, 3), np.uint8), "text": "a"}])

@@ -13,7 +13,6 @@ from hfseg.data.readers.in_context import (
     find_task,
     make_pair,
 )
-from hfseg.data.synthetic import degradations
 from hfseg.data.synthetic.shapes import label2id
 from hfseg.results.visual_formats import FORMATS
 
@@ -161,27 +160,6 @@ def test_frame_prediction_goes_on_from_the_last_known_frame(clips):
     frames = clips[0]["frames"]
     assert len(given) == 5 and len(target) == 13 and np.array_equal(target[0], given[-1])
     assert np.array_equal(np.concatenate([given, target[1:]]), frames)
-
-
-@pytest.mark.parametrize("name", ["cut_hole", "glass_blur", "motion_blur", "rain", "gray"])
-def test_degradations(name, images):
-    if name in ("motion_blur", "rain"):
-        pytest.importorskip("kornia")
-    degrade, image = getattr(degradations, name), images[0]["image"]
-    before = image.copy()
-    one, two, other = (degrade(image, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert one.shape == image.shape and one.dtype == np.uint8
-    assert np.array_equal(one, two) and np.array_equal(image, before)
-    assert (one != image).any() and (name == "gray" or (one != other).any())
-
-
-def test_a_hole_is_black_and_the_rest_is_kept(images):
-    image = np.maximum(images[0]["image"], 1)
-    cut = degradations.cut_hole(image, np.random.default_rng(0))
-    hole = ~cut.any(-1)
-    rows, columns = np.nonzero(hole)
-    assert hole.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1) and 16 <= np.ptp(rows) + 1 <= 32
-    assert np.array_equal(cut[~hole], image[~hole])
 
 
 def test_weights_and_buckets(images):
