@@ -157,17 +157,3 @@ def test_a_browser_shows_it(report):
                 place = Path(os.environ["HFSEG_SCREENSHOTS"]) / f"report_{width}.png"
                 page.screenshot(path=str(place), full_page=True)
         browser.close()
-
-
-def test_units_follow_from_the_key():
-    from hfseg.evaluation.result import unit_of
-
-    expected = {
-        "dice": "%",
-        "dice_anterior": "%",
-        "assd": "mm",
-        "hd95_posterior": "mm",
-        "mean_angle": "degrees",
-        "mse": "",
-    }
-    assert {key: unit_of(key) for key in expected} == expected

@@ -1,29 +1,20 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Windows, tiles and views against the whole image, with oracle models whose answer moves with the image."""
 
-import functools
-
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 from transformers.utils import ModelOutput
 
 import oracle
 from hfseg.inference import (
     augmented_scores,
-    gaussian_weights,
-    output_scores,
     sliding_window_scores,
-    sliding_window_segmentation,
     tiled_panoptic_segmentation,
-    window_starts,
 )
-from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 
 NUM_LABELS = 4
 plain = oracle.processor(mask_stride=4)
-color_oracle = functools.partial(oracle.color_oracle, stride=4)
 
 
 def photo(height=61, width=83, seed=0):
@@ -36,238 +27,7 @@ def local_logits(pixel_values):
     return ModelOutput(logits=torch.einsum("kc,bchw->bkhw", mixing, pixel_values))
 
 
-def placed_logits(pixel_values):
-    """Answers by the place in the window only, which shows the weights of the average."""
-    height, width = pixel_values.shape[-2:]
-    ramp = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width) / (height * width)
-    return ModelOutput(logits=torch.cat([ramp, -ramp], 1).expand(len(pixel_values), -1, -1, -1))
-
-
-class Counting:
-    def __init__(self, predict):
-        self.predict, self.shapes = predict, []
-
-    def __call__(self, pixel_values):
-        self.shapes.append(tuple(pixel_values.shape))
-        return self.predict(pixel_values)
-
-
-def direct(image, predict, processor=plain, target=None):
-    inputs = processor(image, return_tensors="pt")["pixel_values"].float()
-    inner = processor(image, return_tensors="pt", do_pad=False)["pixel_values"].shape[-2:]
-    return output_scores(predict(inputs), tuple(inputs.shape[-2:]), [inner], [target or image.shape[:2]])[0]
-
-
-def test_starts_cover_everything_and_end_with_the_image():
-    assert window_starts(10, 4, 3) == [0, 3, 6]
-    assert window_starts(11, 4, 3) == [0, 3, 6, 7]
-    assert window_starts(4, 4, 2) == window_starts(3, 4, 2) == [0]
-    for length in range(1, 40):
-        covered = {position + step for position in window_starts(length, 7, 5) for step in range(7)}
-        assert set(range(length)) <= covered
-    with pytest.raises(ValueError, match="between 1 and the window"):
-        window_starts(10, 4, 5)
-
-
-def test_one_window_is_the_direct_prediction_also_when_the_processor_resizes():
-    processor = ProScaleImageProcessor(size={"shortest_edge": 48, "longest_edge": 90})
-    image = photo()
-    for weighting in ("mean", "gaussian"):
-        scores = sliding_window_scores(image, local_logits, processor, window=(100, 100), weighting=weighting)
-        assert torch.equal(scores, direct(image, local_logits, processor))
-
-
-@pytest.mark.parametrize("weighting", ["mean", "gaussian"])
-@pytest.mark.parametrize("window, stride", [((32, 32), None), ((23, 40), (9, 31)), ((64, 17), (64, 17))])
-def test_windows_of_an_oracle_give_the_whole_prediction(weighting, window, stride):
-    image = photo()
-    whole = direct(image, local_logits)
-    settings = {"window": window, "stride": stride, "weighting": weighting, "batch_size": 3}
-    scores = sliding_window_scores(image, local_logits, plain, **settings)
-    torch.testing.assert_close(scores, whole, atol=1e-6, rtol=0)
-    labels = sliding_window_segmentation(image, local_logits, plain, **settings)
-    assert torch.equal(labels, scores.argmax(0))
-
-
-@pytest.mark.parametrize("target", [(40, 50), (61, 120), (150, 83), (3, 2)])
-def test_bands_are_resized_as_the_whole_map_would_be(target):
-    image = photo()
-    whole = functional.interpolate(direct(image, local_logits)[None], target, mode="bilinear")[0]
-    scores = sliding_window_scores(image, local_logits, plain, window=20, stride=11, target_size=target)
-    torch.testing.assert_close(scores, whole, atol=2e-6, rtol=0)
-
-
-@pytest.mark.parametrize("weighting", ["mean", "gaussian"])
-def test_average_in_closed_form(weighting):
-    image, window, stride = photo(64, 96), 32, 16
-    weights = torch.ones(32, 32) if weighting == "mean" else gaussian_weights((32, 32))
-    of_window = placed_logits(torch.zeros(1, 3, 32, 32)).logits[0].softmax(0)
-    total, mass = torch.zeros(2, 64, 96), torch.zeros(64, 96)
-    for top in (0, 16, 32):
-        for left in (0, 16, 32, 48, 64):
-            total[:, top : top + 32, left : left + 32] += weights * of_window
-            mass[top : top + 32, left : left + 32] += weights
-    scores = sliding_window_scores(image, placed_logits, plain, window=window, stride=stride, weighting=weighting)
-    torch.testing.assert_close(scores, total / mass, atol=1e-6, rtol=1e-6)
-    # The first 16 x 16 pixels lie in one window only.
-    torch.testing.assert_close(scores[:, :16, :16], of_window[:, :16, :16])
-
-
-def test_gaussian_weights():
-    weights = gaussian_weights((9, 17))
-    assert weights[4, 8] == 1 and weights.min() >= 1e-3
-    assert torch.equal(weights, weights.flip(0)) and torch.equal(weights, weights.flip(1))
-    assert weights[4, 8 + 2].item() == pytest.approx(np.exp(-0.5 * (2 / (0.125 * 17)) ** 2), rel=1e-6)
-
-
-def test_windows_are_padded_and_batched():
-    predict = Counting(local_logits)
-    sliding_window_scores(photo(61, 83), predict, plain, window=40, stride=30, batch_size=2)
-    assert predict.shapes == [(2, 3, 64, 64), (1, 3, 64, 64)] * 2
-
-
-def test_memory_of_the_class_map_is_a_row_of_windows(monkeypatch):
-    largest = 0
-    cat = torch.cat
-
-    def watching(tensors, dim=0, **kwargs):
-        nonlocal largest
-        result = cat(tensors, dim=dim, **kwargs)
-        largest = max(largest, result.numel())
-        return result
-
-    monkeypatch.setattr(torch, "cat", watching)
-    height, width = 640, 40
-    sliding_window_segmentation(
-        photo(height, width), local_logits, plain, window=(32, 40), stride=(16, 40), target_size=(900, 50)
-    )
-    assert largest < NUM_LABELS * 900 * 50 / 10
-
-
-def test_mask_classification_models_slide_too():
-    """Queries that mark pixels by their color: away from the rims, windows and whole agree."""
-    image = np.kron(np.random.default_rng(1).integers(0, 200, (16, 24, 3)), np.ones((4, 4, 1))).astype(np.uint8)
-
-    def predict(pixel_values):
-        pooled = functional.avg_pool2d(pixel_values, 4)
-        return ModelOutput(
-            class_queries_logits=(torch.eye(3, 4) * 30).expand(len(pixel_values), -1, -1),
-            masks_queries_logits=(pooled - 100) / 20,
-        )
-
-    whole = direct(image, predict)
-    scores = sliding_window_scores(image, predict, plain, window=32, stride=32)
-    inside = torch.ones(64, 96, dtype=torch.bool)
-    for edge in (32, 64):  # where windows meet
-        inside[:, edge - 2 : edge + 2] = False
-    inside[30:34] = False
-    torch.testing.assert_close(scores[:, inside], whole[:, inside], atol=1e-6, rtol=0)
-    assert not torch.allclose(scores, whole)
-
-
-def test_flip_and_scales_of_an_oracle_change_nothing():
-    image = photo(64, 64)
-    single = direct(image, local_logits)
-    torch.testing.assert_close(augmented_scores(image, local_logits, plain, flip=True), single, atol=1e-6, rtol=0)
-    flat = np.full((40, 56, 3), 90, dtype=np.uint8)
-    flat[..., 1] = 10
-    processor = ProScaleImageProcessor(size={"shortest_edge": 32, "longest_edge": 90})
-    scores = augmented_scores(flat, local_logits, processor, scales=(0.5, 1.0, 1.75), flip=True)
-    torch.testing.assert_close(scores, direct(flat, local_logits, processor), atol=1e-6, rtol=0)
-    windows = augmented_scores(image, local_logits, plain, flip=True, window=40, stride=20, weighting="gaussian")
-    torch.testing.assert_close(windows, single, atol=1e-6, rtol=0)
-
-
-def test_views_have_the_right_sizes_and_are_averaged():
-    processor = ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
-    image, predict = photo(50, 75), Counting(placed_logits)
-    scores = augmented_scores(image, predict, processor, scales=(0.5, 1.0), flip=True)
-    assert predict.shapes == [(1, 3, 32, 64), (1, 3, 32, 64), (1, 3, 64, 96), (1, 3, 64, 96)]
-    views = []
-    for size in ({"height": 32, "width": 48}, {"height": 64, "width": 96}):
-        view = direct(image, placed_logits, ProScaleImageProcessor(size=size))
-        views += [view, view.flip(-1)]
-    torch.testing.assert_close(scores, torch.stack(views).mean(0), atol=1e-6, rtol=1e-5)
-
-
 # -------------------------------------------------------------------------------------------------- panoptic tiles
-def canonical(result):
-    """Set of (class, pixels) of the segments, free of their ids."""
-    segmentation = np.asarray(result["segmentation"])
-    return {(s["label_id"], (segmentation == s["id"]).tobytes()) for s in result["segments_info"]}
-
-
-@pytest.mark.parametrize("height, width, tile, overlap", [(160, 224, 64, 16), (160, 224, (96, 64), (32, 24))])
-@pytest.mark.parametrize("seed", range(3))
-def test_tiles_of_an_oracle_give_the_segments_of_the_whole(height, width, tile, overlap, seed):
-    image = oracle.image_of(oracle.scene(height, width, seed))
-    inputs = plain(image, return_tensors="pt")["pixel_values"].float()
-    whole = plain.post_process_panoptic_segmentation(color_oracle(inputs), target_sizes=[(height, width)])[0]
-    predict = Counting(color_oracle)
-    tiled = tiled_panoptic_segmentation(image, predict, plain, tile=tile, overlap=overlap, batch_size=2)
-    assert len(predict.shapes) > 4
-    assert canonical(tiled) == canonical(whole)
-    assert [segment["id"] for segment in tiled["segments_info"]] == list(range(1, len(whole["segments_info"]) + 1))
-    for segment in tiled["segments_info"]:
-        assert segment["area"] == int((tiled["segmentation"] == segment["id"]).sum())
-        assert segment["was_fused"] == (segment["label_id"] == 3)
-        assert segment["score"] == pytest.approx(1, abs=1e-6)
-
-
-def test_one_tile_is_the_direct_prediction():
-    image = oracle.image_of(oracle.scene(64, 96))
-    inputs = plain(image, return_tensors="pt")["pixel_values"].float()
-    whole = plain.post_process_panoptic_segmentation(color_oracle(inputs), target_sizes=[(64, 96)])[0]
-    tiled = tiled_panoptic_segmentation(image, color_oracle, plain, tile=200)
-    assert torch.equal(tiled["segmentation"], whole["segmentation"])
-    assert [s["area"] for s in tiled["segments_info"]] == [s["area"] for s in whole["segments_info"]]
-
-
-def test_touching_objects_of_one_class_stay_apart_and_other_classes_are_not_joined():
-    """Two things of class 0 (colors 0 and 3) meet inside the shared strip; a third of class 1 lies beside them."""
-    image = np.full((64, 112, 3), oracle.COLORS - 1, dtype=np.uint8)
-    image[8:40, :52, 0], image[8:40, 52:, 0], image[40:56, :, 0] = 0, 3, 1
-    tiled = tiled_panoptic_segmentation(image, color_oracle, plain, tile=64, overlap=16)
-    segmentation = np.asarray(tiled["segmentation"])
-    assert sorted(s["label_id"] for s in tiled["segments_info"]) == [0, 0, 1, 3]
-    assert segmentation[20, 30] != segmentation[20, 80]
-    assert segmentation[50, 2] == segmentation[50, 110]
-
-
-def test_the_shared_strip_decides_by_class_and_iou():
-    """A bar through two tiles, of which the second (it has some green) sees half the height, or another class."""
-    image = np.full((64, 112, 3), oracle.COLORS - 1, dtype=np.uint8)
-    image[8:40, :, 0], image[:, 100:, 1], image[..., 2] = 3, 9, 0
-    image[:, :100, 1] = 0
-
-    def half(pixel_values):
-        if pixel_values[:, 1].max() > 0:
-            pixel_values = pixel_values.clone()
-            pixel_values[:, 0, 24:40] = oracle.COLORS - 1
-        return color_oracle(pixel_values)
-
-    def renamed(pixel_values):
-        outputs = color_oracle(pixel_values)
-        if pixel_values[:, 1].max() > 0:
-            outputs["class_queries_logits"] = outputs["class_queries_logits"][:, :, [1, 0, 2, 3, 4]]
-        return outputs
-
-    def things(predict, **settings):
-        result = tiled_panoptic_segmentation(image, predict, plain, tile=64, overlap=16, **settings)
-        return sorted(segment["label_id"] for segment in result["segments_info"] if segment["label_id"] != 3)
-
-    assert things(color_oracle) == [0]
-    assert things(half) == things(half, merge_iou=0.5) == [0]  # 16 of 32 rows
-    assert things(half, merge_iou=0.51) == [0, 0]
-    assert things(renamed) == [0, 1]
-
-
-def test_without_overlap_things_are_cut_and_stuff_is_not():
-    tiled = tiled_panoptic_segmentation(oracle.image_of(oracle.scene(64, 128)), color_oracle, plain, tile=64, overlap=0)
-    labels = [segment["label_id"] for segment in tiled["segments_info"]]
-    assert labels.count(3) == 1
-    wide = [s for s in tiled["segments_info"] if s["label_id"] == 0]
-    assert len(wide) >= 2
 
 
 @pytest.mark.parametrize(
@@ -286,8 +46,3 @@ def test_without_overlap_things_are_cut_and_stuff_is_not():
 def test_errors_name_the_value(function, settings, message):
     with pytest.raises(ValueError, match=message):
         function(photo(), local_logits, plain, **settings)
-
-
-def test_outputs_of_another_kind_are_refused():
-    with pytest.raises(ValueError, match="class scores need 'logits'"):
-        output_scores(ModelOutput(boxes=torch.zeros(1)), (4, 4), [(4, 4)], [(4, 4)])

@@ -5,7 +5,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hfseg.layers.channel_norm import ChannelLayerNorm
 from hfseg.layers.upsampled_convolution import UpsampledConv2d, convolve_upsampled, convolve_upsampled_plain
 
 
@@ -35,13 +34,3 @@ def test_the_form_with_channels_last_is_the_plain_form(size):
     expected = convolve_upsampled_plain(x, layer.weight, 2)
     torch.testing.assert_close(layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), expected)
     torch.testing.assert_close(convolve_upsampled(x, layer.weight, 2), expected)
-
-
-def test_channel_norm_keeps_channels_last():
-    x = torch.randn(2, 8, 5, 6).to(memory_format=torch.channels_last)
-    norm = ChannelLayerNorm(8)
-    torch.nn.init.normal_(norm.weight)
-    y = norm(x)
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    mean, deviation = x.mean(1, keepdim=True), x.var(1, keepdim=True, unbiased=False).add(1e-6).sqrt()
-    torch.testing.assert_close(y, (x - mean) / deviation * norm.weight[:, None, None])

@@ -52,23 +52,6 @@ def test_small_masks_are_made_in_their_regions(monkeypatch):
     assert calls == ["_masks_by_region", "_masks_by_band"]
 
 
-def test_regions_hold_every_pixel_above_the_level():
-    logits = 0.3 * blobs(7, 20, 30) - 1
-    logits[3] = -5  # passes nowhere
-    resizer = BandResizer(logits, (80, 120), (77, 110), (301, 415))
-    whole = torch.cat([band.clone() for _, band in resizer.bands()], dim=1)
-    regions = resizer.regions(0.0)
-    assert regions[3] is None
-    for index, region in enumerate(regions):
-        if region is not None:
-            top, bottom, left, right = region
-            outside = whole[index].clone()
-            outside[top:bottom, left:right] = -1
-            assert (outside <= 0).all() and left % 8 == 0
-            part = torch.cat([band for _, band in resizer.bands_of(index, region)])
-            torch.testing.assert_close(part, whole[index, top:bottom, left:right], atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("threshold", [0.2, 0.5])
 def test_a_threshold_leaves_what_filtering_afterwards_leaves(threshold):
     generator = torch.manual_seed(1)

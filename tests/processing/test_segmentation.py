@@ -6,21 +6,11 @@ import pytest
 import torch
 
 from hfseg import auto
-from hfseg.processing.kwargs import SemanticImageProcessorKwargs, UniversalImageProcessorKwargs
-from hfseg.processing.pil_backend import PilPixels, SemanticImageProcessorPil, UniversalImageProcessorPil
+from hfseg.processing.pil_backend import SemanticImageProcessorPil, UniversalImageProcessorPil
 from hfseg.processing.segmentation import SegmentationProcessing, place, sizes_of
-from hfseg.processing.torchvision_backend import SemanticImageProcessor, TorchvisionPixels, UniversalImageProcessor
+from hfseg.processing.torchvision_backend import SemanticImageProcessor, UniversalImageProcessor
 
-HOOKS = {"resize_images", "normalize_images", "filled", "device_of"}
 TWINS = [(UniversalImageProcessor, UniversalImageProcessorPil), (SemanticImageProcessor, SemanticImageProcessorPil)]
-
-
-def own(cls):
-    return {name for name, value in vars(cls).items() if callable(value) and not name.startswith("__")}
-
-
-def test_backends_are_hooks():
-    assert own(TorchvisionPixels) == own(PilPixels) == HOOKS
 
 
 @pytest.mark.parametrize("row", [row for row in auto.ARCHITECTURES if row.config], ids=lambda row: row.model_type)
@@ -35,13 +25,6 @@ def test_twins_share_all_that_touches_no_pixel(row):
     assert issubclass(one, SegmentationProcessing) and issubclass(other, SegmentationProcessing)
     for method in ("_preprocess", "preprocess", "process_image", "make_targets", "pad_images", "scale_images"):
         assert getattr(one, method) is getattr(other, method), method
-
-
-def test_settings_are_declared_once():
-    semantic, universal = (
-        set(c.__annotations__) for c in (SemanticImageProcessorKwargs, UniversalImageProcessorKwargs)
-    )
-    assert {"size_divisor", "num_labels"} <= semantic < universal
 
 
 @pytest.mark.parametrize("twins", TWINS, ids=("universal", "semantic"))

@@ -1,8 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Overlays: colors where the segments are, nothing on void, labels inside the image."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from PIL import Image
 from hfseg.data.synthetic.shapes import id2label, render_scene
 from hfseg.results.drawing import (
     class_color,
-    confusion_plot,
     image_grid,
     instance_color,
     overlay,
@@ -110,23 +107,6 @@ def test_semantic_overlay():
         assert (with_legend[:, 60:] == class_color(class_id)).all(axis=2).sum() > 50
 
 
-def test_class_colors_are_distinct_and_stable():
-    colors = [class_color(k) for k in range(40)]
-    assert class_color(0) == (230, 159, 0) and len(set(colors)) == 40
-    assert all(0 <= value <= 255 for color in colors for value in color)
-    for first, second in itertools.combinations(colors[:13], 2):
-        assert np.abs(np.subtract(first, second)).sum() > 40
-
-
-def test_grids():
-    images = [np.full((20, 30, 3), value, np.uint8) for value in (10, 90, 200)]
-    grid = image_grid(images, columns=2, gap=4)
-    assert grid.size == (2 * 34 + 4, 2 * 24 + 4)
-    assert [grid.getpixel((x, y))[0] for x, y in ((10, 10), (50, 10), (10, 40), (50, 40))] == [10, 90, 200, 255]
-    row = side_by_side([images[0], np.zeros((40, 40, 3), np.uint8)], titles=["a", "b"], gap=0)
-    assert row.size[0] == 2 * 60 and row.size[1] > 40
-
-
 def test_objects_of_a_video_keep_shade_and_number():
     """The object numbered 3 looks the same whether it is listed first or last."""
     image, segmentation, _ = two_cats_and_void()
@@ -141,20 +121,6 @@ def test_objects_of_a_video_keep_shade_and_number():
     assert (drawn(3, 4) != drawn(3, 5)).any()  # the number is written
 
 
-def test_titles_stay_over_their_images():
-    """Each cell's title alone leaves the same pixels as all together: none runs into its neighbor."""
-    images = [np.full((40, 64, 3), 128, np.uint8)] * 3
-    titles = ["the second largest thing at the left", "truth", "prediction of a model with a long name"]
-    together = np.asarray(image_grid(images, 3, titles))
-    for place in range(3):
-        alone = np.asarray(image_grid(images, 3, [title if i == place else "" for i, title in enumerate(titles)]))
-        cell = np.s_[:, 6 + 70 * place : 70 * (place + 1)]
-        assert (alone[cell] == together[cell]).all() and (alone[:15][cell] < 255).any()
-    large = image_grid(images, 3, minimum_side=128)
-    assert large.size == (3 * 134 + 6, 80 + 12)
-    assert side_by_side(images, minimum_side=128).size == large.size
-
-
 def test_errors():
     image, segmentation, segments = two_cats_and_void()
     with pytest.raises(ValueError, match=r"\(5, 5\).*\(40, 60\)"):
@@ -167,27 +133,6 @@ def test_errors():
         image_grid([image, image], 2, titles=["a"])
     with pytest.raises(ValueError, match="0 images"):
         side_by_side([])
-
-
-def test_confusion_plot_shows_shares_of_rows_and_leaves_out_what_does_not_occur():
-    counts = np.array([[30, 10, 0, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
-    names = ["sky", "grass", "unused"]
-    plot = np.asarray(confusion_plot(counts, names, [*names, "(none)"], "title")).astype(int)
-    # Two rows, two columns: the four cells are the only squares of their colors.
-    full, three_quarters, quarter = (8, 48, 107), (70, 100, 144), (193, 203, 218)
-    areas = [int((np.abs(plot - color).sum(-1) <= 3).sum()) for color in (full, three_quarters, quarter)]
-    assert all(area > 1000 for area in areas)
-    assert plot.shape[1] < 600
-
-    large = confusion_plot(np.eye(150), [f"class {i}" for i in range(150)], [f"class {i}" for i in range(150)])
-    assert 1500 < large.width < 3500
-
-
-def test_confusion_plot_errors():
-    with pytest.raises(ValueError, match="2 row and 3 column"):
-        confusion_plot(np.ones((2, 2)), ["a", "b"], ["a", "b", "c"])
-    with pytest.raises(ValueError, match="nothing to draw"):
-        confusion_plot(np.zeros((1, 1)), ["a"], ["a"])
 
 
 def test_objects_have_colors_of_their_own_and_stuff_that_of_its_class():

@@ -9,8 +9,7 @@ import pytest
 
 from hfseg.volumes import check_same_geometry, is_dicom, read_label_volume, read_nifti, read_volume, volume_from_array
 from hfseg.volumes import write_nifti as write_mask
-
-from .test_volumes import save, write_series
+from volume_files import save, write_series
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")

@@ -2,8 +2,6 @@
 """PRO-SCALE's image processors: the authors' resize and padding, targets as id maps, post-processing of outputs."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +13,6 @@ from safetensors.torch import load_file
 
 from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
-from hfseg.processing.sizes import resized_size
-from hfseg.processing.targets import make_segment_targets, resize_nearest
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "proscale"
 BACKENDS = [ProScaleImageProcessor, ProScaleImageProcessorPil]
@@ -53,32 +49,6 @@ def test_normalization_and_padding_equal_the_authors(golden, processor_class):
     batch = processor_class()(images, do_resize=False, return_tensors="pt")
     assert set(batch) == {"pixel_values"}
     torch.testing.assert_close(batch["pixel_values"], golden["pixel_values"], atol=2e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [
-        (480, 640, (800, 1067)),  # transformers truncates to 1066
-        (640, 480, (1067, 800)),
-        (427, 640, (800, 1199)),
-        (300, 900, (444, 1333)),
-        (800, 800, (800, 800)),
-        (1, 5000, (1, 1333)),
-        (20000, 2, (1333, 1)),
-        (1, 1, (800, 800)),
-    ],
-)
-def test_size_is_rounded_half_up(height, width, expected):
-    assert resized_size(height, width, {"shortest_edge": 800, "longest_edge": 1333}) == expected
-
-
-def test_other_size_rules():
-    assert resized_size(30, 60, {"height": 7, "width": 9}) == (7, 9)
-    assert resized_size(30, 60, {"shortest_edge": 15}) == (15, 30)
-    assert resized_size(30, 60, {"longest_edge": 120}) == (60, 120)
-    assert resized_size(30, 60, {"max_height": 10, "max_width": 1000}) == (10, 20)
-    with pytest.raises(ValueError, match="not understood"):
-        resized_size(30, 60, {"min_pixels": 3})
 
 
 def test_backends_agree_and_give_the_same_keys():
@@ -132,25 +102,7 @@ def test_save_and_load_keep_everything(processor_class, tmp_path):
     assert loaded.to_dict() == processor.to_dict() and loaded.ignore_index == 0 and loaded.do_reduce_labels is True
 
 
-def test_pil_backend_imports_without_torchvision():
-    code = (
-        "import sys; sys.modules['torchvision'] = None\n"
-        "import importlib.util as u\n"
-        "from hfseg.models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil as P\n"
-        "import numpy as np\n"
-        "assert P(do_resize=False)(np.zeros((8, 8, 3), np.uint8))['pixel_values'].shape == (1, 3, 32, 32)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 # ---------------------------------------------------------------------------------------------- targets
-@pytest.mark.parametrize("shape", [(7, 9), (30, 41), (1, 100)])
-@pytest.mark.parametrize("size", [(20, 33), (5, 4), (61, 7)])
-def test_nearest_resize_of_maps_equals_pillow(shape, size):
-    array = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
-    expected = np.asarray(Image.fromarray(array).resize(size[::-1], Image.Resampling.NEAREST))
-    assert np.array_equal(resize_nearest(array, *size), expected)
 
 
 @backends
@@ -168,18 +120,6 @@ def test_panoptic_targets(processor_class):
     expected[:2, :6], expected[2:4, 3:6] = 2, 1
     assert torch.equal(id_map, expected)
     assert masks.dtype == torch.bool and torch.equal(masks, torch.stack([expected == 1, expected == 2]))
-
-
-def test_semantic_targets_by_class():
-    class_map = np.array([[0, 2, 2], [255, 0, 7]])
-    id_map, labels = make_segment_targets(class_map)
-    assert labels.tolist() == [0, 2, 7] and id_map.tolist() == [[1, 2, 2], [0, 1, 3]]
-    id_map, labels = make_segment_targets(class_map, do_reduce_labels=True)
-    assert labels.tolist() == [1, 6] and id_map.tolist() == [[0, 1, 1], [0, 0, 2]]
-    # An id of 255 that the table knows is a segment like any other.
-    assert make_segment_targets(class_map, {255: 4})[1].tolist() == [4]
-    # Large ids take the sorting route.
-    assert make_segment_targets(class_map + 10_000_000, {10_000_002: 5})[0].tolist() == [[0, 1, 1], [0, 0, 0]]
 
 
 def test_segments_that_vanish_in_the_resize_leave_no_gap():
