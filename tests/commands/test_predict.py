@@ -6,16 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from transformers import AutoImageProcessor, pipeline
 
-import hfseg
 from hfseg.commands.main import main
-from hfseg.inference.files import find_sources
-from hfseg.inference.predictor import Options, Prediction, Predictor, Prompts, _check_places, find_task
-from hfseg.inference.video import IdTracker, VideoReader, VideoWriter
-from hfseg.results.segmentation_result import SegmentationResult, decode_run_lengths
+from hfseg.inference.video import VideoReader, VideoWriter
+from hfseg.results.segmentation_result import decode_run_lengths
 from tiny_zoo import example_pairs, image, model_folder, volume_file
 
 
@@ -197,55 +193,11 @@ def test_volume(zoo, tmp_path, capsys):
 # Videos.
 
 
-def result_of(*rows):
-    ids = torch.tensor(rows)
-    present = [value for value in torch.unique(ids).tolist() if value]
-    return SegmentationResult(ids, [{"id": value, "label_id": 10 * (value > 5), "score": 1.0} for value in present])
-
-
-def test_ids_stay_with_their_objects():
-    tracker = IdTracker(minimum_iou=0.3, memory=1)
-    assert tracker(result_of([1, 1, 1, 0, 2, 2]))["segmentation"].tolist() == [[1, 1, 1, 0, 2, 2]]
-    # The model numbers them the other way round; both move by one.
-    assert tracker(result_of([0, 2, 2, 2, 0, 1]))["segmentation"].tolist() == [[0, 1, 1, 1, 0, 2]]
-    # Another class at the same place is another object; number 1 is missing for a frame, and is remembered.
-    assert tracker(result_of([0, 0, 0, 0, 0, 6]))["segmentation"].tolist() == [[0, 0, 0, 0, 0, 3]]
-    again = tracker(result_of([0, 4, 4, 4, 0, 0]))
-    assert again["segmentation"].tolist() == [[0, 1, 1, 1, 0, 0]] and again["segments_info"][0]["id"] == 1
-    # Two frames are more than the memory.
-    for _ in range(2):
-        tracker(result_of([0, 0, 0, 0, 0, 0]))
-    assert tracker(result_of([0, 4, 4, 4, 0, 0]))["segments_info"][0]["id"] == 4
-    with pytest.raises(ValueError, match="minimum_iou is 0"):
-        IdTracker(minimum_iou=0)
-
-
-def test_ids_are_matched_by_the_best_sum():
-    tracker = IdTracker()
-    tracker(result_of([1, 1, 1, 1, 2, 2, 2, 2]))
-    # Segment 1 overlaps both; greedy matching in order would give it track 1 and leave segment 2 with none.
-    assert tracker(result_of([2, 2, 2, 1, 1, 1, 1, 1]))["segmentation"].tolist() == [[1, 1, 1, 2, 2, 2, 2, 2]]
-
-
 def frames_of(count, size=(48, 32)):
     for index in range(count):
         frame = np.full((size[1], size[0], 3), 60, dtype=np.uint8)
         frame[8:24, 4 + 2 * index : 16 + 2 * index] = (220, 40, 40)
         yield Image.fromarray(frame)
-
-
-def test_video_is_read_as_it_was_written(tmp_path):
-    pytest.importorskip("av", reason="extra `video`")
-    with VideoWriter(tmp_path / "a.mp4", Fraction(12)) as writer:
-        for frame in frames_of(5, (47, 31)):  # sides become even
-            writer.write(frame)
-    reader = VideoReader(tmp_path / "a.mp4")
-    frames = list(reader)
-    assert len(frames) == 5 and frames[0].size == (48, 32) and reader.rate == 12
-    red = [np.asarray(frame)[15, :, 0].astype(int) for frame in frames]
-    assert [int(np.argmax(row > 150)) for row in red] == [4, 6, 8, 10, 12]
-    with pytest.raises(ValueError, match=r"Frames of .*a\.mp4 have 48 x 32 pixels; the limit is 100"):
-        VideoReader(tmp_path / "a.mp4", max_pixels=100)
 
 
 def test_video_command(zoo, tmp_path, capsys):
@@ -331,13 +283,6 @@ def test_wrong_command_lines(zoo, tmp_path, capsys, monkeypatch, arguments, word
     assert all(word in message for word in words), message
 
 
-def test_places_outside_the_image():
-    with pytest.raises(ValueError, match=r"\(100, 5\) is not in the image of 90 x 60"):
-        _check_places(Prompts(points=[(100, 5)]), (90, 60))
-    with pytest.raises(ValueError, match="x0 < x1"):
-        _check_places(Prompts(boxes=[(50, 5, 10, 20)]), (90, 60))
-
-
 @pytest.mark.parametrize("text", ["1", "1,2,3", "a,b", ""])
 def test_points_that_are_none(text, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -345,80 +290,4 @@ def test_points_that_are_none(text, capsys):
     assert stop.value.code == 2 and "x,y" in capsys.readouterr().err
 
 
-def test_folders_that_hold_no_model_of_ours(tmp_path):
-    with pytest.raises(FileNotFoundError, match="neither config"):
-        find_task(tmp_path)
-    (tmp_path / "config.json").write_text("{broken")
-    with pytest.raises(ValueError, match="is damaged"):
-        find_task(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ValueError, match="'bert'; the zoo has proscale"):
-        find_task(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "vpnext", "architectures": ["VPNeXtModel"]}')
-    with pytest.raises(ValueError, match="VPNeXtModel, which makes no masks; VPNeXtForSemanticSegmentation does"):
-        find_task(tmp_path)
-
-
-def test_names_of_results_do_not_collide(tmp_path):
-    for name in ("a.png", "a.jpg", "b.png"):
-        image(8, 8).save(tmp_path / name)
-    assert [source.stem for source in find_sources([str(tmp_path)])] == ["a.jpg", "a.png", "b"]
-    twice = find_sources([str(tmp_path / "b.png"), str(tmp_path / "b.png")])
-    assert len({source.stem for source in twice}) == 2
-
-
-def test_overlapping_masks_show_the_best():
-    left, right = np.zeros((2, 4), bool), np.zeros((2, 4), bool)
-    left[:, :3], right[:, 2:] = True, True
-    result = SegmentationResult.from_masks([left, right], [5, 6], [0.9, 0.4], (2, 4))
-    assert result.segmentation.tolist() == [[1, 1, 1, 2]] * 2
-    assert np.array_equal(result.mask(1), right) and np.array_equal(result.mask(0), left)
-    assert SegmentationResult.from_masks([], [], [], (2, 4)).segmentation.tolist() == [[0] * 4] * 2
-
-
 # The command itself.
-
-
-def test_a_prediction_does_what_its_result_does(zoo, tmp_path):
-    predictor = Predictor(model_folder("proscale", zoo), progress=False)
-    prediction = predictor(image(), options=Options(subtask="instance", threshold=0.0))
-    assert len(prediction) == len(prediction.result) == len(prediction.result.segments) > 0
-    assert prediction.plot().size == image().size
-    with Image.open(prediction.save(tmp_path / "x.png")) as saved:
-        assert np.array_equal(np.asarray(saved), np.asarray(prediction.overlay()))
-    assert prediction.to_coco(1) == prediction.result.to_coco(1)
-    first, entry = prediction.segments[0], prediction.entries()[0]
-    assert (first.label, first.score, first.area) == (entry["label"], entry["score"], entry["area"])
-    assert Prediction(image(), None).segments == []
-    assert {segment.label for segment in prediction.segments} <= set(predictor.labels.values())
-    assert all("label" in info for info in prediction.result.segments_info)
-    with pytest.raises(AttributeError, match="no attribute 'plott'"):
-        prediction.plott()
-    with pytest.raises(AttributeError, match=r"use \.answer"):
-        Prediction(image(), None).plot()
-
-
-def test_segments_are_listed_once(zoo, monkeypatch):
-    prediction = Predictor(model_folder("proscale", zoo), progress=False)(image())
-    calls = []
-    plain = SegmentationResult.to_coco
-    monkeypatch.setattr(
-        SegmentationResult, "to_coco", lambda *args, **kwargs: calls.append(1) or plain(*args, **kwargs)
-    )
-    assert prediction.entries() == prediction.entries() and calls == [1]
-    prediction.result = SegmentationResult(prediction.result.segmentation, [])
-    assert prediction.entries() == [] == prediction.segments
-
-
-def test_list_and_version(capsys):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"hfseg {hfseg.__version__}\n"
-    assert main(["list"]) == 0
-    text = capsys.readouterr().out
-    for word in ("ProScaleForUniversalSegmentation", "referring", "LavinDiTPipeline", "vpnext-tiny-folder"):
-        assert word in text
-    assert main(["list", "--json", "recipes", "cris"]) == 0
-    content = json.loads(capsys.readouterr().out)
-    assert content["architectures"] == [] and all("cris" in name for name in content["recipes"])
-    assert content["recipes"]
-    assert main(["list", "nothing-like-this"]) == 1

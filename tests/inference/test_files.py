@@ -1,0 +1,13 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Files of predictions: names of results."""
+
+from hfseg.inference.files import find_sources
+from tiny_zoo import image
+
+
+def test_names_of_results_do_not_collide(tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        image(8, 8).save(tmp_path / name)
+    assert [source.stem for source in find_sources([str(tmp_path)])] == ["a.jpg", "a.png", "b"]
+    twice = find_sources([str(tmp_path / "b.png"), str(tmp_path / "b.png")])
+    assert len({source.stem for source in twice}) == 2
