@@ -212,8 +212,6 @@ def test_unknown_architecture(folder, tmp_path):
         stage(folder, tmp_path / "dry")
 
 
-
-
 def test_result_files_carry_the_command(folder, tmp_path):
     stage(folder, tmp_path / "plain")
     assert not (tmp_path / "plain" / ".eval_results").exists()  # the dataset is not on the Hub
