@@ -179,6 +179,12 @@ def distill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
 
 
+def pipelines_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `pipelines`."""
+    parser.add_argument("--sizes", nargs="+", default=["480x640", "3000x4000"], metavar="HEIGHTxWIDTH")
+    parser.add_argument("--rounds", type=int, default=3, help="measured images per side, after one that is not counted")
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -203,6 +209,10 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "pretraining": (
         "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.",
         pretraining_arguments,
+    ),
+    "pipelines": (
+        "From JPEG bytes to masks, a Mask2Former of transformers and the PRO-SCALE made of it.",
+        pipelines_arguments,
     ),
     "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),

@@ -223,6 +223,14 @@ def universal_learning(options: argparse.Namespace) -> Result:
     return universal_learning_table(options.data, options.overrides, *chosen)
 
 
+@measures("pipelines")
+def pipelines(options: argparse.Namespace) -> Result:
+    from .pipelines import pipeline_table
+
+    height_and_width = [tuple(map(int, text.split("x"))) for text in options.sizes]
+    return pipeline_table(height_and_width, options.rounds)
+
+
 @measures("distill")
 def distillation(options: argparse.Namespace) -> Result:
     from .distillation import distillation_tables

@@ -243,6 +243,7 @@ class RunArguments:
         compile: `torch.compile` the model.
         channels_last: Keep convolutions' weights and maps with channels last in memory; often faster for convolutional
             models. Sums are added in another order.
+        sync_batch_norm: Batch normalization sees the batches of all processes in training, as one big batch.
         find_unused_parameters: DDP's flag, for models of which some weights get no gradient in a step.
         ema_decay: Decay of the weights' moving average, which is then evaluated and saved; None keeps none.
         log_every: Updates between log lines.
@@ -269,6 +270,7 @@ class RunArguments:
     gradient_checkpointing: bool = False
     compile: bool = False
     channels_last: bool = False
+    sync_batch_norm: bool = False
     find_unused_parameters: bool = False
     ema_decay: float | None = None
     log_every: int = 10

@@ -57,6 +57,7 @@ from .sampler import EndlessBatchSampler, SampleKey, derived_seed, isolated_rand
 from .sharding import precision_of, sharding_units
 from .signals import StopSignals
 from .stream import StreamLoader, is_stream
+from .synchronization import synchronize_batch_norm
 
 logger = logging.getLogger(__name__)
 
@@ -211,6 +212,8 @@ class _Run:
 
         if options.gradient_checkpointing:
             cast(MemorySaving, model).gradient_checkpointing_enable({"use_reentrant": False})
+        if options.sync_batch_norm and accelerator.num_processes > 1:
+            model = synchronize_batch_norm(model, accelerator.device)
         if options.channels_last:
             model.to(memory_format=torch.channels_last)
         # Read before `prepare`, which may wrap forward.

@@ -172,7 +172,7 @@ class CrisAttentionPool(nn.Module):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Neck (section 2.2.2 of the thesis)
+# Neck (thesis, from equation 2.1 on)
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisConvolution(nn.Sequential):
     """Convolution, batch normalization, ReLU."""
@@ -291,7 +291,7 @@ class CrisNeck(nn.Module):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Decoder (section 2.2.3)
+# Decoder (equations 2.5 to 2.7)
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisDecoderLayer(GradientCheckpointingLayer):
     """Attention among pixels, attention of pixels to words, feed-forward; each normalized before and after."""
@@ -342,7 +342,7 @@ class CrisDecoderLayer(GradientCheckpointingLayer):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# Projector (section 2.2.4)
+# Projector (what equation 2.9 compares)
 # ----------------------------------------------------------------------------------------------------------------------
 class CrisProjector(nn.Module):
     """Brings pixels to stride 4 and matches them with the sentence.
