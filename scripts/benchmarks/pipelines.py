@@ -24,11 +24,11 @@ from .predict_instances import ellipses
 SUBTASKS = ("panoptic", "instance", "semantic")
 LIVE = 16  # queries that show an object
 NOTES = [
-    "CPU seconds on one thread, medians; both sides in one process, in turns. Memory: peak of a process of its own, imports "
-    "and weights included.",
+    "CPU seconds on one thread, medians; both sides in one process, in turns. Memory: peak of a process of its own, "
+    "imports and weights included.",
     f"Forward passes run in full; masks and classes are then replaced on both sides by the same {LIVE} ellipses.",
-    "Agreement: of the pixels that ours gives to a class, those that transformers gives to the same. Three things differ "
-    "on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes mask "
+    "Agreement: of the pixels that ours gives to a class, those that transformers gives to the same. Three things "
+    "differ on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes mask "
     "probabilities to 384 x 384 before it decides (ours decides at the image's size), and its panoptic segments take "
     "pixels that lie outside of their own masks.",
     "Logits apart: mask logits of both networks for the same pixels, largest difference over the largest logit.",

@@ -63,7 +63,7 @@ def test_referring_model_trains_on_two_processes_as_on_one(tmp_path, run_toy):
         done = run_toy(output, processes=processes, script="run_recipe.py", **options)
         assert done.returncode == 0, done.output
         weights.append(load_file(output / "model.safetensors"))
-    moved = 0
+    compared = 0
     for name, value in weights[0].items():
         if "running_" in name:  # Adam's steps are signs at first: batch statistics say more than weights
             torch.testing.assert_close(
