@@ -28,9 +28,9 @@ NOTES = [
     "imports and weights included.",
     f"Forward passes run in full; masks and classes are then replaced on both sides by the same {LIVE} ellipses.",
     "Agreement: of the pixels that ours gives to a class, those that transformers gives to the same. Three things "
-    "differ on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes mask "
-    "probabilities to 384 x 384 before it decides (ours decides at the image's size), and its panoptic segments take "
-    "pixels that lie outside of their own masks.",
+    "differ on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes "
+    "mask probabilities to 384 x 384 before it decides (ours decides at the image's size), and its panoptic segments "
+    "take pixels that lie outside of their own masks.",
     "Logits apart: mask logits of both networks for the same pixels, largest difference over the largest logit.",
 ]
 
