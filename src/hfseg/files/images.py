@@ -2,6 +2,7 @@
 """Safe loading of local image files and lossless-as-possible conversion of every common mode to 8-bit RGB."""
 
 import importlib.util
+import io
 import os
 import struct
 import warnings
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "FORMATS",
+    "check_exact",
     "check_finite",
     "convert_to_rgb",
     "load_image",
@@ -42,6 +44,9 @@ FORMATS += ("AVIF",) if importlib.util.find_spec("PIL.AvifImagePlugin") else ()
 
 # What Pillow's decoders raise for damaged content.
 _DAMAGE = (OSError, SyntaxError, EOFError, ValueError, IndexError, struct.error, zlib.error)
+
+_LOSSY = ("JPEG", "MPO", "AVIF", "JPEG2000")
+_LOSSY_IN_TIFF = ("jpeg", "tiff_jpeg", "webp")
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -72,39 +77,126 @@ def load_image(image: "str | os.PathLike[str] | Image.Image", max_pixels: int = 
     return convert_to_rgb(upright)
 
 
-def open_image(path: "str | os.PathLike[str]", max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+def open_image(
+    path: "str | os.PathLike[str] | bytes",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    exact: bool = False,
+    name: str | None = None,
+) -> Image.Image:
     """Opens a local image file and decodes it whole, as it is stored: no rotation, no conversion.
 
     Args:
-        path: path of a local file.
+        path: path of a local file, or the content of one.
         max_pixels: largest allowed number of pixels; read from the header, before anything is decoded.
+        exact: whether the pixels are numbers that must come out as they were put in, as those of labels; see
+            `check_exact`.
+        name: of content, for messages; of a file it is its path.
 
     Raises:
-        FileNotFoundError, ValueError, TypeError: as `load_image`.
+        FileNotFoundError, ValueError, TypeError: as `load_image`; with `exact` also as `check_exact`.
     """
-    if not isinstance(path, (str, os.PathLike)):
+    shown = repr(name or "content")
+    source: Any = path
+    if isinstance(path, bytes):
+        source = io.BytesIO(path)
+    elif not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"An image must be a path or a PIL image, got {type(path).__name__}.")
-    path = os.fspath(path)
+    else:
+        source = os.fspath(path)
+        shown = repr(source)
+        _check_is_file(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
+            opened = Image.open(source, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(_too_large(shown, None, max_pixels)) from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{shown} is not an image in a format that is read ({', '.join(FORMATS)}).") from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's own complaint (permissions)
+        raise ValueError(f"Image {shown} is truncated or damaged: {error}.") from error
+    with opened:
+        if exact:
+            check_exact(opened, shown.strip("'"))
+        return _decode(opened, shown, max_pixels)
+
+
+def _check_is_file(path: Any) -> None:
     if isinstance(path, str) and ("://" in path or path.startswith("data:")):
         raise ValueError(
             f"Only local files are opened, got the URL {path[:100]!r}. Download it first and pass the path."
         )
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no image file {path!r}: check the path, or the name in an annotation file.")
+
+
+def check_exact(image: Image.Image, name: str) -> None:
+    """Refuses files whose pixels do not come out as the numbers that were put in.
+
+    That is lossy compression (JPEG, also inside TIFF, WebP unless it says it is lossless, AVIF, JPEG 2000), color of
+    more than 8 bits, which Pillow cuts, and several pages or frames, of which one would be taken.
+
+    Args:
+        image: as `PIL.Image.open` gives it.
+        name: of the file, for the message.
+
+    Raises:
+        ValueError: for these, with the remedy.
+    """
+    kind = image.format or ""
+    if kind == "TIFF" and image.info.get("compression") in _LOSSY_IN_TIFF:
+        kind = f"TIFF with {image.info['compression']} compression"
+    if kind in _LOSSY or kind.startswith("TIFF with") or (kind == "WEBP" and not _is_lossless_webp(image)):
+        kind = {"MPO": "JPEG", "WEBP": "lossy WebP"}.get(kind, kind)
+        raise ValueError(
+            f"{name} is a label stored as {kind}, which is lossy: its values are not those that were drawn. Export the "
+            "label again, as PNG (saving this file as PNG does not bring the values back)."
+        )
+    if _bits(image) > 8 and len(image.getbands()) > 1:
+        raise ValueError(
+            f"{name} is a label of {_bits(image)} bits in {len(image.getbands())} channels, of which 8 bits would be "
+            "read; save it as a gray PNG of 8 or 16 bits."
+        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # an error below
-            opened = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ValueError(_too_large(repr(path), None, max_pixels)) from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path!r} is not an image in a format that is read ({', '.join(FORMATS)}).") from error
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system's own complaint (permissions)
-        raise ValueError(f"Image {path!r} is truncated or damaged: {error}.") from error
-    with opened:
-        return _decode(opened, repr(path), max_pixels)
+        frames = int(getattr(image, "n_frames", 1))
+    except (*_DAMAGE, AttributeError):  # of a file that is closed, or damaged: said when it is decoded
+        frames = 1
+    if frames > 1:
+        raise ValueError(
+            f"{name} is a label of {frames} pages or frames; it must be one image. Save the page that belongs to the "
+            "image as PNG."
+        )
+
+
+def _is_lossless_webp(image: Image.Image) -> bool:
+    """Whether a WebP says so in the chunks of its file."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return False
+    place = file.tell()
+    try:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] in (b"VP8L", b"VP8 "):
+                return head[:4] == b"VP8L"
+            length = struct.unpack("<I", head[4:])[0]
+            file.seek(length + length % 2, os.SEEK_CUR)
+        return False
+    finally:
+        file.seek(place)
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a channel in the file of a PNG or TIFF; 8 of others."""
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))  # type: ignore[attr-defined]
+    if image.format == "PNG":
+        tiles = getattr(image, "tile", ())
+        raw = next((tile[3] for tile in tiles if isinstance(tile[3], str)), "")
+        return 16 if ";16" in raw else 8
+    return 8
 
 
 def _too_large(name: str, size: tuple[int, int] | None, max_pixels: int) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "decode_run_lengths",
     "decode_segmentation",
     "draw_polygons",
+    "draws_nothing",
     "encode_run_lengths",
 ]
 
@@ -90,8 +91,14 @@ def _checked(encoded: Mapping[str, Any], size: Sequence[int] | None) -> tuple[tu
     height, width = _checked_size(encoded, size)
     counts = _checked_counts(encoded.get("counts") if isinstance(encoded, Mapping) else None)
     total = height * width
+    if (counts < 0).any():
+        place = int(np.argmax(counts < 0))
+        raise ValueError(
+            f"Run lengths hold the negative count {counts[place]} at index {place}; a run has 0 pixels or more. Is the "
+            "encoding damaged?"
+        )
     # In floating point first: a sum of huge counts would wrap around.
-    if (counts < 0).any() or counts.astype(np.float64).sum() > 2 * total or int(counts.sum()) != total:
+    if counts.astype(np.float64).sum() > 2 * total or int(counts.sum()) != total:
         added = counts.astype(np.float64).sum()
         raise ValueError(f"Run lengths add up to {added:.0f}, but the size {height} x {width} needs {total}.")
     return (height, width), counts
@@ -172,6 +179,28 @@ def draw_polygons(polygons: Sequence[Sequence[float]], size: Sequence[int]) -> n
         counts = np.diff(_crossings(polygon, height, width), prepend=0, append=height * width)
         drawn |= np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height)
     return drawn.T
+
+
+def draws_nothing(segmentation: Any, size: Sequence[int]) -> bool:
+    """Whether a COCO segmentation covers no pixel: outlines outside of the image or without area, empty run lengths.
+
+    Damaged ones are another matter, and do not count as empty. An outline inside the image is not drawn where its area
+    is larger than its perimeter: a circle of radius 1 fits in then.
+    """
+    height, width = (int(side) for side in size)
+    try:
+        if isinstance(segmentation, Mapping):
+            return not _checked(segmentation, size)[1][1::2].any()
+        for outline in segmentation:
+            points = np.array(outline, dtype=np.float64).reshape(-1, 2)
+            edges = np.roll(points, -1, axis=0) - points
+            area = abs((points[:, 0] * edges[:, 1] - points[:, 1] * edges[:, 0]).sum()) / 2
+            inside = points.min() >= 0 and (points.max(axis=0) <= (width, height)).all()
+            if inside and area > np.hypot(edges[:, 0], edges[:, 1]).sum():
+                return False
+        return not decode_segmentation(segmentation, size).any()
+    except (ValueError, TypeError, IndexError):
+        return False
 
 
 def _checked_polygon(polygon: Any, height: int, width: int) -> np.ndarray:

@@ -119,7 +119,7 @@ IMAGE = np.zeros((2, 2, 3), np.uint8)
         ({"image": IMAGE, "segmentation": np.ones((2, 2), int), "segments_info": []}, ["[1]", "segments_info"]),
         ({"image": IMAGE, "segmentation_map": np.full((2, 2), 7)}, ["[7]", "0 to 4"]),
         ({"image": IMAGE, "segmentation_map": np.zeros((2, 2))}, ["float64"]),
-        ({"image": IMAGE, "segmentation_map": Image.fromarray(IMAGE)}, ["RGB", "PNG"]),
+        ({"image": IMAGE, "segmentation_map": Image.new("RGB", (2, 2), "red")}, ["RGB (255, 0, 0)", "PNG"]),
         ({"image": np.full((2, 2, 3), np.nan), "segmentation_map": np.zeros((2, 2), int)}, ["finite"]),
         ({"image": np.zeros((2, 2, 5)), "segmentation_map": np.zeros((2, 2), int)}, ["(2, 2, 5)"]),
     ],

@@ -39,7 +39,10 @@ def test_void_class_in_the_middle_moves_the_classes_after_it(semantic):
     np.testing.assert_array_equal(dataset[1]["segmentation_map"], moved)
 
 
-@pytest.mark.parametrize("content", [["a"] * 11, {str(k): "a" for k in range(11)}, {"names": ["a"] * 11}])
+NAMES = [f"name {k}" for k in range(11)]
+
+
+@pytest.mark.parametrize("content", [NAMES, dict(enumerate(NAMES)), {"names": NAMES}])
 def test_forms_of_the_class_file(semantic, content):
     (semantic / "classes.json").write_text(json.dumps(content))
     dataset = load_folder(semantic)

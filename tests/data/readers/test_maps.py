@@ -133,6 +133,8 @@ def test_two_images_of_one_name(semantic):
 
 
 def test_color_label_without_palette(semantic):
-    save(semantic / "labels/train/s0.png", np.zeros((*SIZE, 3), np.uint8))
+    color = np.zeros((*SIZE, 3), np.uint8)
+    color[1, 2] = (255, 0, 0)
+    save(semantic / "labels/train/s0.png", color)
     with pytest.raises(ValueError, match=r"s0.png is a color image"):
         load_folder(semantic, "train")[0]

@@ -12,12 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ...files.images import open_image
-from .images import read_map
-from .samples import Classes, Sample, listing, read_json
+from .images import open_label, read_map, to_id_map
+from .samples import Classes, Sample, check_unique, listing, read_json
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids
 
-__all__ = ["SemanticReader", "read_classes", "read_semantic_map", "say_what_is_empty", "scan_classes", "settle_binary"]
+__all__ = [
+    "SemanticReader",
+    "read_classes",
+    "read_semantic_map",
+    "say_what_is_empty",
+    "scan_classes",
+    "settle_binary",
+    "white_of",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +42,7 @@ def read_classes(path: Path) -> Classes | None:
     file = path / "classes.json"
     if not file.is_file():
         return None
-    content = read_json(file)
+    content = read_json(file, unique_keys=True)
     wanted = 'a list of names, {"0": name, ...} or {"names": [...], "ignore_index": number}'
     palette, ignore = None, DEFAULT_IGNORE_INDEX
     if isinstance(content, dict) and "names" in content:
@@ -43,6 +50,7 @@ def read_classes(path: Path) -> Classes | None:
     else:
         names = content
     if isinstance(names, dict) and all(str(key).isdigit() for key in names):
+        check_unique([int(key) for key in names], "value", file)
         by_value = {int(key): name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
     elif isinstance(names, list):
         by_value = dict(enumerate(names))
@@ -56,6 +64,7 @@ def read_classes(path: Path) -> Classes | None:
         raise ValueError(f"{file} names the value {max(by_value)}; label maps hold 0 to {_LARGEST_VALUE}")
     if not isinstance(ignore, int) or not all(isinstance(name, str) for name in by_value.values()):
         raise ValueError(f"{file}: names must be text and ignore_index a whole number; give {wanted}")
+    check_unique(by_value.values(), "class name", file)
     kept = [value for value in by_value if value != ignore]
     if not kept:
         raise ValueError(f"{file} names no class besides the ignore index {ignore}; give {wanted}")
@@ -81,9 +90,9 @@ def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None
     """
     if colors is None:
         return read_map(path)
-    image = open_image(path)
+    image = open_label(path)
     if image.mode not in ("P", "PA") and len(image.getbands()) < 3:  # one number per pixel and no color
-        values = read_map(path)
+        values = to_id_map(image, str(path))
         present = np.unique(values).tolist()
         if not all((value, value, value) in colors for value in present):
             return values
@@ -150,9 +159,10 @@ def scan_classes(samples: Sequence[Sample]) -> Classes:
     values: set[int] = set()
     for sample in samples:
         values.update(compact_ids(read_map(sample.label))[0].tolist())
-    if values == {0, DEFAULT_IGNORE_INDEX}:
-        logger.warning("The labels hold 0 and 255 only; they are read as class 0 and class 1, and no pixel is void.")
-        return Classes({0: "class_0", 1: "class_1"}, DEFAULT_IGNORE_INDEX, {0: 0, DEFAULT_IGNORE_INDEX: 1})
+    white = white_of(values)
+    if white is not None and 0 in values:
+        logger.warning("The labels hold 0 and %d only; they are read as class 0 and class 1, no pixel is void.", white)
+        return Classes({0: "class_0", 1: "class_1"}, DEFAULT_IGNORE_INDEX, {0: 0, white: 1})
     classes = sorted(values - {DEFAULT_IGNORE_INDEX})
     if not classes:
         raise ValueError(f"the {len(samples)} labels hold nothing but void ({DEFAULT_IGNORE_INDEX}); check the labels")
@@ -183,10 +193,17 @@ def _check_palette(palette: Any, file: Path) -> None:
         raise ValueError(f"{file}: palette_rgb gives the color {repeated[0]} to more than one class")
 
 
-def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
-    """Two classes whose labels hold 0 and 255 only: 255 is the second class, unless `classes.json` says it is void.
+def white_of(values: set[int]) -> int | None:
+    """White of labels that hold black and white only, of 8 or 16 bits: 255 or 65535; None if they hold others."""
+    white = values - {0}
+    return next(iter(white)) if white in ({255}, {_LARGEST_VALUE}) else None
 
-    The commonest form of masks; read otherwise, one class would have no pixel and every score would be perfect.
+
+def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
+    """Two classes whose labels are black and white: white is the second class, unless `classes.json` says it is void.
+
+    The commonest form of masks (0 and 255, or 0 and 65535 of 16 bits); read otherwise, one class would have no pixel
+    and every score would be perfect.
     """
     if len(classes.id2label) > 2 or classes.ignore_stated or classes.colors is not None:
         return classes
@@ -196,21 +213,24 @@ def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:
     seen: set[int] = set()
     for sample in _spread(samples):
         seen.update(np.unique(_values(sample, classes)).tolist())
-        if not seen <= {0, DEFAULT_IGNORE_INDEX}:
+        if seen - {0} and white_of(seen) is None:
             return classes
-    if DEFAULT_IGNORE_INDEX not in seen:
+    white = white_of(seen)
+    if white is None:
         return classes
     if len(classes.id2label) == 1:
         raise ValueError(
-            f"the labels hold 0 and 255 only, and {classes.id2label[0]!r} is the only class, so that every pixel that "
-            'counts would be of it: name what 0 is too, as {"names": ["background", "' + classes.id2label[0] + '"]}'
+            f"the labels hold 0 and {white} only, and {classes.id2label[0]!r} is the only class, so that every pixel "
+            'that counts would be of it: name what 0 is too, as {"names": ["background", "'
+            + classes.id2label[0]
+            + '"]}'
         )
     logger.warning(
-        "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, say so with "
-        '"ignore_index": 255 in classes.json.',
-        classes.id2label[1],
+        "The labels hold 0 and %d only, and there are two classes: %d is read as %r. If %d means void, say so with "
+        '"ignore_index": %d in classes.json.',
+        *(white, white, classes.id2label[1], white, white),
     )
-    return dataclasses.replace(classes, value_to_class={0: 0, 1: 1, DEFAULT_IGNORE_INDEX: 1})
+    return dataclasses.replace(classes, value_to_class={0: 0, 1: 1, white: 1})
 
 
 def _spread(samples: Sequence[Sample]) -> Sequence[Sample]:

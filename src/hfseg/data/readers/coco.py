@@ -20,14 +20,33 @@ from typing import Any
 import numpy as np
 
 from ...files.images import DEFAULT_MAX_PIXELS
-from ...results.run_lengths import decode_segmentation
-from .images import image_size, read_rgb_ids
-from .samples import FolderDataset, Sample, check_sizes, listing, read_json, relative_key
+from ...results.run_lengths import decode_segmentation, draws_nothing
+from .images import image_size, read_rgb_ids, upright_size
+from .samples import (
+    FolderDataset,
+    Sample,
+    check_sizes,
+    check_unique,
+    listing,
+    read_json,
+    relative_key,
+    say_what_is_nothing,
+)
 from .schema import DEFAULT_IGNORE_INDEX, segments_from_map
 
-__all__ = ["coco_files", "load_coco_file", "read_coco", "sample_keys"]
+__all__ = [
+    "check_inside",
+    "coco_files",
+    "find_file",
+    "load_coco_file",
+    "read_coco",
+    "read_coco_masks",
+    "sample_keys",
+]
 
 logger = logging.getLogger(__name__)
+
+_LOOKED_AT = 20_000
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -135,11 +154,72 @@ def read_coco(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], l
             raise ValueError(
                 f"{file}: annotation {entry['where']} names image {entry['image_id']}, which is not among the images"
             )
+    read = _without_copies(read, file)
     used = [segment for entry in read for segment in entry["segments_info"]] if panoptic else read
     unknown = sorted({item["category_id"] for item in used} - known_categories, key=str)
     if unknown:
         raise ValueError(f"{file}: annotations use the category id(s) {listing(unknown)}, which categories do not list")
     return images, read, read_categories
+
+
+def read_coco_masks(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Images and annotations of a COCO json of masks without names, which needs neither categories nor sizes.
+
+    Raises:
+        ValueError: As `read_coco`.
+    """
+    content = read_json(file)
+    missing = [key for key in ("images", "annotations") if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ValueError(f"{file} is no COCO instance file: it lacks {', '.join(missing)}")
+    images = []
+    for position, entry in enumerate(_entries(content, "images", file)):
+        where = f"{file}, entry {position} of images"
+        if {"height", "width"} <= set(entry):
+            images.append(_image(entry, where))
+            continue
+        if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
+            raise ValueError(f"{where} has no file_name")
+        images.append({**entry, "id": _identity(entry, "id", where)})
+    check_unique([image["id"] for image in images], "image id", file)
+    known = {image["id"] for image in images}
+    read = []
+    for position, entry in enumerate(_entries(content, "annotations", file)):
+        read.append(_annotation({"category_id": 0, **entry}, position, file, False))
+        if read[-1]["image_id"] not in known:
+            where = read[-1]["where"]
+            raise ValueError(f"{file}: annotation {where} names image {read[-1]['image_id']}, which is not among them")
+    return images, _without_copies(read, file)
+
+
+def _without_copies(annotations: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """Annotations without those that repeat another, id and all.
+
+    Raises:
+        ValueError: Two different annotations have one id.
+    """
+    first: dict[Any, dict[str, Any]] = {}
+    kept, copies = [], []
+    for entry in annotations:
+        if entry.get("id") is None:
+            kept.append(entry)
+            continue
+        number = _whole(entry["id"])
+        other = first.setdefault(entry["where"] if number is None else number, entry)
+        if other is entry:
+            kept.append(entry)
+        elif {**other, "id": 0, "where": 0} == {**entry, "id": 0, "where": 0}:
+            copies.append(entry["where"])
+        else:
+            raise ValueError(
+                f"{file}: the annotation id {entry['where']!r} belongs to more than one annotation, and they differ; "
+                "give every annotation its own id"
+            )
+    if copies:
+        logger.warning(
+            "%s: %d annotations repeat another, id and all, and are left out: %s", file, len(copies), listing(copies)
+        )
+    return kept
 
 
 def _image(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -179,6 +259,9 @@ def _annotation(entry: Mapping[str, Any], position: int, file: Path, panoptic: b
         }
         for place, segment in enumerate(segments)
     ]
+    repeated = [key for key, count in Counter(segment["id"] for segment in read["segments_info"]).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{where} gives the segment id(s) {listing(repeated)} twice; give every segment its own")
     return read
 
 
@@ -190,7 +273,7 @@ def _annotation(entry: Mapping[str, Any], position: int, file: Path, panoptic: b
 def _check_size(sample: Sample, file: Path) -> None:
     """Compares the stated size with the image's header, before a mask is drawn."""
     stored = image_size(sample.image)
-    if sample.size not in (stored, stored[::-1]):  # turned by EXIF
+    if sample.size not in (stored, upright_size(sample.image)):
         raise ValueError(
             f"{file} states the size {sample.size} (height, width) for {sample.image}, whose size is {stored}; correct "
             "the annotation file or replace the image"
@@ -212,6 +295,8 @@ class _CocoInstanceReader:
                 mask = decode_segmentation(annotation.get("segmentation"), sample.size)
             except ValueError as error:
                 raise ValueError(f"{self.file}, annotation {annotation['where']}: {error}") from error
+            if not mask.any():
+                say_what_is_nothing(self.file, [f"annotation {annotation['where']} of {sample.image}"], 1)
             masks.append((annotation["iscrowd"], int(mask.sum()), mask, self.class_of[annotation["category_id"]]))
         masks.sort(key=lambda item: (item[0], -item[1]))  # stable: equal areas in the order of the file
         segmentation = np.zeros(sample.size, dtype=np.int32)
@@ -289,11 +374,12 @@ def _spellings(name: str) -> Iterable[str]:
         )
 
 
-def _find(folder: Path, name: str) -> Path | None:
+def find_file(folder: Path, name: str) -> Path | None:
+    """File of a name in any spelling, None if there is none."""
     return next((folder / spelled for spelled in _spellings(name) if (folder / spelled).is_file()), None)
 
 
-def _check_inside(name: str, folder: Path, root: Path, file: Path) -> None:
+def check_inside(name: str, folder: Path, root: Path, file: Path) -> None:
     """Refuses names that lead out of the dataset's folder; links inside it may lead where they want."""
     plain = name.replace("\\", "/")
     target = os.path.normpath(os.path.join(os.path.abspath(folder), plain))
@@ -309,7 +395,7 @@ def _check_inside(name: str, folder: Path, root: Path, file: Path) -> None:
 def _find_folder(candidates: Sequence[Path], names: Sequence[str], what: str) -> Path:
     """The first candidate folder that holds one of the first files."""
     for folder in candidates:
-        if any(_find(folder, name) is not None for name in names[:20]):
+        if any(find_file(folder, name) is not None for name in names[:20]):
             return folder
     raise FileNotFoundError(
         f"the {len(names)} {what} were not found: {names[0]} is in none of {', '.join(str(c) for c in candidates)}; "
@@ -351,8 +437,8 @@ def _image_files(
     folder = _find_folder(candidates, names, f"images of {file}")
     if not allow_outside:
         for name in names:
-            _check_inside(name, folder, image_folder or root, file)
-    files = {image["id"]: _find(folder, image["file_name"]) for image in images}
+            check_inside(name, folder, image_folder or root, file)
+    files = {image["id"]: find_file(folder, image["file_name"]) for image in images}
     absent = [image["file_name"] for image in images if files[image["id"]] is None]
     if absent:
         raise FileNotFoundError(
@@ -386,7 +472,7 @@ def _panoptic_samples(
     maps = _find_folder([file.with_suffix(""), root / file.stem, file.parent], names, f"id maps of {file}")
     if not allow_outside:
         for name in names:
-            _check_inside(name, maps, root, file)
+            check_inside(name, maps, root, file)
     samples = []
     for image in images:
         entries = by_image[image["id"]]
@@ -394,7 +480,7 @@ def _panoptic_samples(
             raise ValueError(
                 f"{file}: image {image['file_name']} has {len(entries)} panoptic annotations; it needs exactly one"
             )
-        label = _find(maps, entries[0]["file_name"])
+        label = find_file(maps, entries[0]["file_name"])
         if label is None:
             raise FileNotFoundError(
                 f"{maps / entries[0]['file_name']} does not exist; it is the id map of {image['file_name']} in {file}"
@@ -425,6 +511,7 @@ def load_coco_file(
     categories = sorted(categories, key=lambda category: (isinstance(category["id"], str), category["id"]))
     if not panoptic:
         categories = _without_roboflow_root(categories, annotations, file)
+    check_unique([category["name"] for category in categories], "category name", file)
     class_of = {category["id"]: class_id for class_id, category in enumerate(categories)}
     id2label = {class_id: category["name"] for class_id, category in enumerate(categories)}
     by_image: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in images}
@@ -446,6 +533,7 @@ def load_coco_file(
             Sample(keys[one["id"]], paths[one["id"]], file, tuple(by_image[one["id"]]), (one["height"], one["width"]))
             for one in images
         ]
+        _say_what_is_nothing(file, samples)
         stuff = ()
         reader = _CocoInstanceReader(file, class_of)
     return FolderDataset(
@@ -460,6 +548,20 @@ def load_coco_file(
         DEFAULT_IGNORE_INDEX,
         {class_id: category_id for category_id, class_id in class_of.items()},
     )
+
+
+def _say_what_is_nothing(file: Path, samples: Sequence[Sample]) -> None:
+    """Looks at up to 20,000 annotations, spread over the samples, for those that cover no pixel."""
+    total = sum(len(sample.annotations) for sample in samples)
+    looked_at, empty = 0, []
+    for sample in samples[:: total // _LOOKED_AT + 1]:
+        looked_at += len(sample.annotations)
+        empty += [
+            f"annotation {annotation['where']} of {sample.image}"
+            for annotation in sample.annotations
+            if annotation.get("segmentation") and draws_nothing(annotation["segmentation"], sample.size)
+        ]
+    say_what_is_nothing(file, empty, looked_at)
 
 
 def sample_keys(images: Sequence[Mapping[str, Any]]) -> dict[Any, str]:

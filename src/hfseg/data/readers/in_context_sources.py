@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ class PhotoSource(torch.utils.data.Dataset):
 
             dataset = load_official(**dataset)
         self.dataset, self.inverse_depth = dataset, inverse_depth
+        self._last_parts: Counter[str] | None = None  # how often a file name occurs among the samples
         self.folders = {
             name: Path(folder) for name, folder in (("depth", depth_folder), ("normals", normal_folder)) if folder
         }
@@ -98,6 +100,18 @@ class PhotoSource(torch.utils.data.Dataset):
         """Name of a sample, which its labels' files have."""
         return str(self.dataset.sample_id(index)) if hasattr(self.dataset, "sample_id") else str(index)
 
+    def _file_name(self, kind: str, name: str) -> str:
+        """Name of a label's file without ending: the sample's path, or its last part where that is nobody else's."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        plain = path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path
+        whole = plain.as_posix().lstrip("/")
+        if any((self.folders[kind] / f"{whole}{ending}").is_file() for ending in (".npy", ".png")):
+            return whole
+        if self._last_parts is None:
+            names = [PurePosixPath(self.sample_id(index).replace("\\", "/")) for index in range(len(self))]
+            self._last_parts = Counter(one.stem for one in names)
+        return plain.name if self._last_parts[path.stem] <= 1 else whole
+
     def read(self, kind: str, name: str, shape: tuple[int, int], image: np.ndarray | None = None) -> np.ndarray:
         """Reads a label by the sample's name, or makes it of the image.
 
@@ -105,7 +119,7 @@ class PhotoSource(torch.utils.data.Dataset):
             FileNotFoundError: There is none, and no model.
             ValueError: Its size is another than `shape`.
         """
-        stem = Path(name).stem
+        stem = self._file_name(kind, name)
         array, photo = (self.folders[kind] / f"{stem}{ending}" for ending in (".npy", ".png"))
         if array.is_file():
             value = np.load(array, allow_pickle=False)

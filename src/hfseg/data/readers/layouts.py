@@ -30,21 +30,26 @@ import numpy as np
 
 from ...files.label_names import PASCAL_VOC
 from ...files.listing import list_files, list_folders
-from ...results.run_lengths import decode_segmentation, draw_polygons
+from ...results.run_lengths import decode_segmentation, draw_polygons, draws_nothing
 from .classes import SemanticReader, read_classes, say_what_is_empty, scan_classes, settle_binary
-from .images import image_size
+from .images import image_size, upright_size
 from .samples import (
     IMAGE_SUFFIXES,
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
     SPLIT_NAMES,
     Classes,
     FolderDataset,
     HeldOut,
     Sample,
     check_sizes,
+    check_unique,
     divide,
     listing,
     read_json,
+    refuse_lossy,
     same_split,
+    say_what_is_nothing,
 )
 from .schema import DEFAULT_IGNORE_INDEX, segments_from_map
 
@@ -53,7 +58,7 @@ __all__ = ["Layout", "describe", "find_layout"]
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "ann", "gt", "segmentations")
 MASK_ENDINGS = ("_mask", "_label", "_labels", "_seg", "_segmentation", "_gt", "-mask", "_labelTrainIds")
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")
+_LOOKED_AT = 500  # samples whose annotations are looked at when a dataset is opened
 _ALL = "all"  # the only split of a layout that has none
 
 
@@ -147,11 +152,18 @@ def _semantic(path: Path, name: str, samples: Mapping[str, list[Sample]], classe
     return Layout(name, tuple(key for key in samples if key != _ALL), load)
 
 
-def _instances(
-    path: Path, name: str, samples: Mapping[str, list[Sample]], names: Sequence[str], reader: Callable[[Sample], Any]
-) -> Layout:
+def _instances(path: Path, name: str, samples: Mapping[str, list[Sample]], names: Sequence[str], reader: Any) -> Layout:
     def load(split: str | None, held: HeldOut) -> FolderDataset:
         chosen, note = _choose(samples, split, held, path)
+        looked_at, empty = 0, []
+        for sample in chosen[:: len(chosen) // _LOOKED_AT + 1]:
+            try:
+                held_there = reader.segmentations(sample)
+            except (OSError, ValueError, TypeError):
+                continue  # said when the sample is read
+            looked_at += len(held_there)
+            empty += [where for where, segmentation, size in held_there if draws_nothing(segmentation, size)]
+        say_what_is_nothing(path, empty, looked_at)
         id2label = dict(enumerate(names))
         note = f"{name}: {note}"
         return FolderDataset("instance", path, split, note, chosen, reader, id2label, (), DEFAULT_IGNORE_INDEX)
@@ -169,6 +181,8 @@ def _paired(images: Path, masks: Path, what: str, image_ending: str = "", mask_e
         if ending is not None:
             return _paired(images, masks, what, image_ending, ending)
     if missing:
+        for ending in (mask_ending,) if mask_ending else ("", *MASK_ENDINGS):
+            refuse_lossy(masks, missing, ending)
         raise ValueError(
             f"{what}: {len(missing)} of {len(found)} images in {images} have no mask in {masks}: {listing(missing)}; "
             "add NAME.png for each of them, or move these images elsewhere"
@@ -271,11 +285,13 @@ def _voc_classes(path: Path) -> Classes | None:
             names.append(parts[0])
         if not names:
             raise ValueError(f"{labelmap} names no class")
+        check_unique(names, "class name", labelmap)
         table = {value: value for value in range(len(names))}
         return Classes(dict(enumerate(names)), DEFAULT_IGNORE_INDEX, table | {255: 255}, colors, True)
     if class_names.is_file():
         names = [line.strip() for line in class_names.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         names = [name for name in names if name != "__ignore__"]
+        check_unique(names, "class name", class_names)
         table = {value: value for value in range(len(names))}
         return Classes(dict(enumerate(names)), DEFAULT_IGNORE_INDEX, table | {255: 255}, None, True)
     table = {value: value for value in range(len(PASCAL_VOC))}
@@ -287,12 +303,12 @@ def _split_first(path: Path) -> Layout | None:
     for folder in _split_folders(path):
         images = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), None)
         masks = next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
-        if images is not None and masks is not None and list_files(masks, MASK_SUFFIXES):
+        if images is not None and masks is not None and list_files(masks, (*MASK_SUFFIXES, *LOSSY_SUFFIXES)):
             samples[folder.name] = _paired(images, masks, "split folders")
     if not samples:  # image/ with mask/ and other spellings; images/ with masks/ is our own
         images = next((path / name for name in IMAGE_FOLDERS if (path / name).is_dir()), None)
         masks = next((path / name for name in MASK_FOLDERS if (path / name).is_dir()), None)
-        if images is None or masks is None or not list_files(masks, MASK_SUFFIXES):
+        if images is None or masks is None or not list_files(masks, (*MASK_SUFFIXES, *LOSSY_SUFFIXES)):
             return None
         samples[_ALL] = _paired(images, masks, "images and masks")
     return _semantic(path, "split folders with images and masks", samples)
@@ -313,14 +329,30 @@ def _masks_beside(path: Path) -> Layout | None:
 
 def _beside(folder: Path) -> list[Sample]:
     """Images of a folder that have a mask beside them."""
-    files = {file.relative_to(folder).with_suffix("").as_posix(): file for file in list_files(folder, IMAGE_SUFFIXES)}
+    files: dict[str, Path] = {}
+    doubled: dict[str, Path] = {}
+    for file in list_files(folder, sorted({*IMAGE_SUFFIXES, *MASK_SUFFIXES})):
+        key = file.relative_to(folder).with_suffix("").as_posix()
+        if files.setdefault(key, file) != file:
+            doubled[key] = file
     masks: dict[str, Path] = {}
+    lossy: list[tuple[str, str]] = []
     for ending in MASK_ENDINGS:
         for key, file in files.items():
-            if key.endswith(ending) and key.removesuffix(ending) in files and file.suffix.lower() in MASK_SUFFIXES:
+            if not key.endswith(ending) or key.removesuffix(ending) not in files:
+                continue
+            if file.suffix.lower() in MASK_SUFFIXES:
                 masks.setdefault(key.removesuffix(ending), file)
+            else:
+                lossy.append((key.removesuffix(ending), ending))
+    for key, ending in lossy:
+        if key not in masks:
+            refuse_lossy(folder, [key], ending)
     if not masks:
         return []
+    for key, file in doubled.items():
+        if key in masks or files[key] in masks.values():
+            raise ValueError(f"{files[key]} and {file} have the same name; keep one of them")
     taken = set(masks.values())
     bare = [key for key, file in files.items() if key not in masks and file not in taken]
     if bare:
@@ -330,11 +362,11 @@ def _beside(folder: Path) -> list[Sample]:
 
 def _roboflow_classes(file: Path) -> Classes:
     """Classes of Roboflow's table: pixel value and name."""
-    names: dict[int, str] = {}
     with file.open(newline="", encoding="utf-8-sig") as handle:
-        for row in csv.reader(handle):
-            if len(row) >= 2 and row[0].strip().isdigit():
-                names[int(row[0])] = row[1].strip()
+        rows = [row for row in csv.reader(handle) if len(row) >= 2 and row[0].strip().isdigit()]
+    names = {int(row[0]): row[1].strip() for row in rows}
+    check_unique([int(row[0]) for row in rows], "pixel value", file)
+    check_unique(names.values(), "class name", file)
     if not names or sorted(names) != list(range(len(names))):
         raise ValueError(f"{file} must list the pixel values 0, 1, 2, ... with a name each, not {sorted(names)}")
     return Classes(names, DEFAULT_IGNORE_INDEX, {value: value for value in names} | {255: 255})
@@ -344,7 +376,7 @@ def _nnunet(path: Path) -> Layout | None:
     file = path / "dataset.json"
     if not (file.is_file() and (path / "imagesTr").is_dir() and (path / "labelsTr").is_dir()):
         return None
-    content = read_json(file)
+    content = read_json(file, unique_keys=True)
     if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
         raise ValueError(f"{file} has no labels; nnU-Net's has labels with a number each")
     images = list_files(path / "imagesTr", IMAGE_SUFFIXES)
@@ -378,16 +410,17 @@ def _nnunet(path: Path) -> Layout | None:
 
 def nnunet_labels(content: Mapping[str, Any], file: Path) -> dict[int, str]:
     """Names of label values in nnU-Net's `dataset.json`: version 1 goes from number to name, version 2 back."""
-    labels = content["labels"]
-    names: dict[int, str] = {}
-    for key, value in labels.items():
+    pairs: list[tuple[int, str]] = []
+    for key, value in content["labels"].items():
         if str(key).isdigit():
-            names[int(key)] = str(value)
+            pairs.append((int(key), str(value)))
         elif isinstance(value, int) and not isinstance(value, bool):
-            names[value] = str(key)
+            pairs.append((value, str(key)))
         else:
             raise ValueError(f"{file}: label {key!r} has the value {value!r}; regions of several values are not read")
-    return dict(sorted(names.items()))
+    check_unique([value for value, _ in pairs], "label value", file)
+    check_unique([name for _, name in pairs], "class name", file)
+    return dict(sorted(pairs))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -413,13 +446,30 @@ def _drawn(size: tuple[int, int], shapes: Sequence[tuple[Any, int]]) -> dict[str
 
 @dataclasses.dataclass(frozen=True)
 class _YoloReader:
-    """Instances of a YOLO segmentation file: a class and an outline in shares of width and height per line."""
+    """Instances of a YOLO segmentation file: a class and an outline in shares of width and height per line.
+
+    As YOLO itself does, shares are taken of the image turned upright by its EXIF orientation.
+    """
 
     num_labels: int
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        size = image_size(sample.image)
+        size = upright_size(sample.image)
         shapes = []
+        for where, outline, class_id in self._outlines(sample, size):
+            try:
+                shapes.append((draw_polygons([outline], size), class_id))
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+        return _drawn(size, shapes)
+
+    def segmentations(self, sample: Sample) -> list[tuple[str, Any, tuple[int, int]]]:
+        """Place, segmentation and size of what a sample holds."""
+        size = upright_size(sample.image)
+        return [(where, [outline], size) for where, outline, _ in self._outlines(sample, size)]
+
+    def _outlines(self, sample: Sample, size: tuple[int, int]) -> list[tuple[str, list[float], int]]:
+        found = []
         text = sample.label.read_text(encoding="utf-8-sig") if sample.label.is_file() else ""  # none: no object
         for number, line in enumerate(text.splitlines(), start=1):
             words = line.split()
@@ -436,12 +486,8 @@ class _YoloReader:
                 raise ValueError(f"{where} is not a class and numbers: {line[:60]!r}") from error
             if not 0 <= class_id < self.num_labels:
                 raise ValueError(f"{where} has the class {class_id}; data.yaml names 0 to {self.num_labels - 1}")
-            outline = [value * size[1 - place % 2] for place, value in enumerate(values)]
-            try:
-                shapes.append((draw_polygons([outline], size), class_id))
-            except ValueError as error:
-                raise ValueError(f"{where}: {error}") from error
-        return _drawn(size, shapes)
+            found.append((where, [value * size[1 - place % 2] for place, value in enumerate(values)], class_id))
+        return found
 
 
 def _yolo(path: Path) -> Layout | None:
@@ -451,14 +497,24 @@ def _yolo(path: Path) -> Layout | None:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
+        content = yaml.safe_load(text)
+        nodes = [yaml.compose(text, Loader=yaml.SafeLoader)]
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())[:200]}") from error
+    seen: set[int] = set()
+    while nodes:  # keys given twice, of which the last would count
+        node = nodes.pop()
+        if isinstance(node, yaml.MappingNode) and id(node) not in seen:
+            seen.add(id(node))
+            check_unique([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)], "key", file)
+            nodes += [value for _, value in node.value]
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [names[key] for key in sorted(names, key=int)]
     if not isinstance(names, list) or not names:
         raise ValueError(f"{file} has no list of names; YOLO's data.yaml names the classes 0, 1, 2, ...")
+    check_unique(map(str, names), "class name", file)
     samples = {}
     for split in ("train", "val", "test"):
         folders = [path / split / "images", path / "images" / split]
@@ -494,11 +550,8 @@ class _LabelmeReader:
     class_of: dict[str, int]
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        size = image_size(sample.image)
         content = _labelme_json(sample.label)
-        stated = (content.get("imageHeight"), content.get("imageWidth"))
-        if None not in stated and stated not in (size, size[::-1]):
-            raise ValueError(f"{sample.label} is for an image of {stated} (height, width); {sample.image} has {size}")
+        size = self._size(sample, content)
         groups: dict[Any, tuple[np.ndarray, int]] = {}
         for number, shape in enumerate(content["shapes"]):
             where = f"{sample.label}, shape {number}"
@@ -511,6 +564,23 @@ class _LabelmeReader:
             key = (number, None) if group is None else (group, class_id)
             groups[key] = (groups[key][0] | mask if key in groups else mask, class_id)
         return _drawn(size, list(groups.values()))
+
+    def segmentations(self, sample: Sample) -> list[tuple[str, Any, tuple[int, int]]]:
+        """Place, segmentation and size of what a sample holds."""
+        content = _labelme_json(sample.label)
+        size = self._size(sample, content)
+        shapes = enumerate(content["shapes"])
+        return [(f"shape {number} of {sample.label}", [_outline(shape)], size) for number, shape in shapes]
+
+    def _size(self, sample: Sample, content: Mapping[str, Any]) -> tuple[int, int]:
+        """Size of the image as the annotator saw it: upright, as labelme shows it, unless the file says otherwise."""
+        upright, stored = upright_size(sample.image), image_size(sample.image)
+        stated = (content.get("imageHeight"), content.get("imageWidth"))
+        if None in stated or stated == upright:
+            return upright
+        if stated == stored:
+            return stored
+        raise ValueError(f"{sample.label} is for an image of {stated} (height, width); {sample.image} has {upright}")
 
 
 def _outline(shape: Mapping[str, Any]) -> list[float]:

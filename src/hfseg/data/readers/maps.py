@@ -15,6 +15,7 @@ from .classes import SemanticReader, read_classes, say_what_is_empty, scan_class
 from .images import read_map
 from .samples import (
     IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
     SPLIT_NAMES,
     FolderDataset,
     HeldOut,
@@ -22,6 +23,7 @@ from .samples import (
     check_sizes,
     divide,
     listing,
+    refuse_lossy,
     same_split,
 )
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
@@ -66,7 +68,7 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
         raise FileNotFoundError(
             f"{label_folder} does not exist, but {image_folder} has {len(images)} images; {LAYOUTS}"
         )
-    labels = _files(label_folder, (".png",))
+    labels = _files(label_folder, MASK_SUFFIXES)
     missing = [name for name in images if name not in labels]
     if not labels and list_files(label_folder, (".txt",)):
         raise ValueError(
@@ -74,6 +76,7 @@ def _pairs(image_folder: Path, label_folder: Path) -> list[Sample]:
             "one beside images/, with names: [class of 0, class of 1, ...]"
         )
     if missing:
+        refuse_lossy(label_folder, missing)
         raise ValueError(
             f"{len(missing)} of {len(images)} images in {image_folder} have no label in {label_folder}: "
             f"{listing(missing)}; add NAME.png for each of them, or move these images elsewhere"
@@ -160,7 +163,7 @@ class _InstanceReader:
 def _labels_of_all_splits(folder: Path, samples: list[Sample]) -> list[Sample]:
     """Samples of a split, and the labels of the others, whose images need not be complete."""
     own = {sample.label for sample in samples}
-    return [*samples, *(Sample(file.stem, file, file) for file in list_files(folder, (".png",)) if file not in own)]
+    return [*samples, *(Sample(file.stem, file, file) for file in list_files(folder, MASK_SUFFIXES) if file not in own)]
 
 
 def load_maps(path: Path, label_folder: str, split: str | None, held: HeldOut) -> FolderDataset:
@@ -198,6 +201,6 @@ def label_folder_of(path: Path) -> str | None:
         folder = path / name
         if folder.is_dir():
             foreign = name == "labels" and any((path / file).is_file() for file in ("data.yaml", "dataset.yaml"))
-            if not foreign or list_files(folder, (".png",)):
+            if not foreign or list_files(folder, MASK_SUFFIXES):
                 return name
     return None

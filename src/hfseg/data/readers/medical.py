@@ -8,6 +8,7 @@ them at random, and stacks.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from ...volumes import (
     slice_channels,
     volume_from_array,
 )
+from .classes import white_of
+from .images import orient, read_map
 
 __all__ = [
     "MedicalCase",
@@ -40,6 +43,8 @@ __all__ = [
     "random_affine",
     "resize_slices",
 ]
+
+logger = logging.getLogger(__name__)
 
 IGNORE_INDEX = 255
 IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -142,6 +147,7 @@ class MedicalSlices(torch.utils.data.Dataset):
         self.label_sets = {name: sorted(ids) for name, ids in (label_sets or {}).items()}
         self.check_values = check_values
         self.volumes: list[dict[str, Any]] = [self._load(case) for case in self.cases]
+        self._settle_binary()
         self.index = self._index(foreground_share, dataset_power)
 
     def _load(self, case: MedicalCase) -> dict[str, Any]:
@@ -166,7 +172,10 @@ class MedicalSlices(torch.utils.data.Dataset):
         statistics = [intensity_statistics(voxels, case.modality, self.windows) for voxels in arrays]
         assert reference is not None
         known = None if case.label_map is not None else len(self.id2label)
-        mask = read_label_volume(_read(case.mask, case, True), reference, known, self.ignore_index).voxels
+        source_of_mask = _read(case.mask, case, True)
+        if case.label_map is None and white_of(set(np.unique(source_of_mask.voxels).tolist())) == 65535:  # of 16 bits
+            source_of_mask.voxels = np.where(source_of_mask.voxels == 65535, IGNORE_INDEX, 0).astype(np.uint8)
+        mask = read_label_volume(source_of_mask, reference, known, self.ignore_index).voxels
         if case.label_map is not None:
             unknown = sorted(set(np.unique(mask).tolist()) - set(case.label_map) - {self.ignore_index})
             if unknown:
@@ -184,6 +193,23 @@ class MedicalSlices(torch.utils.data.Dataset):
             "spacing": [size for place, size in enumerate(reference.spacing) if place != axis],
             "statistics": statistics,
         }
+
+    def _settle_binary(self) -> None:
+        """Reads black and white masks of two classes as 0 and 1: 255 would be void, and the second class empty."""
+        if len(self.id2label) != 2 or self.ignore_index != IGNORE_INDEX:
+            return
+        if any(case.label_map is not None for case in self.cases):
+            return
+        if white_of({value for volume in self.volumes for value in np.unique(volume["mask"]).tolist()}) is None:
+            return
+        second = list(self.id2label.values())[1]
+        logger.warning(
+            "The masks hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, say so "
+            "by a label_map of the cases.",
+            second,
+        )
+        for volume in self.volumes:
+            volume["mask"] = (volume["mask"] == IGNORE_INDEX).astype(np.uint8)
 
     def _index(self, foreground_share: float, power: float) -> list[tuple[int, int]]:
         """(case, slice) of every example, with the repeats that the shares ask for."""
@@ -261,11 +287,14 @@ def _read(source: str, case: MedicalCase, is_mask: bool = False) -> Volume:
     """Reads an image or mask; an image is a volume of one slice, with pixels for millimeters."""
     if not source.lower().endswith(IMAGES):
         return read_volume(source, None if is_mask else case.modality, None if is_mask else case.channels)
-    image = np.asarray(open_image(source))
-    if image.ndim == 3:
-        if is_mask or not (image[..., :3] == image[..., :1]).all():
-            raise ValueError(f"{source} is a color image; give gray values{' (class ids)' if is_mask else ''}.")
-        image = image[..., 0]
+    if is_mask:
+        image = read_map(source)
+    else:
+        image = np.asarray(orient(open_image(source), source, labeled=case.mask is not None))
+        if image.ndim == 3:
+            if not (image[..., :3] == image[..., :1]).all():
+                raise ValueError(f"{source} is a color image; give gray values.")
+            image = image[..., 0]
     return volume_from_array(image[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
 
 

@@ -23,12 +23,14 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ...files.images import FORMATS, convert_to_rgb
+from ...files.images import FORMATS, convert_to_rgb, open_image
 from ...files.listing import list_files
-from ...results.run_lengths import decode_run_lengths, decode_segmentation
+from ...results.run_lengths import decode_run_lengths, decode_segmentation, draws_nothing
 from ..collators.collation import UniversalCollator
-from .images import to_id_map, to_rgb
+from .coco import check_inside, find_file, read_coco_masks
+from .images import orient, to_id_map, to_rgb
 from .reading import check_on_error
+from .samples import say_what_is_nothing
 
 __all__ = [
     "CocoMasks",
@@ -66,7 +68,7 @@ def draw_mask(mask: Any) -> np.ndarray:
         raise ValueError(
             f"a mask has the keys {sorted(mask)}; give run lengths ('counts', 'size') or 'polygons' with 'size'"
         )
-    array = np.asarray(mask)
+    array = to_id_map(mask, "a mask") if isinstance(mask, Image.Image) else np.asarray(mask)
     if array.ndim != 2:
         raise ValueError(f"a mask has the shape {array.shape}; it must be (H, W)")
     return array != 0
@@ -220,8 +222,13 @@ def _example(photo: bytes, annotation: bytes, name: str) -> dict[str, Any]:
     image = Image.open(io.BytesIO(photo), formats=FORMATS)
     image.load()
     content = json.loads(annotation)
+    if not isinstance(content, dict) or not isinstance(content["annotations"], list):
+        raise ValueError(f"{name}: its json is no object with a list of annotations")
+    if not all(isinstance(entry, dict) for entry in content["annotations"]):
+        raise ValueError(f"{name}: its json has annotations that are no objects")
     masks = [entry["segmentation"] for entry in content["annotations"]]
-    return {"image": convert_to_rgb(image), "masks": masks, "image_id": name}
+    size = next((tuple(mask["size"]) for mask in masks if isinstance(mask, dict) and mask.get("size")), None)
+    return {"image": convert_to_rgb(orient(image, name, size, labeled=True)), "masks": masks, "image_id": name}
 
 
 class SegmentAnythingData(torch.utils.data.Dataset):
@@ -328,17 +335,17 @@ class CocoMasks(torch.utils.data.Dataset):
             raise FileNotFoundError(f"there is no annotation file {path}")
         if not self.folder.is_dir():
             raise FileNotFoundError(f"there is no folder of images {self.folder}")
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            of_image: dict[Any, list[Any]] = {entry["id"]: [] for entry in content["images"]}
-            for entry in content["annotations"]:
-                if not entry.get("iscrowd", 0) and entry.get("segmentation"):
-                    of_image[entry["image_id"]].append(entry["segmentation"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no COCO instance file: {type(error).__name__} {error}") from error
-        self.entries = [(entry, of_image[entry["id"]]) for entry in content["images"] if of_image[entry["id"]]]
+        self.annotations = path
+        images_of, annotations_of = read_coco_masks(path)
+        of_image: dict[Any, list[Any]] = {entry["id"]: [] for entry in images_of}
+        for entry in annotations_of:
+            if not entry["iscrowd"] and entry.get("segmentation"):
+                of_image[entry["image_id"]].append(entry)
+        self.entries = [(entry, of_image[entry["id"]]) for entry in images_of if of_image[entry["id"]]]
         if not self.entries:
             raise ValueError(f"{path} has no image with a mask")
+        for entry, _ in self.entries:
+            check_inside(entry["file_name"], self.folder, self.folder, path)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -348,11 +355,23 @@ class CocoMasks(torch.utils.data.Dataset):
         return str(self.entries[index][0]["file_name"])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        entry, segmentations = self.entries[index]
-        with Image.open(self.folder / entry["file_name"], formats=FORMATS) as image:
-            photo = convert_to_rgb(image)
-        size = [photo.height, photo.width]
-        masks = [{"polygons": s, "size": size} if isinstance(s, list) else s for s in segmentations]
+        entry, annotations = self.entries[index]
+        file = find_file(self.folder, entry["file_name"]) or self.folder / entry["file_name"]
+        stated = [(entry["height"], entry["width"])] if "height" in entry and "width" in entry else []
+        runs = [one["segmentation"] for one in annotations if isinstance(one["segmentation"], dict)]
+        stated += [tuple(run["size"]) for run in runs if isinstance(run.get("size"), list)]
+        photo = convert_to_rgb(orient(open_image(file), str(file), next(iter(stated), None), labeled=True))
+        size = (photo.height, photo.width)
+        if stated and stated[0] != size:
+            raise ValueError(
+                f"{self.annotations} states the size {stated[0]} (height, width) for {file}, whose size is {size}; "
+                "correct the annotation file or replace the image"
+            )
+        for one in annotations:
+            if draws_nothing(one["segmentation"], size):
+                say_what_is_nothing(self.annotations, [f"annotation {one['where']} of {file}"], 1)
+        segmentations = [one["segmentation"] for one in annotations]
+        masks = [{"polygons": s, "size": list(size)} if isinstance(s, list) else s for s in segmentations]
         return {"image": photo, "masks": masks, "image_id": entry["id"]}
 
 

@@ -28,8 +28,8 @@ from PIL import Image
 
 from ...files.images import FORMATS
 from ...results.run_lengths import decode_segmentation
-from .images import read_image, to_rgb
-from .samples import listing, read_json
+from .images import open_label, read_image, to_rgb
+from .samples import check_unique, listing, read_json, say_what_is_nothing
 
 __all__ = ["REFER_SPLITS", "ReferDataset", "ReferLmdbDataset", "load_refer", "load_refer_json", "read_plain_pickle"]
 
@@ -75,12 +75,14 @@ class Referent:
         image: Path of the image.
         expressions: Its sentences.
         mask: Path of a mask, a COCO run-length code, or polygons.
+        size: (height, width) of the image that polygons were drawn on, where it is known.
     """
 
     ref_id: str
     image: Path
     expressions: tuple[str, ...]
     mask: Any
+    size: tuple[int, int] | None = None
 
 
 class ReferDataset(torch.utils.data.Dataset):
@@ -109,16 +111,22 @@ class ReferDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         referent = self.referents[index]
         where = f"{self.name}: referent {referent.ref_id}"
-        image = read_image(referent.image)
-        size = (image.shape[0], image.shape[1])
         shape = referent.mask
         if isinstance(shape, Path):
             mask = read_mask(shape)
+            image = read_image(referent.image, mask.shape, shape)
+            size = image.shape[:2]
         else:
+            stated = shape.get("size") if isinstance(shape, Mapping) else referent.size
+            drawn_on = (stated[0], stated[1]) if isinstance(stated, (list, tuple)) and len(stated) == 2 else None
+            image = read_image(referent.image, drawn_on, labeled=True)  # polygons may not say what they were drawn on
+            size = image.shape[:2]
             try:
                 mask = decode_segmentation(shape, size)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
+        if not mask.any():
+            say_what_is_nothing(Path(self.name), [f"referent {referent.ref_id} in {referent.image}"], 1)
         if mask.shape != size:
             raise ValueError(f"{where}: the mask has size {mask.shape}, the image {size} (height, width)")
         return {
@@ -135,9 +143,26 @@ def read_mask(path: Path) -> np.ndarray:
     Shape:
         (H, W), bool.
     """
-    with Image.open(path, formats=FORMATS) as image:
-        values = np.asarray(image)
-    return np.asarray(values.any(axis=-1)) if values.ndim == 3 else values != 0
+    return inside_of(open_label(path), str(path))
+
+
+def inside_of(image: Image.Image, name: str) -> np.ndarray:
+    """Pixels of a mask that are not 0, or not black.
+
+    Raises:
+        ValueError: The mask is partly transparent, so that it is not clear what is inside.
+
+    Shape:
+        (H, W), bool.
+    """
+    values = np.asarray(image)
+    if values.ndim == 2:
+        return values != 0
+    if image.mode == "PA" or values.shape[2] in (2, 4):
+        if (values[..., -1] != 255).any():
+            raise ValueError(f"{name} is a mask with transparency, and what is inside is not clear; save it as gray")
+        values = values[..., :-1]
+    return np.asarray(values.any(axis=-1))
 
 
 def _sentences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -189,8 +214,12 @@ def _joined(refs: Any, instances: Any, split: str | None, images: Path, name: st
     """Referents of REFER's list, with images and outlines of COCO's."""
     if not isinstance(refs, list) or not isinstance(instances, dict):
         raise ValueError(f"{name}: refs must be a list and instances a JSON object")
-    files = {image["id"]: image["file_name"] for image in instances.get("images", [])}
-    outlines = {annotation["id"]: annotation for annotation in instances.get("annotations", [])}
+    images_of, annotations_of = instances.get("images", []), instances.get("annotations", [])
+    check_unique([image["id"] for image in images_of], "image id", Path(name))
+    check_unique([annotation["id"] for annotation in annotations_of], "annotation id", Path(name))
+    files = {image["id"]: image["file_name"] for image in images_of}
+    sizes = {i["id"]: (i["height"], i["width"]) for i in images_of if "height" in i and "width" in i}
+    outlines = {annotation["id"]: annotation for annotation in annotations_of}
     referents = []
     for ref in refs:
         if split is not None and ref.get("split") != split:
@@ -199,7 +228,9 @@ def _joined(refs: Any, instances: Any, split: str | None, images: Path, name: st
         if ref["ann_id"] not in outlines or ref["image_id"] not in files:
             raise ValueError(f"{where} names annotation {ref['ann_id']} of image {ref['image_id']}, which is not there")
         outline = outlines[ref["ann_id"]]["segmentation"]
-        referents.append(Referent(str(ref["ref_id"]), images / files[ref["image_id"]], _sentences(ref, where), outline))
+        size = sizes.get(ref["image_id"])
+        photo = images / files[ref["image_id"]]
+        referents.append(Referent(str(ref["ref_id"]), photo, _sentences(ref, where), outline, size))
     absent = sorted({str(one.image) for one in referents if not one.image.is_file()})
     if absent:
         raise FileNotFoundError(f"{len(absent)} images of {name} are missing: {listing(absent)}")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,26 +17,33 @@ from typing import Any
 import torch
 
 from ...files.images import open_image
-from .images import image_size, read_image, stretch_contrast
+from .images import read_header, read_image, stretch_contrast
 from .reading import listing
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LOSSY_SUFFIXES",
+    "MASK_SUFFIXES",
     "SPLIT_NAMES",
     "Classes",
     "FolderDataset",
     "Sample",
     "check_sizes",
+    "check_unique",
     "divide",
     "listing",
     "read_json",
+    "refuse_lossy",
     "relative_key",
     "same_split",
+    "say_what_is_nothing",
 ]
 
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".webp")
+LOSSY_SUFFIXES = (".jpg", ".jpeg")  # refused by name, not passed over
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
@@ -160,7 +168,7 @@ class FolderDataset(torch.utils.data.Dataset):
         if self.kind == "captions":
             return {"image": read_image(sample.image), "image_id": sample.name, **label}
         label_map = label["segmentation_map"] if self.kind == "semantic" else label["segmentation"]
-        image = read_image(sample.image, label_size=label_map.shape)
+        image = read_image(sample.image, label_map.shape, sample.label)
         if image.shape[:2] != label_map.shape:
             raise ValueError(
                 f"{sample.image} has size {image.shape[:2]} (height, width) but its label in {sample.label} "
@@ -213,14 +221,26 @@ def train_alone(splits: Iterable[str]) -> str | None:
     return next((name for name in names if same_split(name, "train")), None)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, unique_keys: bool = False) -> Any:
     """Content of a json file.
+
+    Args:
+        path: The file.
+        unique_keys: Whether a key that an object gives twice is an error; else the last one counts, as everywhere.
 
     Raises:
         ValueError: If it is cut short, or not text.
     """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        check_unique([key for key, _ in pairs], "key", path)
+        return dict(pairs)
+
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
+        return json.loads(text, object_pairs_hook=unique if unique_keys else None)
+    except _RepeatedError:
+        raise
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path} is not complete JSON (line {error.lineno}, column {error.colno}: {error.msg}); it may be cut "
@@ -237,6 +257,66 @@ def relative_key(path: PurePath) -> str:
     return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix()
 
 
+class _RepeatedError(ValueError):
+    """Something is given twice."""
+
+
+def check_unique(names: Iterable[Any], what: str, file: Path) -> None:
+    """Checks that no name, id or key is given twice.
+
+    Raises:
+        ValueError: One is; it is named.
+    """
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise _RepeatedError(
+            f"{file}: the {what} {listing([repr(name) for name in repeated])} occurs more than once; give every one "
+            "its own"
+        )
+
+
+_SAID_EMPTY: set[str] = set()
+
+
+def say_what_is_nothing(file: Path, empty: Sequence[str], looked_at: int) -> None:
+    """Warns, once per file or folder of annotations, of those that cover no pixel and so vanish.
+
+    Args:
+        file: The annotation file, or the folder of such files.
+        empty: Those that cover nothing, with their place.
+        looked_at: Number of annotations that were looked at.
+    """
+    if not empty or str(file) in _SAID_EMPTY:
+        return
+    _SAID_EMPTY.add(str(file))
+    logger.warning(
+        "%s: %d of %d annotations looked at cover no pixel of their image, and vanish; the first is %s. They lie "
+        "outside of the image or have no area: check whether they were drawn on an image of another size.",
+        *(file, len(empty), looked_at, empty[0]),
+    )
+
+
+def refuse_lossy(folder: Path, missing: Sequence[str], ending: str = "") -> None:
+    """Refuses labels that are missing because they are there as JPEG or WebP.
+
+    Args:
+        folder: Of the labels.
+        missing: Names of the samples without label.
+        ending: Of the labels' names.
+
+    Raises:
+        ValueError: One of them is there so.
+    """
+    for name in missing:
+        for suffix in LOSSY_SUFFIXES:
+            file = folder / f"{name}{ending}{suffix}"
+            if file.is_file():
+                raise ValueError(
+                    f"{file} is a label stored as JPEG, which is lossy: its values are not those that were drawn. "
+                    "Export the labels again, as PNG (saving the file as PNG does not bring the values back)."
+                )
+
+
 def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> None:
     """Compare the sizes of images and labels, from the file headers of up to 2000 samples.
 
@@ -250,20 +330,28 @@ def check_sizes(samples: Sequence[Sample], unreadable_stops: bool = True) -> Non
     """
     step = max(len(samples) // _CHECKED_SIZES, 1)
     for sample in samples[::step]:
-        sizes = []
+        headers = []
         for path in (sample.image, sample.label):
             try:
-                sizes.append(image_size(path))
+                headers.append(read_header(path))
             except (OSError, ValueError):
                 if unreadable_stops:
                     open_image(path)  # says what is wrong
                     raise
                 logger.warning("%s cannot be read; its sample will fail", path)
-        if len(sizes) < 2:
+        if len(headers) < 2:
             continue
-        if sizes[0] != sizes[1] and sizes[0] != sizes[1][::-1]:  # a turned label may fit the upright image
+        (stored, turn), (label_size, label_turn) = headers
+        upright = stored[::-1] if turn >= 5 else stored
+        if label_turn not in (1, turn):
             raise ValueError(
-                f"label {sample.label} has size {sizes[1]} (height, width) but its image {sample.image} {sizes[0]}; "
+                f"label {sample.label} has the EXIF orientation {label_turn} and its image {sample.image} has {turn}; "
+                "save the label as it belongs to the upright image, without EXIF"
+            )
+        label_size = label_size[::-1] if label_turn >= 5 else label_size
+        if label_size not in (upright, stored):
+            raise ValueError(
+                f"label {sample.label} has size {label_size} (height, width) but its image {sample.image} {upright}; "
                 "resize the label (nearest neighbor) or replace it"
             )
 

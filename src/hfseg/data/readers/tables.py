@@ -16,6 +16,7 @@ import io
 import itertools
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ import torch
 from PIL import Image
 
 from ...files.images import FORMATS
-from .images import stretch_contrast, to_id_map, to_rgb
+from .classes import white_of
+from .images import open_label, orientation_of, read_map, say_once, stretch_contrast, to_id_map, to_rgb
 from .reading import OnError, check_on_error, listing
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
 
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 _SHARDS = 64
 _LOOKED_AT = 200  # rows whose values are looked at
+_LOOKED_AT_OF_STREAMS = 20
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -222,8 +225,9 @@ def _values(table: Any, column: str, most: int | None = None) -> set[int]:
     number = len(table)
     rows = range(0, number, 1 if most is None else max(number // most, 1))
     found: set[int] = set()
+    labels = _without_decoding(table.select_columns([column]), column)
     for row in rows:
-        found.update(np.unique(to_id_map(table[row][column], column)).tolist())
+        found.update(np.unique(_label_map(labels[row][column], f"{column} of row {row}")).tolist())
     return found
 
 
@@ -234,7 +238,7 @@ def _scanned_names(table: Any, column: str) -> dict[int, str]:
         ValueError: The values are no class ids.
     """
     values = _values(table, column)
-    if values == {0, DEFAULT_IGNORE_INDEX}:
+    if 0 in values and white_of(values) is not None:
         return {0: "class_0", 1: "class_1"}
     classes = sorted(values - {DEFAULT_IGNORE_INDEX})
     if not classes or classes[0] < 0 or classes[-1] > DEFAULT_IGNORE_INDEX:
@@ -243,6 +247,47 @@ def _scanned_names(table: Any, column: str) -> dict[int, str]:
             f"{classes[-1:]}: give id2label={{0: name, ...}}"
         )
     return {value: f"class_{value}" for value in range(classes[-1] + 1)}
+
+
+def _without_decoding(table: Any, column: str) -> Any:
+    """A table, or features, whose column of labels gives files as they are, so that these can be checked."""
+    import datasets
+
+    features = table if isinstance(table, datasets.Features) else table.features or {}
+    if not isinstance(features.get(column), datasets.Image):
+        return table
+    if isinstance(table, datasets.Features):
+        return datasets.Features({**table, column: datasets.Image(decode=False)})
+    return table.cast_column(column, datasets.Image(decode=False))
+
+
+def _label_map(cell: Any, name: str) -> np.ndarray:
+    """Label map of a cell: a file as stored, or what is decoded already."""
+    if not isinstance(cell, dict):
+        return to_id_map(cell, name)
+    if not cell.get("bytes"):
+        return read_map(cell["path"])
+    return to_id_map(open_label(cell["bytes"], name), name)
+
+
+def _say_orientation(cell: Any, name: str) -> bool:
+    """Warns of an undecoded image that decoding turns, and that is square or turned by 180 degrees or mirrored."""
+    try:
+        file = io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"]
+        with Image.open(file, formats=FORMATS) as image:
+            turn, square = orientation_of(image), image.width == image.height
+    except (OSError, ValueError, SyntaxError, KeyError, AttributeError, TypeError):
+        return False  # said when it is read
+    if turn == 1 or (turn >= 5 and not square):
+        return False
+    say_once(
+        "The image of %s has the EXIF orientation %d and is turned upright, and the size of its label does not tell "
+        "whether that was drawn on the upright image: it is taken to be. If labels look turned, store the images "
+        "without EXIF orientation.",
+        name,
+        turn,
+    )
+    return True
 
 
 class TableDataset(torch.utils.data.Dataset):
@@ -300,7 +345,11 @@ class TableDataset(torch.utils.data.Dataset):
         elif id2label is None and self.kind != "captions":
             raise ValueError("the table does not carry class names; give id2label={0: name, ...}")
         self.table = table
+        self._undecoded: tuple[Any, Any] | None = None  # the table, and itself with labels as stored
         self.id2label = {int(key): name for key, name in (id2label or {}).items()}
+        repeated = [name for name, count in Counter(self.id2label.values()).items() if count > 1]
+        if repeated:
+            raise ValueError(f"the class name {listing(repeated)} occurs more than once; give every class its own name")
         self.label2id = {name: class_id for class_id, name in self.id2label.items()}
         default_stuff = list(self.id2label) if self.kind == "semantic" else []
         stuff = described.get("stuff_class_ids", default_stuff) if stuff_class_ids is None else stuff_class_ids
@@ -312,19 +361,28 @@ class TableDataset(torch.utils.data.Dataset):
         stated = ignore_index != DEFAULT_IGNORE_INDEX or "ignore_index" in described
         self.ignore_index = ignore_index
         self._second_value = None if stated or given_void is not None else self._second(table)
+        if not described:  # those of `to_datasets` agree
+            self._say_orientations(table)
 
     def _second(self, table: Any) -> int | None:
-        """255, if the maps of two classes hold 0 and 255 only: it is the second class then, and not void."""
-        if self.kind != "semantic" or len(self.id2label) != 2 or not _is_finite(table):
+        """White, if the maps of two classes hold nothing else but 0: it is the second class then, and not void."""
+        if self.kind != "semantic" or len(self.id2label) != 2:
             return None
-        if _values(table, str(self._map_column), _LOOKED_AT) != {0, DEFAULT_IGNORE_INDEX}:
+        column = str(self._map_column)
+        if _is_finite(table):
+            white = white_of(_values(table, column, _LOOKED_AT))
+        else:  # a stream: its beginning
+            labels = _without_decoding(table.select_columns([column]), column)
+            rows = itertools.islice(labels, _LOOKED_AT_OF_STREAMS)
+            white = white_of({value for row in rows for value in np.unique(_label_map(row[column], column)).tolist()})
+        if white is None:
             return None
         logger.warning(
-            "The labels hold 0 and 255 only, and there are two classes: 255 is read as %r. If 255 means void, give "
-            "ignore_index=255.",
-            self.id2label[1],
+            "The labels hold 0 and %d only, and there are two classes: %d is read as %r. If %d means void, give "
+            "ignore_index=%d.",
+            *(white, white, self.id2label[1], white, white),
         )
-        return DEFAULT_IGNORE_INDEX
+        return white
 
     def __len__(self) -> int:
         return len(self.table)
@@ -340,7 +398,13 @@ class TableDataset(torch.utils.data.Dataset):
             raise ValueError("the table has 0 usable samples")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._item(self.table[index], index)
+        if self._undecoded is None or self._undecoded[0] is not self.table:
+            self._undecoded = (self.table, _without_decoding(self.table, self._label_column))
+        return self._item(self._undecoded[1][index], index)
+
+    @property
+    def _label_column(self) -> str:
+        return str(self._map_column) if self.kind == "semantic" else "segmentation"
 
     def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
         item: dict[str, Any] = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
@@ -348,13 +412,36 @@ class TableDataset(torch.utils.data.Dataset):
             item["image"] = stretch_contrast(item["image"])
         if self.kind == "captions":
             return item | {"text": row["text"]}
-        column = self._map_column
-        if self.kind == "semantic" and column is not None:
-            labels = to_id_map(row[column], column)
-            if self._second_value is not None:
-                labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
-            return item | {"segmentation_map": labels}
-        return item | {"segmentation": to_id_map(row["segmentation"]), "segments_info": row["segments_info"]}
+        column = self._label_column
+        labels = _label_map(row[column], f"{column} of sample {item['image_id']}")
+        if labels.shape != item["image"].shape[:2]:
+            raise ValueError(
+                f"sample {item['image_id']}: image has size {item['image'].shape[:2]} (height, width) and {column} "
+                f"{labels.shape}; make them equal"
+                + (
+                    " (images are turned upright by their EXIF orientation: turn the label too, or store the image "
+                    "without EXIF)"
+                    if labels.shape == item["image"].shape[1::-1]
+                    else ""
+                )
+            )
+        if self.kind != "semantic":
+            return item | {"segmentation": labels, "segments_info": row["segments_info"]}
+        if self._second_value is not None:
+            labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
+        return item | {"segmentation_map": labels}
+
+    def _say_orientations(self, table: Any) -> None:
+        """Warns of images with an EXIF orientation whose labels' size does not tell whether they are turned too."""
+        import datasets
+
+        column = (table.features or {}).get("image")
+        if self.kind == "captions" or not _is_finite(table) or not isinstance(column, datasets.Image):
+            return
+        stored = table.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
+        for row in range(0, len(stored), max(len(stored) // _LOOKED_AT, 1)):
+            if _say_orientation(stored[row]["image"], f"row {row}"):
+                return
 
 
 class TableStream:
@@ -389,6 +476,7 @@ class TableStream:
         for name in ("kind", "id2label", "label2id", "stuff_class_ids", "ignore_index"):
             setattr(self, name, getattr(self._described, name))
         self.features = table.features
+        self._features = _without_decoding(table.features, self._described._label_column)
         self.table = table.decode(False)
         self.num_shards = table.num_shards
         split = (table.info.splits or {}).get(str(table.split)) if table.split is not None else None
@@ -404,7 +492,9 @@ class TableStream:
 
     def example(self, row: dict[str, Any]) -> dict[str, Any]:
         """Decodes one row."""
-        return self._described._item(self.features.decode_example(row), 0)
+        if self._described.kind != "captions" and isinstance(row.get("image"), dict):
+            _say_orientation(row["image"], f"sample {self.name_of(row)}")
+        return self._described._item(self._features.decode_example(row), 0)
 
 
 class _Streamed(TableDataset):

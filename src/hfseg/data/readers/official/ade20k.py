@@ -25,10 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from ....files.images import open_image
 from ....files.label_names import ADE20K, ADE20K_FULL, ADE20K_THINGS
 from ..coco import load_coco_file
-from ..images import read_map
+from ..images import open_label, read_map
 from ..samples import FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
 from .layout import class_table, photos, require, samples_of, semantic_dataset
@@ -72,7 +71,7 @@ def _read_objects(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Shape:
         (H, W), (H, W), int32.
     """
-    image = open_image(path)
+    image = open_label(path)
     if len(image.getbands()) < 3:
         raise ValueError(
             f"{path} has mode {image.mode!r}; an instance map of ADE20K is RGB: red is class, green object"

@@ -29,11 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ....files.images import FORMATS
 from ....files.listing import list_files
-from ..images import read_map
+from ..images import image_size, read_map, upright_size
 from ..reading import listing
 from ..samples import FolderDataset, Sample
 from ..schema import DEFAULT_IGNORE_INDEX, segments_from_map
@@ -73,12 +71,13 @@ class _MaskReader:
     verified: dict[str, tuple[int, ...]] | None = None
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
-        with Image.open(sample.image, formats=FORMATS) as image:
-            size = image.size[::-1]
+        size, upright = image_size(sample.image), upright_size(sample.image)
         masks = []
-        for annotation in sample.annotations:
+        for position, annotation in enumerate(sample.annotations):
             mask = read_map(annotation["mask"]) > 0
             aspect = (mask.shape[1] / mask.shape[0]) / (size[1] / size[0])
+            if position == 0 and abs(aspect - 1) > _ASPECT_TOLERANCE and upright != size:  # turned by EXIF
+                size, aspect = upright, (mask.shape[1] / mask.shape[0]) / (upright[1] / upright[0])
             if abs(aspect - 1) > _ASPECT_TOLERANCE:
                 raise ValueError(
                     f"mask {annotation['mask']} has size {mask.shape} (height, width), which does not fit its image "
