@@ -14,7 +14,7 @@ import numpy as np
 
 from .images import open_label, read_map, to_id_map
 from .samples import Classes, Sample, check_unique, listing, read_json
-from .schema import DEFAULT_IGNORE_INDEX, compact_ids
+from .schema import DEFAULT_IGNORE_INDEX, compact_ids, white_of
 
 __all__ = [
     "SemanticReader",
@@ -23,7 +23,6 @@ __all__ = [
     "say_what_is_empty",
     "scan_classes",
     "settle_binary",
-    "white_of",
 ]
 
 logger = logging.getLogger(__name__)
@@ -191,12 +190,6 @@ def _check_palette(palette: Any, file: Path) -> None:
     repeated = [color for color in palette if palette.count(color) > 1] if len(palette) < 1000 else []
     if repeated:
         raise ValueError(f"{file}: palette_rgb gives the color {repeated[0]} to more than one class")
-
-
-def white_of(values: set[int]) -> int | None:
-    """White of labels that hold black and white only, of 8 or 16 bits: 255 or 65535; None if they hold others."""
-    white = values - {0}
-    return next(iter(white)) if white in ({255}, {_LARGEST_VALUE}) else None
 
 
 def settle_binary(classes: Classes, samples: Sequence[Sample]) -> Classes:

@@ -31,8 +31,8 @@ from ...volumes import (
     slice_channels,
     volume_from_array,
 )
-from .classes import white_of
 from .images import orient, read_map
+from .schema import white_of
 
 __all__ = [
     "MedicalCase",

@@ -26,6 +26,7 @@ __all__ = [
     "semantic_features",
     "semantic_map",
     "universal_features",
+    "white_of",
 ]
 
 DEFAULT_IGNORE_INDEX = 255
@@ -85,6 +86,12 @@ def compact_ids(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ids, of_runs = np.unique(flat[starts], return_inverse=True)
     index_map = np.repeat(of_runs.astype(np.int32), np.diff(starts, append=flat.size))
     return ids.astype(np.int64), index_map.reshape(segmentation.shape)
+
+
+def white_of(values: set[int]) -> int | None:
+    """White of labels that hold black and white only, of 8 or 16 bits: 255 or 65535; None if they hold others."""
+    white = values - {0}
+    return next(iter(white)) if white in ({255}, {65535}) else None
 
 
 def segments_from_map(

@@ -26,10 +26,9 @@ import torch
 from PIL import Image
 
 from ...files.images import FORMATS
-from .classes import white_of
 from .images import open_label, orientation_of, read_map, say_once, stretch_contrast, to_id_map, to_rgb
 from .reading import OnError, check_on_error, listing
-from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features
+from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features, white_of
 
 if TYPE_CHECKING:
     import datasets
