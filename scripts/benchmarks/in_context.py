@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from hfseg.data.readers.in_context import InContextDataset, ShapesSource, find_task
-from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
+from hfseg.metrics.in_context import TASK_METRICS, TRUTHS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples, LavinDiTPipeline
 from hfseg.results.drawing import image_grid
 
@@ -119,7 +119,7 @@ def in_context_table(
             for column, answers in (("right", right), ("another, best", wrong)):
                 metric = InContextMetric(measured_as, only=numbers)
                 for index, (got, target) in enumerate(zip(answers, targets)):
-                    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(measured_as)
+                    truth = TRUTHS.get(measured_as)
                     metric.add(got, target, source[index][truth] if truth else None)
                 row |= {f"{number}, {column}": value for number, value in metric.compute().items()}
         rows.append(row)

@@ -114,7 +114,8 @@ def moving_square(path, count=6, size=(64, 48)):
 def test_video_tab(zoo, tmp_path):
     pytest.importorskip("av", reason="extra `video`")
     from hfseg.demo.app import build_app
-    from hfseg.demo.tabs import Loaded, _Videos
+    from hfseg.demo.tabs import Loaded
+    from hfseg.demo.video_tabs import _Videos
     from hfseg.demo.visits import Limits
 
     (tmp_path / "app").mkdir()
@@ -132,6 +133,9 @@ def test_video_tab(zoo, tmp_path):
 
         def check(self, prompts, options):
             predictor.check(prompts, options)
+
+        def clip_frames(self, prompts, options):
+            return None  # image by image
 
         def __call__(self, frame, prompts, options):
             self.calls += 1
@@ -178,7 +182,8 @@ def test_video_tab(zoo, tmp_path):
 
 def test_videos_of_words(zoo, tmp_path):
     pytest.importorskip("av", reason="extra `video`")
-    from hfseg.demo.tabs import Loaded, _Videos
+    from hfseg.demo.tabs import Loaded
+    from hfseg.demo.video_tabs import _Videos
     from hfseg.demo.visits import Limits
 
     tab = _Videos([Loaded("cris", Predictor(model_folder("cris", zoo)), _Lock())], Limits(prompts=2), tmp_path)

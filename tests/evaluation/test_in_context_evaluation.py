@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The evaluation of the ten quantitative tasks: what it feeds, what it compares, and that its command works."""
+"""The evaluation of in-context tasks, images and clips: what it feeds, what it compares, and that its command works."""
 
 import json
 from types import SimpleNamespace
@@ -277,7 +277,8 @@ def test_examples_of_a_folder(folder, tmp_path, source):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["--task", "pose_estimation"], "must be one of depth_estimation"),
+        (["--task", "gray_depth_estimation"], "must be one of depth_estimation"),
+        (["--task", "pose_estimation"], "needs keypoints, which the data do not have"),
         (["--num_examples", "0"], "num_examples must be 1 or more; got 0"),
         (["--num_examples", "9"], "only 3 samples besides the query"),
         (["--height", "33"], "height is 33"),
@@ -318,3 +319,44 @@ def test_a_large_folder_gives_the_papers_number_of_images(tmp_path, monkeypatch)
         Image.fromarray(np.full((8, 8, 3), index, np.uint8)).save(tmp_path / f"{index}.png")
     drawn = open_data(f"images:{tmp_path}", SIZE, None, 0)
     assert len(drawn) == 3 and len(open_data(f"images:{tmp_path}", SIZE, 5, 0)) == 5
+
+
+@pytest.mark.parametrize(
+    "task, numbers",
+    [
+        ("optical_flow", {"epe"}),
+        ("video_instance_segmentation", {"j&f", "j", "f"}),
+        ("video_depth_estimation", {"abs_rel", "delta1", "mse"}),
+        ("frame_prediction", {"psnr", "ssim"}),
+        ("panoptic_segmentation", {"pq", "sq", "rq"}),
+    ],
+)
+def test_tasks_beyond_the_papers_tables(task, numbers, folder, tmp_path):
+    """From the command to the numbers; clips as clips, `shapes` with its 17 frames unless told otherwise."""
+    arguments = ["--model", str(folder), "--task", task, "--dataset", "shapes:num_scenes=3", "--num_examples", "1"]
+    assert main([*arguments, "--num_inference_steps", "1", "--output_dir", str(tmp_path), "--overlays", "1"]) == 0
+    (file,) = tmp_path.glob("*.json")
+    assert set(json.loads(file.read_text())["metrics"]) == numbers
+
+
+def test_the_right_clip_is_perfect():
+    """Through pairs, queries and sizes; ids of segments survive another size because colors are not mixed."""
+    source = ShapesSource(split="test", num_scenes=3, image_size=(48, 64), num_frames=3, in_memory=True)
+    for task, name, least in (
+        ("video_instance_segmentation", "j&f", 99.9),
+        ("video_normal_estimation", "within_11.25", 99),
+    ):
+        pairs = TaskPairs(task, source, SIZE, 0)
+        answers = {pair[0].tobytes(): pair[1] for pair in map(pairs.pair, range(3))}
+
+        class Clips(Oracle):
+            def __call__(self, queries, examples, **settings):
+                large = [np.kron(self.answer(query), np.ones((1, 2, 2, 1), np.uint8)) for query in queries]
+                return SimpleNamespace(images=[[Image.fromarray(frame) for frame in clip] for clip in large])
+
+        metric = InContextMetric(task)
+        pipe = Clips(lambda query, answers=answers: answers[query.tobytes()])
+        for _, given, target, record, _ in predictions(pipe, pairs, None, settings(1)):
+            assert given.shape == (3, 96, 128, 3)
+            measure_image(metric, given, target, record, SIZE)
+        assert metric.compute()[name] > least

@@ -8,6 +8,7 @@ hfseg predict photo.jpg --model UNPAIRSEG --labels "dog,sofa" -o OUT
 hfseg predict photo.jpg --model UNPAIRSEG --points 120,80 --box 10,20,200,180 -o OUT
 hfseg predict photo.jpg --model LAVIN_DIT --examples PAIRS --task depth -o OUT
 hfseg predict clip.mp4 --model DIR -o OUT                           ids stay with their objects
+hfseg predict clip.mp4 --model LAVIN_DIT --examples CLIPS --task depth -o OUT
 hfseg predict scan.nii.gz --model MEDDENSEVIT -o OUT
 torchrun --nproc_per_node N -m hfseg predict FOLDER ...             processes share the inputs
 
@@ -61,7 +62,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--box", "--boxes", dest="boxes", nargs="+", type=numbers(4, "x0,y0,x1,y1"), default=[],
         metavar="X0,Y0,X1,Y1", help="one mask each",
     )  # fmt: skip
-    ask.add_argument("--examples", metavar="DIR", help="in-context: folder of <id>_input.png and <id>_target.png")
+    ask.add_argument(
+        "--examples",
+        metavar="DIR",
+        help="in-context: folder of <id>_input.png and <id>_target.png; of clips .mp4 or folders",
+    )
     ask.add_argument("--task", choices=FORMATS, help="in-context: what the colors of the generated image mean")
     how = parser.add_argument_group("how")
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
@@ -70,6 +75,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large images: overlapping windows of this side")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
+    how.add_argument("--guidance_scale", type=float, metavar="S", help="in-context: pull of the examples; default: 1.5")
+    how.add_argument(
+        "--num_examples", type=int, metavar="N", help="in-context: of those in the folder; default: up to 8"
+    )
     how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")
     how.add_argument("--modality", choices=MODALITIES, help="volumes whose file does not say it")
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
@@ -102,8 +111,8 @@ def run(options: argparse.Namespace) -> int:
 
     given = {name: vars(options)[name] for name in JobOptions.__dataclass_fields__ if name in vars(options)}
     prompts = [vars(options)[name] for name in ("text", "labels", "points", "boxes", "examples", "task")]
-    how = [vars(options)[name] for name in ("subtask", "threshold", "tile", "num_inference_steps", "seed")]
-    job = Job(JobOptions(prompts=Prompts(*prompts), how=Options(*how), **given))
+    how = {name: vars(options)[name] for name in Options.__dataclass_fields__}
+    job = Job(JobOptions(prompts=Prompts(*prompts), how=Options(**how), **given))
     job.work()
     if job.rank == 0:
         if options.json:

@@ -18,7 +18,8 @@ from .. import tasks
 from ..inference.predictor import Predictor
 from .examples import FOLDER as EXAMPLES
 from .guard import RequestGuard
-from .tabs import TABS, Loaded, _Tab
+from .tabs import Loaded, _Tab
+from .video_tabs import TABS
 from .visits import KEPT_SECONDS, Limits, forget_visit
 
 __all__ = ["Limits", "build_app", "launch"]

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The tabs of the app, one per kind of task.
+"""The tabs of the app for images and volumes, one per kind of task; those for videos are in `video_tabs`.
 
 Every tab ends in `_Tab.answer`: read the upload, ask the model, draw. What is wrong with an input is shown to the user
 and stops there; the server goes on. Models are asked one at a time.
@@ -16,16 +16,14 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
 from .. import tasks
 from ..files.images import load_image, open_image
 from ..files.writing import write_json
 from ..inference import predict_volume
-from ..inference.clips import segment_video
-from ..inference.files import VIDEOS, Source, write_prediction
+from ..inference.files import Source, write_prediction
 from ..inference.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
-from ..inference.video import VideoReader
 from ..inference.volume_images import fullest_slice, labels_in_ras, slice_prediction
 from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
@@ -474,131 +472,3 @@ class _Volumes(_Tab):
         record = write_json(room / "segmentation.json", {"model": model.name, **amounts})
         kept = (volume, labels_in_ras(found), found.record["axis"], model.predictor.labels)
         return kept, [str(room / "segmentation.nii.gz"), str(record)], seconds, found
-
-
-class _Videos(_Tab):
-    """Videos frame by frame, with ids that stay with their objects."""
-
-    title = "Videos"
-
-    def build(self) -> None:
-        worded = [model for model in self.models.values() if model.predictor.task in WORDED]
-        with gr.Row():
-            with gr.Column():
-                model = self.menu()
-                file = gr.File(
-                    label=f"Video ({', '.join(VIDEOS[:5])}, ...)", type="filepath", file_types=list(VIDEOS),
-                    elem_id="hfseg-video",
-                )  # fmt: skip
-                words = gr.Textbox(
-                    label="Expressions or names of classes, one per line", lines=2, max_length=2000,
-                    visible=bool(worded),
-                )  # fmt: skip
-                kind = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
-                most = gr.Slider(
-                    1, self.limits.frames, min(60, self.limits.frames), step=1, label="Frames from the beginning"
-                )
-                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
-                button = gr.Button("Segment", variant="primary", elem_id="hfseg-video-run")
-            with gr.Column():
-                shown = gr.Video(
-                    label="Result", height=420, interactive=False, autoplay=True, loop=True,
-                    elem_classes="hfseg-video-result",
-                )  # fmt: skip
-                status = gr.Markdown(elem_classes="hfseg-status")
-                files = gr.Files(label="Download", interactive=False)
-
-        def run(
-            name: str, path: str | None, text: str, subtask: str, count: float, strength: float,
-            progress: Any = gr.Progress(),  # noqa: B008
-        ) -> tuple[str, str, list[str]]:  # fmt: skip
-            try:
-                return self.segment(name, path, text, subtask, int(count), strength, progress)
-            except INPUT_ERRORS as error:
-                raise _say(error) from error
-
-        button.click(run, [model, file, words, kind, most, opacity], [shown, status, files], api_name="videos")
-
-    def segment(
-        self,
-        name: str,
-        path: str | None,
-        text: str,
-        subtask: str,
-        most: int,
-        opacity: float,
-        progress: Callable[..., Any] = lambda *_, **__: None,
-    ) -> tuple[str, str, list[str]]:
-        """Segments a video file.
-
-        Returns:
-            Video of the overlays, status, files.
-
-        Raises:
-            ValueError: Nothing that can be read; too large; what the model refuses.
-        """
-        if not path:
-            raise ValueError("Upload a video first.")
-        if name not in self.models:
-            raise ValueError(f"There is no model {name!r} here.")
-        if not 1 <= most <= self.limits.frames:
-            raise ValueError(f"{most} frames; the limit is {self.limits.frames}.")
-        model = self.models[name]
-        lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
-        if len(lines) > self.limits.prompts:
-            raise ValueError(f"{len(lines)} lines at once; the limit is {self.limits.prompts}.")
-        task = model.predictor.task
-        words: dict[str, Any] = {WORDED[task]: lines} if task in WORDED else {}
-        given = Prompts(**words)
-        chosen = subtask if subtask in SUBTASKS and task in ("universal", "semantic", "open-vocabulary") else None
-        options = Options(subtask=chosen)
-        model.predictor.check(given, options)
-        where = str(Path(path).parent) + os.sep
-        note_upload(self.folder, path)
-        room = self.room()
-        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(path).stem)[:40] or "video"
-        about = {"model": model.name, "class": model.predictor.class_name, "task": task}
-        seen = 0
-
-        def ask(frame: Image.Image) -> Prediction:
-            with model.lock:  # a frame at a time: others need not wait for the end of the video
-                return model.predictor(frame, given, options)
-
-        def count() -> None:
-            nonlocal seen
-            seen += 1
-            progress((seen, min(most, reader.count or most)), unit="frames")
-
-        try:
-            reader = VideoReader(path, min(self.limits.frame_pixels, self.limits.pixels))
-            done = segment_video(
-                reader, ask, room, stem, about, opacity=opacity, track="semantic" not in (chosen, task),
-                max_frames=most, progress=count,
-            )  # fmt: skip
-        except INPUT_ERRORS as error:  # the server's own paths are nobody's business
-            shutil.rmtree(room, ignore_errors=True)
-            raise ValueError(str(error).replace(where, "")) from error
-        ids = shutil.make_archive(str(done.ids), "zip", done.ids)
-        frames, objects = len(done.frames), len(done.objects)
-        what = "classes" if "semantic" in (chosen, task) else "objects"
-        rest = f", the first {frames}{f' of {reader.count}' if reader.count else ''}" if done.cut else ""
-        status = f"**{frames} frames{rest}, {objects} {what}, {done.seconds:.2f} s**"
-        if done.broken is not None:
-            status += f" {done.broken.replace(where, '')}"
-        return str(done.video), status, [str(done.video), ids, str(done.record)]
-
-
-def _tab(predictor: Predictor) -> str:
-    """The tab of a model's task, as the table of tasks names it."""
-    return tasks.find(predictor.task).demo
-
-
-TABS: tuple[tuple[Callable[..., Any], Callable[[Predictor], bool]], ...] = (
-    (_Segments, lambda predictor: _tab(predictor) == "segments"),
-    (lambda *given: _Words(*given, names=False), lambda predictor: _tab(predictor) == "text"),
-    (lambda *given: _Words(*given, names=True), lambda predictor: _tab(predictor) == "labels"),
-    (_Places, lambda predictor: _tab(predictor) == "prompts"),
-    (_Examples, lambda predictor: _tab(predictor) == "examples"),
-    (_Volumes, lambda predictor: predictor.reads_volumes),
-    (_Videos, lambda predictor: _tab(predictor) in ("segments", "text", "labels") and not predictor.reads_volumes),
-)

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Evaluation of in-context models: the ten quantitative tasks of the paper.
+"""Evaluation of in-context models: the ten quantitative tasks of the paper, and the others of its 22.
 
 | task | the paper's data | dataset here |
 |---|---|---|
@@ -7,6 +7,8 @@
 | depth_to_image, normal_to_image | NYUv2, 1449 images, pseudo labels | labeled:PATH,depth_folder=PATH |
 | foreground_segmentation, single_object_detection | Pascal-5i, 4 folds of 1000 items | pascal-5i:PATH,fold=0 |
 | colorization, inpainting, deraining, motion_deblurring | 1000 random images of ImageNet val | images:PATH |
+| pose, edges, panoptic and instance segmentation, ... | not measured | labeled:PATH, coco json, images:PATH |
+| tasks of clips | not measured | shapes:num_frames=17, frames:PATH (frame prediction) |
 
 `shapes[:num_scenes=...]` has them all, for trying out. Examples are drawn per query from the data themselves, never the
 query (of Pascal-5i the query's class), or from another dataset, or are a folder of `<id>_input.png` and
@@ -30,7 +32,7 @@ from tqdm import tqdm
 from ..data.readers.in_context import NotInSampleError, find_task, make_pair
 from ..data.specs import load_dataset, parse_spec
 from ..data.synthetic import degradations
-from ..metrics.in_context import DEPTH_SPACES, TASK_METRICS, InContextMetric
+from ..metrics.in_context import DEPTH_SPACES, QUANTITATIVE_TASKS, TASK_METRICS, TRUTHS, InContextMetric
 from ..results.drawing import side_by_side
 from .base import Outcome, TaskEvaluator, gathered
 from .report import Shown, file_name
@@ -40,8 +42,10 @@ __all__ = ["InContextEvaluator", "TaskPairs", "measure_image", "open_data", "pre
 HOLE = 128
 # Queries that are made worse are made so at the network's size; depth, normals and masks have a ground truth of their
 # own.
-DEGRADED = ("colorization", "inpainting", "deraining", "motion_deblurring")
-GENERATED = (*DEGRADED, "depth_to_image", "normal_to_image")
+DEGRADED = ("colorization", "inpainting", "deraining", "motion_deblurring", "glass_deblurring")
+VIDEOS_MADE = ("frame_prediction", "depth_to_video", "normal_to_video")
+GENERATED = (*DEGRADED, "depth_to_image", "normal_to_image", "pose_to_image", *VIDEOS_MADE)
+CLIP_FRAMES = 17  # of `shapes`, unless its specification says `num_frames`
 PAPER_IMAGES = 1000
 PAPER_SIZES = {
     "depth_estimation": 654,
@@ -77,6 +81,8 @@ def open_data(
     given: dict[str, Any] = {}
     if name == "shapes":
         given = {"image_size": size, "num_scenes": number or 50}
+        if task is not None and find_task(task).is_video and "num_frames" not in parse_spec(specification).settings:
+            given["num_frames"] = CLIP_FRAMES
     elif name in ("images", ""):
         given = {"number": number, "seed": seed}
     elif name == "pascal-5i" and task == "single_object_detection":
@@ -87,18 +93,20 @@ def open_data(
     return source
 
 
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes an image (bicubic) to (height, width)."""
-    if image.shape[:2] == tuple(size):
+def resized(image: np.ndarray, size: tuple[int, int], resample: int = Image.Resampling.BICUBIC) -> np.ndarray:
+    """Resizes an image, or the frames of a clip, to (height, width); bicubic unless another filter is named."""
+    if image.shape[-3:-1] == tuple(size):
         return image
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    if image.ndim == 4:
+        return np.stack([resized(frame, size, resample) for frame in image])
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), resample))
 
 
 class TaskPairs:
     """Makes inputs and targets of a task as its evaluation wants them.
 
     Args:
-        task: One of the ten.
+        task: One of `hfseg.metrics.in_context.TASK_METRICS`.
         source: Where images and truth come from.
         size: (height, width) of the network's images.
         seed: Seed of degradations and of the choice of examples.
@@ -225,7 +233,8 @@ def predictions(
                 generator=[_generator(options, entry[5]) for entry in waiting],
             ).images
             for (given, target, record, _, name, _), image in zip(waiting, images):
-                yield given, np.asarray(image), target, record, name
+                answer = np.stack([np.asarray(frame) for frame in image]) if isinstance(image, list) else image
+                yield given, np.asarray(answer), target, record, name
             waiting = []
 
 
@@ -244,14 +253,18 @@ def measure_image(
     if metric.task in GENERATED:
         metric.add(answer, resized(target, size))
         return
-    truth = {"depth_estimation": "depth", "normal_estimation": "normals"}.get(metric.task)
-    metric.add(resized(answer, target.shape[:2]), target, record[truth] if truth else None)
+    # Colors of segments stand for ids: no color may arise between two of them.
+    ids = find_task(metric.task).target_format == "segmentation"
+    shown = resized(answer, target.shape[-3:-1], Image.Resampling.NEAREST if ids else Image.Resampling.BICUBIC)
+    truth = TRUTHS.get(metric.task)
+    metric.add(shown, target, record[truth] if truth else None)
 
 
 class InContextEvaluator(TaskEvaluator):
     """In-context models.
 
-    Options: `task`, one of the paper's ten; `examples` (a dataset or a folder of pairs; default: the dataset) and
+    Options: `task`, one of `hfseg.metrics.in_context.TASK_METRICS`; `examples` (a dataset or a folder of pairs;
+    default: the dataset) and
     `num_examples` per query; `num_inference_steps`, `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
     task's metrics, such as those that need no network; `depth_space`, `depth_cap` and `depth_crop` of depth
     (`hfseg.metrics.in_context.depth_errors`); `normals_per_image`, which averages normals per image first.
@@ -327,7 +340,8 @@ class InContextEvaluator(TaskEvaluator):
         ):
             measure_image(metric, answer, target, record, self.size)
             if count * ranks < options.overlays and rank == 0:
-                cells = [resized(cell, self.size) for cell in (given, answer, target)]
+                middle = [cell[len(cell) // 2] if cell.ndim == 4 else cell for cell in (given, answer, target)]
+                cells = [resized(cell, self.size) for cell in middle]
                 drawn = side_by_side(cells, ["query", "image generated", "target"], minimum_side=192)
                 self.shown.append(Shown(name, drawn, f"{count * ranks:03d}_{file_name(name)[-60:]}"))
             count += 1
@@ -339,16 +353,19 @@ class InContextEvaluator(TaskEvaluator):
         averages = "images" if "fid" not in metric.names else "images; fid over the two sets"
         if options.task == "normal_estimation" and not options.normals_per_image:
             averages = "pixels of all images"
+        if metric.sums is not None:
+            averages = "everything in all images together"
         numbers = metric.compute()
+        paper = PAPER_SIZES.get(options.task, PAPER_IMAGES) if options.task in QUANTITATIVE_TASKS else None
         return Outcome(
             metrics=dict(numbers),
             number_of_images=total,
-            averages=dict.fromkeys(numbers, f"mean over {averages}"),
+            averages=dict.fromkeys(numbers, f"mean over {averages}" if metric.sums is None else f"over {averages}"),
             unit="as the paper's tables; shares in percent",
             headline=tuple(numbers),
             record={
                 "tasks": [options.task],
-                "paper_number_of_images": PAPER_SIZES.get(options.task, 1000),
+                "paper_number_of_images": paper,
                 **({"depth_space": self.queries.depth_space} if options.task == "depth_estimation" else {}),
                 "examples": {"from": str(options.examples or self.specification), "number": options.num_examples},
                 "sampling": {
@@ -362,7 +379,7 @@ class InContextEvaluator(TaskEvaluator):
                 "examples": f"{options.num_examples} for each query, from {options.examples or self.specification}",
                 "sampling": f"{options.num_inference_steps} inference steps, guidance {options.guidance_scale}, "
                 f"{self.size[0]} x {self.size[1]}, seed {options.seed}",
-                "in the paper": f"{PAPER_SIZES.get(options.task, 1000)} images",
+                **({"in the paper": f"{paper} images"} if paper else {}),
             },
         )
 

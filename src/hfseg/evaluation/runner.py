@@ -54,7 +54,7 @@ def evaluate(
     | referring | `oiou`, `miou`, `precision@0.5` ..., and the same with `first_` |
     | mask-generation | `one_point_oracle_iou`, `one_box_iou` and the oracles among candidates |
     | medical | `dice`, `assd`, `hd95`, `nsd`; `froc` on request |
-    | in-context | as the paper measures each of its ten tasks |
+    | in-context | as the paper measures its ten tasks, and numbers for the others |
 
     Several processes (`torchrun`, `accelerate launch`) share the samples; all return the numbers of the whole dataset.
 

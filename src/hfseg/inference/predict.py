@@ -70,6 +70,8 @@ def predict(
     threshold: float | None = None,
     tile: int | None = None,
     num_inference_steps: int | None = None,
+    guidance_scale: float | None = None,
+    num_examples: int | None = None,
     seed: int = 0,
     modality: str | None = None,
     device: str = "auto",
@@ -83,12 +85,12 @@ def predict(
         text: Expressions, for referring models: one mask each.
         labels: Names of classes, for open-vocabulary models.
         points, boxes: (x, y) or (x0, y0, x1, y1) in pixels of the image, for models of masks: one mask each.
-        examples: Folder of pairs, or pairs of images, for in-context models.
+        examples: Folder of pairs, or pairs of images or clips, for in-context models.
         task: What the generated image of an in-context model means, e.g. "depth".
         subtask: "panoptic", "instance" or "semantic"; default: the model's first.
         threshold: Smallest score; default: the processor's.
         tile: Side of overlapping windows, for large images.
-        num_inference_steps, seed: Of in-context models.
+        num_inference_steps, guidance_scale, num_examples, seed: Of in-context models; see `Options`.
         modality: Of volumes whose file does not say it.
         device: "auto" takes a GPU if there is one.
         dtype: Of the model's weights.
@@ -105,7 +107,7 @@ def predict(
         >>> prediction.overlay().save("overlay.png")  # doctest: +SKIP
     """
     prompts = Prompts([text] if isinstance(text, str) else text, labels, points, boxes, examples, task)
-    options = Options(subtask, threshold, tile, num_inference_steps, seed)
+    options = Options(subtask, threshold, tile, num_inference_steps, seed, guidance_scale, num_examples)
     if isinstance(model, Predictor):
         predictor = model
     else:
@@ -268,20 +270,23 @@ class Job:
         reader = VideoReader(source.path, self.options.max_pixels)
         total = min(filter(None, (reader.count, self.options.max_frames)), default=None)
         with self.bar(total, source.stem, "frame") as bar:
+            clip_frames = self.predictor.clip_frames(self.prompts, self.how)
+            ask = self.predictor if clip_frames is None else self.predictor.answer_clip
             done = segment_video(
                 reader,
-                lambda frame: self.predictor(frame, self.prompts, self.how),
+                lambda frames: ask(frames, self.prompts, self.how),
                 self.folder,
                 source.stem,
                 self.about,
                 opacity=self.options.opacity,
                 track="semantic" not in (self.how.subtask, self.predictor.task),
                 max_frames=self.options.max_frames,
+                clip_frames=clip_frames,
                 progress=bar.update,
             )
         if done.broken is not None:
             raise ValueError(f"{done.broken} The {len(done.frames)} frame(s) before are in {done.video}.")
-        outputs = [str(path) for path in (done.video, done.ids, done.record)]
+        outputs = [str(path) for path in (done.video, done.ids, done.record, done.answer) if path is not None]
         return {"outputs": outputs, "frames": len(done.frames), "segments": done.objects, "seconds": done.seconds}
 
     def volume(self, source: Source) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Prompts:
         labels: Names of classes, for open-vocabulary models; synonyms separated by commas.
         points: (x, y) in pixels of the image, one mask each, for models of masks.
         boxes: (x0, y0, x1, y1), likewise.
-        examples: Folder of `<id>_input.png` and `<id>_target.png`, or pairs of images, for in-context models.
+        examples: Folder of `<id>_input.png` and `<id>_target.png` (of clips: folders of frames, or videos, of these
+            names), or pairs of images or clips, for in-context models.
         task: Visual format of an in-context answer (`hfseg.results.visual_formats`): what its colors mean.
     """
 
@@ -67,6 +68,8 @@ class Options:
         tile: Side of overlapping windows in pixels of the image, for large images; None sees the image whole.
         num_inference_steps: Of in-context models.
         seed: Of their noise.
+        guidance_scale: How far they go from the answer without examples to that with; None: the pipeline's 1.5.
+        num_examples: How many examples they draw from those given; None: all, of a folder at most 8.
     """
 
     subtask: str | None = None
@@ -74,6 +77,8 @@ class Options:
     tile: int | None = None
     num_inference_steps: int | None = None
     seed: int = 0
+    guidance_scale: float | None = None
+    num_examples: int | None = None
 
 
 @dataclass
@@ -233,6 +238,8 @@ class Predictor:
             "threshold": options.threshold is not None,
             "tile": options.tile,
             "num_inference_steps": options.num_inference_steps,
+            "guidance_scale": options.guidance_scale is not None,
+            "num_examples": options.num_examples is not None,
         }
         described = f"{self.folder} holds {self.class_name} ({self.task})"
         foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
@@ -257,6 +264,10 @@ class Predictor:
             raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
         if options.num_inference_steps is not None and options.num_inference_steps < 1:
             raise ValueError(f"num_inference_steps must be 1 or more; got {options.num_inference_steps}.")
+        if options.num_examples is not None and options.num_examples < 1:
+            raise ValueError(f"num_examples must be 1 or more; got {options.num_examples}.")
+        if options.guidance_scale is not None and not (math.isfinite(options.guidance_scale)):
+            raise ValueError(f"guidance_scale must be a finite number; got {options.guidance_scale}.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -354,27 +365,34 @@ class Predictor:
         )
         return Prediction(photo, result, names)
 
-    def _encoded(self, examples: Any, seed: int) -> Any:
+    def _encoded(self, examples: Any, options: Options) -> Any:
         """Encodes examples, once for all images that are asked about with them."""
+        how = (options.seed, options.num_examples)
         if isinstance(examples, (str, os.PathLike)):
-            files = sorted(Path(examples).iterdir()) if Path(examples).is_dir() else []
-            key: Any = (os.fspath(examples), [(file.name, file.stat().st_mtime_ns) for file in files], seed)
+            files = sorted(Path(examples).rglob("*")) if Path(examples).is_dir() else []
+            key: Any = (os.fspath(examples), [(str(file), file.stat().st_mtime_ns) for file in files], how)
         else:
-            key = (id(examples), seed)
+            key = (id(examples), how)
         if self._examples is None or self._examples[0] != key:
-            generator = torch.Generator().manual_seed(seed)
-            encoded = self.pipe.prepare_examples(examples, generator=generator)
+            generator = torch.Generator().manual_seed(options.seed)
+            given, number = examples, options.num_examples
+            if isinstance(examples, (str, os.PathLike)):
+                given, usual = self.pipe.read_examples(examples, _read_video)
+                number = number or usual
+            encoded = self.pipe.prepare_examples(given, num_examples=number, generator=generator)
             self._examples = (key, examples, encoded)  # the examples too: their id must not be another's
         return self._examples[2]
 
-    def _in_context(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
-        given = options.num_inference_steps
-        steps = {} if given is None else {"num_inference_steps": given}
+    def _asked(self, query: Any, prompts: Prompts, options: Options) -> Any:
+        """Output of an in-context pipeline for one image or clip."""
+        given = {"num_inference_steps": options.num_inference_steps, "guidance_scale": options.guidance_scale}
+        given = {name: value for name, value in given.items() if value is not None}
         generator = torch.Generator().manual_seed(options.seed)
-        examples = self._encoded(prompts.examples, options.seed)
-        output = self.pipe(photo, examples, task=prompts.task, generator=generator, **steps)
-        answer = output.images[0]
-        decoded = None if output.decoded is None else output.decoded[0]
+        examples = self._encoded(prompts.examples, options)
+        return self.pipe(query, examples, task=prompts.task, generator=generator, **given)
+
+    def _painted(self, photo: Image.Image, answer: Image.Image, decoded: Any, prompts: Prompts) -> Prediction:
+        """What an in-context model painted, with segments where its colors stand for some."""
         result, names = None, {}
         if prompts.task in ("segmentation", "mask"):
             ids = Image.fromarray(np.asarray(decoded).astype(np.int32)).resize(photo.size, Image.Resampling.NEAREST)
@@ -383,6 +401,44 @@ class Predictor:
             names = {value - 1: f"segment {value}" if prompts.task == "segmentation" else "mask" for value in present}
             result = SegmentationResult.from_class_map(values - 1, names)
         return Prediction(photo, result, names, answer=answer, decoded=decoded)
+
+    def _in_context(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+        output = self._asked(photo, prompts, options)
+        return self._painted(photo, output.images[0], None if output.decoded is None else output.decoded[0], prompts)
+
+    def clip_frames(self, prompts: Prompts, options: Options) -> int | None:
+        """Frames of a clip that an in-context model is asked about, as its examples have; None for single images."""
+        if self.task != "in-context":
+            return None
+        frames = int(self._encoded(prompts.examples, options).input_frames)
+        return frames if frames > 1 else None
+
+    @torch.no_grad()
+    def answer_clip(self, frames: Sequence[Image.Image], prompts: Prompts, options: Options) -> list[Prediction]:
+        """Asks an in-context model about a clip.
+
+        Args:
+            frames: As many as the examples' inputs have (`clip_frames`), of one size.
+            prompts: Examples, which are clips, and what the answer's colors mean.
+            options: Steps, guidance, seed.
+
+        Returns:
+            A prediction per frame of the answer. An answer of another length than the clip (frame prediction) stands
+            beside the clip's last frame.
+        """
+        photos = [_shown(frame) for frame in frames]
+        start = time.perf_counter()
+        output = self._asked([photos], prompts, options)
+        images = output.images[0] if isinstance(output.images[0], list) else output.images[:1]
+        shown = photos if len(images) == len(photos) else [photos[-1]] * len(images)
+        if output.decoded is None:
+            decoded = [None] * len(images)
+        else:
+            decoded = list(output.decoded[0]) if len(images) > 1 else [output.decoded[0]]
+        found = [self._painted(*parts, prompts) for parts in zip(shown, images, decoded)]
+        for prediction in found:
+            prediction.seconds = (time.perf_counter() - start) / len(found)
+        return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -421,3 +477,9 @@ def _hide_bars() -> None:
         import diffusers
 
         diffusers.utils.logging.disable_progress_bar()
+
+
+def _read_video(path: Path) -> list[Image.Image]:
+    from .video import VideoReader
+
+    return list(VideoReader(path))

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Metrics of LaVin-DiT's ten quantitative tasks (thesis, section 4.3), fed with decoded images.
+"""Metrics of LaVin-DiT's tasks, fed with decoded images and clips: the ten of the thesis (section 4.3) and the others.
 
 | task | numbers | how |
 |---|---|---|
@@ -10,6 +10,14 @@
 | colorization | mse, lpips | squared error of ImageNet-normalized pixels, as in the evaluation that the paper follows |
 | inpainting, depth/normal to image | fid, lpips | torchmetrics |
 | deraining, deblurring | psnr, ssim | torchmetrics, values in [0, 1] |
+| pose | pck@0.2 | keypoints of all images within 0.2 of the person's size, percent |
+| panoptic, instance segmentation | pq, sq, rq | without classes, over the segments of all images, percent |
+| edges | f1 | over the edge pixels of all images, within 0.75 % of the diagonal, percent |
+| pose to image | fid, lpips | as depth to image |
+| video depth, video normals | as of images | depth: one scale and shift for a clip |
+| optical flow | epe | pixels, mean over clips |
+| video instance segmentation | j&f, j, f | over the objects of all clips, percent (`dense_tasks.object_scores`) |
+| depth and normals to video, frame prediction | psnr, ssim | over frames; the frame that is known does not count |
 
 Depth is aligned where the image is affine: the paper's labels, of Depth Anything V2, are disparities (1 / depth), so
 its images are aligned as disparities, as MiDaS does (Ranftl et al., TPAMI 2022); images of depth are aligned as
@@ -28,10 +36,13 @@ import numpy as np
 from PIL import Image
 
 from ..results.visual_formats import FORMATS
+from .dense_tasks import edge_counts, endpoint_error, f_measure, keypoint_hits, object_scores, segment_counts
 
 __all__ = [
     "DEPTH_SPACES",
+    "QUANTITATIVE_TASKS",
     "TASK_METRICS",
+    "TRUTHS",
     "InContextMetric",
     "align_depth",
     "box_mask",
@@ -43,6 +54,7 @@ __all__ = [
 
 DEPTH_SPACES = ("disparity", "depth")
 PASCAL_SIDE = 111
+SEGMENTS = ("pq", "sq", "rq")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 TASK_METRICS: dict[str, tuple[str, ...]] = {
@@ -56,8 +68,34 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "normal_to_image": ("fid", "lpips"),
     "deraining": ("psnr", "ssim"),
     "motion_deblurring": ("psnr", "ssim"),
+    "glass_deblurring": ("psnr", "ssim"),
+    "pose_estimation": ("pck@0.2",),
+    "pose_to_image": ("fid", "lpips"),
+    "panoptic_segmentation": ("pq", "sq", "rq"),
+    "instance_segmentation": ("pq", "sq", "rq"),
+    "edge_detection": ("f1",),
+    "video_depth_estimation": ("abs_rel", "delta1", "mse"),
+    "video_normal_estimation": ("mean_angle", "within_11.25"),
+    "optical_flow": ("epe",),
+    "video_instance_segmentation": ("j&f", "j", "f"),
+    "frame_prediction": ("psnr", "ssim"),
+    "depth_to_video": ("psnr", "ssim"),
+    "normal_to_video": ("psnr", "ssim"),
 }
-"""The ten tasks and their numbers."""
+"""The tasks and their numbers."""
+
+QUANTITATIVE_TASKS = tuple(TASK_METRICS)[:10]
+"""The tasks of which the thesis prints numbers."""
+
+# Key of the truth in its own units, where an image does not hold all of it.
+TRUTHS = {
+    "depth_estimation": "depth",
+    "normal_estimation": "normals",
+    "video_depth_estimation": "video_depth",
+    "video_normal_estimation": "video_normals",
+    "optical_flow": "flow",
+    "pose_estimation": "keypoints",
+}
 
 
 def align_depth(prediction: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -229,6 +267,8 @@ class InContextMetric:
         self.normals_per_image = normals_per_image
         # Pixels behind each value of `values` where pixels are pooled.
         self.weights: list[int] = []
+        # Counts over all images, of numbers that pool them.
+        self.sums: np.ndarray | None = None
         self.values: dict[str, list[float]] = {}
         self.modules: dict[str, Any] = {name: self._module(name) for name in self.names if name in _MODULES}
 
@@ -245,52 +285,80 @@ class InContextMetric:
         return made(**arguments, sync_on_compute=False)  # processes are joined by `load_states`
 
     def add(self, prediction: np.ndarray, target: np.ndarray, truth: np.ndarray | None = None) -> None:
-        """Adds one image.
+        """Adds one image or clip.
 
         Args:
             prediction: The model's image.
             target: The target's image.
-            truth: Depth or normals in their own units where known; else they are read from `target`.
+            truth: The truth in its own units where known (`TRUTHS`); else it is read from `target`.
 
         Shape:
-            prediction, target: (H, W, 3), uint8. truth: (H, W) or (H, W, 3).
+            prediction, target: (H, W, 3) or (T, H, W, 3), uint8. truth: (H, W), (H, W, 3), (N, 17, 3), ...
         """
-        found: Mapping[str, float] = {}
-        if self.task == "depth_estimation":
+        for name, value in self._measured(prediction, target, truth).items():
+            if name in self.names:
+                self.values.setdefault(name, []).append(value)
+        if self.modules:
+            self._compare_images(prediction, target)
+
+    def _measured(self, prediction: np.ndarray, target: np.ndarray, truth: np.ndarray | None) -> Mapping[str, float]:
+        """Numbers of one image; what is pooled goes to `sums` and `weights`."""
+        task = self.task.removeprefix("video_")
+        if task == "depth_estimation":
             # A depth read from an image is 0 at the nearest pixel, which no relative error can bear.
             wanted = FORMATS["depth"].decode(target) + 1 if truth is None else truth
-            found = depth_errors(FORMATS["depth"].decode(prediction), wanted, **self.depth)
-        elif self.task == "normal_estimation":
+            return depth_errors(FORMATS["depth"].decode(prediction), wanted, **self.depth)
+        if task == "normal_estimation":
             wanted = FORMATS["normal"].decode(target) if truth is None else truth
             angles = normal_angles(FORMATS["normal"].decode(prediction), wanted)
             if not len(angles):
-                return
-            found = {"mean_angle": float(angles.mean()), "within_11.25": float(100 * (angles < 11.25).mean())}
+                return {}
             self.weights.append(1 if self.normals_per_image else len(angles))
-        elif self.task == "foreground_segmentation":
-            found = {
-                "mean_image_iou": 100 * mask_iou(FORMATS["mask"].decode(prediction), FORMATS["mask"].decode(target))
-            }
-        elif self.task == "single_object_detection":
+            return {"mean_angle": float(angles.mean()), "within_11.25": float(100 * (angles < 11.25).mean())}
+        if task == "optical_flow":
+            wanted = FORMATS["flow"].decode(target) if truth is None else truth
+            return {"epe": endpoint_error(FORMATS["flow"].decode(prediction), wanted)}
+        if task == "foreground_segmentation":
+            masks = (FORMATS["mask"].decode(image) for image in (prediction, target))
+            return {"mean_image_iou": 100 * mask_iou(*masks)}
+        if task == "single_object_detection":
             box = FORMATS["detection"].decode(prediction)
-            found = {"mean_image_iou": 100 * mask_iou(box_mask(box, target.shape[:2]), FORMATS["mask"].decode(target))}
-        elif self.task == "colorization":
-            std = np.array(IMAGENET_STD)
-            error = (prediction.astype(np.float64) - target) / 255 / std
-            found = {"mse": float((error**2).mean())}
-        for name in self.names:
-            if name in found:
-                self.values.setdefault(name, []).append(found[name])
-        if self.modules:
-            import torch
+            return {"mean_image_iou": 100 * mask_iou(box_mask(box, target.shape[:2]), FORMATS["mask"].decode(target))}
+        if task == "colorization":
+            error = (prediction.astype(np.float64) - target) / 255 / np.array(IMAGENET_STD)
+            return {"mse": float((error**2).mean())}
+        self._pool(prediction, target, truth)
+        return {}
 
-            images = [torch.from_numpy(p.copy()).permute(2, 0, 1)[None] for p in (prediction, target)]
-            for name, module in self.modules.items():
-                if name == "fid":
-                    module.update(images[1], real=True)
-                    module.update(images[0], real=False)
-                else:
-                    module.update(*(p.float() / 255 for p in images))
+    def _pool(self, prediction: np.ndarray, target: np.ndarray, truth: np.ndarray | None) -> None:
+        """Counts for numbers over all images together."""
+        counts: Any = None
+        if self.task == "pose_estimation":
+            people = FORMATS["pose"].decode(target)[None] if truth is None else truth
+            counts = np.array(keypoint_hits(FORMATS["pose"].decode(prediction), people))
+        elif self.task == "edge_detection":
+            counts = edge_counts(*(FORMATS["edge"].decode(image) for image in (prediction, target)))
+        elif self.names[0] in SEGMENTS:
+            counts = segment_counts(*(FORMATS["segmentation"].decode(image) for image in (prediction, target)))
+        elif self.task == "video_instance_segmentation":
+            region, boundary = object_scores(*(FORMATS["segmentation"].decode(clip) for clip in (prediction, target)))
+            counts = np.array([sum(region), sum(boundary), len(region)])
+        if counts is not None:
+            self.sums = counts if self.sums is None else self.sums + counts
+
+    def _compare_images(self, prediction: np.ndarray, target: np.ndarray) -> None:
+        import torch
+
+        frames = [clip if clip.ndim == 4 else clip[None] for clip in (prediction, target)]
+        if self.task == "frame_prediction":  # it begins with the last frame that is known
+            frames = [clip[1:] for clip in frames]
+        images = [torch.from_numpy(clip.copy()).permute(0, 3, 1, 2) for clip in frames]
+        for name, module in self.modules.items():
+            if name == "fid":
+                module.update(images[1], real=True)
+                module.update(images[0], real=False)
+            else:
+                module.update(*(image.float() / 255 for image in images))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything counted, to be gathered from several processes."""
@@ -298,7 +366,8 @@ class InContextMetric:
             name: {key: getattr(module, key) for key in module._defaults} for name, module in self.modules.items()
         }
         values = {name: list(values) for name, values in self.values.items()}
-        return {"values": values, "weights": list(self.weights), "modules": states}
+        sums = None if self.sums is None else self.sums.tolist()
+        return {"values": values, "weights": list(self.weights), "sums": sums, "modules": states}
 
     def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the counts by the sum of those of several processes."""
@@ -306,6 +375,8 @@ class InContextMetric:
             return
         self.values = {}
         self.weights = [weight for state in states for weight in state["weights"]]
+        sums = [np.array(state["sums"]) for state in states if state["sums"] is not None]
+        self.sums = sum(sums[1:], sums[0]) if sums else None
         for state in states:
             for name, values in state["values"].items():
                 self.values.setdefault(name, []).extend(values)
@@ -319,7 +390,26 @@ class InContextMetric:
     def compute(self) -> dict[str, float]:
         """Computes the numbers over all images."""
         means = {name: float(np.average(values, weights=self.weights or None)) for name, values in self.values.items()}
+        if self.sums is not None:
+            means |= {name: value for name, value in self._pooled(self.sums).items() if name in self.names}
         return {**means, **{name: float(module.compute()) for name, module in self.modules.items()}}
+
+    def _pooled(self, sums: np.ndarray) -> dict[str, float]:
+        """Numbers from counts over all images, percent; nothing where nothing was there to be found."""
+        if self.task == "pose_estimation":
+            return {"pck@0.2": 100 * float(sums[0] / sums[1])} if sums[1] else {}
+        if self.task == "edge_detection":
+            return {"f1": 100 * f_measure(sums)}
+        if self.task == "video_instance_segmentation":
+            if not sums[2]:
+                return {}
+            region, boundary = (100 * float(value / sums[2]) for value in sums[:2])
+            return {"j&f": (region + boundary) / 2, "j": region, "f": boundary}
+        iou, matched, extra, missed = (float(value) for value in sums)
+        if not matched + extra + missed:
+            return {}
+        quality, found = iou / max(matched, 1), matched / (matched + (extra + missed) / 2)
+        return {"pq": 100 * quality * found, "sq": 100 * quality, "rq": 100 * found}
 
 
 _MODULES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -3,7 +3,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,33 +19,71 @@ Clip = ImageLike | Sequence[ImageLike]
 Pair = tuple[Clip, Clip]
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 MAXIMUM_FOLDER_EXAMPLES = 8
 ASPECT_TOLERANCE = 0.02
 
 __all__ = ["Clip", "ImageLike", "Pair", "levels", "read_example_folder", "resized", "to_clip", "to_pixels"]
 
 
-def read_example_folder(folder: str | os.PathLike) -> list[tuple[Image.Image, Image.Image]]:
+def read_example_folder(
+    folder: str | os.PathLike, read_video: Callable[[Path], list[Image.Image]] | None = None
+) -> list[Pair]:
     """Reads a folder of examples in the authors' format: `<id>_input.png` and `<id>_target.png`, sorted by id.
+
+    Examples of clips are folders of frames of these names, `<id>_input/` and `<id>_target/`, or video files.
+
+    Args:
+        folder: The folder.
+        read_video: Reads the frames of a video file.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: It holds no pairs, half a pair, or a damaged image.
+        ValueError: It holds no pairs, half a pair, two of one name, a damaged image, a video without `read_video`.
     """
     path = Path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"There is no folder {str(folder)!r} of examples (<id>_input.png, <id>_target.png).")
     found: dict[str, dict[str, Path]] = {"input": {}, "target": {}}
     for file in sorted(path.iterdir()):
-        match = re.fullmatch(r"(.+)_(input|target)", file.stem)
-        if match and file.suffix.lower() in IMAGE_ENDINGS:
-            found[match[2]][match[1]] = file
+        match = re.fullmatch(r"(.+)_(input|target)", file.name if file.is_dir() else file.stem)
+        if match and (file.is_dir() or file.suffix.lower() in (*IMAGE_ENDINGS, *VIDEO_ENDINGS)):
+            other = found[match[2]].setdefault(match[1], file)
+            if other != file:
+                raise ValueError(f"{path} holds both {other.name} and {file.name}; keep one of them.")
     alone = sorted(found["input"].keys() ^ found["target"].keys())
     if alone:
         raise ValueError(f"{path}: {', '.join(alone[:10])} have an _input or a _target only; give both or remove them.")
     if not found["input"]:
-        raise ValueError(f"{path} holds no examples: files must be called <id>_input.png and <id>_target.png.")
-    return [(load_image(found["input"][key]), load_image(found["target"][key])) for key in sorted(found["input"])]
+        raise ValueError(
+            f"{path} holds no examples: files must be called <id>_input.png and <id>_target.png (clips: .mp4, or "
+            "folders of frames)."
+        )
+
+    def read(file: Path) -> Clip:
+        if file.is_dir():
+            return _read_frames(file)
+        if file.suffix.lower() not in VIDEO_ENDINGS:
+            return load_image(file)
+        if read_video is None:
+            raise ValueError(
+                f"{file} is a video; the pipeline itself reads folders of frames: <id>_input/0001.png, ..."
+            )
+        return read_video(file)
+
+    return [(read(found["input"][key]), read(found["target"][key])) for key in sorted(found["input"])]
+
+
+def _read_frames(folder: Path) -> list[Image.Image]:
+    """Reads the images of a folder in the order of the numbers in their names."""
+
+    def order(file: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_ENDINGS and file.name[0] != "."]
+    if not files:
+        raise ValueError(f"The folder {folder} of an example holds no images ({', '.join(IMAGE_ENDINGS)}).")
+    return [load_image(file) for file in sorted(files, key=order)]
 
 
 def _to_frame(image: ImageLike) -> torch.Tensor:

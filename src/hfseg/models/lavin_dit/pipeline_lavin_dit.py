@@ -220,6 +220,19 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             latents = posterior.mean + posterior.std * noise.to(latents.dtype)
         return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
 
+    @staticmethod
+    def read_examples(
+        folder: str | os.PathLike, read_video: Callable[[Path], list[Image.Image]] | None = None
+    ) -> tuple[list[Pair], int | None]:
+        """Reads a folder of examples; also returns how many of them to draw if nothing is said (None: all).
+
+        Args:
+            folder: See `read_example_folder`.
+            read_video: Reads the frames of a video file.
+        """
+        pairs = read_example_folder(folder, read_video)
+        return pairs, MAXIMUM_FOLDER_EXAMPLES if len(pairs) > MAXIMUM_FOLDER_EXAMPLES else None
+
     def _check_pair(self, number: int, pair: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise ValueError(f"Example {number} is no pair (input, target), but {type(pair).__name__}.")
@@ -238,9 +251,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Reads the pairs and draws `num_examples` of them, each at most once."""
         if isinstance(examples, (str, os.PathLike)):
-            examples = read_example_folder(examples)
-            if num_examples is None and len(examples) > MAXIMUM_FOLDER_EXAMPLES:
-                num_examples = MAXIMUM_FOLDER_EXAMPLES
+            examples, usual = self.read_examples(examples)
+            num_examples = num_examples or usual
         if examples is None or not len(examples):
             raise ValueError(
                 "There are no examples: give at least one pair (input, target), or a folder with <id>_input.png and "
