@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CONFIG_MAPPING
 
 import hfseg
+from cris_models import clip_archive, small_case
 from golden import read_case
 from hfseg.backbone_weights import network_of
 from hfseg.commands.main import main
@@ -22,7 +23,6 @@ from hfseg.models.lavin_dit.training_lavin_dit import build_autoencoder
 from hfseg.training.arguments import ModelArguments, load_recipe
 from hfseg.training.tasks import build_task
 from hfseg.training.tasks.base import build_model
-from models.cris.test_modeling_cris import clip_archive, small_case
 from test_backbone_weights import RESNET, SMALL, SWIN, randomize
 
 PAGE = Path(__file__).parents[1] / "docs" / "starting_weights.md"

@@ -12,15 +12,15 @@ from transformers import PreTrainedModel
 
 import hfseg
 from contract import peaked
+from cris_models import tiny_config as cris_config
 from lavin_dit_models import TINY as TINY_DIT
 from lavin_dit_models import drawn
-from models.cris.test_modeling_cris import tiny_config as cris_config
-from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
-from models.proscale.test_modeling_proscale import tiny_config as proscale_config
-from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
-from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
-from models.unpairseg.test_processing_unpairseg import tiny_tokenizer
-from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
+from meddensevit_models import tiny_config as meddensevit_config
+from proscale_models import tiny_config as proscale_config
+from unisegformer_models import tiny_config as unisegformer_config
+from unpairseg_inputs import tiny_tokenizer
+from unpairseg_models import tiny_config as unpairseg_config
+from vpnext_models import tiny_config as vpnext_config
 
 NAMES = {"id2label": dict(enumerate(("person", "car", "tree", "sky", "road")))}
 WORDS = ["the", "red", "blue", "star", "circle"]

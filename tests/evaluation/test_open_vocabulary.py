@@ -13,7 +13,7 @@ from hfseg.commands.evaluate import main
 from hfseg.data.synthetic.shapes_captions import entity_tokenizer
 from hfseg.evaluation.labels import embed_classes
 from hfseg.evaluation.segmentation import evaluate_open_vocabulary
-from models.unpairseg.test_modeling_unpairseg import tiny_config
+from unpairseg_models import tiny_config
 
 
 class Bands:

@@ -11,9 +11,9 @@ from transformers.utils import ModelOutput
 import hfseg
 from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model
-from models.proscale.test_modeling_proscale import tiny_config as proscale_config
-from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
+from proscale_models import tiny_config as proscale_config
 from tiny_zoo import EDGE, image
+from unisegformer_models import tiny_config as unisegformer_config
 
 OLD = {index: f"old {index}" for index in range(8)}
 MODELS = {

@@ -10,8 +10,8 @@ from torch import nn
 from hfseg import ProScaleForUniversalSegmentation, UnpairSegForMaskGeneration
 from hfseg.commands import benchmark
 from hfseg.inference.benchmark import BenchmarkOptions, benchmark_models, multiply_adds
-from models.proscale.test_modeling_proscale import tiny_config as proscale_config
-from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
+from proscale_models import tiny_config as proscale_config
+from unpairseg_models import tiny_config as unpairseg_config
 
 QUICK = ["--size", "64", "64", "--batch", "1", "--rounds", "1", "--warmup", "0"]
 

@@ -14,17 +14,17 @@ import torch
 
 import hfseg
 from contract import peaked
+from cris_models import tiny_config as cris_config
 from hfseg.commands.main import main
 from hfseg.inference import export
 from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
-from models.cris.test_modeling_cris import tiny_config as cris_config
-from models.meddensevit.test_modeling_meddensevit import tiny_config as meddensevit_config
+from meddensevit_models import tiny_config as meddensevit_config
 from models.proscale.test_modeling_proscale import PIXELS, RESNET
-from models.proscale.test_modeling_proscale import tiny_config as proscale_config
-from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
-from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
-from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
+from proscale_models import tiny_config as proscale_config
 from tiny_zoo import model_folder
+from unisegformer_models import tiny_config as unisegformer_config
+from unpairseg_models import tiny_config as unpairseg_config
+from vpnext_models import tiny_config as vpnext_config
 
 needs_onnx = pytest.mark.usefixtures("onnx")
 MODELS = {

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor
 from hfseg import UnpairSegConfig, UnpairSegForOpenVocabularySegmentation
 from hfseg.commands.train import main
 from hfseg.training import load_recipe
-from models.unpairseg.test_modeling_unpairseg import tiny_config
+from unpairseg_models import tiny_config
 
 # Fields of the tiny configuration that a recipe can take.
 TINY = (

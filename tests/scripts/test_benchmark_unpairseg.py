@@ -14,7 +14,7 @@ from benchmarks.unpairseg import baseline, parameter_table, squares
 from benchmarks.unpairseg_authors import authors_model, center_scores
 from hfseg import UnpairSegForMaskGeneration
 from hfseg.training import load_recipe
-from models.unpairseg.test_modeling_unpairseg import tiny_config
+from unpairseg_models import tiny_config
 
 
 def test_the_papers_221_million():

@@ -2,46 +2,18 @@
 """CRIS: the common contract, the authors' numbers, many expressions per image, variants, CLIP's weights."""
 
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
 from contract import ModelContract, assert_same, kaiming, peaked, xavier
-from golden import Case, read_case
-from hfseg import CrisConfig, CrisForReferringImageSegmentation, CrisModel
+from cris_models import small_case, tiny_config
+from golden import Case
+from hfseg import CrisForReferringImageSegmentation, CrisModel
 from hfseg.commands.convert import main as convert_command
 from hfseg.models.cris.convert_cris import convert_state_dict
 from hfseg.pipelines.auto_models import AutoModelForReferringImageSegmentation
-
-TINY = {
-    "text_config": {
-        "vocab_size": 99,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "projection_dim": 24,
-        "max_position_embeddings": 12,
-        "bos_token_id": 97,
-        "eos_token_id": 98,
-    },
-    "vision_layers": (1, 1, 1, 1),
-    "vision_width": 8,
-    "image_size": 64,
-    "neck_sizes": (16, 32, 40),
-    "hidden_size": 32,
-    "num_decoder_layers": 2,
-    "num_attention_heads": 4,
-    "dim_feedforward": 48,
-}
-
-
-def tiny_config(**fields: Any) -> CrisConfig:
-    """Builds a configuration of a few hundred thousand parameters."""
-    return CrisConfig(**{**TINY, **fields})
 
 
 def expressions(count: int, length: int = 9) -> torch.Tensor:
@@ -157,15 +129,6 @@ def test_exports_for_multiples_of_32():
 def case():
     """Vectors of the authors' modules, in evaluation and in training mode; see `fixtures/cris/README.md`."""
     return small_case()
-
-
-def small_case() -> Case:
-    """Reads the vectors; half precision and bytes are how they are stored."""
-    case = read_case("cris/small")
-    inputs = {"image": case.inputs["image"].float(), "word": case.inputs["word"]}
-    inputs["mask"] = case.inputs["mask"].float() / 255
-    weights = {name: value.float() if value.is_floating_point() else value for name, value in case.weights.items()}
-    return case._replace(inputs=inputs, weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -324,41 +287,6 @@ def test_variants_train(use_decoder, use_text_to_pixel):
     assert hasattr(model.projector, "text_kernel") == use_text_to_pixel
 
 
-@pytest.mark.parametrize(
-    "fields, published",
-    [
-        ({"use_decoder": False, "use_text_to_pixel": False}, 131.86),
-        ({"use_decoder": False}, 134.22),
-        ({"num_decoder_layers": 1, "use_text_to_pixel": False}, 136.07),
-        ({"num_decoder_layers": 1}, 138.43),
-        ({"num_decoder_layers": 2}, 142.64),
-        ({"num_decoder_layers": 3}, 146.85),
-        ({"num_decoder_layers": 4}, 151.06),
-    ],
-)
-def test_parameters_are_those_of_the_paper(fields, published):
-    with torch.device("meta"):
-        model = CrisForReferringImageSegmentation(CrisConfig(**fields))
-    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == published
-
-
-@pytest.mark.parametrize(
-    "fields, message",
-    [
-        ({"vision_layers": (1, 1, 1)}, "four positive"),
-        ({"hidden_size": 48}, "neck_sizes"),
-        ({"num_attention_heads": 5}, "multiple of num_attention_heads"),
-        ({"image_size": 50}, "multiple of 32"),
-        ({"vision_width": 7}, "at least 8"),
-        ({"num_decoder_layers": 0}, "use_decoder=False"),
-        ({"mask_label_resize": "area"}, "aligned"),
-    ],
-)
-def test_illegal_configurations(fields, message):
-    with pytest.raises(Exception, match=message):
-        tiny_config(**fields)
-
-
 def test_illegal_inputs():
     model = CrisForReferringImageSegmentation(tiny_config()).eval()
     with pytest.raises(ValueError, match="80 x 96 pixels; both sides must be multiples of 32"):
@@ -372,73 +300,3 @@ def test_illegal_inputs():
 
 
 # CLIP's weights.
-
-
-def clip_archive(case: Case) -> dict[str, torch.Tensor]:
-    """OpenAI's part of a checkpoint, in half precision, with the numbers that its archive holds beside."""
-    names = {name.removeprefix("module.backbone."): value for name, value in case.weights.items()}
-    weights = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in names.items()
-        if not name.startswith("module.") and ".connect." not in name
-    }
-    return {**weights, "input_resolution": torch.tensor(64), "context_length": torch.tensor(24)}
-
-
-@pytest.mark.parametrize("kind", ["state dict", "safetensors", "archive"])
-def test_from_clip(tmp_path, kind):
-    case = small_case()
-    weights: Any = clip_archive(case)
-    if kind == "safetensors":
-        save_file({name: value.contiguous() for name, value in weights.items()}, tmp_path / "clip.safetensors")
-        source: Any = tmp_path / "clip.safetensors"
-    elif kind == "archive":
-        source = tmp_path / "RN.pt"
-        write_archive(weights, source)
-    else:
-        source = weights
-    fields = {"neck_sizes": (16, 64, 32), "num_decoder_layers": 1, "num_attention_heads": 4, "dim_feedforward": 32}
-    model = CrisForReferringImageSegmentation.from_clip(source, **fields)
-    assert model.dtype == torch.float32
-    pool = model.model.vision_model.attention_pool
-    assert torch.equal(pool.q_proj.weight, weights["visual.attnpool.q_proj.weight"].float())
-    text = model.model.text_model.text_projection.weight
-    assert torch.equal(text, weights["text_projection"].float().T)
-    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-
-
-def write_archive(weights: dict[str, torch.Tensor], path) -> None:
-    """Writes TorchScript with these tensors, as OpenAI published CLIP."""
-
-    class Holder(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x
-
-    root = Holder()
-    for name, value in weights.items():
-        *parents, last = name.split(".")
-        module: Any = root
-        for parent in parents:
-            if parent not in dict(module.named_children()):
-                module.add_module(parent, Holder())
-            module = getattr(module, parent)
-        if value.is_floating_point():
-            module.register_parameter(last, torch.nn.Parameter(value.clone()))
-        else:
-            module.register_buffer(last, value.clone())
-    torch.jit.script(root).save(str(path))
-
-
-def test_from_clip_wants_a_resnet():
-    with pytest.raises(ValueError, match="a vision transformer"):
-        CrisForReferringImageSegmentation.from_clip({"visual.proj": torch.zeros(1)})
-
-
-def test_conversion_lists_what_does_not_fit(tmp_path, capsys):
-    case = small_case()
-    weights = {name: value for name, value in case.weights.items() if "neck.aggr.1.weight" not in name}
-    save_file({**weights, "module.extra": torch.zeros(1)}, tmp_path / "broken.safetensors")
-    arguments = ["--architecture", "cris", "--checkpoint", str(tmp_path / "broken.safetensors")]
-    assert convert_command([*arguments, "--config", str(case.config_file), "--output_dir", str(tmp_path / "out")]) == 2
-    message = capsys.readouterr().err
-    assert "aggregate.norm.weight" in message and "extra" in message

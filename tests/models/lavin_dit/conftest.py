@@ -4,6 +4,7 @@
 import pytest
 import torch
 
+from golden import read_case
 from hfseg import (
     LavinDiTAutoencoderKL,
     LavinDiTPipeline,
@@ -41,3 +42,8 @@ def video_pipe():
     pipeline = LavinDiTPipeline(model, vae.eval(), LavinDiTScheduler())
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="module")
+def case():
+    return read_case("lavin_dit/pipeline_image")

@@ -12,16 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from golden import read_case
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel
 from hfseg.commands.convert import main as convert
 from hfseg.models.lavin_dit import pipeline_lavin_dit
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
-
-
-@pytest.fixture(scope="module")
-def case():
-    return read_case("lavin_dit/pipeline_image")
 
 
 @pytest.fixture(scope="module")
@@ -112,50 +106,6 @@ def test_trusted_folder_loads_without_the_package_imported(pipe, tmp_path):
         [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=environment, timeout=300
     )
     assert "loaded LavinDiTPipeline LavinDiTTransformer3DModel PixelAutoencoder" in done.stdout, done.stderr[-2000:]
-
-
-def test_released_layout_becomes_a_pipeline(video_pipe, case, tmp_path):
-    """A folder of both files; the autoencoder in a pickle with things that do not belong to it."""
-    from hfseg.models.lavin_dit.convert_lavin_dit import ATTENTION
-
-    theirs = {ours: name for name, ours in ATTENTION.items()}
-    weights = {}
-    for name, tensor in video_pipe.transformer.state_dict().items():
-        before, found, part = name.partition(".joint_attn.")
-        own, _, last = part.rpartition(".")
-        weights[f"{before}{found}{theirs[own]}.{last}" if found else name] = tensor.contiguous()
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    save_file(weights, folder / "lavin_dit.safetensors")
-    state = {**video_pipe.vae.state_dict(), "loss.logvar": torch.zeros(())}
-    torch.save({"state_dict": state, "epoch": 3}, folder / "stvae.pt")
-    config = {
-        "transformer": {"num_heads": 4, "kv_group": 2}, "vae": {"norm_num_groups": 2}, "height": 32, "width": 32,
-    }  # fmt: skip
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    arguments = ["--architecture", "lavin_dit", "--config", str(tmp_path / "config.json")]
-    assert convert([*arguments, "--checkpoint", str(folder), "--output_dir", str(tmp_path / "both")]) == 0
-    for file in ("stvae.pt", "lavin_dit.safetensors"):  # one after the other gives the same
-        assert convert([*arguments, "--checkpoint", str(folder / file), "--output_dir", str(tmp_path / "apart")]) == 0
-    for name in ("both", "apart"):
-        pipe = LavinDiTPipeline.from_pretrained(tmp_path / name)
-        for part in ("transformer", "vae"):
-            expected = getattr(video_pipe, part).state_dict()
-            for key, tensor in getattr(pipe, part).state_dict().items():
-                assert torch.equal(tensor, expected[key]), key
-
-
-def test_foreign_files_are_refused(case, tmp_path, capsys):
-    broken = {name: tensor for name, tensor in case.weights.items() if "x_mlp.up_proj" not in name}
-    save_file({**broken, "extra.weight": torch.zeros(1)}, tmp_path / "lavin_dit.safetensors")
-    arguments = ["--architecture", "lavin_dit", "--checkpoint", str(tmp_path / "lavin_dit.safetensors")]
-    arguments += ["--output_dir", str(tmp_path / "out")]
-    assert convert(arguments) == 2 and "num_heads" in capsys.readouterr().err
-    assert convert([*arguments, "--config", str(case.config_file)]) == 2
-    message = capsys.readouterr().err
-    assert "blocks.0.x_mlp.up_proj.weight" in message and "extra.weight" in message
-    assert convert([*arguments[:2], "--checkpoint", str(tmp_path), "--output_dir", str(tmp_path / "out")]) == 2
-    assert "stvae.pt" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------ behavior
@@ -349,12 +299,6 @@ def test_other_schedulers_are_refused(pipe):
             pipe(photos()[0], examples(), num_inference_steps=2)
     pipe.scheduler = FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
     pipe(photos()[0], examples(), num_inference_steps=2)
-
-
-def test_moving_says_nothing_needless(pipe, caplog, recwarn):
-    pipe.to("cpu")
-    pipe.to(torch.float32)
-    assert not caplog.records and not recwarn.list
 
 
 def test_sampling_is_in_evaluation_mode(transformer):

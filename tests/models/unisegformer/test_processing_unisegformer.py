@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_modeling_unisegformer import tiny_config
 from transformers import pipeline
 
 from contract import peaked
@@ -20,6 +19,7 @@ from hfseg.data.collators.collation import UniversalCollator
 from hfseg.inference import sliding_window_segmentation, tiled_panoptic_segmentation
 from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model
+from unisegformer_models import tiny_config
 
 SIZE = {"shortest_edge": 48, "longest_edge": 96}
 

@@ -10,31 +10,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSemanticSegmentation
 
 from contract import ModelContract, assert_same, fans, peaked, xavier
-from hfseg import VPNeXtConfig, VPNeXtForSemanticSegmentation, VPNeXtModel
+from hfseg import VPNeXtForSemanticSegmentation, VPNeXtModel
 from hfseg.layers.upsampled_convolution import upsample
 from hfseg.models.vpnext.modeling_vpnext import VPNeXtContextReplay
+from vpnext_models import BEIT, DINOV2, DINOV3, tiny_config
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 64}
-DINOV3 = {
-    "model_type": "dinov3_vit",
-    "patch_size": 8,
-    "intermediate_size": 48,
-    "num_register_tokens": 2,
-    "pos_embed_rescale": None,  # random in training otherwise
-    "apply_layernorm": False,
-    **SIZES,
-}
-DINOV2 = {"model_type": "dinov2", "patch_size": 14, "mlp_ratio": 2, "apply_layernorm": False, **SIZES}
-BEIT = {"model_type": "beit", "patch_size": 16, "intermediate_size": 48, "use_relative_position_bias": True, **SIZES}
 AUGREG = {"model_type": "timm_backbone", "backbone": "vit_tiny_patch16_224", "out_indices": [0, 1, 2]}
 EVA02 = {"model_type": "timm_backbone", "backbone": "eva02_tiny_patch14_224", "out_indices": [0, 1, 2]}
 TIMM_KWARGS = {"depth": 3, "embed_dim": 48, "num_heads": 2, "img_size": 64, "patch_size": 16, "dynamic_img_size": True}
-TINY = {"backbone_config": DINOV3, "hiclr_iterations": 2, "hiclr_channels": 24, "vcr_affinity_dim": 16, "num_labels": 5}
-
-
-def tiny_config(**fields: Any) -> VPNeXtConfig:
-    """Builds a configuration of a few ten thousand parameters."""
-    return VPNeXtConfig(**{**TINY, **fields})
 
 
 def tiny_model(**fields: Any) -> VPNeXtForSemanticSegmentation:
@@ -392,52 +375,7 @@ def test_accumulation_is_exact():
 # Published sizes.
 
 
-@pytest.mark.parametrize(
-    ("fields", "head", "vcr"),
-    [
-        ({}, 36.7, 21.9),
-        ({"hiclr_channels": 256, "hiclr_context_channels": 256}, 7.8, 21.9),
-        ({"use_vitup": False}, None, 21.9),
-    ],
-    ids=["vpnext", "lite", "vcr"],
-)
-def test_parameters_of_the_published_sizes(fields, head, vcr):
-    """Millions, as worked out from the paper's cost table."""
-    with torch.device("meta"):
-        model = VPNeXtForSemanticSegmentation(VPNeXtConfig(num_labels=59, **fields))
-    count = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in model.model.named_children()}
-    classifier = sum(p.numel() for p in model.classifier.parameters()) / 1e6
-    assert count["backbone"] == pytest.approx(303.1, abs=0.5)
-    if head is not None:
-        assert count["vitup"] + count["final_norm"] + classifier == pytest.approx(head, abs=0.05)
-    assert sum(p.numel() for p in model.vcr.parameters()) / 1e6 == pytest.approx(vcr, abs=0.05)
-
-
 # Bad input.
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"vitup_stride": 3}, "vitup_stride=3 does not divide the patch size 8"),
-        ({"backbone_config": DINOV2}, "does not divide the patch size 14.*7 for a grid"),
-        ({"vitup_pad_before": 2}, "vitup_pad_before=2 must be a multiple"),
-        ({"vitup_pad_before": 8}, "vitup_pad_before=8 must be a multiple of vitup_stride=4 from 0 to 4"),
-        ({"vcr_layers": (1, 3)}, r"vcr_layers=\(1, 3\) must be .* before the last of 3"),
-        ({"vcr_layers": (2, 1)}, "must be increasing"),
-        ({"vcr_layers": ()}, "use_vcr=True needs vcr_layers"),
-        ({"vcr_mode": "echo"}, "vcr_mode='echo' is not known: choose one of replay, ds, align"),
-        ({"hiclr_iterations": -1}, "must be 0"),
-        ({"backbone_config": {**DINOV3, "reshape_hidden_states": False}}, "prefix tokens cannot be told"),
-        ({"backbone_config": {**BEIT, "add_fpn": True, "out_indices": [0, 1, 2, 3]}}, "makes a pyramid"),
-        ({"backbone_config": {"model_type": "swin"}}, "no plain ViT"),
-        ({"backbone_config": {"model_type": "timm_backbone", "backbone": "vit_tiny_patch16_224"}}, "out_indices"),
-    ],
-)
-def test_configurations_that_cannot_be(fields, message):
-    with pytest.raises(Exception, match="(?s)" + message) as caught:
-        tiny_config(**fields)
-    assert isinstance(caught.value, ValueError) or isinstance(caught.value.__cause__, (ValueError, TypeError))
 
 
 def test_backbones_that_cannot_be():
