@@ -2,21 +2,21 @@
 """Weights of backbones arrive bit by bit: every family, every kind of source, and after saving and loading."""
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import CONFIG_MAPPING, AutoBackbone, ResNetConfig, SwinConfig, TimmBackboneConfig
+from transformers import CONFIG_MAPPING, AutoBackbone, SwinConfig, TimmBackboneConfig
 
+from backbone_cases import SMALL
 from hfseg import ProScaleForUniversalSegmentation, backbone_weights
-from hfseg.backbone_weights import PACKAGED, backbone_tensors, input_normalization, load_timm_backbone, packaged_file
+from hfseg.backbone_weights import PACKAGED, backbone_tensors, load_timm_backbone, packaged_file
 from hfseg.models.backbone import build_backbone
 from hfseg.training.arguments import ModelArguments, load_recipe
 from hfseg.training.tasks import build_task
-from hfseg.training.tasks.base import build_image_processor, build_model
+from hfseg.training.tasks.base import build_model
 
 timm = pytest.importorskip("timm")
 
@@ -28,17 +28,6 @@ FAMILIES = {
     "test_efficientnet": [1, 2, 3, 4],
     "test_vit": [0, 1],
     "test_byobnet": [1, 2, 3, 4],
-}
-SMALL = {
-    "encoder_stage_layers": [1, 1, 1],
-    "feature_size": 32,
-    "mask_feature_size": 32,
-    "hidden_size": 32,
-    "num_attention_heads": 4,
-    "encoder_feedforward_dim": 32,
-    "dim_feedforward": 32,
-    "decoder_layers": 2,
-    "num_queries": 5,
 }
 RESNET = {
     "model_type": "resnet",
@@ -135,34 +124,6 @@ def test_packaged_weights_are_all_used_and_saved(name, tmp_path):
 
 def timm_config(network: str, **fields) -> dict:
     return {"model_type": "timm_backbone", "backbone": network, "out_indices": [1, 2, 3, 4], **fields}
-
-
-def test_mean_and_deviation_follow_from_the_weights():
-    """The processor gets what the weights were trained with, unless the recipe says otherwise."""
-    needs("efficientnet-lite0")
-    processor_of = ModelArguments(
-        "proscale", {**SMALL, "backbone_config": timm_config("tf_efficientnet_lite0")}, backbone="efficientnet-lite0"
-    )
-    model = build_model(processor_of, {0: "thing"}, load_backbone=False)
-    processor = build_image_processor(processor_of, model)
-    assert list(processor.image_mean) == [0.5] * 3 and list(processor.image_std) == [0.5] * 3
-    processor_of.processor = {"image_mean": [0.4] * 3}
-    assert list(build_image_processor(processor_of, model).image_mean) == [0.4] * 3  # what the recipe says wins
-    processor_of.backbone, processor_of.processor = None, {}
-    assert list(build_image_processor(processor_of, model).image_mean) == [0.485, 0.456, 0.406]
-
-
-def test_normalization_of_folders(tmp_path):
-    config = ResNetConfig()
-    assert input_normalization(str(tmp_path), config) == {}
-    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"mean": [0.1] * 3, "std": [0.2] * 3}}))
-    assert input_normalization(str(tmp_path), config) == {"image_mean": [0.1] * 3, "image_std": [0.2] * 3}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.3] * 3, "image_std": [0.4] * 3}))
-    assert input_normalization(str(tmp_path), config) == {"image_mean": [0.3] * 3, "image_std": [0.4] * 3}
-    (tmp_path / "other.safetensors").touch()
-    network = TimmBackboneConfig(backbone="tf_efficientnet_lite0")
-    assert input_normalization("timm", network)["image_std"] == [0.5] * 3
-    assert input_normalization("timm/resnet18.a1_in1k", network)["image_mean"] == [0.485, 0.456, 0.406]
 
 
 def test_first_blocks_of_a_network(tmp_path):

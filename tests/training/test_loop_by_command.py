@@ -43,14 +43,6 @@ def test_from_recipe_to_folder_and_on(tmp_path, recipe, capsys):
     main(["--recipe", recipe, "--output_dir", folder + "2", f"model.pretrained={folder}", "model.config={}"])
 
 
-def test_dry_run_shows_what_would_happen(recipe, capsys):
-    main(["--recipe", recipe, "--dry_run"])
-    shown = capsys.readouterr().out
-    for part in ("4 updates of 2 samples", "lr 0.0001, weight decay 0.05", "lr 0.001, weight decay 0:"):
-        assert part in shown
-    assert "pixel_values: float32 (2, 3, 8, 8)" in shown and "activations of one micro-batch" in shown
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

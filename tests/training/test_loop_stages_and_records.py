@@ -2,22 +2,17 @@
 """Runs of several stages, and what a run leaves for people: its card, its curves and images."""
 
 import json
-import types
 
-import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from PIL import Image
 from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
 from hfseg.commands.train import main
 from hfseg.training import train
-from hfseg.training.progress import Progress
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=2", "data.batch_size=2", "data.num_workers=0"]
-SMALL += ["schedule.warmup_steps=0", "run.log_every=1"]
 STAGES = """
 base: proscale-tiny-shapes
 data: {batch_size: 2, num_workers: 0, train: {num_scenes: 8}, validation: null}
@@ -53,27 +48,6 @@ def test_curves_and_images_reach_tensorboard(trained):
             steps.setdefault(tag, set()).update(event.step for event in log.Images(tag))
     assert steps["train/loss"] == {1, 2, 3, 4} and steps["eval/pq"] == {2, 4}
     assert steps["eval/sample_0"] == steps["eval/sample_1"] == {2, 4} and "eval/sample_2" not in steps
-
-
-def test_images_reach_every_kind_of_tracker(monkeypatch):
-    got = {}
-
-    def tracker(name):
-        made = types.SimpleNamespace(name=name)
-        if name == "trackio":
-            made.tracker = types.SimpleNamespace(log=lambda values, step: got.update({name: (values, step)}))
-        elif name != "numbers only":
-            made.log_images = lambda values, step, **options: got.update({name: (values, step, options)})
-        return made
-
-    names = ("wandb", "tensorboard", "trackio", "numbers only")
-    accelerator = types.SimpleNamespace(is_main_process=True, trackers=[tracker(name) for name in names])
-    monkeypatch.setitem(__import__("sys").modules, "trackio", types.SimpleNamespace(Image=lambda array: array))
-    Progress(accelerator, 3, 0, 1).show([Image.new("L", (5, 4), 7)], 3)
-    for name, shape in (("wandb", (1, 4, 5, 3)), ("tensorboard", (1, 4, 5, 3)), ("trackio", (4, 5, 3))):
-        values, step = got[name][:2]
-        assert np.asarray(values["eval/sample_0"]).shape == shape and step == 3
-    assert got["tensorboard"][2] == {"dataformats": "NHWC"} and "numbers only" not in got
 
 
 def test_the_card_is_filled_and_valid(trained):

@@ -1,14 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Runs that are stopped by signals, resumed from damaged checkpoints, with another recipe or other data."""
 
-import copy
 import json
 import os
 import shutil
 import signal
-from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +13,7 @@ from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
 from hfseg.training import loop, train
-from hfseg.training.arguments import ModelArguments, OptimizerArguments, ScheduleArguments, TrainingArguments
+from hfseg.training.arguments import ModelArguments
 from hfseg.training.checkpointing import (
     Checkpointer,
     CheckpointError,
@@ -25,7 +22,6 @@ from hfseg.training.checkpointing import (
     resolve_checkpoint,
 )
 from hfseg.training.loop import TrainingStopped
-from hfseg.training.resuming import CHANGEABLE, JUDGING, check_resumed, data_fingerprint
 
 
 def run(folder: Path, resume: str | None = None, dataset=None, allow: bool = False, **sections):
@@ -164,60 +160,6 @@ def test_what_would_be_ignored_is_refused(tmp_path, whole, change):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-OTHER = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25, str: lambda v: v + "x"}
-
-
-def leaves(recipe):
-    for section in ("model", "data", "optimizer", "schedule", "run"):
-        for key, value in recipe[section].items():
-            yield section, key, value
-    yield "", "lora", recipe["lora"]
-    yield "", "phases", recipe["phases"]
-
-
-def test_every_field_is_in_the_table_or_refused():
-    """What a changed field does when a run is resumed, for all fields of a recipe."""
-    accelerator = SimpleNamespace(num_processes=1, is_main_process=False)
-    recipe = TrainingArguments(model=ModelArguments(pretrained="old/base")).to_dict()
-    plain = {"recipe": json.loads(json.dumps(recipe)), "world_size": 1}
-    assert check_resumed(Path("checkpoint-8"), plain, recipe, None, accelerator)
-    refused, allowed, judged = [], [], []
-    for section, key, value in leaves(recipe):
-        changed = copy.deepcopy(recipe)
-        other = {"a": 1} if value is None or isinstance(value, dict) else [] if value else ["x"]
-        if type(value) in OTHER:
-            other = OTHER[type(value)](value)
-        (changed[section] if section else changed)[key] = other
-        name = f"{section}.{key}" if section else key
-        try:
-            counts = check_resumed(Path("checkpoint-8"), plain, changed, None, accelerator)
-        except CheckpointError as error:
-            assert f"{name}" in str(error) and "What may change: " in str(error)
-            refused.append(name)
-        else:
-            allowed.append(name)
-            judged += [] if counts else [name]
-    assert set(allowed) == {name for name in CHANGEABLE if name != "data.train.path"}
-    assert set(judged) == set(JUDGING)
-    # What the weights, their updates and the order of samples depend on.
-    assert {f"optimizer.{f.name}" for f in fields(OptimizerArguments)} <= set(refused)
-    assert {f"schedule.{f.name}" for f in fields(ScheduleArguments)} <= set(refused)
-    fixed = {
-        "data.name",
-        "data.train",
-        "data.transforms",
-        "data.shuffle",
-        "run.seed",
-        "run.ema_decay",
-        "lora",
-        "phases",
-    }
-    assert fixed | {"model.config", "model.pretrained", "run.mixed_precision"} <= set(refused)
-    moved = copy.deepcopy(recipe)
-    moved["model"]["pretrained"] = "new/base"
-    assert check_resumed(Path("checkpoint-8"), plain, moved, None, accelerator)
-
-
 def test_another_metric_forgets_the_best(tmp_path, whole, caplog, monkeypatch):
     shutil.copytree(whole / "checkpoint-8", tmp_path / "checkpoint-8")
     state = json.loads((tmp_path / "checkpoint-8" / "trainer_state.json").read_text())
@@ -268,20 +210,7 @@ def test_changed_data_are_refused_unless_told(tmp_path, whole, dataset):
     run(tmp_path, "latest", dataset, allow=True)
 
 
-def test_sizes_of_files_are_in_the_fingerprint(tmp_path):
-    class Files(ToyDataset):
-        samples = [{"image": tmp_path / f"{index}.png", "name": "x"} for index in range(13)]
-
-    for sample in Files.samples:
-        sample["image"].write_bytes(b"1")
-    first = data_fingerprint(Files())
-    Files.samples[3]["image"].write_bytes(b"22")
-    second = data_fingerprint(Files())
-    assert first["files"] == 13 and first["sizes"] != second["sizes"] and first["names"] == second["names"]
-
-
 def test_unknown_fields_of_a_configuration(tmp_path):
-    from hfseg.training.arguments import ModelArguments
     from hfseg.training.tasks.base import build_model
 
     for given, message in (

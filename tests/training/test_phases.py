@@ -12,7 +12,6 @@ from torch import nn
 from toy import GAN_PHASES, ToyDataset, ToyGan, ToyModel, collate, toy_arguments
 
 from hfseg.training import train
-from hfseg.training.dry_run import dry_run
 
 RATE = 0.2
 
@@ -159,9 +158,3 @@ def test_a_checkpoint_of_other_phases_is_refused(tmp_path, whole):
             output_dir=tmp_path,
             resume_from_checkpoint=str(whole / "1/checkpoint-12"),
         )
-
-
-def test_dry_run_lists_the_groups_of_every_phase():
-    arguments = toy_arguments(phases=GAN_PHASES)
-    shown = dry_run(ToyGan(), ToyDataset(), collate, arguments)
-    assert "generator: lr 0.01, weight decay 0.05" in shown and "discriminator: lr 0.02, weight decay 0.05" in shown

@@ -19,7 +19,6 @@ from toy import ToyModel, ToyStream, collate, toy_arguments
 
 from hfseg.data.readers.tables import TableDataset, TableStream, load_table
 from hfseg.training import checkpointing, train
-from hfseg.training.dry_run import dry_run
 from hfseg.training.sampler import SampleError
 from hfseg.training.stream import StreamLoader, StreamReader
 
@@ -175,10 +174,3 @@ def test_a_streamed_table_gives_the_items_of_the_table(tmp_path):
     for index in range(6):
         for name in ("image", "segmentation_map"):
             assert np.array_equal(read[f"p{index}"][name], whole[index][name])
-
-
-def test_dry_run_of_a_stream():
-    shown = dry_run(ToyModel(), ToyStream(), collate, toy_arguments())
-    assert (
-        "12 updates of 2 samples" in shown and "epochs of 26" in shown and "pixel_values: float32 (2, 3, 8, 8)" in shown
-    )
