@@ -1,0 +1,77 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What readers of local files share: names of splits, held-out shares, sizes, json."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hfseg.data.readers.samples import HeldOut, Sample, check_sizes, divide, read_json, relative_key, same_split
+
+
+@pytest.mark.parametrize(
+    "folder, split, same",
+    [
+        ("val", "validation", True), ("valid", "dev", True), ("train2017", "train", True), ("val2017", "val", True),
+        ("Training", "train", True), ("testing", "test", True), ("fold3", "fold3", True), ("val", "train", False),
+        ("train2", "train", False), ("fold1", "fold2", False), ("test", "validation", False),
+    ],
+)  # fmt: skip
+def test_names_of_splits(folder, split, same):
+    assert same_split(folder, split) == same
+
+
+def samples(count):
+    return [Sample(f"image{index}", Path(f"{index}.png"), Path(f"{index}_label.png")) for index in range(count)]
+
+
+def test_a_share_is_held_out_and_stays_when_files_are_added():
+    everything = samples(200)
+    train, note = divide(everything, "train", 0.25, 3, Path("data"))
+    held = divide(everything, "validation", 0.25, 3, Path("data"))[0]
+    assert len(held) == 50 and note == "25% held out for validation by seed 3"
+    assert sorted(train + held, key=everything.index) == everything  # each once
+    assert train == sorted(train, key=everything.index)  # in their order
+    assert divide(everything, "dev", 0.25, 4, Path("data"))[0] != held
+    larger = divide(samples(210), "validation", 0.25, 3, Path("data"))[0]
+    assert len(larger) == 52 and len({s.name for s in held} - {s.name for s in larger}) <= 4
+    assert len(divide(samples(3), "validation", 0.01, 0, Path("data"))[0]) == 1  # at least one
+    with pytest.raises(ValueError, match="'test' does not exist"):
+        divide(everything, "test", 0.25, 3, Path("data"))
+    with pytest.raises(ValueError, match="holds one image"):
+        divide(samples(1), "train", 0.25, 3, Path("data"))
+
+
+def test_a_share_of_train_is_held_out_only_where_nothing_is_for_validation():
+    held = HeldOut(of_train=True)
+    assert held.from_train(["Train2017", "test"], "validation") == "Train2017"
+    assert held.from_train(["train", "test"], "train") == "train"
+    assert held.from_train(["train", "val"], "validation") is None
+    assert held.from_train(["train", "test"], "test") is None and held.from_train(["train"], None) is None
+    assert HeldOut().from_train(["train"], "validation") is None
+
+
+@pytest.mark.parametrize("size, fits", [((4, 6), True), ((6, 4), True), ((4, 5), False), ((8, 12), False)])
+def test_labels_have_the_size_of_their_image_or_lie_on_their_side(tmp_path, size, fits):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "a_label.png")
+    sample = Sample("a", tmp_path / "a.png", tmp_path / "a_label.png")
+    if fits:
+        check_sizes([sample])
+        return
+    with pytest.raises(ValueError, match=rf"a_label\.png has size \({size[0]}, {size[1]}\)"):
+        check_sizes([sample])
+
+
+def test_json_with_a_mark_of_windows_and_json_that_is_none(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1]}')
+    assert read_json(tmp_path / "a.json") == {"a": [1]}
+    for content, message in ((b'{"a": ', "line 1, column 7"), (b"\xff\xfe", "not UTF-8"), (b"[" * 100_000, "no JSON")):
+        (tmp_path / "b.json").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_json(tmp_path / "b.json")
+
+
+def test_keys_are_paths_without_the_ending_of_an_image():
+    assert [relative_key(Path(name)) for name in ("a/b.JPG", "a/b.c.png", "a/b.nii")] == ["a/b", "a/b.c", "a/b.nii"]
