@@ -1,0 +1,54 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Look-ups on the Hub: their time limits, and what a message says was wanted. Whole commands: see `hostile`."""
+
+import time
+
+import pytest
+
+from hfseg.files import hub_access
+from hfseg.files.hub_access import CONNECT_SECONDS, READ_SECONDS, _bounded, _repository, _resolves
+
+
+def test_limits_are_never_longer_than_ours():
+    plain = {"connect": CONNECT_SECONDS, "read": READ_SECONDS, "write": READ_SECONDS, "pool": READ_SECONDS}
+    assert _bounded(None) == plain
+    assert _bounded({"connect": 0.5, "read": 900.0, "pool": None, "other": 1.0}) == {**plain, "connect": 0.5}
+
+
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("/owner/name/resolve/main/config.json", " for owner/name"),
+        ("/gpt2/resolve/main/config.json", " for gpt2"),
+        ("/datasets/owner/name/resolve/main/a.json", " for datasets/owner/name"),
+        ("/api/models/owner/name/tree/main", " for owner/name"),
+        ("/api/models", ""),
+        ("/", ""),
+    ],
+)
+def test_what_was_wanted_is_named(path, text):
+    assert _repository(path) == text
+
+
+def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(hub_access, "CONNECT_SECONDS", 0.05)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *arguments: time.sleep(1))
+    start = time.monotonic()
+    assert not _resolves("example.org") and time.monotonic() - start < 0.9
+    monkeypatch.setattr(hub_access, "CONNECT_SECONDS", 5)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *arguments: [])
+    assert _resolves("example.org")
+
+    def unknown(*arguments):
+        raise OSError
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    assert not _resolves("example.org")
+
+
+def test_nothing_is_said_where_all_was_well_and_the_option_where_not(monkeypatch):
+    monkeypatch.setattr(hub_access, "_given_up", {})
+    assert hub_access.what_was_not_reached() is None
+    hub_access._given_up.update(why="no answer", what=" for owner/name")
+    text = hub_access.what_was_not_reached()
+    assert text.startswith("The Hub could not be reached (no answer) for owner/name: ") and "--tokenizer" in text

@@ -1,0 +1,46 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What a pipeline needs around its loop: schedulers that fit, evaluation mode, adapters in diffusers' form."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from torch import nn
+
+from hfseg import LavinDiTScheduler
+from hfseg.models.lavin_dit.sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
+
+
+def test_schedulers_whose_times_ascend_to_data_fit():
+    check_scheduler(LavinDiTScheduler())
+    check_scheduler(FlowMatchEulerDiscreteScheduler(invert_sigmas=True))
+    for other in (
+        FlowMatchEulerDiscreteScheduler(),
+        DDIMScheduler(),
+        DDIMScheduler(prediction_type="v_prediction"),
+        None,
+    ):
+        with pytest.raises(ValueError, match="predicts the velocity"):
+            check_scheduler(other)
+
+
+def test_every_part_comes_back_into_its_own_mode():
+    first = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
+    first[0].eval()  # a frozen part of a model in training
+    second = nn.Linear(2, 2).eval()
+    with pytest.raises(KeyError), evaluation_mode(first, second):
+        assert not any(part.training for part in [*first.modules(), second])
+        raise KeyError
+    assert [part.training for part in first.modules()] == [True, False, True] and not second.training
+
+
+def test_an_adapter_gets_diffusers_names_and_keeps_what_scales_it():
+    name = "base_model.model.transformer.blocks.0.q.lora_A.weight"
+    config = {"r": 4, "lora_alpha": 8, "bias": "none", "use_rslora": None, "task_type": "X"}
+    config["target_modules"] = ["transformer.blocks.0.q", "k"]
+    state, settings = adapter_for_diffusers({name: torch.ones(1)}, config)
+    assert list(state) == ["transformer.blocks.0.q.lora_A.weight"]
+    expected = {"r": 4, "lora_alpha": 8, "bias": "none", "target_modules": ["blocks.0.q", "k"]}
+    assert settings == {f"transformer.{key}": value for key, value in expected.items()}
+    for tensors in ({}, {"base_model.model.vae.q.lora_A.weight": 1}, {"base_model.model.transformer.head.weight": 1}):
+        with pytest.raises(ValueError, match="no low-rank layer of the transformer"):
+            adapter_for_diffusers(tensors, config)
