@@ -139,11 +139,3 @@ def test_frames_that_grow(tmp_path):
     reader.max_pixels = 64 * 48 - 1  # as if the stream had grown after its header was read
     with pytest.raises(ValueError, match=r"Frame 0 of .* 64 x 48"):
         list(reader)
-
-
-@pytest.mark.parametrize("text", ["me", "me:", ":word", ""])
-def test_wrong_passwords_options(text):
-    from hfseg.commands.demo import read_auth
-
-    with pytest.raises(ValueError, match="USER:PASSWORD"):
-        read_auth(text)

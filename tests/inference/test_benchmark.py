@@ -1,19 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What `hfseg benchmark` says of a model: counts that can be worked out, every model in every row, and refusals."""
 
-import json
-
 import pytest
 import torch
 from torch import nn
 
 from hfseg import ProScaleForUniversalSegmentation, UnpairSegForMaskGeneration
-from hfseg.commands import benchmark
 from hfseg.inference.benchmark import BenchmarkOptions, benchmark_models, multiply_adds
 from proscale_models import tiny_config as proscale_config
 from unpairseg_models import tiny_config as unpairseg_config
-
-QUICK = ["--size", "64", "64", "--batch", "1", "--rounds", "1", "--warmup", "0"]
 
 
 def test_multiply_adds_by_hand():
@@ -35,19 +30,3 @@ def test_models_are_compared():
         assert second["a takes"] == pytest.approx(first["ms"] / second["ms"]) and "a takes" not in first
         assert first["MiB"] > 0 and first["images per second"] == pytest.approx(1000 * first["batch"] / first["ms"])
     assert any("64x64" in note for note in notes)
-
-
-def test_the_command(tmp_path, capsys):
-    ProScaleForUniversalSegmentation(proscale_config()).save_pretrained(tmp_path / "model")
-    file = tmp_path / "result.json"
-    assert benchmark.main([str(tmp_path / "model"), *QUICK, "--output", str(file)]) == 0
-    result = json.loads(file.read_text(encoding="utf-8"))
-    assert result["command"].startswith("hfseg benchmark") and set(result["tables"]) == {"Size", "Speed"}
-    capsys.readouterr()
-    for wrong, message in (
-        (["params", "--table", "proscale"], "scripts/benchmark.py params"),
-        ([str(tmp_path / "nothing")], "nothing"),
-        ([str(tmp_path / "model"), "--rounds", "0"], "--rounds 0"),
-    ):
-        assert benchmark.main(wrong) == 2
-        assert message in capsys.readouterr().err

@@ -119,22 +119,6 @@ def test_one_unit_alone_is_a_size_too(tmp_path):
         load_program(file, "torch_export")(target.inputs(1, 64, 32))
 
 
-def test_command(tmp_path, capsys):
-    folder = model_folder("meddensevit", tmp_path)
-    file = tmp_path / "out/model.pt2"
-    arguments = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(file)]
-    assert main([*arguments, "--dynamic", "--size", "64", "64", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report == json.loads(Path(f"{file}.json").read_text())
-    assert report["passed"] and [entry["height"] for entry in report["sizes"]] == [64, 64]
-    assert [entry["width"] for entry in report["sizes"]] == [64, 96] and report["free_axes"]["pixel_values"] == [
-        0,
-        2,
-        3,
-    ]
-    assert report["command"].startswith("hfseg export --model")
-
-
 def test_command_fails_where_file_and_model_differ(tmp_path, capsys, monkeypatch):
     """Differences count relative to the largest logit, above 1; and any other decision fails."""
     folder = model_folder("meddensevit", tmp_path)
@@ -248,22 +232,3 @@ def test_other_shapes_are_an_error(monkeypatch):
     monkeypatch.setattr(export, "load_program", lambda *_: lambda inputs: (torch.zeros(1, 4, 64, 32),))
     with pytest.raises(ValueError, match=r"gives the shape \(1, 4, 64, 32\) where the model gives \(1, 4, 64, 64\)"):
         parity_report(doubled(), "a.onnx", "onnx", [(1, 64, 64)])
-
-
-def test_bad_command_lines(tmp_path, capsys):
-    lavin = model_folder("lavin_dit", tmp_path)
-    common = ["export", "--format", "torch_export", "-o", str(tmp_path / "a.pt2"), "--model"]
-    assert main([*common, str(lavin)]) == 2
-    assert "LavinDiTPipeline, a loop of denoising steps" in capsys.readouterr().err
-    assert main([*common, str(tmp_path / "none")]) == 2
-    assert "none" in capsys.readouterr().err
-    assert main([*common, str(model_folder("meddensevit", tmp_path)), "--size", "50", "64"]) == 2
-    assert "(50, 64); both sides must be multiples of 32" in capsys.readouterr().err
-    for wrong in (["-o", "a.onnx"], ["--check_size", "64", "64"], ["--batch_size", "0"]):
-        with pytest.raises(SystemExit) as stop:
-            main(["export", "--model", "x", "--format", "torch_export", "-o", "a.pt2", *wrong])
-        assert stop.value.code == 2
-    with pytest.raises(ValueError, match="UniSegFormerForPreTraining cannot be exported"):
-        exportable(hfseg.UniSegFormerForPreTraining(unisegformer_config()))
-    with pytest.raises(ValueError, match="format is 'tflite'; must be one of onnx, torch_export"):
-        export_model(exportable(built("meddensevit")), tmp_path / "a", "tflite", (64, 64))

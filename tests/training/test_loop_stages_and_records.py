@@ -72,13 +72,6 @@ def test_the_card_is_filled_and_valid(trained):
     assert "{{" not in card.text
 
 
-def test_a_run_without_held_out_data_claims_nothing(tmp_path):
-    changes = [*SMALL, "data.validation=null", "run.max_steps=1"]
-    main(["--recipe", "proscale-tiny-shapes", "--output_dir", str(tmp_path), *changes])
-    card = ModelCard.load(tmp_path / "README.md")
-    assert "Not measured" in card.text and card.data.eval_results is None
-
-
 def test_stages_start_from_each_other_and_resume(tmp_path, capsys):
     recipe = tmp_path / "stages.yaml"
     recipe.write_text(STAGES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hfseg import auto, tasks
-from hfseg.data import ImageTextCollator, ReferringCollator, SemanticCollator, ShapesDataset, UniversalCollator
+from hfseg.data import SemanticCollator, ShapesDataset, UniversalCollator
 from hfseg.training import TrainingArguments
 from hfseg.training.tasks import build_task
 from hfseg.training.tasks.closed_vocabulary import SemanticTask, UniversalTask
@@ -58,32 +58,6 @@ def test_semantic_labels_of_both_schemas_agree():
         assert torch.equal(labels[:96, :96], torch.from_numpy(truth))
         assert (labels[96:] == 255).all() and (labels[:, 96:] == 255).all()
     assert torch.equal(batch["pixel_values"], UniversalCollator(size_divisor=64)([scene] * 3)["pixel_values"])
-
-
-def characters(texts, max_length, **options):
-    """A tokenizer whose tokens are the letters' codes."""
-    assert options == {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-    rows = [[ord(letter) for letter in text[:max_length]] for text in texts]
-    return {"input_ids": torch.tensor([row + [0] * (max_length - len(row)) for row in rows]), "other": None}
-
-
-def test_referring_and_image_text_batches():
-    scene = ShapesDataset(num_scenes=1, image_size=(40, 32))[0]
-    example = {"image": scene["image"], "mask": 255 * (scene["segmentation"] == 1), "expressions": ["ab", "cd"]}
-    batch = ReferringCollator(characters, max_length=3, size_divisor=16)([example] * 20)
-    assert batch["labels"].shape == (20, 48, 32)
-    assert torch.equal(batch["labels"][0, :40], torch.from_numpy(scene["segmentation"] == 1).float())
-    assert {tuple(row.tolist()) for row in batch["input_ids"]} == {(97, 98, 0), (99, 100, 0)}
-    assert set(ImageTextCollator(characters, max_length=3)([{"image": scene["image"], "text": "x"}])) == {
-        "pixel_values",
-        "input_ids",
-    }
-    with pytest.raises(ValueError, match=r"example 0 .*'expressions' .*none of them empty"):
-        ReferringCollator(characters)([{**example, "expressions": [" "]}])
-    with pytest.raises(ValueError, match=r"size .* and its mask .*must be equal"):
-        ReferringCollator(characters)([{**example, "mask": np.zeros((3, 3), dtype=np.uint8)}])
-    with pytest.raises(ValueError, match=r"model\.tokenizer"):
-        ReferringCollator(None)
 
 
 def test_a_text_task_without_vocabulary_is_refused():

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The demo without a browser: what its tabs answer, what its server refuses, and the Space made of it."""
+"""`hfseg demo`: command lines that are wrong."""
 
 import pytest
 
@@ -8,14 +8,16 @@ from hfseg.commands.main import main
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
 
 
-# The guard.
-
-
-# The Space.
-
-
 def test_wrong_command_lines(tmp_path, capsys):
     assert main(["demo", "--model", str(tmp_path / "none")]) == 2
     assert "none" in capsys.readouterr().err
     assert main(["demo", "--model", str(tmp_path / "none"), "--space", str(tmp_path / "space")]) == 2
     assert "no model folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["me", "me:", ":word", ""])
+def test_wrong_passwords_options(text):
+    from hfseg.commands.demo import read_auth
+
+    with pytest.raises(ValueError, match="USER:PASSWORD"):
+        read_auth(text)

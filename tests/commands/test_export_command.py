@@ -1,0 +1,82 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""`hfseg export`: files for other runtimes, and command lines that are wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import hfseg
+from contract import peaked
+from cris_models import tiny_config as cris_config
+from hfseg.commands.main import main
+from hfseg.inference.export import export_model, exportable
+from meddensevit_models import tiny_config as meddensevit_config
+from models.proscale.test_modeling_proscale import PIXELS, RESNET
+from proscale_models import tiny_config as proscale_config
+from tiny_zoo import model_folder
+from unisegformer_models import tiny_config as unisegformer_config
+from unpairseg_models import tiny_config as unpairseg_config
+from vpnext_models import tiny_config as vpnext_config
+
+MODELS = {
+    "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
+    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
+    "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
+    # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
+    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1)
+    ),
+    "proscale-pixels": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1, **PIXELS)
+    ),
+}
+
+# A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
+SLOW_MODELS = {
+    "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
+    "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
+    "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
+    "unpairseg-names": lambda: hfseg.UnpairSegForOpenVocabularySegmentation(unpairseg_config()),
+}
+
+
+def built(name):
+    torch.manual_seed(0)
+    return peaked({**MODELS, **SLOW_MODELS}[name]()).eval()
+
+
+def test_command(tmp_path, capsys):
+    folder = model_folder("meddensevit", tmp_path)
+    file = tmp_path / "out/model.pt2"
+    arguments = ["export", "--model", str(folder), "--format", "torch_export", "-o", str(file)]
+    assert main([*arguments, "--dynamic", "--size", "64", "64", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads(Path(f"{file}.json").read_text())
+    assert report["passed"] and [entry["height"] for entry in report["sizes"]] == [64, 64]
+    assert [entry["width"] for entry in report["sizes"]] == [64, 96] and report["free_axes"]["pixel_values"] == [
+        0,
+        2,
+        3,
+    ]
+    assert report["command"].startswith("hfseg export --model")
+
+
+def test_bad_command_lines(tmp_path, capsys):
+    lavin = model_folder("lavin_dit", tmp_path)
+    common = ["export", "--format", "torch_export", "-o", str(tmp_path / "a.pt2"), "--model"]
+    assert main([*common, str(lavin)]) == 2
+    assert "LavinDiTPipeline, a loop of denoising steps" in capsys.readouterr().err
+    assert main([*common, str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err
+    assert main([*common, str(model_folder("meddensevit", tmp_path)), "--size", "50", "64"]) == 2
+    assert "(50, 64); both sides must be multiples of 32" in capsys.readouterr().err
+    for wrong in (["-o", "a.onnx"], ["--check_size", "64", "64"], ["--batch_size", "0"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["export", "--model", "x", "--format", "torch_export", "-o", "a.pt2", *wrong])
+        assert stop.value.code == 2
+    with pytest.raises(ValueError, match="UniSegFormerForPreTraining cannot be exported"):
+        exportable(hfseg.UniSegFormerForPreTraining(unisegformer_config()))
+    with pytest.raises(ValueError, match="format is 'tflite'; must be one of onnx, torch_export"):
+        export_model(exportable(built("meddensevit")), tmp_path / "a", "tflite", (64, 64))
