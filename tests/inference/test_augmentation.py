@@ -69,3 +69,11 @@ def test_views_have_the_right_sizes_and_are_averaged():
         view = direct(image, placed_logits, ProScaleImageProcessor(size=size))
         views += [view, view.flip(-1)]
     torch.testing.assert_close(scores, torch.stack(views).mean(0), atol=1e-6, rtol=1e-5)
+
+
+def test_sizes_of_scales_are_rounded_half_up():
+    """64 x 96 times 0.508 is 32.5 x 48.8: 33 x 49, which is padded to 64 x 64; rounded down it would be 32 x 64."""
+    processor = ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 200})
+    predict = Counting(placed_logits)
+    augmented_scores(photo(50, 75), predict, processor, scales=(0.508,), flip=False)
+    assert predict.shapes == [(1, 3, 64, 64)]

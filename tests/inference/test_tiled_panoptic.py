@@ -101,3 +101,22 @@ def test_without_overlap_things_are_cut_and_stuff_is_not():
     assert labels.count(3) == 1
     wide = [s for s in tiled["segments_info"] if s["label_id"] == 0]
     assert len(wide) >= 2
+
+
+@pytest.mark.parametrize("unsure_tile", ["first", "second"])
+def test_an_object_of_two_tiles_is_as_sure_as_the_surer_part(unsure_tile):
+    """A bar through two tiles, of which the second has some green."""
+    image = np.full((64, 112, 3), oracle.COLORS - 1, dtype=np.uint8)
+    image[8:40, :, 0], image[:, 100:, 1], image[..., 2] = 3, 9, 0
+    image[:, :100, 1] = 0
+
+    def predict(pixel_values):
+        outputs = color_oracle(pixel_values)
+        second = bool(pixel_values[:, 1].max() > 0)
+        if second == (unsure_tile == "second"):
+            outputs["class_queries_logits"] = outputs["class_queries_logits"] / 5  # e^4 against four times 1
+        return outputs
+
+    result = tiled_panoptic_segmentation(image, predict, plain, tile=64, overlap=16)
+    (thing,) = [segment for segment in result["segments_info"] if segment["label_id"] == 0]
+    assert thing["score"] == pytest.approx(1, abs=1e-6)

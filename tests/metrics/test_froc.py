@@ -59,3 +59,10 @@ def test_a_candidate_must_lie_within_the_radius():
     metric.add(prediction=[Finding((4.9, 0.0, 0.0), 1.0, 0.8)], reference=[nodule])
     result = metric.compute()
     assert (result["num_hits"], result["num_false_positives"], result["cpm"]) == (1, 1, 50)
+
+
+def test_a_part_of_exactly_the_threshold_is_a_candidate():
+    probabilities = np.zeros((6, 6, 3))
+    probabilities[1, 1, 1], probabilities[4, 4, 1] = 0.1, 0.0999
+    (candidate,) = find_candidates(probabilities, (1.0, 1.0, 1.0), threshold=0.1)
+    assert candidate.center == (1, 1, 1) and candidate.score == 0.1

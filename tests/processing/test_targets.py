@@ -26,3 +26,17 @@ def test_semantic_targets_by_class():
     assert make_segment_targets(class_map, {255: 4})[1].tolist() == [4]
     # Large ids take the sorting route.
     assert make_segment_targets(class_map + 10_000_000, {10_000_002: 5})[0].tolist() == [[0, 1, 1], [0, 0, 0]]
+
+
+def test_what_no_object_covers_is_void_where_labels_are_reduced():
+    """Segment id 0, although the table gives it a class; without reducing it is a segment like any other."""
+    ids = np.array([[0, 1], [2, 2]])
+    table = {0: 5, 1: 3, 2: 0}
+    id_map, labels = make_segment_targets(ids, table, do_reduce_labels=True)
+    assert id_map.tolist() == [[0, 1], [0, 0]] and labels.tolist() == [2]
+    id_map, labels = make_segment_targets(ids, table)
+    assert id_map.tolist() == [[1, 2], [3, 3]] and labels.tolist() == [5, 3, 0]
+    id_map, labels = make_segment_targets(ids, table, ignore_index=3)
+    assert id_map.tolist() == [[1, 0], [2, 2]] and labels.tolist() == [5, 0]
+    with pytest.raises(ValueError, match=r"holds class ids \[5\]; must be 0\.\.4"):
+        make_segment_targets(ids, table, num_labels=5)

@@ -48,3 +48,15 @@ def test_slice_axis():
     assert slice_axis((3.0, 0.5, 0.5)) == 0
     assert slice_axis((1.0, 1.0, 1.0)) == 2
     assert slice_axis((3.0, 0.5, 0.5), "CT") == 2
+
+
+@pytest.mark.parametrize("cosine, sheared", [(0.005, False), (0.02, True), (-0.08, True)])
+def test_sheared_grids_are_refused(cosine, sheared):
+    """Beyond a cosine of 0.01 between two axes, which is half a degree."""
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[:3, 2] = 3 * np.array([0.0, cosine, np.sqrt(1 - cosine**2)])
+    if not sheared:
+        assert volume_from_array(np.zeros((2, 3, 4)), affine).spacing == pytest.approx((1, 1, 3))
+        return
+    with pytest.raises(ValueError, match=rf"sheared affine \(cosine {abs(cosine):.3f}"):
+        volume_from_array(np.zeros((2, 3, 4)), affine)

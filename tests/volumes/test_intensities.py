@@ -63,3 +63,17 @@ def test_slices_are_normalized_by_the_volume():
     np.testing.assert_allclose(two, np.stack([whole[:, 1]] * 3), atol=1e-4)
     with pytest.raises(ValueError, match=r"2\.5d"):
         slice_channels([values], [statistics], 0, 0, "3d")
+
+
+@pytest.mark.parametrize(
+    "modality, smallest, fits",
+    [("CT", -1000, True), ("CT", -200, True), ("CT", -199, False), ("CT", 0, False), ("MR", 0, True),
+     ("MR", -500, True), ("MR", -501, False), ("XR", -501, False), ("XR", 0, True)],
+)  # fmt: skip
+def test_values_of_a_modality(modality, smallest, fits):
+    voxels = np.array([[[smallest, 900]]], dtype=np.int16)
+    if fits:
+        check_modality(voxels, modality)
+        return
+    with pytest.raises(ValueError, match=f"given as {modality}"):
+        check_modality(voxels, modality)

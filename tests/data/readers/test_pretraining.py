@@ -19,3 +19,11 @@ def test_batches_have_one_composition():
     assert torch.equal(batch["segmentation_pixel_values"], batch["pixel_values"][:2])
     with pytest.raises(ValueError, match="no segments"):
         collate([{"image": np.zeros((8, 8, 3), np.uint8), "text": "a"}])
+
+
+@pytest.mark.parametrize("share, count", [(0.0, 0), (0.01, 1), (0.2, 2), (0.3, 2), (0.35, 3), (1.0, 8)])
+def test_the_share_of_segments_is_rounded_and_at_least_one(share, count):
+    data = PreTrainingMixture(CaptionedShapes("train", 8, (32, 32)))
+    collate = PreTrainingCollator(caption_tokenizer(), segmentation_share=share, max_length=40, num_labels=10)
+    batch = collate([data[index] for index in range(8)])
+    assert len(batch.get("segmentation_pixel_values", ())) == count

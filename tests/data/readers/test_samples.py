@@ -36,7 +36,9 @@ def test_a_share_is_held_out_and_stays_when_files_are_added():
     assert divide(everything, "dev", 0.25, 4, Path("data"))[0] != held
     larger = divide(samples(210), "validation", 0.25, 3, Path("data"))[0]
     assert len(larger) == 52 and len({s.name for s in held} - {s.name for s in larger}) <= 4
-    assert len(divide(samples(3), "validation", 0.01, 0, Path("data"))[0]) == 1  # at least one
+    # Rounded, and at least one.
+    numbers = [len(divide(samples(9), "validation", share, 0, Path("data"))[0]) for share in (0.01, 0.2, 0.3, 0.4)]
+    assert numbers == [1, 2, 3, 4]
     with pytest.raises(ValueError, match="'test' does not exist"):
         divide(everything, "test", 0.25, 3, Path("data"))
     with pytest.raises(ValueError, match="holds one image"):

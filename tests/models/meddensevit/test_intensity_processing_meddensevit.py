@@ -121,3 +121,13 @@ def test_probabilities_come_back_to_native_size():
     torch.testing.assert_close(results[1].segmentation_scores.sum(0), torch.ones(12, 16))
     with pytest.raises(ValueError, match="1 entries for a batch of 2"):
         processor.post_process_semantic_segmentation(SimpleNamespace(logits=logits), target_sizes=[(3, 3)])
+
+
+def test_slices_that_shrink_are_averaged():
+    """Stripes of one pixel become their mean, and no pattern that was not there."""
+    voxels = np.zeros((64, 64, 4), dtype=np.float32)
+    voxels[::2] = 1000.0
+    volume = volume_from_array(voxels + 1.0, spacing=(1.0, 1.0, 3.0), modality="MR")
+    batch = MedDenseViTImageProcessor(size={"height": 16, "width": 16}, input_mode="slice")([volume])
+    inner = np.asarray(batch["pixel_values"])[:, :, 3:-3, 3:-3]
+    assert np.ptp(inner) < 0.2  # the stripes themselves are 2 deviations apart
