@@ -9,7 +9,7 @@ from PIL import Image
 from hfseg.results.canvas import fitting, font_of, to_pil
 
 
-def test_images_of_every_kind_are_the_same_picture():
+def test_images_of_every_kind_are_the_same_image():
     array = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     for image in (
         array,
