@@ -124,10 +124,9 @@ def test_probabilities_come_back_to_native_size():
 
 
 def test_slices_that_shrink_are_averaged():
-    """Stripes of one pixel become their mean, and no pattern that was not there."""
-    voxels = np.zeros((64, 64, 4), dtype=np.float32)
-    voxels[::2] = 1000.0
-    volume = volume_from_array(voxels + 1.0, spacing=(1.0, 1.0, 3.0), modality="MR")
-    batch = MedDenseViTImageProcessor(size={"height": 16, "width": 16}, input_mode="slice")([volume])
-    inner = np.asarray(batch["pixel_values"])[:, :, 3:-3, 3:-3]
-    assert np.ptp(inner) < 0.2  # the stripes themselves are 2 deviations apart
+    """Noise shrunk to a quarter: a filter as wide as the step leaves a sixth of it, reading 2 x 2 pixels half."""
+    noise = np.random.default_rng(0).normal(1000, 100, (64, 64, 4)).astype(np.float32)
+    volume = volume_from_array(noise, spacing=(1.0, 1.0, 3.0), modality="MR")
+    processor = MedDenseViTImageProcessor(size={"height": 16, "width": 16}, input_mode="slice", do_normalize=False)
+    deviation = np.asarray(processor([volume])["pixel_values"]).std()  # the volume itself has 1
+    assert deviation < 0.25
