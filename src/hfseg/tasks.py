@@ -8,7 +8,7 @@ Nothing is imported before it is used: places are named as `"module:name"`, rela
 import dataclasses
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -308,32 +308,40 @@ def find_task(folder: str | os.PathLike[str]) -> tuple[str, str, str]:
     from .files.model_folders import check_config, read_settings  # loads torch, which a command's help does not need
 
     config = read_settings(file)
-    if file.name == "config.json":
-        check_config(config, file)
     if file.name == "model_index.json":
-        named = config.get("_class_name")
-        name = str(named[-1] if isinstance(named, list) and named else named)
-        for row in auto.ARCHITECTURES:
-            if any(component.endswith(f":{name}") for component in row.components):
-                return row.tasks[0], row.model_type, name
-        pipelines = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
-        raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(pipelines)}.")
+        return _task_of_pipeline(path, config)
+    check_config(config, file)
+    return _task_of_config(file, config)
+
+
+def _task_of_pipeline(path: Path, index: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Finds task, architecture and class of a diffusers folder by its `model_index.json`."""
+    named = index.get("_class_name")
+    name = str(named[-1] if isinstance(named, list) and named else named)
+    for row in auto.ARCHITECTURES:
+        if any(component.endswith(f":{name}") for component in row.components):
+            return row.tasks[0], row.model_type, name
+    pipelines = [component.partition(":")[2] for row in auto.ARCHITECTURES for component in row.components[:1]]
+    raise ValueError(f"{path} is a diffusers folder of {name}; hfseg has {', '.join(pipelines)}.")
+
+
+def _task_of_config(file: Path, config: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Finds task, architecture and class of a transformers folder by its `config.json`."""
     model_type, classes = config.get("model_type"), config.get("architectures") or []
-    rows = [row for row in auto.ARCHITECTURES if row.config is not None and row.model_type == model_type]
-    if not rows:
-        known = ", ".join(row.model_type for row in auto.ARCHITECTURES if row.config is not None)
-        raise ValueError(f"{file} has model_type {str(model_type)[:60]!r}; the zoo has {known}.")
-    (row,) = rows
+    rows = {row.model_type: row for row in auto.ARCHITECTURES if row.config is not None}
+    if model_type not in rows:
+        raise ValueError(f"{file} has model_type {str(model_type)[:60]!r}; the zoo has {', '.join(rows)}.")
+    row = rows[model_type]
     for name in classes:
         task = choose_task(row.models, row.tasks, name)
         if task is not None:
             return task, row.model_type, name
-    legal = sorted(
-        model.partition(":")[2]
-        for name in row.tasks
-        if TASKS[name].pipeline is not None
-        for value in [row.models.get(TASKS[name].auto_class or "", ())]
-        for model in ((value,) if isinstance(value, str) else value)
-    )
-    makes = ", ".join(dict.fromkeys(legal))
+    makes = ", ".join(_classes_with_pipeline(row))
     raise ValueError(f"{file} names {', '.join(classes)[:200] or 'no class'}, which makes no masks; {makes} does.")
+
+
+def _classes_with_pipeline(row: auto.Architecture) -> list[str]:
+    """Lists the model classes of an architecture that a pipeline serves, sorted, each once."""
+    values = [row.models.get(TASKS[name].auto_class or "", ()) for name in row.tasks if TASKS[name].pipeline]
+    models = [model for value in values for model in ((value,) if isinstance(value, str) else value)]
+    return sorted({model.partition(":")[2] for model in models})

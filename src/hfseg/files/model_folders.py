@@ -18,7 +18,7 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,8 @@ FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 SLACK_FACTOR, SLACK = 1.5, 16_000_000
 # Likewise in tensors: heads that are left out of a checkpoint, weights that older ones hold in one piece.
 TENSORS_FACTOR, TENSORS = 3, 64
+# Least values of whole numbers of a processor.
+LEAST = {"ignore_index": -(2**31), "num_instances": 1, "size_divisor": 1, "min_area": 0}
 EDGES = {"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"}
 
 
@@ -153,6 +155,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def check_config(content: Mapping[str, Any], path: Path) -> None:
     """Checks the entries of a configuration that every architecture has."""
     names = content.get("architectures")
@@ -181,44 +187,49 @@ def _check_processor(content: Mapping[str, Any], path: Path, prefix: str = "") -
             if not isinstance(value, dict):
                 raise _wrong(path, name, value, "an object")
             _check_processor(value, path, f"{name}.")
-        elif key.startswith(("do_", "check_")):
-            if not isinstance(value, bool):
-                raise _wrong(path, name, value, "true or false")
-        elif key in ("image_mean", "image_std"):
-            values = value if isinstance(value, list) else [value]
-            least = 0.0 if key == "image_std" else -math.inf
-            if not 1 <= len(values) <= 64 or not all(_is_number(v) and v > least for v in values):
-                raise _wrong(path, name, value, "a list of one number per channel" + ", each above 0" * (least == 0))
-        elif key == "rescale_factor":
-            if not _is_number(value) or value <= 0:
-                raise _wrong(path, name, value, "a number above 0")
-        elif key in ("size", "crop_size", "pad_size"):
-            sides = value if isinstance(value, dict) else {"shortest_edge": value}
-            if (
-                not sides
-                or set(sides) - EDGES
-                or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides.values())
-            ):
-                raise _wrong(
-                    path, name, value, f"an object of whole numbers of pixels under {', '.join(sorted(EDGES))}"
-                )
-        elif key == "resample":
-            if isinstance(value, bool) or value not in range(6):
-                raise _wrong(path, name, value, "0 to 5 (Pillow's filters)")
-        elif SHARES.search(key):
-            if not _is_number(value) or not 0 <= value <= 1:
-                raise _wrong(path, name, value, "a number between 0 and 1")
-        elif key in ("ignore_index", "num_instances", "size_divisor", "min_area"):
-            least = {"num_instances": 1, "size_divisor": 1, "min_area": 0}.get(key, -(2**31))
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise _wrong(path, name, value, f"a whole number of {least} or more")
-        elif key == "label_ids_to_fuse":
-            if not isinstance(value, list) or not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-                raise _wrong(path, name, value, "a list of class ids")
+        is_right, legal = _rule_of_processor(key)
+        if not is_right(value):
+            raise _wrong(path, name, value, legal)
     if "image_mean" in content and "image_std" in content:
         mean, std = (v if isinstance(v, list) else [v] for v in (content["image_mean"], content["image_std"]))
         if None not in (*mean, *std) and len(mean) != len(std):
             raise _wrong(path, f"{prefix}image_std", std, f"as long as image_mean, {len(mean)} numbers")
+
+
+def _rule_of_processor(key: str) -> tuple[Callable[[Any], bool], str]:
+    """Finds the rule for an entry of an image processor: whether a value is right, and what is, in words."""
+    if key.startswith(("do_", "check_")):
+        return lambda value: isinstance(value, bool), "true or false"
+    if key == "image_mean":
+        return lambda value: _are_of_channels(value, -math.inf), "a list of one number per channel"
+    if key == "image_std":
+        return lambda value: _are_of_channels(value, 0.0), "a list of one number per channel, each above 0"
+    if key == "rescale_factor":
+        return lambda value: _is_number(value) and value > 0, "a number above 0"
+    if key in ("size", "crop_size", "pad_size"):
+        return _is_size, f"an object of whole numbers of pixels under {', '.join(sorted(EDGES))}"
+    if key == "resample":
+        return lambda value: not isinstance(value, bool) and value in range(6), "0 to 5 (Pillow's filters)"
+    if SHARES.search(key):
+        return lambda value: _is_number(value) and 0 <= value <= 1, "a number between 0 and 1"
+    if key in LEAST:
+        least = LEAST[key]
+        return lambda value: _is_whole(value) and value >= least, f"a whole number of {least} or more"
+    if key == "label_ids_to_fuse":
+        return lambda value: isinstance(value, list) and all(map(_is_whole, value)), "a list of class ids"
+    return lambda value: True, "anything"
+
+
+def _are_of_channels(value: Any, above: float) -> bool:
+    """Says whether a value is a number, or 1 to 64 numbers, above a bound."""
+    values = value if isinstance(value, list) else [value]
+    return 1 <= len(values) <= 64 and all(_is_number(one) and one > above for one in values)
+
+
+def _is_size(value: Any) -> bool:
+    """Says whether a value is a side, or sides by their names, in pixels."""
+    sides = value if isinstance(value, dict) else {"shortest_edge": value}
+    return bool(sides) and not set(sides) - EDGES and all(_is_whole(side) and side > 0 for side in sides.values())
 
 
 # -------------------------------------------------------------------------------------------------------------- weights

@@ -284,13 +284,10 @@ def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | N
     """
     given = dict(dataset_ids or {})
     results = (ModelCardData(**dict(metadata)).eval_results or []) if "model-index" in metadata else []
-    files: dict[str, str] = {}
-    taken: dict[str, tuple[str, bool]] = {}  # task to the path of its file, and whether its metric was asked for
+    chosen: dict[tuple[str, str], tuple[Any, bool]] = {}  # (dataset, task) to its result, and whether it was asked for
     used: set[str] = set()
     for result in results:
-        keys = [f"{name}:{result.metric_type}" for name in (result.dataset_name, result.dataset_type)]
-        asked = next((key for key in keys if key in given), None)
-        key = asked or next((key for key in (result.dataset_name, result.dataset_type) if key in given), None)
+        key, of_metric = _key_of_result(result, given)
         used |= {key} if key else set()
         named = given[key] if key else str(result.dataset_type)
         dataset_id, _, task = named.partition("#")
@@ -298,32 +295,40 @@ def result_files(metadata: Mapping[str, Any], dataset_ids: Mapping[str, str] | N
             if key:
                 raise ValueError(f"{key!r} is to be {named!r}, which is no id on the Hub; give owner/name#task.")
             continue
-        place = f"{dataset_id}#{task or 'default'}"
-        if place in taken:
-            path, chosen = taken[place]
-            if asked and chosen:
-                raise ValueError(f"Two metrics are to be the number of {place}; a task has one.")
-            if not asked:
-                continue
-            del files[path]  # the first was a guess
-        entry = EvalResultEntry(
-            dataset_id=dataset_id,
-            task_id=task or "default",
-            value=result.metric_value,
-            dataset_revision=result.dataset_revision,
-            notes=f"{result.metric_name or result.metric_type}"
-            + (f", split {result.dataset_split}" if result.dataset_split else "")
-            + f"; {(result.metric_args or {}).get('command', '')}",
-        )
-        path = f".eval_results/{slug(dataset_id.replace('/', '--'))}--{slug(result.metric_type)}"
-        path += f"--{slug(task)}.yaml" if task and task != "default" else ".yaml"
-        files[path] = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
-        taken[place] = (path, asked is not None)
+        place = (dataset_id, task or "default")
+        if of_metric and place in chosen and chosen[place][1]:
+            raise ValueError(f"Two metrics are to be the number of {'#'.join(place)}; a task has one.")
+        if of_metric or place not in chosen:
+            chosen.pop(place, None)  # the first was a guess
+            chosen[place] = (result, of_metric)
     unused = sorted(set(given) - used)
     if unused:
         known = sorted({f"{result.dataset_name}:{result.metric_type}" for result in results})
         raise ValueError(f"The card has no result of {', '.join(unused)}; it has {', '.join(known) or 'none'}.")
-    return files
+    return dict(_result_file(result, *place) for place, (result, _) in chosen.items())
+
+
+def _key_of_result(result: Any, given: Mapping[str, str]) -> tuple[str | None, bool]:
+    """Finds the entry of `dataset_ids` that means a result, and whether it names the metric too."""
+    names = (result.dataset_name, result.dataset_type)
+    of_metric = next((key for name in names if (key := f"{name}:{result.metric_type}") in given), None)
+    return of_metric or next((name for name in names if name in given), None), of_metric is not None
+
+
+def _result_file(result: Any, dataset_id: str, task: str) -> tuple[str, str]:
+    """Writes a result as the only one of its file; returns path and text."""
+    split = f", split {result.dataset_split}" if result.dataset_split else ""
+    command = (result.metric_args or {}).get("command", "")
+    entry = EvalResultEntry(
+        dataset_id=dataset_id,
+        task_id=task,
+        value=result.metric_value,
+        dataset_revision=result.dataset_revision,
+        notes=f"{result.metric_name or result.metric_type}{split}; {command}",
+    )
+    path = f".eval_results/{slug(dataset_id.replace('/', '--'))}--{slug(result.metric_type)}"
+    path += f"--{slug(task)}.yaml" if task != "default" else ".yaml"
+    return path, yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
 
 
 def with_fields(text: str, fields: Mapping[str, Any]) -> str:

@@ -107,21 +107,34 @@ def _model_problems(folder: Path) -> list[str]:
         row = auto.find(str(config.get("model_type")))
     except ValueError as error:
         return [*problems, f"config.json: {error}"]
+    problems += _config_problems(config, row)
+    classes = {name.partition(".")[2] for name in auto_classes(row.model_type).values()}
+    problems += _shim_problems(folder / f"{SHIM}.py", classes)
+    return problems + _processor_problems(folder, row.processor is not None)
+
+
+def _config_problems(config: Mapping[str, Any], row: auto.Architecture) -> list[str]:
+    """Lists what is wrong with the class, the code and the class names that a configuration gives."""
+    problems = []
     names = {name.partition(":")[2] for value in row.models.values() for name in _several(value)}
     architectures = config.get("architectures") or []
     if len(architectures) != 1 or architectures[0] not in names:
         problems.append(
             f"config.json has architectures {architectures}; it must name one of {', '.join(sorted(names))}."
         )
-    wanted = auto_classes(row.model_type)
-    if {key: str(value) for key, value in config.get("auto_map", {}).items()} != wanted:
+    if {key: str(value) for key, value in config.get("auto_map", {}).items()} != auto_classes(row.model_type):
         problems.append("config.json: auto_map is not that of this package; save the model again.")
     labels = config.get("id2label") or {}
     if labels and all(str(name) == f"LABEL_{index}" for index, name in labels.items()):
         problems.append("config.json: id2label has no class names (LABEL_0, ...); set config.id2label and save again.")
-    problems += _shim_problems(folder / f"{SHIM}.py", {name.partition(".")[2] for name in wanted.values()})
+    return problems
+
+
+def _processor_problems(folder: Path, has_text: bool) -> list[str]:
+    """Lists what is wrong with the settings of the image processor, or of the processor of a model that reads text."""
+    problems = []
     settings = [name for name in ("preprocessor_config.json", "processor_config.json") if (folder / name).is_file()]
-    if row.processor is not None and "processor_config.json" not in settings:
+    if has_text and "processor_config.json" not in settings:
         problems.append("processor_config.json is missing: save the processor (image processor and tokenizer) too.")
     elif not settings:
         problems.append("preprocessor_config.json is missing: save the image processor too.")
@@ -131,7 +144,7 @@ def _model_problems(folder: Path) -> list[str]:
             problems.append(f"{name} has no image_processor_type; save the image processor again.")
         if "auto_map" not in content:
             problems.append(f"{name} has no auto_map; save the processor again.")
-    if row.processor is not None and not (folder / "tokenizer_config.json").is_file():
+    if has_text and not (folder / "tokenizer_config.json").is_file():
         problems.append("tokenizer_config.json is missing: save the processor with its tokenizer.")
     return problems
 

@@ -132,53 +132,82 @@ def selected_files(folder: Path, include: Sequence[str] = ()) -> list[Path]:
     """
     if not folder.is_dir():
         raise PublishingError(f"There is no folder {str(folder)!r}: give the folder of a saved model.")
-    index = folder / "model_index.json"
-    if not index.is_file() and not (folder / "config.json").is_file():
+    is_pipeline = (folder / "model_index.json").is_file()
+    if not is_pipeline and not (folder / "config.json").is_file():
         raise PublishingError(
             f"{folder} holds neither config.json nor model_index.json: give the folder that save_pretrained or "
             "hfseg train wrote."
         )
-    chosen: set[Path] = set()
-    top = [path for path in folder.iterdir() if path.is_file()]
-    pickles = sorted(path.name for path in top if is_pickle(path))
-    places: list[Path] = []
-    is_pipeline = index.is_file()
-    if is_pipeline:
-        places = [folder / name for name in components(read_json(index)) if (folder / name).is_dir()]
-    chosen |= {path for path in top if is_model_file(path.name, is_pipeline)}
-    for place in places:
-        inside = [path for path in place.iterdir() if path.is_file()]
-        pickles += sorted(str(path.relative_to(folder)) for path in inside if is_pickle(path))
-        chosen |= {path for path in inside if is_component_file(path.name)}
+    chosen, pickles = _files_of_model(folder, is_pipeline)
     for pattern in include:
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            raise PublishingError(f"--include {pattern}: give a pattern of names below {folder}.")
-        found = [path for path in folder.glob(pattern) if path.is_file()]
-        if not found:
-            raise PublishingError(f"--include {pattern}: no file of {folder} has such a name.")
-        pickles += [str(path.relative_to(folder)) for path in found if is_pickle(path)]
-        chosen |= set(found)
+        included = _files_of_pattern(folder, pattern)
+        pickles += [path for path in included if is_pickle(path)]
+        chosen |= set(included)
     if pickles:
+        names = ", ".join(str(path.relative_to(folder)) for path in pickles[:5])
         raise PublishingError(
-            f"{folder} holds pickles ({', '.join(pickles[:5])}), which can run code when they are loaded: delete them "
+            f"{folder} holds pickles ({names}), which can run code when they are loaded: delete them "
             "or move them away; weights belong in safetensors (model.save_pretrained writes them)."
         )
-    card = folder / "README.md"
-    if card.is_file() and not leaves_folder(card, folder):
-        for name in images_in(card.read_text(encoding="utf-8")):
-            image = (folder / name).resolve()
-            if image.is_file() and image.is_relative_to(folder.resolve()):
-                chosen.add(folder / name)
-            else:
-                raise PublishingError(f"README.md shows {name!r}, which is not in {folder}.")
+    chosen |= _images_of_card(folder)
     for path in sorted(chosen):
-        below = path.relative_to(folder)
-        if leaves_folder(path, folder):
-            raise PublishingError(f"{below} is a link out of {folder}: replace it by the file itself, or remove it.")
-        reason = private_reason(below)
-        if reason is not None:
-            raise PublishingError(f"{below} is {reason}, which is not published: leave it out.")
+        _check_publishable(path, folder)
     return sorted(path.relative_to(folder) for path in chosen)
+
+
+def _files_of_model(folder: Path, is_pipeline: bool) -> tuple[set[Path], list[Path]]:
+    """Files of a model and, of a diffusers pipeline, of its components; and the pickles beside them."""
+    top = [path for path in folder.iterdir() if path.is_file()]
+    chosen = {path for path in top if is_model_file(path.name, is_pipeline)}
+    pickles = sorted(path for path in top if is_pickle(path))
+    names = components(read_json(folder / "model_index.json")) if is_pipeline else []
+    for place in (folder / name for name in names):
+        if place.is_dir():
+            inside = [path for path in place.iterdir() if path.is_file()]
+            chosen |= {path for path in inside if is_component_file(path.name)}
+            pickles += sorted(path for path in inside if is_pickle(path))
+    return chosen, pickles
+
+
+def _files_of_pattern(folder: Path, pattern: str) -> list[Path]:
+    """Files that `--include` asks for.
+
+    Raises:
+        PublishingError: The pattern leads out of the folder, or no file has such a name.
+    """
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise PublishingError(f"--include {pattern}: give a pattern of names below {folder}.")
+    found = [path for path in folder.glob(pattern) if path.is_file()]
+    if not found:
+        raise PublishingError(f"--include {pattern}: no file of {folder} has such a name.")
+    return found
+
+
+def _images_of_card(folder: Path) -> set[Path]:
+    """Images that README.md shows.
+
+    Raises:
+        PublishingError: One is not in the folder.
+    """
+    card = folder / "README.md"
+    if not card.is_file() or leaves_folder(card, folder):
+        return set()
+    names = images_in(card.read_text(encoding="utf-8"))
+    for name in names:
+        image = (folder / name).resolve()
+        if not image.is_file() or not image.is_relative_to(folder.resolve()):
+            raise PublishingError(f"README.md shows {name!r}, which is not in {folder}.")
+    return {folder / name for name in names}
+
+
+def _check_publishable(path: Path, folder: Path) -> None:
+    """Refuses a link out of the folder, and a file that is private."""
+    below = path.relative_to(folder)
+    if leaves_folder(path, folder):
+        raise PublishingError(f"{below} is a link out of {folder}: replace it by the file itself, or remove it.")
+    reason = private_reason(below)
+    if reason is not None:
+        raise PublishingError(f"{below} is {reason}, which is not published: leave it out.")
 
 
 def _place(source: Path, target: Path, link: bool) -> None:

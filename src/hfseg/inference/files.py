@@ -91,38 +91,45 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
             )
         path = Path(name)
         if path.is_dir():
-            files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=natural_order)
-            odd = [file for file in files if _kind(file) and not file.is_file() and not file.is_dir()]
-            if odd:
-                raise ValueError(f"{odd[0]} is no regular file but a pipe, socket or device; move it elsewhere.")
-            if any(_is_slice(file) for file in files):
-                found.append((path, "volume"))
-            elif frames and any(_kind(file) == "image" for file in files):
-                found.append((path, "video"))
-            else:
-                kinds = [(file, _kind(file)) for file in files if file.is_file()]
-                listed = [(file, kind) for file, kind in kinds if kind and (volumes or kind != "volume")]
-                if not listed:
-                    known = ", ".join((*IMAGES, *VIDEOS, *(VOLUMES if volumes else ())))
-                    raise FileNotFoundError(f"The folder {path} holds nothing to segment ({known}).")
-                found += listed
+            found += _of_folder(path, volumes, frames)
         elif not path.exists():
             raise FileNotFoundError(f"There is no file or folder {name!r}.")
         else:
             # A file of an unknown name may still be an image; its content decides when it is opened.
             found.append((path, _kind(path) or ("volume" if _is_slice(path) else "image")))
-    stems = [_stem(path) for path, _ in found]
+    return [Source(path, kind, name) for (path, kind), name in zip(found, _own_names([path for path, _ in found]))]
+
+
+def _of_folder(path: Path, volumes: bool, frames: bool) -> list[tuple[Path, str]]:
+    """What of a folder is to be segmented, with its kind: the folder itself as volume or video, or files in it."""
+    files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=natural_order)
+    odd = [file for file in files if _kind(file) and not file.is_file() and not file.is_dir()]
+    if odd:
+        raise ValueError(f"{odd[0]} is no regular file but a pipe, socket or device; move it elsewhere.")
+    if any(_is_slice(file) for file in files):
+        return [(path, "volume")]
+    if frames and any(_kind(file) == "image" for file in files):
+        return [(path, "video")]
+    kinds = [(file, _kind(file)) for file in files if file.is_file()]
+    listed = [(file, kind) for file, kind in kinds if kind and (volumes or kind != "volume")]
+    if not listed:
+        known = ", ".join((*IMAGES, *VIDEOS, *(VOLUMES if volumes else ())))
+        raise FileNotFoundError(f"The folder {path} holds nothing to segment ({known}).")
+    return listed
+
+
+def _own_names(paths: list[Path]) -> list[str]:
+    """A name for every file, no two alike: the stem, where that repeats the file's name, then with a number."""
+    stems = [_stem(path) for path in paths]
     repeated = {stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else set()
-    names: set[str] = set()
-    sources = []
-    for (path, kind), stem in zip(found, stems):
+    names: dict[str, None] = {}  # in order
+    for path, stem in zip(paths, stems):
         name = path.name if stem in repeated else stem
         number = 2
         while name in names:
             name, number = f"{path.name}-{number}", number + 1
-        names.add(name)
-        sources.append(Source(path, kind, name))
-    return sources
+        names[name] = None
+    return list(names)
 
 
 def _stem(path: Path) -> str:

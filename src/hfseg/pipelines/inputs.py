@@ -34,19 +34,40 @@ def image_of_array(array: Any, deep: bool = False) -> Image.Image:
     Raises:
         ValueError: For another shape, or floats outside of [0, 1].
     """
-    values = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
+    is_tensor = isinstance(array, torch.Tensor)
+    values = _channels_last(array.detach().cpu().numpy() if is_tensor else np.asarray(array), is_tensor)
+    if deep and values.ndim == 2 and values.dtype != np.uint8:
+        kind = np.float32 if np.issubdtype(values.dtype, np.floating) else np.int32
+        return Image.fromarray(values.astype(kind))
+    return Image.fromarray(np.ascontiguousarray(_eight_bit(values)))
+
+
+def _channels_last(values: np.ndarray, is_tensor: bool) -> np.ndarray:
+    """Brings an image to (H, W) or (H, W, C).
+
+    Args:
+        values: (H, W), (H, W, C) or (C, H, W).
+        is_tensor: Decides where both ends could be the channels: tensors have them first.
+
+    Raises:
+        ValueError: For another shape.
+    """
     shape = values.shape
-    if values.ndim == 3 and shape[-1] not in (1, 3, 4) and shape[0] in (1, 3, 4):
+    if values.ndim == 3 and shape[0] in (1, 3, 4) and (is_tensor or shape[-1] not in (1, 3, 4)):
         values = values.transpose(1, 2, 0)
-    elif values.ndim == 3 and shape[0] in (1, 3, 4) and shape[-1] in (1, 3, 4) and isinstance(array, torch.Tensor):
-        values = values.transpose(1, 2, 0)  # ambiguous: tensors are channel-first
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] not in (3, 4)) or 0 in values.shape:
         raise ValueError(f"An image array must be (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels; got {shape}.")
-    if deep and values.ndim == 2 and values.dtype != np.uint8:
-        kind = np.float32 if np.issubdtype(values.dtype, np.floating) else np.int32
-        return Image.fromarray(values.astype(kind))
+    return values
+
+
+def _eight_bit(values: np.ndarray) -> np.ndarray:
+    """Brings the values of an image to 0 to 255.
+
+    Raises:
+        ValueError: Floats outside of [0, 1], or integers outside of [0, 255] that are not 16-bit.
+    """
     if values.dtype == np.uint16:
         values = sixteen_bit_to_eight(values)
     elif np.issubdtype(values.dtype, np.floating):
@@ -57,7 +78,7 @@ def image_of_array(array: Any, deep: bool = False) -> Image.Image:
         values = values * np.uint8(255)
     elif values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
         raise ValueError(f"An integer image must have values from 0 to 255; got {values.min()} to {values.max()}.")
-    return Image.fromarray(np.ascontiguousarray(values.astype(np.uint8)))
+    return values.astype(np.uint8)
 
 
 def read_image(image: Any, timeout: float | None = None, load: Callable[[Any], Image.Image] = load_image) -> Any:

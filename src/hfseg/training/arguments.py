@@ -566,23 +566,39 @@ def _coerce(value: Any, kind: Any, name: str) -> Any:
             return None
         return _coerce(value, next(option for option in options if option is not type(None)), name)
     if origin is Literal:
-        if value is False and "no" in options:  # YAML reads a bare `no` as false
-            return "no"
-        if value not in options:
-            raise ValueError(f"{name} is {value!r}; must be one of {', '.join(map(str, options))}.")
-        return value
+        return _coerce_choice(value, options, name)
     if origin in (list, tuple) and isinstance(value, (list, tuple)):
-        if origin is tuple and len(value) != len(options):
-            raise ValueError(f"{name} is {value!r}; it needs {len(options)} values.")
-        kinds = options if origin is tuple else options * len(value)
-        return origin(_coerce(item, item_kind, f"{name}[{i}]") for i, (item, item_kind) in enumerate(zip(value, kinds)))
+        return _coerce_items(value, origin, options, name)
     if origin is dict and isinstance(value, Mapping):
         return dict(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    return _coerce_plain(value, origin or kind, name)
+
+
+def _coerce_choice(value: Any, options: Sequence[Any], name: str) -> Any:
+    """Returns one of the options."""
+    if value is False and "no" in options:  # YAML reads a bare `no` as false
+        return "no"
+    if value not in options:
+        raise ValueError(f"{name} is {value!r}; must be one of {', '.join(map(str, options))}.")
+    return value
+
+
+def _coerce_items(value: Sequence[Any], origin: Any, options: tuple[Any, ...], name: str) -> Any:
+    """Returns a list whose items have one type, or a tuple with a type for each."""
+    if origin is tuple and len(value) != len(options):
+        raise ValueError(f"{name} is {value!r}; it needs {len(options)} values.")
+    kinds = options if origin is tuple else options * len(value)
+    return origin(_coerce(item, item_kind, f"{name}[{i}]") for i, (item, item_kind) in enumerate(zip(value, kinds)))
+
+
+def _coerce_plain(value: Any, kind: Any, name: str) -> Any:
+    """Returns a value of a class; a bool is no number."""
+    is_bool = isinstance(value, bool)
+    if kind is float and isinstance(value, int) and not is_bool:
         return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and is_bool):
         return value
-    expected = getattr(origin or kind, "__name__", str(kind))
+    expected = getattr(kind, "__name__", str(kind))
     raise ValueError(f"{name} is {value!r} ({type(value).__name__}); it must be a {expected}.")
 
 

@@ -85,14 +85,32 @@ def check_resumed(
     """
     recipe = json.loads(json.dumps(own_recipe))  # as it is read back: keys are strings, tuples are lists
     changed = list(_differences(plain["recipe"], recipe))
+    before = _samples_per_update(plain["recipe"], plain["world_size"])
+    same_update = before == _samples_per_update(recipe, accelerator.num_processes)
+    _refuse_changes(folder, changed, same_update)
+    if changed and accelerator.is_main_process:
+        logger.warning("Changed since %s: %s.", folder.name, "; ".join(text for _, text, _ in changed))
+    _check_data(folder, plain.get("data"), data, accelerator, allow_changed_data)
+    judged_otherwise = [name for name, *_ in changed if any(_within(name, field) for field in JUDGING)]
+    if judged_otherwise and plain.get("best_metric") is not None and accelerator.is_main_process:
+        logger.warning("With another %s the best evaluation so far is forgotten.", ", ".join(judged_otherwise))
+    return not judged_otherwise
+
+
+def _refuse_changes(folder: Path, changed: Sequence[tuple[str, str, bool]], same_update: bool) -> None:
+    """Refuses differences of recipes that cannot change within a run.
+
+    Args:
+        folder: The checkpoint.
+        changed: From `_differences`.
+        same_update: Whether an update still has as many samples; then its division may change.
+    """
     refused = [
         text
         for name, text, moved in changed
         if not any(_within(name, field) for field in CHANGEABLE) and not (moved and name in MOVABLE)
     ]
-    if _samples_per_update(plain["recipe"], plain["world_size"]) == _samples_per_update(
-        recipe, accelerator.num_processes
-    ):
+    if same_update:
         refused = [text for text in refused if text.partition(":")[0] not in PER_UPDATE]
     if refused:
         raise CheckpointError(
@@ -100,24 +118,25 @@ def check_resumed(
             "within a run. Set it back, or start a new run from these weights (model.pretrained, another "
             f"--output_dir). What may change: {', '.join(CHANGEABLE)}; and the folder of {', '.join(MOVABLE)}."
         )
-    if changed and accelerator.is_main_process:
-        logger.warning("Changed since %s: %s.", folder.name, "; ".join(text for _, text, _ in changed))
-    before = plain.get("data")
-    if before is not None and data is not None and before != data:
-        said = "; ".join(f"{name}: {before.get(name)} -> {value}" for name, value in data.items()
-                         if before.get(name) != value)  # fmt: skip
-        if not allow_changed_data:
-            raise CheckpointError(
-                f"The training data are not those that {folder} was written with ({said}), so the run would not be "
-                "the one that began. Restore them, start a new run from these weights (model.pretrained), or give "
-                "--allow_changed_data."
-            )
-        if accelerator.is_main_process:
-            logger.warning("The training data changed since %s (%s).", folder.name, said)
-    judged_otherwise = [name for name, *_ in changed if any(_within(name, field) for field in JUDGING)]
-    if judged_otherwise and plain.get("best_metric") is not None and accelerator.is_main_process:
-        logger.warning("With another %s the best evaluation so far is forgotten.", ", ".join(judged_otherwise))
-    return not judged_otherwise
+
+
+def _check_data(
+    folder: Path, before: Mapping[str, Any] | None, data: Mapping[str, Any] | None, accelerator: Any, allowed: bool
+) -> None:
+    """Refuses other training data than the checkpoint's, or warns of them where they are allowed."""
+    if before is None or data is None or before == data:
+        return
+    said = "; ".join(
+        f"{name}: {before.get(name)} -> {value}" for name, value in data.items() if before.get(name) != value
+    )
+    if not allowed:
+        raise CheckpointError(
+            f"The training data are not those that {folder} was written with ({said}), so the run would not be "
+            "the one that began. Restore them, start a new run from these weights (model.pretrained), or give "
+            "--allow_changed_data."
+        )
+    if accelerator.is_main_process:
+        logger.warning("The training data changed since %s (%s).", folder.name, said)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Any:

@@ -149,10 +149,34 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
         raise FileNotFoundError(f"There is no folder or file {str(folder)!r}.")
     headers = _dicom_headers(folder, series)
     first = headers[0]
-    own = DICOM_MODALITIES.get(str(first.get("Modality", "")))
+    modality = _modality(first, modality, folder)
+    _check_slices(headers, modality, folder)
+    row_spacing, column_spacing = _pixel_spacing(headers, folder)
+    along_row, along_column = _directions(headers, folder)
+    headers, origin, step = _ordered(headers, np.cross(along_row, along_column), folder)
+
+    affine = np.eye(4)
+    affine[:3, 0] = along_row * column_spacing  # column index runs along a row
+    affine[:3, 1] = along_column * row_spacing
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's patient axes point left and back
+
+    slices = [_slice(header) for header in headers]
+    keep = {name: str(first.get(name)) for name in ("SeriesInstanceUID", "SeriesDescription") if name in first}
+    return volume_from_array(np.stack(slices, axis=-1), affine, modality=modality, name=str(folder), header=keep)
+
+
+def _modality(header: Any, modality: str | None, folder: Path) -> str | None:
+    """The modality that was asked for, else the file's own; one that contradicts the file is refused."""
+    own = DICOM_MODALITIES.get(str(header.get("Modality", "")))
     if modality is not None and own is not None and own != modality:
-        raise ValueError(f"{folder} says Modality {first.Modality}, but modality={modality!r} was given; use {own!r}.")
-    modality = modality or own
+        raise ValueError(f"{folder} says Modality {header.Modality}, but modality={modality!r} was given; use {own!r}.")
+    return modality or own
+
+
+def _check_slices(headers: list[Any], modality: str | None, folder: Path) -> None:
+    """Checks that the files are gray slices of one size, with a position where there are several."""
     colored = [header.filename.name for header in headers if header.get("SamplesPerPixel", 1) not in (1, None)]
     if colored:
         raise ValueError(f"{folder} holds color images ({', '.join(colored[:3])}); only gray values are scans.")
@@ -165,35 +189,38 @@ def read_dicom_series(folder: str | os.PathLike[str], modality: str | None = Non
             )
     for name, count in (("Rows", 1), ("Columns", 1)):
         _same(headers, name, _numbers(headers, name, count), 0.5, folder)
-    spacing_name = "PixelSpacing" if any("PixelSpacing" in header for header in headers) else "ImagerPixelSpacing"
-    if not any(spacing_name in header for header in headers):
+
+
+def _pixel_spacing(headers: list[Any], folder: Path) -> tuple[float, float]:
+    """Distance in millimeters between rows, and between columns."""
+    name = "PixelSpacing" if any("PixelSpacing" in header for header in headers) else "ImagerPixelSpacing"
+    if not any(name in header for header in headers):
         raise ValueError(f"{folder} has neither PixelSpacing nor ImagerPixelSpacing; distances would mean nothing.")
-    spacings = _numbers(headers, spacing_name, 2)
-    _same(headers, spacing_name, spacings, _SPACING_TOLERANCE, folder)
-    row_spacing, column_spacing = (float(value) for value in spacings[0])
-    cosines = np.array([1.0, 0, 0, 0, 1, 0])
-    if any("ImageOrientationPatient" in header for header in headers):
-        directions = _numbers(headers, "ImageOrientationPatient", 6)
-        _same(headers, "ImageOrientationPatient", directions, _DIRECTION_TOLERANCE, folder)
-        cosines = directions[0]
-    along_row, along_column = cosines[:3], cosines[3:]
-    normal = np.cross(along_row, along_column)
+    spacings = _numbers(headers, name, 2)
+    _same(headers, name, spacings, _SPACING_TOLERANCE, folder)
+    return float(spacings[0, 0]), float(spacings[0, 1])
+
+
+def _directions(headers: list[Any], folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors along a row and along a column in the patient's axes; without orientation x and y.
+
+    Shape:
+        Output: (3,) each.
+    """
+    if not any("ImageOrientationPatient" in header for header in headers):
+        return np.array([1.0, 0, 0]), np.array([0, 1.0, 0])
+    cosines = _numbers(headers, "ImageOrientationPatient", 6)
+    _same(headers, "ImageOrientationPatient", cosines, _DIRECTION_TOLERANCE, folder)
+    return cosines[0, :3], cosines[0, 3:]
+
+
+def _ordered(headers: list[Any], normal: np.ndarray, folder: Path) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """Slices in the order of their position along the normal, with the first's position and the step in millimeters."""
     placed = any("ImagePositionPatient" in header for header in headers)
     places = _numbers(headers, "ImagePositionPatient", 3) if placed else np.zeros((len(headers), 3))
     order = np.argsort(places @ normal)
     headers, places = [headers[index] for index in order], places[order]
-    step = _slice_step(folder, headers, places, normal)
-
-    affine = np.eye(4)
-    affine[:3, 0] = along_row * column_spacing  # column index runs along a row
-    affine[:3, 1] = along_column * row_spacing
-    affine[:3, 2] = step
-    affine[:3, 3] = places[0]
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's patient axes point left and back
-
-    slices = [_slice(header) for header in headers]
-    keep = {name: str(first.get(name)) for name in ("SeriesInstanceUID", "SeriesDescription") if name in first}
-    return volume_from_array(np.stack(slices, axis=-1), affine, modality=modality, name=str(folder), header=keep)
+    return headers, places[0], _slice_step(folder, headers, places, normal)
 
 
 def _slice(header: Any) -> np.ndarray:

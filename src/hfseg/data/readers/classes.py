@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Of a 16-bit label map.
 _LARGEST_VALUE = 65535
+_WANTED = 'a list of names, {"0": name, ...} or {"names": [...], "ignore_index": number}'
 # Labels that are looked at when a dataset is opened, evenly spread, for classes without a pixel.
 _LOOKED_AT = 200
 
@@ -42,34 +43,16 @@ def read_classes(path: Path) -> Classes | None:
     if not file.is_file():
         return None
     content = read_json(file, unique_keys=True)
-    wanted = 'a list of names, {"0": name, ...} or {"names": [...], "ignore_index": number}'
-    palette, ignore = None, DEFAULT_IGNORE_INDEX
-    if isinstance(content, dict) and "names" in content:
-        names, ignore, palette = content["names"], content.get("ignore_index", ignore), content.get("palette_rgb")
-    else:
-        names = content
-    if isinstance(names, dict) and all(str(key).isdigit() for key in names):
-        check_unique([int(key) for key in names], "value", file)
-        by_value = {int(key): name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
-    elif isinstance(names, list):
-        by_value = dict(enumerate(names))
-    else:
-        raise ValueError(f"{file} is not understood; give {wanted}")
-    if ignore is None:
-        ignore = DEFAULT_IGNORE_INDEX
-    if isinstance(ignore, bool) or (isinstance(ignore, int) and ignore > _LARGEST_VALUE):
-        raise ValueError(f"{file}: ignore_index is {ignore}; label maps hold 0 to {_LARGEST_VALUE}")
-    if max(by_value, default=0) > _LARGEST_VALUE:
-        raise ValueError(f"{file} names the value {max(by_value)}; label maps hold 0 to {_LARGEST_VALUE}")
-    if not isinstance(ignore, int) or not all(isinstance(name, str) for name in by_value.values()):
-        raise ValueError(f"{file}: names must be text and ignore_index a whole number; give {wanted}")
+    fields = content if isinstance(content, dict) and "names" in content else {"names": content}
+    by_value = _names_by_value(fields["names"], file)
+    ignore = _ignore_index(fields.get("ignore_index"), file)
     check_unique(by_value.values(), "class name", file)
     kept = [value for value in by_value if value != ignore]
     if not kept:
-        raise ValueError(f"{file} names no class besides the ignore index {ignore}; give {wanted}")
+        raise ValueError(f"{file} names no class besides the ignore index {ignore}; give {_WANTED}")
     void = ignore if ignore >= len(kept) else DEFAULT_IGNORE_INDEX
     value_to_class = {value: class_id for class_id, value in enumerate(kept)} | {ignore: void}
-    colors = None
+    colors, palette = None, fields.get("palette_rgb")
     if palette is not None:
         _check_palette(palette, file)
         colors = {
@@ -79,6 +62,33 @@ def read_classes(path: Path) -> Classes | None:
         }
     stated = isinstance(content, dict) and content.get("ignore_index") is not None
     return Classes({k: by_value[value] for k, value in enumerate(kept)}, void, value_to_class, colors, stated)
+
+
+def _names_by_value(names: Any, file: Path) -> dict[int, str]:
+    """Names of label values, from a list, or an object whose keys are the values."""
+    if isinstance(names, dict) and all(str(key).isdigit() for key in names):
+        check_unique([int(key) for key in names], "value", file)
+        by_value = {int(key): name for key, name in sorted(names.items(), key=lambda item: int(item[0]))}
+    elif isinstance(names, list):
+        by_value = dict(enumerate(names))
+    else:
+        raise ValueError(f"{file} is not understood; give {_WANTED}")
+    if max(by_value, default=0) > _LARGEST_VALUE:
+        raise ValueError(f"{file} names the value {max(by_value)}; label maps hold 0 to {_LARGEST_VALUE}")
+    if not all(isinstance(name, str) for name in by_value.values()):
+        raise ValueError(f"{file}: names must be text; give {_WANTED}")
+    return by_value
+
+
+def _ignore_index(ignore: Any, file: Path) -> int:
+    """The value that has no class; 255 unless something is stated."""
+    if ignore is None:
+        return DEFAULT_IGNORE_INDEX
+    if not isinstance(ignore, int):
+        raise ValueError(f"{file}: ignore_index must be a whole number; give {_WANTED}")
+    if isinstance(ignore, bool) or ignore > _LARGEST_VALUE:
+        raise ValueError(f"{file}: ignore_index is {ignore}; label maps hold 0 to {_LARGEST_VALUE}")
+    return ignore
 
 
 def read_semantic_map(path: Path, colors: dict[tuple[int, int, int], int] | None) -> np.ndarray:

@@ -132,34 +132,47 @@ def read_coco(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], l
             "must be at least one (a test file without annotations cannot be used)"
         )
     images = [_image(entry, f"{file}, entry {position} of images") for position, entry in enumerate(images)]
-    read_categories = []
-    for position, entry in enumerate(categories):
-        where = f"{file}, entry {position} of categories"
-        category_id = _identity(entry, "id", where)
-        name = entry.get("name")
-        if not isinstance(name, (str, int)) or isinstance(name, bool) or name == "":
-            raise ValueError(f"{file}: category {category_id} has no name; give every category a name")
-        read_categories.append({**entry, "id": category_id, "name": str(name)})
-    for what, entries in (("image", images), ("category", read_categories)):
-        repeated = [key for key, count in Counter(entry["id"] for entry in entries).items() if count > 1]
-        if repeated:
-            raise ValueError(
-                f"{file}: the {what} id(s) {listing(repeated)} occur more than once; give every {what} its own id"
-            )
-    known_images, known_categories = {image["id"] for image in images}, {c["id"] for c in read_categories}
+    categories = [_category(entry, position, file) for position, entry in enumerate(categories)]
+    _check_own_ids("image", images, file)
+    _check_own_ids("category", categories, file)
     panoptic = "segments_info" in annotations[0]
     read = [_annotation(entry, position, file, panoptic) for position, entry in enumerate(annotations)]
+    known = {image["id"] for image in images}
     for entry in read:
-        if entry["image_id"] not in known_images:
+        if entry["image_id"] not in known:
             raise ValueError(
                 f"{file}: annotation {entry['where']} names image {entry['image_id']}, which is not among the images"
             )
     read = _without_copies(read, file)
-    used = [segment for entry in read for segment in entry["segments_info"]] if panoptic else read
-    unknown = sorted({item["category_id"] for item in used} - known_categories, key=str)
+    _check_categories(read, panoptic, categories, file)
+    return images, read, categories
+
+
+def _category(entry: Mapping[str, Any], position: int, file: Path) -> dict[str, Any]:
+    category_id = _identity(entry, "id", f"{file}, entry {position} of categories")
+    name = entry.get("name")
+    if not isinstance(name, (str, int)) or isinstance(name, bool) or name == "":
+        raise ValueError(f"{file}: category {category_id} has no name; give every category a name")
+    return {**entry, "id": category_id, "name": str(name)}
+
+
+def _check_own_ids(what: str, entries: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Refuses entries that share an id."""
+    repeated = [key for key, count in Counter(entry["id"] for entry in entries).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{file}: the {what} id(s) {listing(repeated)} occur more than once; give every {what} its own id"
+        )
+
+
+def _check_categories(
+    annotations: Sequence[Mapping[str, Any]], panoptic: bool, categories: Sequence[Mapping[str, Any]], file: Path
+) -> None:
+    """Refuses annotations of categories that are not there."""
+    used = [segment for entry in annotations for segment in entry["segments_info"]] if panoptic else annotations
+    unknown = sorted({item["category_id"] for item in used} - {one["id"] for one in categories}, key=str)
     if unknown:
         raise ValueError(f"{file}: annotations use the category id(s) {listing(unknown)}, which categories do not list")
-    return images, read, read_categories
 
 
 def read_coco_masks(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -33,6 +33,7 @@ from ...files.listing import list_files, list_folders
 from ...results.run_lengths import decode_segmentation, draw_polygons, draws_nothing
 from .classes import SemanticReader, read_classes, say_what_is_empty, scan_classes, settle_binary
 from .images import image_size, upright_size
+from .official import load_official
 from .samples import (
     IMAGE_SUFFIXES,
     LOSSY_SUFFIXES,
@@ -209,8 +210,6 @@ def _by_key(folder: Path, suffixes: Sequence[str], ending: str) -> dict[str, Pat
 
 def _official(path: Path, name: str, dataset: str, splits: tuple[str, ...]) -> Layout:
     def load(split: str | None, held: HeldOut) -> FolderDataset:
-        from .official import load_official
-
         if split is None:
             raise ValueError(f"{path} looks like {name} and has the splits {', '.join(splits)}; give split=")
         return load_official(dataset, path, split)
@@ -494,6 +493,23 @@ def _yolo(path: Path) -> Layout | None:
     file = next((path / name for name in ("data.yaml", "data.yml", "dataset.yaml") if (path / name).is_file()), None)
     if file is None:
         return None
+    content = _read_yaml(file)
+    names = _yolo_names(content, file)
+    samples = {}
+    for split in ("train", "val", "test"):
+        folder = _yolo_images(path, split, content)
+        members = [] if folder is None else _yolo_samples(folder)
+        if members:
+            samples[split] = members
+    if not samples:
+        raise FileNotFoundError(f"{file} looks like YOLO, but its folders of images were not found below {path}")
+    if set(samples) == {"train"}:  # a copy without validation: held out, like everywhere
+        samples = {_ALL: samples["train"]}
+    return _instances(path, "YOLO segmentation", samples, names, _YoloReader(len(names)))
+
+
+def _read_yaml(file: Path) -> Any:
+    """Content of a YAML file, in which no key is given twice: the last would count."""
     import yaml
 
     try:
@@ -503,46 +519,49 @@ def _yolo(path: Path) -> Layout | None:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{file} is no YAML: {' '.join(str(error).split())[:200]}") from error
     seen: set[int] = set()
-    while nodes:  # keys given twice, of which the last would count
+    while nodes:
         node = nodes.pop()
         if isinstance(node, yaml.MappingNode) and id(node) not in seen:
             seen.add(id(node))
             check_unique([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)], "key", file)
             nodes += [value for _, value in node.value]
+    return content
+
+
+def _yolo_names(content: Any, file: Path) -> list[str]:
+    """Class names of `data.yaml`: a list, or an object from 0, 1, ... to names."""
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         names = [names[key] for key in sorted(names, key=int)]
     if not isinstance(names, list) or not names:
         raise ValueError(f"{file} has no list of names; YOLO's data.yaml names the classes 0, 1, 2, ...")
     check_unique(map(str, names), "class name", file)
-    samples = {}
-    for split in ("train", "val", "test"):
-        folders = [path / split / "images", path / "images" / split]
-        folders += [path / "valid" / "images", path / "images" / "valid"] if split == "val" else []
-        given = content.get(split)
-        if isinstance(given, str):
-            below = str(content.get("path") or "")
-            folders = [path / below / given, path / given, path / given.removeprefix("../"), *folders]
-        folder = next((one for one in folders if one.is_dir()), None)
-        if folder is None:
-            continue
-        images = list_files(folder, IMAGE_SUFFIXES)
-        parts = list(folder.parts)
-        at = len(parts) - 1 - parts[::-1].index("images") if "images" in parts else None
-        labels = Path(*parts[:at], "labels", *parts[at + 1 :]) if at is not None else folder
-        members = []
-        for image in images:
-            relative = image.relative_to(folder).with_suffix("")
-            members.append(Sample(relative.as_posix(), image, labels / relative.parent / f"{relative.name}.txt"))
-        if members and not any(member.label.is_file() for member in members):
-            raise FileNotFoundError(f"none of the {len(members)} images in {folder} has a label NAME.txt in {labels}")
-        if members:
-            samples[split] = members
-    if not samples:
-        raise FileNotFoundError(f"{file} looks like YOLO, but its folders of images were not found below {path}")
-    if set(samples) == {"train"}:  # a copy without validation: held out, like everywhere
-        samples = {_ALL: samples["train"]}
-    return _instances(path, "YOLO segmentation", samples, [str(name) for name in names], _YoloReader(len(names)))
+    return [str(name) for name in names]
+
+
+def _yolo_images(path: Path, split: str, content: Mapping[str, Any]) -> Path | None:
+    """Folder of a split's images: where `data.yaml` says, which is often said of another machine, or a usual place."""
+    folders = [path / split / "images", path / "images" / split]
+    folders += [path / "valid" / "images", path / "images" / "valid"] if split == "val" else []
+    given = content.get(split)
+    if isinstance(given, str):
+        below = str(content.get("path") or "")
+        folders = [path / below / given, path / given, path / given.removeprefix("../"), *folders]
+    return next((one for one in folders if one.is_dir()), None)
+
+
+def _yolo_samples(folder: Path) -> list[Sample]:
+    """Images of a folder with their text files, which are in the same place below `labels`, or beside them."""
+    parts = list(folder.parts)
+    at = len(parts) - 1 - parts[::-1].index("images") if "images" in parts else None
+    labels = Path(*parts[:at], "labels", *parts[at + 1 :]) if at is not None else folder
+    members = []
+    for image in list_files(folder, IMAGE_SUFFIXES):
+        relative = image.relative_to(folder).with_suffix("")
+        members.append(Sample(relative.as_posix(), image, labels / relative.parent / f"{relative.name}.txt"))
+    if members and not any(member.label.is_file() for member in members):
+        raise FileNotFoundError(f"none of the {len(members)} images in {folder} has a label NAME.txt in {labels}")
+    return members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -653,34 +672,41 @@ def _looks_like_labelme(file: Path) -> bool:
 
 def describe(path: Path) -> str:
     """What a folder that cannot be read looks like, with what to do; empty if it looks like nothing known."""
+    return _other_format(path) or _other_folder(path)
+
+
+def _other_format(path: Path) -> str:
+    """Names the format of a folder that other readers take, or none; empty if its files say nothing."""
     children = {child.name for child in path.iterdir()}
-    files = [child for child in path.iterdir() if child.is_file()]
-    suffixes = {child.suffix.lower() for child in files}
+    suffixes = {child.suffix.lower() for child in path.iterdir() if child.is_file()}
+    volumes = (".nii", ".nii.gz", ".mhd", ".mha", ".dcm")
     if "Annotations" in children and "JPEGImages" in children:
         return "it looks like Pascal VOC for detection (boxes in XML); segmentation needs SegmentationClass/"
     if ".tar" in suffixes:
         return "it looks like tar shards (SA-1B or WebDataset), which the readers promptable and image-text take"
     if ".parquet" in suffixes or "dataset_info.json" in children or "dataset_dict.json" in children:
         return "it looks like a table of the library datasets; read it with data.name=table"
-    if any(name.endswith((".nii", ".nii.gz", ".mhd", ".mha", ".dcm")) for name in map(str.lower, children)):
+    if any(name.lower().endswith(volumes) for name in children):
         return "it looks like medical volumes; read them with data.name=medical and a layout"
     if any((path / name).is_dir() for name in ("imagesTr", "labelsTr")):
         return "it looks like an nnU-Net or Decathlon folder without dataset.json"
-    jsons = [child for child in files if child.suffix.lower() == ".json"]
-    if jsons:
-        return f"it holds {listing([child.name for child in jsons])}: a COCO json is given by its own path"
+    jsons = [child.name for child in path.iterdir() if child.is_file() and child.suffix.lower() == ".json"]
+    return f"it holds {listing(jsons)}: a COCO json is given by its own path" if jsons else ""
+
+
+def _other_folder(path: Path) -> str:
+    """Says whether a folder lies above a dataset, or holds images without labels; empty if neither."""
     folders = list_folders(path)
     known = [folder.name for folder in folders if _recognized(folder)]
     if known:
         return f"{listing(known)} inside can be read: give that path"
-    images = [list_files(folder, IMAGE_SUFFIXES) for folder in folders]
-    if images and all(images):
-        if all(_is_split(folder.name) for folder in folders) or {f.name for f in folders} <= set(IMAGE_FOLDERS):
-            return "it looks like images without labels"
-        return "it looks like images sorted into one folder per class (image classification), without masks"
-    if suffixes & set(IMAGE_SUFFIXES):
+    if folders and all(list_files(folder, IMAGE_SUFFIXES) for folder in folders):
+        of_splits = all(_is_split(folder.name) for folder in folders)
+        if not of_splits and not {folder.name for folder in folders} <= set(IMAGE_FOLDERS):
+            return "it looks like images sorted into one folder per class (image classification), without masks"
         return "it looks like images without labels"
-    return ""
+    here = any(child.is_file() and child.suffix.lower() in IMAGE_SUFFIXES for child in path.iterdir())
+    return "it looks like images without labels" if here else ""
 
 
 def _recognized(folder: Path) -> bool:

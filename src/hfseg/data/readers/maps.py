@@ -24,6 +24,7 @@ from .samples import (
     divide,
     listing,
     refuse_lossy,
+    relative_key,
     same_split,
 )
 from .schema import DEFAULT_IGNORE_INDEX, compact_ids, segments_from_map
@@ -105,43 +106,43 @@ def _choose_split(path: Path, label_folder: str, split: str | None, held: HeldOu
     if alone is not None and split is not None:
         return divide(_pairs(images / alone, labels / alone), split, held.fraction, held.seed, images / alone)
     if folders:
-        if split is None:
-            chosen = folders
-        else:
-            chosen = [name for name in folders if same_split(name, split)]
-            if not chosen:
-                raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
-        of_split = {name: _pairs(images / name, labels / name) for name in chosen}
-        names = [sample.name for samples in of_split.values() for sample in samples]
-        samples = [
-            dataclasses.replace(sample, name=f"{name}/{sample.name}") if len(set(names)) < len(names) else sample
-            for name, samples in of_split.items()
-            for sample in samples
-        ]
-        return samples, f"folder {', '.join(chosen)}"
-
+        chosen = [name for name in folders if split is None or same_split(name, split)]
+        if not chosen:
+            raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
+        return _of_folders(images, labels, chosen), f"folder {', '.join(chosen)}"
     samples = _pairs(images, labels)
     if split is None:
         return samples, "all samples"
     lists = {file.stem: file for file in sorted(path.glob("*.txt")) if split_of_list(file.stem)}
-    if lists:
-        chosen = [name for name in lists if same_split(name, split)]
-        if not chosen:
-            raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
-        by_name = {sample.name: sample for sample in samples}
-        wanted = [
-            Path(line.strip()).with_suffix("").as_posix()
-            if Path(line.strip()).suffix.lower() in IMAGE_SUFFIXES
-            else line.strip()
-            for line in lists[chosen[0]].read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        unknown = [name for name in wanted if name not in by_name]
-        if unknown:
-            raise ValueError(f"{lists[chosen[0]]} names images that are not in {images}: {listing(unknown)}")
-        return [by_name[name] for name in wanted], f"list {lists[chosen[0]].name}"
+    if not lists:
+        return divide(samples, split, held.fraction, held.seed, images)
+    file = next((file for name, file in lists.items() if same_split(name, split)), None)
+    if file is None:
+        raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
+    return _of_list(file, samples, images), f"list {file.name}"
 
-    return divide(samples, split, held.fraction, held.seed, images)
+
+def _of_folders(images: Path, labels: Path, names: Sequence[str]) -> list[Sample]:
+    """Samples of split folders; where two have the same name, the folder's goes before it."""
+    of_split = {name: _pairs(images / name, labels / name) for name in names}
+    given = [sample.name for samples in of_split.values() for sample in samples]
+    repeat = len(set(given)) < len(given)
+    return [
+        dataclasses.replace(sample, name=f"{name}/{sample.name}") if repeat else sample
+        for name, samples in of_split.items()
+        for sample in samples
+    ]
+
+
+def _of_list(file: Path, samples: Sequence[Sample], images: Path) -> list[Sample]:
+    """Samples that a text file names, one a line, with or without the ending of an image."""
+    by_name = {sample.name: sample for sample in samples}
+    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
+    names = [relative_key(Path(line)) for line in lines if line]
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise ValueError(f"{file} names images that are not in {images}: {listing(unknown)}")
+    return [by_name[name] for name in names]
 
 
 def split_of_list(stem: str) -> bool:

@@ -18,6 +18,7 @@ model can be asked whether it understands the parts.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ _EXTREMES = {
 }
 _SIDES = {"left of": "left", "right of": "right", "above": "top", "below": "bottom"}
 _ORDINALS = ("second", "third", "fourth")
+_ATTRIBUTES = {"shape": "the {shape}", "color": "the {color} thing", "color shape": "the {color} {shape}"}
 _SIZES = ("small", "medium", "large")
 
 
@@ -90,50 +92,62 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
     things = scene.objects
     height, width = image_size
     centers = [(thing.center[0] / width, thing.center[1] / height) for thing in things]
-    found: list[tuple[int, str, str]] = []
-
-    def add(members: list[int], kind: str, text: str) -> None:
-        if len(members) == 1:
-            found.append((members[0], kind, text))
-
-    def named(**attributes: str) -> list[int]:
-        return [i for i, thing in enumerate(things) if all(getattr(thing, k) == v for k, v in attributes.items())]
-
-    def order(members: list[int], direction: str) -> list[int] | None:
-        """Members from that side on, or None if two of them are not clearly apart."""
-        axis, sign = _DIRECTIONS[direction]
-        members = sorted(members, key=lambda i: -sign * centers[i][axis])
-        gaps = [abs(centers[a][axis] - centers[b][axis]) for a, b in itertools.pairwise(members)]
-        return members if all(gap > _MARGIN for gap in gaps) else None
-
-    shapes = sorted({thing.shape for thing in things})
-    for shape in shapes:
-        add(named(shape=shape), "shape", f"the {shape}")
-    for color in sorted({thing.color for thing in things}):
-        add(named(color=color), "color", f"the {color} thing")
-    for color, shape in sorted({(thing.color, thing.shape) for thing in things}):
-        add(named(color=color, shape=shape), "color shape", f"the {color} {shape}")
-
-    groups = {"thing": list(range(len(things))), **{shape: named(shape=shape) for shape in shapes}}
+    groups = {"thing": list(range(len(things)))}
+    groups |= {shape: _named(things, shape=shape) for shape in sorted({thing.shape for thing in things})}
+    found = _by_attributes(things)
     for noun, members in groups.items():
-        if len(members) < 2:
-            continue
-        for size in _SIZES:
-            add([i for i in members if things[i].size == size], "size", f"the {size} {noun}")
-        for direction, templates in _EXTREMES.items():
-            axis, sign = _DIRECTIONS[direction]
-            first, second = sorted(members, key=lambda i: -sign * centers[i][axis])[:2]
-            if abs(centers[first][axis] - centers[second][axis]) > _MARGIN:
-                found.extend((first, "absolute", template.format(noun)) for template in templates)
-            ordered = order(members, direction)
-            if ordered is not None and len(ordered) >= 3:
-                for position, ordinal in zip(ordered[1:-1], _ORDINALS):
-                    text = f"the {ordinal} {noun} from the {_SIDES[direction]}"
-                    found.append((position, "ordinal", text))
+        if len(members) > 1:
+            found += _by_size(things, noun, members)
+            found += _by_position(noun, members, centers)
+    return found + _by_relation(things, groups, centers)
 
+
+def _named(things: Sequence[SceneObject], **attributes: str) -> list[int]:
+    """Positions of the things that have these attributes."""
+    return [i for i, thing in enumerate(things) if all(getattr(thing, k) == v for k, v in attributes.items())]
+
+
+def _by_attributes(things: Sequence[SceneObject]) -> list[tuple[int, str, str]]:
+    """Expressions by shape, color, and both, where only one thing has them."""
+    found = []
+    for kind, template in _ATTRIBUTES.items():
+        keys = [key for key in ("color", "shape") if f"{{{key}}}" in template]
+        for values in sorted({tuple(getattr(thing, key) for key in keys) for thing in things}):
+            attributes = dict(zip(keys, values))
+            members = _named(things, **attributes)
+            if len(members) == 1:
+                found.append((members[0], kind, template.format(**attributes)))
+    return found
+
+
+def _by_size(things: Sequence[SceneObject], noun: str, members: list[int]) -> list[tuple[int, str, str]]:
+    """Expressions by size, where only one of the members has it."""
+    of_size = {size: [i for i in members if things[i].size == size] for size in _SIZES}
+    return [(same[0], "size", f"the {size} {noun}") for size, same in of_size.items() if len(same) == 1]
+
+
+def _by_position(noun: str, members: list[int], centers: Sequence[tuple[float, float]]) -> list[tuple[int, str, str]]:
+    """Expressions by the place among the members: the first from a side, and the second and so on of three or more."""
+    found: list[tuple[int, str, str]] = []
+    for direction, templates in _EXTREMES.items():
+        axis, sign = _DIRECTIONS[direction]
+        ordered = sorted(members, key=lambda i: -sign * centers[i][axis])
+        gaps = [abs(centers[a][axis] - centers[b][axis]) for a, b in itertools.pairwise(ordered)]
+        if gaps[0] > _MARGIN:
+            found.extend((ordered[0], "absolute", template.format(noun)) for template in templates)
+        if len(ordered) >= 3 and all(gap > _MARGIN for gap in gaps):
+            for position, ordinal in zip(ordered[1:-1], _ORDINALS):
+                found.append((position, "ordinal", f"the {ordinal} {noun} from the {_SIDES[direction]}"))
+    return found
+
+
+def _by_relation(
+    things: Sequence[SceneObject], groups: Mapping[str, list[int]], centers: Sequence[tuple[float, float]]
+) -> list[tuple[int, str, str]]:
+    """Expressions by the side of another thing, which color and shape name."""
+    found = []
     for anchor, other in enumerate(things):
-        anchor_name = f"the {other.color} {other.shape}"
-        if len(named(color=other.color, shape=other.shape)) > 1:
+        if len(_named(things, color=other.color, shape=other.shape)) > 1:
             continue
         for direction, (axis, sign) in _DIRECTIONS.items():
             offsets = [sign * (center[axis] - centers[anchor][axis]) for center in centers]
@@ -142,7 +156,7 @@ def expressions_of(scene: Scene, image_size: tuple[int, int]) -> list[tuple[int,
                 beyond = [i for i in rest if offsets[i] > 0]
                 # Where the noun alone would do, the relation says nothing.
                 if len(beyond) == 1 and offsets[beyond[0]] > _MARGIN and (len(rest) > 1 or noun == "thing"):
-                    found.append((beyond[0], "relative", f"the {noun} {direction} {anchor_name}"))
+                    found.append((beyond[0], "relative", f"the {noun} {direction} the {other.color} {other.shape}"))
     return found
 
 
