@@ -11,8 +11,11 @@ Every size below may be a symbol. A size is divided by rounding up, `-(-size // 
 Shape legend: B images, h x w tokens of a map, s side of a window, n windows per image, C channels.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers.pytorch_utils import compile_compatible_method_lru_cache
 
 # Tables kept: a four-stage network uses eight of either kind for one size of images.
@@ -95,6 +98,18 @@ def window_places(
         number = y // window * columns + x // window
         first = torch.arange(batch_size, device=device)[:, None] * (rows * columns * window * window)
         return first + number * (window * window) + y % window * window + x % window
+
+
+def embed_patches(pixel_values: torch.Tensor, patch_size: tuple[int, int], projection: nn.Module) -> Any:
+    """Embeds the patches of an image of any size; zeros complete those at the right and bottom edge.
+
+    Shape:
+        pixel_values: `(B, 3, H, W)`; output: `(B, h * w, C)` and `(h, w)`.
+    """
+    (patch_height, patch_width), (height, width) = patch_size, pixel_values.shape[-2:]
+    rows, columns = -(-height // patch_height), -(-width // patch_width)
+    padding = (0, columns * patch_width - width, 0, rows * patch_height - height)
+    return projection(F.pad(pixel_values, padding)).flatten(2).transpose(1, 2), (rows, columns)
 
 
 @compile_compatible_method_lru_cache(maxsize=CACHED_TABLES)

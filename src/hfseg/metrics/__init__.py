@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..files.lazy_names import lazy_names
 
 # What type checkers and editors see; a test compares it with the table.
 if TYPE_CHECKING:
@@ -44,15 +45,4 @@ __all__ = sorted(_EXPORTS)
 
 
 if not TYPE_CHECKING:  # else every name would be one that exists, of type Any
-
-    def __getattr__(name: str) -> Any:
-        """Import a public name from its module when it is first used, so that importing hfseg stays quick."""
-        if name not in _EXPORTS:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_EXPORTS})
+    __getattr__, __dir__ = lazy_names(__name__, _EXPORTS)

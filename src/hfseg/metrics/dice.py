@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["Dice"]
 
@@ -64,13 +63,7 @@ class Dice(StreamingMetric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        voxels = datasets.List(datasets.List(datasets.Value("int64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": voxels, "references": voxels}),
-        )
+        return metric_info(_DESCRIPTION, _INPUTS, dense("int64"))
 
     def _initial_state(self) -> dict[str, Any]:
         # Per case: voxels of prediction, reference and both, for every class.

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 from scipy import ndimage
 
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["FROC", "Finding", "find_candidates", "find_nodules"]
 
@@ -112,13 +111,7 @@ class FROC(StreamingMetric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        numbers = datasets.List(datasets.List(datasets.Value("float64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": numbers, "references": numbers}),
-        )
+        return metric_info(_DESCRIPTION, _INPUTS, dense("float64"))
 
     def _initial_state(self) -> dict[str, Any]:
         return {"hits": [], "false_positives": [], "nodules": 0}

@@ -12,7 +12,7 @@ import datasets
 import evaluate
 
 from ..results.run_lengths import canonical_run_lengths, decode_segmentation, encode_run_lengths
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, metric_info, to_numpy
 
 __all__ = ["MaskAP"]
 
@@ -83,12 +83,11 @@ class MaskAP(StreamingMetric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        entry = {"category_id": datasets.Value("int64")}
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+        return metric_info(
+            _DESCRIPTION,
+            _INPUTS,
+            datasets.List({"category_id": datasets.Value("int64")}),
             citation="Lin et al., Microsoft COCO: common objects in context, ECCV 2014, arXiv:1405.0312",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": datasets.List(entry), "references": datasets.List(entry)}),
         )
 
     def _initial_state(self) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 
 from ..results.run_lengths import decode_run_lengths
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["OracleIoU"]
 
@@ -105,13 +104,7 @@ class OracleIoU(StreamingMetric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        masks = datasets.List(datasets.List(datasets.List(datasets.Value("bool"))))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": masks, "references": masks}),
-        )
+        return metric_info(_DESCRIPTION, _INPUTS, dense("bool", 3))
 
     def _initial_state(self) -> dict[str, Any]:
         # Sums of: best IoU, IoU of the first candidate, best > 0.5, best > 0.75; number of true masks.

@@ -11,7 +11,7 @@ import evaluate
 import numpy as np
 
 from ..data.readers.schema import compact_ids
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["PanopticQuality"]
 
@@ -75,20 +75,16 @@ class PanopticQuality(StreamingMetric):
 
     def _info(self) -> evaluate.MetricInfo:
         segment = {"id": datasets.Value("int64"), "category_id": datasets.Value("int64")}
-        pixels = datasets.List(datasets.List(datasets.Value("int64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+        pixels = dense("int64")
+        return metric_info(
+            _DESCRIPTION,
+            _INPUTS,
+            {"segmentation": pixels, "segments_info": datasets.List(segment)},
+            {
+                "segmentation": pixels,
+                "segments_info": datasets.List({**segment, "iscrowd": datasets.Value("int8")}),
+            },
             citation="Kirillov et al., Panoptic segmentation, CVPR 2019, arXiv:1801.00868",
-            inputs_description=_INPUTS,
-            features=datasets.Features(
-                {
-                    "predictions": {"segmentation": pixels, "segments_info": datasets.List(segment)},
-                    "references": {
-                        "segmentation": pixels,
-                        "segments_info": datasets.List({**segment, "iscrowd": datasets.Value("int8")}),
-                    },
-                }
-            ),
         )
 
     def _initial_state(self) -> dict[str, Any]:

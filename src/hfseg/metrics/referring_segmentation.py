@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["ReferringSegmentation"]
 
@@ -45,12 +44,11 @@ class ReferringSegmentation(StreamingMetric):
     shares = frozenset(("miou", "oiou", "without_referent_accuracy", *(f"precision@{value}" for value in THRESHOLDS)))
 
     def _info(self) -> evaluate.MetricInfo:
-        pixels = datasets.List(datasets.List(datasets.Value("uint8")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
+        return metric_info(
+            _DESCRIPTION,
+            _INPUTS,
+            dense("uint8"),
             citation="Wang et al., CRIS: CLIP-driven referring image segmentation, CVPR 2022, arXiv:2111.15174",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": pixels, "references": pixels}),
         )
 
     def _initial_state(self) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["SegmentationCovering"]
 
@@ -70,13 +69,7 @@ class SegmentationCovering(StreamingMetric):
     )
 
     def _info(self) -> evaluate.MetricInfo:
-        ids = datasets.List(datasets.List(datasets.Value("int64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": ids, "references": datasets.List(ids)}),
-        )
+        return metric_info(_DESCRIPTION, _INPUTS, dense("int64"), dense("int64", 3))
 
     def _initial_state(self) -> dict[str, Any]:
         # Sums of: pixels times best IoU, pixels, the images' own quotients; counts of regions, maps, images with any.

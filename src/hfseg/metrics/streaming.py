@@ -12,6 +12,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import datasets
 import evaluate
 import numpy as np
 
@@ -48,6 +49,32 @@ def in_percent(result: Mapping[str, Any], shares: frozenset[str]) -> dict[str, A
         return {name: in_percent(row, shares) if isinstance(row, Mapping) else scaled(row) for name, row in rows}
 
     return {key: converted(key, value) for key, value in result.items()}
+
+
+def dense(kind: str, dimensions: int = 2) -> Any:
+    """Feature of an array for `evaluate`: values of a kind, in lists of lists."""
+    feature: Any = datasets.Value(kind)
+    for _ in range(dimensions):
+        feature = datasets.List(feature)
+    return feature
+
+
+def metric_info(
+    description: str, inputs: str, prediction: Any, reference: Any = None, citation: str = ""
+) -> evaluate.MetricInfo:
+    """What `evaluate` tells about a metric.
+
+    Args:
+        description: What is measured.
+        inputs: Arguments and results.
+        prediction: Feature of a prediction.
+        reference: Feature of a reference; default: that of a prediction.
+        citation: Source.
+    """
+    entries = {"predictions": prediction, "references": prediction if reference is None else reference}
+    return evaluate.MetricInfo(
+        description=description, citation=citation, inputs_description=inputs, features=datasets.Features(entries)
+    )
 
 
 class StreamingMetric(evaluate.Metric):

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import datasets
 import evaluate
 import numpy as np
 from scipy import ndimage
 
-from .streaming import StreamingMetric, to_numpy
+from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["SurfaceDistance", "surface_distances"]
 
@@ -107,13 +106,7 @@ class SurfaceDistance(StreamingMetric):
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        voxels = datasets.List(datasets.List(datasets.Value("int64")))
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({"predictions": voxels, "references": voxels}),
-        )
+        return metric_info(_DESCRIPTION, _INPUTS, dense("int64"))
 
     def _initial_state(self) -> dict[str, Any]:
         # Per case: (K - 1, 5) with the four numbers and a code: 0 measured, 1 both, 2 reference, 3 prediction empty.

@@ -18,7 +18,14 @@ from transformers.models.beit.modeling_beit import BeitBackbone
 from transformers.models.dinov2.modeling_dinov2 import Dinov2Backbone
 from transformers.models.swin.modeling_swin import SwinBackbone, SwinLayer, SwinPatchEmbeddings, SwinPatchMerging
 
-from ..layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
+from ..layers.shifted_windows import (
+    embed_patches,
+    gather_tokens,
+    quad_tokens,
+    spare_windows,
+    window_places,
+    window_tokens,
+)
 from ..layers.windows import gathers
 
 
@@ -26,15 +33,8 @@ class AnySizePatchEmbeddings(SwinPatchEmbeddings):
     """Patch embedding of an image of any size."""
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Embeds patches; zeros complete those at the right and bottom edge.
-
-        Shape:
-            pixel_values: `(B, 3, H, W)`; output: `(B, h * w, C)` and `(h, w)`.
-        """
-        (patch_height, patch_width), (height, width) = self.patch_size, pixel_values.shape[-2:]
-        rows, columns = -(-height // patch_height), -(-width // patch_width)
-        padding = (0, columns * patch_width - width, 0, rows * patch_height - height)
-        return self.projection(F.pad(pixel_values, padding)).flatten(2).transpose(1, 2), (rows, columns)
+        """Embeds patches. Shape: `(B, 3, H, W)` to `(B, h * w, C)` and `(h, w)`."""
+        return embed_patches(pixel_values, self.patch_size, self.projection)
 
 
 class AnySizePatchMerging(SwinPatchMerging):

@@ -5,7 +5,7 @@ import io
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,52 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
 def strip_wrapper(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Strips the `module.` that distributed training puts before every name."""
     return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+# Official names in a layer of deformable self-attention (Deformable DETR's), by ours.
+DEFORMABLE_ENCODER_LAYER = {
+    r"norm1\.": "self_attn_layer_norm.",
+    r"norm2\.": "final_layer_norm.",
+    r"linear1\.": "fc1.",
+    r"linear2\.": "fc2.",
+    r"self_attn\.": "self_attn.",
+}
+
+
+def load_converted(
+    model_class: Any,
+    config: Any,
+    state_dict: dict[str, torch.Tensor],
+    what: str,
+    may_lack: Callable[[str], bool] = lambda key: False,
+) -> Any:
+    """Builds a model from native tensors, all of which must fit.
+
+    Args:
+        model_class: Class of the model.
+        config: Its configuration.
+        state_dict: Native state dict.
+        what: Name of the architecture, for messages.
+        may_lack: Says which keys may be missing, to be randomly initialized.
+
+    Raises:
+        ValueError: A key is missing or unexpected, or a tensor has another shape than the configuration says.
+    """
+    model, info = model_class.from_pretrained(
+        None,
+        config=config,
+        state_dict=state_dict,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # collected, and an error below
+    )
+    if info["mismatched_keys"]:
+        shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
+        raise ValueError(
+            f"The tensors do not fit the configuration derived for {what}: {'; '.join(shapes[:20])}. "
+            "Hyperparameters that differ from the published ones are given with --config."
+        )
+    check_keys([key for key in info["missing_keys"] if not may_lack(key)], info["unexpected_keys"], what)
+    return model
 
 
 def check_keys(missing: Iterable[str], unexpected: Iterable[str], what: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from ..layers.mask_decoder import MaskedAttentionDecoder, close_invalid_queries, mask_logits
 from ..layers.query_selection import PixelQuerySelection
 from ..losses.center_heat import center_heat_loss
+from ..losses.mask_classification import LossWeights, mask_classification_loss
 
 
 class StuffClassesModel:
@@ -83,6 +84,38 @@ def auxiliary_predictions(
         }
         for logits, embeddings in zip(class_logits[:-1], mask_embeddings[:-1])
     ]
+
+
+def mask_terms(
+    config: Any,
+    class_logits: torch.Tensor,
+    mask_embeddings: torch.Tensor,
+    pixel_embedding: torch.Tensor,
+    mask_labels: list[torch.Tensor],
+    class_labels: list[torch.Tensor],
+    size: tuple[int, int],
+    normalizer: torch.Tensor | None = None,
+    void_masks: list[torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Computes the weighted losses of classes and masks as a configuration describes them.
+
+    Arguments and results as of `losses.mask_classification.mask_classification_loss`; `size` is that of the network
+    input.
+    """
+    return mask_classification_loss(
+        class_logits=class_logits,
+        mask_embeddings=mask_embeddings,
+        pixel_embedding=pixel_embedding,
+        mask_labels=mask_labels,
+        class_labels=class_labels,
+        padded_size=size,
+        weights=LossWeights(config.class_weight, config.mask_weight, config.dice_weight, config.no_object_weight),
+        num_points=config.train_num_points,
+        oversample_ratio=config.oversample_ratio,
+        importance_sample_ratio=config.importance_sample_ratio,
+        normalizer=normalizer,
+        void_masks=void_masks,
+    )
 
 
 def heat_terms(

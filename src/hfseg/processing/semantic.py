@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from .. import postprocess
 from .segmentation import Placement, SegmentationProcessing, SemanticSegmentationPostProcessorOutput
-from .sizes import resized_size
+from .sizes import output_sizes, resized_size
 from .targets import as_integer_maps, check_maps, resize_nearest
 
 logger = logging.get_logger(__name__)
@@ -124,14 +124,7 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
         if target_sizes is None:
             resized = list(logits.float())
         else:
-            if len(target_sizes) != len(logits):
-                raise ValueError(
-                    f"target_sizes has {len(target_sizes)} entries for a batch of {len(logits)} images; "
-                    "give one (height, width) per image."
-                )
-            # A tensor of sizes is brought to the host once.
-            sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
-            targets = [(int(height), int(width)) for height, width in sizes]
+            targets = output_sizes(target_sizes, len(logits))
             if image_sizes is None:
                 image_sizes = [resized_size(*size, self.size) if self.do_resize else size for size in targets]
             if padded_size is None:

@@ -14,7 +14,7 @@ from .. import postprocess
 from ..files.images import stretch_contrast as stretch
 from ..results.segmentation_result import SegmentationResult
 from .segmentation import Placement, SegmentationProcessing, SemanticSegmentationPostProcessorOutput
-from .sizes import resized_size
+from .sizes import output_sizes, resized_size
 from .targets import as_integer_maps, check_maps, make_segment_targets, resize_nearest
 
 logger = logging.get_logger(__name__)
@@ -183,14 +183,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         padded = (mask_logits.shape[-2] * self.mask_stride, mask_logits.shape[-1] * self.mask_stride)
         targets: list[tuple[int, int]] | None = None
         if target_sizes is not None:
-            if len(target_sizes) != len(mask_logits):
-                raise ValueError(
-                    f"target_sizes has {len(target_sizes)} entries for a batch of {len(mask_logits)} images; "
-                    "give one (height, width) per image."
-                )
-            # A tensor of sizes is brought to the host once.
-            sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
-            targets = [(int(height), int(width)) for height, width in sizes]
+            targets = output_sizes(target_sizes, len(mask_logits))
         if image_sizes is None and targets is not None:
             image_sizes = [resized_size(*size, self.size) if self.do_resize else size for size in targets]
             image_sizes = [(min(size[0], padded[0]), min(size[1], padded[1])) for size in image_sizes]

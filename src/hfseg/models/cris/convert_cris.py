@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging
 
-from ..checkpoints import check_keys, read_state_dict
+from ..checkpoints import check_keys, load_converted, read_state_dict
 from ..sub_configs import sub_config
 from .configuration_cris import CrisConfig
 from .modeling_cris import STRIDE, CrisForReferringImageSegmentation
@@ -199,25 +199,11 @@ def load(
     Raises:
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
     """
-    model: CrisForReferringImageSegmentation
-    info: dict[str, Any]
     # Official weights are float32; those of CLIP's archive half precision, to be trained in float32.
     state_dict = {key: value.float() if value.is_floating_point() else value for key, value in state_dict.items()}
-    model, info = CrisForReferringImageSegmentation.from_pretrained(
-        None,
-        config=config,
-        state_dict=state_dict,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # collected, and an error below
+    return load_converted(
+        CrisForReferringImageSegmentation, config, state_dict, "CRIS", lambda key: key.startswith(fresh)
     )
-    if info["mismatched_keys"]:
-        shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
-        raise ValueError(
-            f"The tensors do not fit the configuration derived for CRIS: {'; '.join(shapes[:20])}. Hyperparameters "
-            "that differ from the published ones are given with --config."
-        )
-    check_keys([key for key in info["missing_keys"] if not key.startswith(fresh)], info["unexpected_keys"], "CRIS")
-    return model
 
 
 def convert(

@@ -32,7 +32,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import CLIPTextModelWithProjection, PreTrainedModel
+from transformers import CLIPTextModelWithProjection
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -41,12 +41,12 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.mask_decoder import MultiHeadAttention, eager_attention
 from ...layers.token_positions import coordinate_maps, grid_positions, sequence_positions
 from ...layers.upsampled_convolution import UpsampledConv2d
 from ...losses.text_to_pixel import text_to_pixel_loss
 from ..outputs import always_set
+from ..vision_model import VisionModel
 from .configuration_cris import CrisConfig
 
 STRIDE = 32
@@ -404,18 +404,12 @@ class CrisProjector(nn.Module):
 # ----------------------------------------------------------------------------------------------------------------------
 # Models
 # ----------------------------------------------------------------------------------------------------------------------
-class CrisPreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class CrisPreTrainedModel(VisionModel):
     """Weight initialization (CLIP's for the image tower, PyTorch's elsewhere) and what the model family supports."""
 
     config: CrisConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
     input_modalities = ["image", "text"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["CrisDecoderLayer", "CLIPEncoderLayer", "CLIPTextEmbeddings", "CrisAttentionPool"]
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
 
     def post_init(self):
         """Finishes building. Of the names that sub-models bring along (CLIP's vision ones), only real ones stay."""
@@ -613,14 +607,6 @@ class CrisForReferringImageSegmentation(CrisPreTrainedModel):
         self.model = CrisModel(config)
         self.projector = CrisProjector(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the token embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the token embedding."""
-        self.model.set_input_embeddings(value)
 
     @classmethod
     def from_clip(cls, source: Any, **overrides) -> "CrisForReferringImageSegmentation":

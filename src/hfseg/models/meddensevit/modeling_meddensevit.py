@@ -21,14 +21,13 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig
 from transformers import initialization as init
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...losses.dice_cross_entropy import (
     ClassBalance,
@@ -41,6 +40,7 @@ from ...losses.dice_cross_entropy import (
 )
 from ..backbone import build_backbone
 from ..sub_configs import sub_config
+from ..vision_model import VisionModel
 from .configuration_meddensevit import MedDenseViTConfig
 
 TAPS = 4
@@ -234,20 +234,13 @@ class MedDenseViTDPTDecoder(nn.Module):
         return half, tuple(reversed(coarse))
 
 
-class MedDenseViTPreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class MedDenseViTPreTrainedModel(VisionModel):
     """Weight initialization and what the model family supports."""
 
     config: MedDenseViTConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ["image"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["MedDenseViTAggregation", "ConvNormActivation"]
-    _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
     # Auxiliary heads serve training alone.
     _keys_to_ignore_on_load_missing = [r"^aux\."]
 
@@ -376,14 +369,6 @@ class MedDenseViTForSemanticSegmentation(MedDenseViTPreTrainedModel):
         # Counting begins an update; the first forward pass after it moves the average.
         self._counted = False
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.model.set_input_embeddings(value)
 
     @property
     def max_layer_depth(self) -> int:

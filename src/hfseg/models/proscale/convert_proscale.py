@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ...files.label_names import known_labels
-from ..checkpoints import check_keys
+from ..checkpoints import DEFORMABLE_ENCODER_LAYER, load_converted
 from .configuration_proscale import ProScaleConfig
 from .modeling_proscale import ProScaleForUniversalSegmentation
 
@@ -50,13 +50,7 @@ RENAMES_BY_PREFIX: list[tuple[str, str, dict[str, str]]] = [
     (
         ENCODER_LAYER,
         r"model.pixel_decoder.layers.\1.",
-        {
-            r"norm1\.": "self_attn_layer_norm.",
-            r"norm2\.": "final_layer_norm.",
-            r"linear1\.": "fc1.",
-            r"linear2\.": "fc2.",
-            r"self_attn\.": "self_attn.",
-        },
+        DEFORMABLE_ENCODER_LAYER,
     ),
     (
         r"^sem_seg_head\.pixel_decoder\.",
@@ -290,24 +284,8 @@ def convert(
     Raises:
         ValueError: If a key is missing or unexpected, or a tensor has another shape than the configuration says.
     """
-    config = convert_config(state_dict, original)
-    model: ProScaleForUniversalSegmentation
-    info: dict[str, Any]
-    model, info = ProScaleForUniversalSegmentation.from_pretrained(
-        None,
-        config=config,
-        state_dict=convert_state_dict(state_dict),
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # collected, and an error below
-    )
-    if info["mismatched_keys"]:
-        shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
-        raise ValueError(
-            f"The tensors do not fit the configuration derived for PRO-SCALE: {'; '.join(shapes[:20])}. "
-            "Hyperparameters that differ from the published ones are given with --config."
-        )
-    check_keys(info["missing_keys"], info["unexpected_keys"], "PRO-SCALE")
-    return model
+    config, native = convert_config(state_dict, original), convert_state_dict(state_dict)
+    return load_converted(ProScaleForUniversalSegmentation, config, native, "PRO-SCALE")
 
 
 def config_from_mask2former(source: Any, **overrides) -> ProScaleConfig:

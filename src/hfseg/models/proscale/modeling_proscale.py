@@ -34,7 +34,6 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
 from ...layers.initialization import (
     init_convolution,
@@ -51,9 +50,18 @@ from ...layers.mask_decoder import (
     mask_logits,
 )
 from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
-from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
+from ...losses.mask_classification import count_targets
 from ..backbone import build_backbone
-from ..mask_decoding import StuffClassesModel, auxiliary_predictions, build_mask_decoder, heat_terms, num_queries_in_use
+from ..mask_decoding import (
+    StuffClassesModel,
+    auxiliary_predictions,
+    build_mask_decoder,
+    heat_terms,
+    mask_terms,
+    num_queries_in_use,
+)
+from ..outputs import MaskClassificationOutput
+from ..vision_model import VisionModel
 from .configuration_proscale import ProScaleConfig
 
 logger = logging.get_logger(__name__)
@@ -138,34 +146,8 @@ class ProScaleModelOutput(ModelOutput):
 
 
 @dataclass
-class ProScaleForUniversalSegmentationOutput(ModelOutput):
-    """Output of `ProScaleForUniversalSegmentation`; field names are those of transformers' Mask2Former.
-
-    Attributes:
-        loss: Weighted sum of all terms, scalar. Only with labels.
-        loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, and the same
-            with `_0`, `_1`, ... of the auxiliary ones; `loss_heat` with queries from pixels. Only with labels.
-        class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
-        masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
-        auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
-        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
-        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
-        hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
-        encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
-    """
-
-    loss: torch.Tensor | None = None
-    loss_dict: dict[str, torch.Tensor] | None = None
-    class_queries_logits: torch.Tensor | None = None
-    masks_queries_logits: torch.Tensor | None = None
-    auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
-    pixel_embedding: torch.Tensor | None = None
-    heat_logits: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    cross_attentions: tuple[torch.Tensor, ...] | None = None
-    encoder_hidden_states: tuple[torch.Tensor, ...] | None = None
-    encoder_attentions: tuple[torch.Tensor, ...] | None = None
+class ProScaleForUniversalSegmentationOutput(MaskClassificationOutput):
+    """Output of `ProScaleForUniversalSegmentation`; the encoder's states are those of the pixel decoder."""
 
 
 class ProScaleTokenRecalibration(nn.Module):
@@ -254,18 +236,11 @@ class ProScaleLightPixelEmbedding(nn.Module):
         return self.projection(F.relu(self.norm(self.mix(mixed))))
 
 
-class ProScalePreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class ProScalePreTrainedModel(VisionModel):
     """Weight initialization (that of the authors) and what the model family supports."""
 
     config: ProScaleConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ["image"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["ProScaleEncoderLayer", "MaskedAttentionDecoderLayer"]
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -498,14 +473,6 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
         self.class_predictor = nn.Linear(config.hidden_size, len(config.id2label or ()) + 1)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.model.set_input_embeddings(value)
-
     @classmethod
     def from_mask2former(cls, source: "str | PreTrainedModel", **overrides) -> "ProScaleForUniversalSegmentation":
         """Builds a model from a Mask2Former checkpoint: all of it with `encoder="full"`, else a warm start.
@@ -588,20 +555,15 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
         loss = loss_dict = None
         if mask_labels is not None and class_labels is not None:
             levels = slice(None) if config.use_auxiliary_loss else slice(-1, None)
-            loss_dict = mask_classification_loss(
-                class_logits=class_logits[levels],
-                mask_embeddings=torch.stack(outputs.mask_embeddings[levels]),
-                pixel_embedding=outputs.pixel_embedding,
-                mask_labels=mask_labels,
-                class_labels=class_labels,
-                padded_size=(pixel_values.shape[-2], pixel_values.shape[-1]),
-                weights=LossWeights(
-                    config.class_weight, config.mask_weight, config.dice_weight, config.no_object_weight
-                ),
-                num_points=config.train_num_points,
-                oversample_ratio=config.oversample_ratio,
-                importance_sample_ratio=config.importance_sample_ratio,
-                normalizer=loss_normalizer,
+            loss_dict = mask_terms(
+                config,
+                class_logits[levels],
+                torch.stack(outputs.mask_embeddings[levels]),
+                outputs.pixel_embedding,
+                mask_labels,
+                class_labels,
+                (pixel_values.shape[-2], pixel_values.shape[-1]),
+                loss_normalizer,
             )
             loss_dict |= heat_terms(config, outputs.heat_logits, mask_labels, class_labels, loss_normalizer)
             loss = torch.stack(list(loss_dict.values())).sum()

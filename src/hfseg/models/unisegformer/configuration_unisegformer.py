@@ -10,8 +10,7 @@ from transformers.backbone_utils import BackboneConfigMixin
 from transformers.models.swinv2 import Swinv2Config
 
 from ...files.bounds import check_counts
-from ...files.stuff_classes import StuffClassesMixin
-from ..mask_options import validate_mask_decoder, validate_stuff_classes
+from ..mask_options import MaskDecoderConfig
 from ..sub_configs import sub_config
 
 # What differs between the sizes; everything else is the same. Swin V2 weights exist in public for all but "xlarge".
@@ -43,7 +42,7 @@ TEXT_DEFAULTS = {"pad_token_id": 1, "bos_token_id": None, "eos_token_id": 1}
 
 
 @strict
-class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfig):
+class UniSegFormerConfig(BackboneConfigMixin, MaskDecoderConfig):
     r"""
     Configuration of UniSegFormer: a Swin V2 encoder whose levels exchange information (CLX), a U-Net decoder, and a
     mask-classification head. The defaults are the largest of four sizes; `UniSegFormerConfig.of_size("tiny")` gives the
@@ -67,65 +66,12 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
             Fresh value of the gains of the exchange; 0 makes the encoder equal to Swin V2.
         decoder_widths (`list[int]`, defaults to `(192, 384, 768, 1024)`):
             Channels of the decoder at strides 4, 8, 16 and 32.
-        feature_size (`int`, defaults to 256):
-            Channels of the maps that the queries attend to; a multiple of 32.
-        mask_feature_size (`int`, defaults to 256):
-            Channels of the pixel embedding, whose product with a query's mask embedding is a mask.
-        hidden_size (`int`, defaults to 256):
-            Channels of the queries.
         num_queries (`int`, defaults to 200):
             Queries, the upper bound of segments per image.
-        decoder_layers (`int`, defaults to 9):
-            Layers of the mask decoder; there is one more prediction, from the queries as they are learned.
-        num_attention_heads (`int`, defaults to 8):
-            Heads of the mask decoder.
-        dim_feedforward (`int`, defaults to 2048):
-            Hidden units of the mask decoder's layers.
-        dropout (`float`, defaults to 0.0):
-            Dropout probability of the mask decoder.
-        mask_positions (`bool`, defaults to `False`):
-            Adds `a (r^2 - |p - c|^2)` to the logit of a mask at pixel p, with center c, radius r and sharpness a > 0
-            predicted by its query, so that objects that look alike can be told apart. SOLO (Wang et al., ECCV 2020) and
-            CondInst (Tian et al., ECCV 2020) give the mask head coordinates to the same end. Lengths are in units of 16
-            input pixels.
-        query_selection (`str`, defaults to `"learned"`):
-            `"learned"` queries, or queries from `"pixels"`: the local maxima of a heat map of object centers at stride
-            8 (CenterNet; Zhou et al., "Objects as Points", 2019) become queries, each with the encoded token there as
-            content, beside a few learned ones (mixed query selection: DINO, Zhang et al., ICLR 2023; Mask DINO, Li et
-            al., CVPR 2023). For many small objects.
-        num_learned_queries (`int`, defaults to 10):
-            With queries from pixels: how many of `num_queries` are learned, for stuff.
-        max_queries (`int`, *optional*):
-            With queries from pixels: queries in evaluation, the learned ones included. Defaults to twice `num_queries`.
-        heat_threshold (`float`, defaults to 0.05):
-            With queries from pixels: smallest heat of a local maximum; other queries become "no object" in evaluation
-            and are not looked at by other queries.
-        heat_weight (`float`, defaults to 2.0):
-            Weight of the focal loss of the heat map.
-        position_code (`str`, defaults to `"normalized"`):
-            Sine position codes of the mask decoder: `"normalized"` by the size of the map, as in DETR, or in
-            `"pixels"`, which mean the same in a crop and in a whole image. Queries from pixels always use the latter in
-            the decoder.
         dense_loss_weights (`list[float]`, defaults to `(0.4, 0.4, 0.4, 1.0)`):
             Weights of the pixel cross-entropy at strides 32, 16, 8 and 4.
         semantic_loss_ignore_index (`int`, defaults to 255):
             Class of pixels that the pixel cross-entropy leaves out.
-        stuff_class_ids (`list[int]`, *optional*):
-            Classes whose segments are not counted one by one; the others are things.
-        class_weight, mask_weight, dice_weight (`float`, defaults to 2, 5, 5):
-            Weights of the mask-classification losses, also of the matching costs.
-        no_object_weight (`float`, defaults to 0.1):
-            Weight of the "no object" class in the classification loss.
-        train_num_points (`int`, defaults to 12544):
-            Points per mask at which masks are matched and compared.
-        oversample_ratio (`float`, defaults to 3.0):
-            Candidate points per kept point.
-        importance_sample_ratio (`float`, defaults to 0.75):
-            Share of points chosen for their uncertainty.
-        use_auxiliary_loss (`bool`, defaults to `True`):
-            Supervises the prediction before every decoder layer too.
-        output_auxiliary_logits (`bool`, defaults to `False`):
-            Returns the logits of these predictions.
         mim_patch (`int`, defaults to 32):
             Side of a masked unit of pre-training, in pixels: the encoder's last stride.
         mim_mask_ratio (`float`, defaults to 0.6):
@@ -148,6 +94,8 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
             Standard deviation of layers without a rule of their own.
         out_features (`list[str]`, *optional*), out_indices (`list[int]`, *optional*):
             Maps of `UniSegFormerBackbone`, among stem, stage1, ..., stage4; all four stages by default.
+        kwargs:
+            Fields of the mask decoder and of its losses, see `MaskDecoderConfig`, and of every configuration.
 
     Raises:
         StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for wrong types, an encoder
@@ -185,7 +133,6 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
         "encoder_attentions",
     ]
     sub_configs = {"encoder_config": Swinv2Config, "text_config": SiglipTextConfig}
-    attribute_map = {"num_hidden_layers": "decoder_layers"}
 
     encoder_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
@@ -194,33 +141,9 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
     clx_halo: int = 2
     clx_init: float | int = 0.0
     decoder_widths: list[int] | tuple[int, ...] = (192, 384, 768, 1024)
-    feature_size: int = 256
-    mask_feature_size: int = 256
-    hidden_size: int = 256
     num_queries: int = 200
-    decoder_layers: int = 9
-    num_attention_heads: int = 8
-    dim_feedforward: int = 2048
-    dropout: float | int = 0.0
-    mask_positions: bool = False
-    query_selection: str = "learned"
-    num_learned_queries: int = 10
-    max_queries: int | None = None
-    heat_threshold: float | int = 0.05
-    heat_weight: float | int = 2.0
-    position_code: str = "normalized"
     dense_loss_weights: list[float | int] | tuple[float | int, ...] = (0.4, 0.4, 0.4, 1.0)
     semantic_loss_ignore_index: int = 255
-    stuff_class_ids: list[int] | tuple[int, ...] | None = None
-    class_weight: float | int = 2.0
-    mask_weight: float | int = 5.0
-    dice_weight: float | int = 5.0
-    no_object_weight: float | int = 0.1
-    train_num_points: int = 12544
-    oversample_ratio: float | int = 3.0
-    importance_sample_ratio: float | int = 0.75
-    use_auxiliary_loss: bool = True
-    output_auxiliary_logits: bool = False
     mim_patch: int = 32
     mim_mask_ratio: float | int = 0.6
     mim_image_share: float | int = 1.0
@@ -282,7 +205,6 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
     def validate_architecture(self):
         """Checks what types cannot express."""
         super().validate_architecture()
-        validate_mask_decoder(self)
         if self.query_selection == "pixels" and self.decoder_layers < 3:
             raise ValueError(
                 f'query_selection="pixels" reads the third level, which decoder_layers={self.decoder_layers} does not '
@@ -306,15 +228,6 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
         if len(self.dense_loss_weights) != 4:
             raise ValueError(
                 f"dense_loss_weights={list(self.dense_loss_weights)} must be four weights, at strides 32, 16, 8 and 4."
-            )
-        if self.hidden_size % self.num_attention_heads or self.hidden_size % 4:
-            raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads} "
-                "and of 4 (the position code interleaves sine and cosine of two axes)."
-            )
-        if self.feature_size % 32:
-            raise ValueError(
-                f"feature_size={self.feature_size} must be a multiple of 32, the number of normalization groups."
             )
         if (self.clx_window or 0) < 1 or self.clx_halo < 0:
             raise ValueError(
@@ -342,7 +255,6 @@ class UniSegFormerConfig(StuffClassesMixin, BackboneConfigMixin, PreTrainedConfi
                 "contrast_accumulated computes every embedding twice, which must give the same: set drop_path_rate, "
                 f"hidden_dropout_prob and the attention dropouts to 0 (they are {random_parts})."
             )
-        validate_stuff_classes(self.stuff_class_ids, self.num_labels or 0)
 
 
 __all__ = ["UniSegFormerConfig"]

@@ -31,13 +31,20 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.cosine_attention import biased_attention, cosine_attention, group_codes
 from ...layers.cross_level_exchange import MAX_LOGIT_SCALE, CrossLevelExchange
 from ...layers.initialization import init_mask_classification
-from ...layers.shifted_windows import gather_tokens, quad_tokens, spare_windows, window_places, window_tokens
+from ...layers.shifted_windows import (
+    embed_patches,
+    gather_tokens,
+    quad_tokens,
+    spare_windows,
+    window_places,
+    window_tokens,
+)
 from ...layers.windows import from_windows, gathers, shift_groups, to_windows
 from ..sub_configs import sub_config
+from ..vision_model import VisionModel
 from .configuration_unisegformer import UniSegFormerConfig
 
 # Added twice by Swin V2 to the scores of tokens that the cyclic shift made neighbors.
@@ -172,15 +179,8 @@ class UniSegFormerPatchEmbeddings(Swinv2PatchEmbeddings):
     """Swin V2's patch embedding, of images of any size."""
 
     def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Embeds patches; zeros complete those at the right and bottom edge.
-
-        Shape:
-            pixel_values: `(B, 3, H, W)`; output: `(B, h * w, C)` and `(h, w)`.
-        """
-        (patch_height, patch_width), (height, width) = self.patch_size, pixel_values.shape[-2:]
-        rows, columns = -(-height // patch_height), -(-width // patch_width)
-        padding = (0, columns * patch_width - width, 0, rows * patch_height - height)
-        return self.projection(F.pad(pixel_values, padding)).flatten(2).transpose(1, 2), (rows, columns)
+        """Embeds patches. Shape: `(B, 3, H, W)` to `(B, h * w, C)` and `(h, w)`."""
+        return embed_patches(pixel_values, self.patch_size, self.projection)
 
 
 class UniSegFormerStage(GradientCheckpointingLayer):
@@ -234,18 +234,11 @@ class UniSegFormerSwin(nn.Module):
         )
 
 
-class UniSegFormerPreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class UniSegFormerPreTrainedModel(VisionModel):
     """Weight initialization and what the model family supports."""
 
     config: UniSegFormerConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ["image"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["UniSegFormerLayer", "CrossLevelExchange", "MaskedAttentionDecoderLayer", "SiglipEncoderLayer"]
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
     # What a checkpoint of pre-training has more than a model for one task.
     _keys_to_ignore_on_load_unexpected = [
         r"mask_token$",

@@ -18,9 +18,9 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from ...layers.initialization import init_convolution, init_linear
 from ...layers.mask_decoder import MaskedAttentionDecoderLayer, MultiHeadAttention, eager_attention
-from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss
+from ...losses.mask_classification import count_targets
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
-from ..mask_decoding import build_mask_decoder, heat_terms, num_queries_in_use
+from ..mask_decoding import build_mask_decoder, heat_terms, mask_terms, num_queries_in_use
 from ..outputs import always_set
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerPreTrainedModel
@@ -187,20 +187,9 @@ def universal_losses(
         class_logits = class_logits.masked_fill(closed, torch.finfo(class_logits.dtype).min / 4)
         opened = F.pad(~known_classes, (0, 0))[:, :, None, None]
         dense_logits = tuple(logits.masked_fill(opened, torch.finfo(logits.dtype).min / 4) for logits in dense_logits)
-    terms = mask_classification_loss(
-        class_logits=class_logits,
-        mask_embeddings=outputs.mask_embeddings,
-        pixel_embedding=outputs.pixel_embedding,
-        mask_labels=mask_labels,
-        class_labels=class_labels,
-        padded_size=size,
-        weights=LossWeights(config.class_weight, config.mask_weight, config.dice_weight, config.no_object_weight),
-        num_points=config.train_num_points,
-        oversample_ratio=config.oversample_ratio,
-        importance_sample_ratio=config.importance_sample_ratio,
-        normalizer=None if normalizer is None else normalizer[:2],
-        void_masks=void_masks,
-    )
+    embeddings, pixels = outputs.mask_embeddings, outputs.pixel_embedding
+    of_masks = None if normalizer is None else normalizer[:2]
+    terms = mask_terms(config, class_logits, embeddings, pixels, mask_labels, class_labels, size, of_masks, void_masks)
     terms |= heat_terms(config, outputs.heat_logits, mask_labels, class_labels, normalizer, void_masks)
     device = outputs.pixel_embedding.device
     labels = pixel_classes(

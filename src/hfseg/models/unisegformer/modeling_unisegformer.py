@@ -44,6 +44,7 @@ from ...layers.mask_decoder import close_invalid_queries, mask_logits
 from ...losses.multi_scale import multi_scale_cross_entropy, thin_out
 from ...losses.semantic import check_labels
 from ..mask_decoding import StuffClassesModel, auxiliary_predictions
+from ..outputs import MaskClassificationOutput
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerBackbone, UniSegFormerPreTrainedModel
 from .heads_unisegformer import (
@@ -96,35 +97,11 @@ class UniSegFormerForSemanticSegmentationOutput(ModelOutput):
 
 
 @dataclass
-class UniSegFormerForUniversalSegmentationOutput(ModelOutput):
-    """Output of `UniSegFormerForUniversalSegmentation`; field names are those of transformers' Mask2Former.
+class UniSegFormerForUniversalSegmentationOutput(MaskClassificationOutput):
+    """Output of `UniSegFormerForUniversalSegmentation`.
 
-    Attributes:
-        loss: Weighted sum of all terms, scalar. Only with labels.
-        loss_dict: Its terms, already weighted: `loss_ce`, `loss_mask`, `loss_dice` of the last prediction, the same
-            with `_0`, `_1`, ... of the auxiliary ones, `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense logits,
-            and `loss_heat` with queries from pixels.
-        class_queries_logits: Class logits, last class "no object", `(B, Q, K + 1)`.
-        masks_queries_logits: Mask logits, `(B, Q, H/4, W/4)`.
-        auxiliary_logits: With `output_auxiliary_logits`: a dictionary with both for each earlier prediction.
-        pixel_embedding: `(B, M, H/4, W/4)`; `(B, M + 4, H/4, W/4)` with mask positions.
-        heat_logits: With queries from pixels: logits of the heat map of object centers, `(B, H/8, W/8)`.
-        hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
-        encoder_hidden_states, encoder_attentions: Of the encoder, on request.
+    `loss_dict` also holds `loss_dense`, `loss_dense_8`, `_16`, `_32` of the dense logits, already weighted.
     """
-
-    loss: torch.Tensor | None = None
-    loss_dict: dict[str, torch.Tensor] | None = None
-    class_queries_logits: torch.Tensor | None = None
-    masks_queries_logits: torch.Tensor | None = None
-    auxiliary_logits: list[dict[str, torch.Tensor]] | None = None
-    pixel_embedding: torch.Tensor | None = None
-    heat_logits: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    cross_attentions: tuple[torch.Tensor, ...] | None = None
-    encoder_hidden_states: tuple[torch.Tensor, ...] | None = None
-    encoder_attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class UniSegFormerDecoderBlock(GradientCheckpointingLayer):
@@ -233,14 +210,6 @@ class UniSegFormerForSemanticSegmentation(UniSegFormerPreTrainedModel):
         self.dense_head = UniSegFormerDenseHead(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the patch embedding."""
-        self.model.set_input_embeddings(value)
-
     def scales(self, labels: torch.Tensor) -> list[torch.Tensor]:
         """Thins labels out to the coarser scales; the finest logits are enlarged to the labels instead."""
         return [labels, *(thin_out(labels, stride) for stride in STRIDES[1:])]
@@ -310,14 +279,6 @@ class UniSegFormerForUniversalSegmentation(StuffClassesModel, UniSegFormerPreTra
         self.dense_head = UniSegFormerDenseHead(config)
         self.mask_head = UniSegFormerMaskHead(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the patch embedding."""
-        self.model.set_input_embeddings(value)
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
         """Counts what the losses of a batch are divided by.

@@ -127,14 +127,6 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
             init.constant_(self.contrastive_scale, math.log(self.config.contrastive_scale_init))
             init.constant_(self.contrastive_bias, self.config.contrastive_bias_init)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the patch embedding."""
-        self.model.set_input_embeddings(value)
-
     def draw_mask(self, pixel_values: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Draws the units to hide. Shape: `(B, 3, H, W)` to boolean `(B, ceil(H/32) * ceil(W/32))`."""
         height, width = (-(-side // self.config.mim_patch) for side in pixel_values.shape[-2:])

@@ -4,7 +4,6 @@
 import gzip
 import importlib.util
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.image_utils import SizeDict
 from transformers.utils import logging
 
-from ..checkpoints import check_keys
+from ..checkpoints import DEFORMABLE_ENCODER_LAYER, load_converted
 from .configuration_unpairseg import UnpairSegConfig
 from .open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
 
@@ -83,13 +82,7 @@ RENAMES_BY_PREFIX: list[tuple[str, str, dict[str, str]]] = [
     (
         ENCODER,
         r"model.pixel_decoder.layers.\1.",
-        {
-            r"norm1\.": "self_attn_layer_norm.",
-            r"norm2\.": "final_layer_norm.",
-            r"linear1\.": "fc1.",
-            r"linear2\.": "fc2.",
-            r"self_attn\.": "self_attn.",
-        },
+        DEFORMABLE_ENCODER_LAYER,
     ),
     (
         r"^sem_seg_head\.pixel_decoder\.",
@@ -285,31 +278,6 @@ def convert_config(state_dict: dict[str, torch.Tensor], original: dict[str, Any]
     )
 
 
-def load(config: UnpairSegConfig, state_dict: dict[str, torch.Tensor], missing: Callable[[str], bool], what: str):
-    """Builds a model from native tensors; `missing` says which keys may lack.
-
-    Raises:
-        ValueError: If another key is missing, one is unexpected, or a shape differs.
-    """
-    model: UnpairSegForOpenVocabularySegmentation
-    info: dict[str, Any]
-    model, info = UnpairSegForOpenVocabularySegmentation.from_pretrained(
-        None,
-        config=config,
-        state_dict=state_dict,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # collected, and an error below
-    )
-    if info["mismatched_keys"]:
-        shapes = [f"{key} is {tuple(given)}, not {tuple(own)}" for key, given, own in sorted(info["mismatched_keys"])]
-        raise ValueError(
-            f"The tensors do not fit the configuration derived for {what}: {'; '.join(shapes[:20])}. "
-            "Hyperparameters that differ from the published ones are given with --config."
-        )
-    check_keys([key for key in info["missing_keys"] if not missing(key)], info["unexpected_keys"], what)
-    return model
-
-
 def convert(
     state_dict: dict[str, torch.Tensor], original: dict[str, Any] | None = None
 ) -> UnpairSegForOpenVocabularySegmentation:
@@ -328,7 +296,8 @@ def convert(
     if any(key.startswith("visual.trunk.") for key in state_dict):
         return from_open_clip(state_dict, original)
     config = convert_config(state_dict, original)
-    return load(config, convert_state_dict(state_dict), lambda key: False, "Unpair-Seg")
+    native = convert_state_dict(state_dict)
+    return load_converted(UnpairSegForOpenVocabularySegmentation, config, native, "Unpair-Seg")
 
 
 def from_open_clip(
@@ -355,7 +324,13 @@ def from_open_clip(
         ) from error
     config = UnpairSegConfig(**{"adapter": "none", **clip, **overrides})
     fresh = ("model.pixel_decoder.", "model.mask_decoder.", "adapter.", "matching_state")
-    return load(config, convert_state_dict(prefixed), lambda key: key.startswith(fresh), "OpenCLIP ConvNeXt")
+    return load_converted(
+        UnpairSegForOpenVocabularySegmentation,
+        config,
+        convert_state_dict(prefixed),
+        "OpenCLIP ConvNeXt",
+        lambda key: key.startswith(fresh),
+    )
 
 
 TOKENIZER_FILES = ("bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt")

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs
 from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention
 from ...layers.initialization import init_convolution, init_mask_classification, init_projection
 from ...layers.positions import FourierPositions, pixel_centers
+from ..vision_model import VisionModel
 from .configuration_unpairseg import UnpairSegConfig
 
 
@@ -58,18 +57,11 @@ class UnpairSegFeaturePyramid(nn.Module):
         return self.projection(F.relu(self.norm(self.convolution(mixed))))
 
 
-class UnpairSegPreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class UnpairSegPreTrainedModel(VisionModel):
     """Weight initialization (that of the authors) and what the model family supports."""
 
     config: UnpairSegConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ["image"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["DeformableEncoderLayer", "UnpairSegDecoderLayer", "ConvNextLayer", "CLIPEncoderLayer"]
-    _supports_sdpa = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):

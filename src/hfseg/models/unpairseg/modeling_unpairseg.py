@@ -333,14 +333,6 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
         self.model = UnpairSegModel(config)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.model.set_input_embeddings(value)
-
     def get_image_embeddings(self, pixel_values: torch.Tensor, **kwargs: Any) -> UnpairSegImageEmbeddings:
         """Computes what prompts read of images; see `UnpairSegModel.get_image_embeddings`."""
         return self.model.get_image_embeddings(pixel_values, **kwargs)

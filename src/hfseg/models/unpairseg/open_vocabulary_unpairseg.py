@@ -241,14 +241,6 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         else:
             init_linear(linear)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.model.set_input_embeddings(value)
-
     def train(self, mode: bool = True) -> "UnpairSegForOpenVocabularySegmentation":
         """Sets training mode of the adapter; what is frozen stays in evaluation mode."""
         super().train(mode)

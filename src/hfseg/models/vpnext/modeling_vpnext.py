@@ -31,19 +31,18 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
-from ...files.remote_code import RemoteCodeModel
 from ...layers.channel_norm import ChannelLayerNorm
 from ...layers.deformable_convolution import ModulatedDeformableConv2d
 from ...layers.initialization import init_convolution
 from ...layers.upsampled_convolution import convolve_upsampled
 from ...losses.semantic import check_labels, focal_dice_cross_entropy, resize_labels
 from ..backbone import build_backbone
+from ..vision_model import VisionModel
 from .configuration_vpnext import VPNeXtConfig, check_fine_grid
 
 # Of a 3x3 deformable convolution: a pair of offsets and a modulation per tap.
@@ -279,19 +278,12 @@ class VPNeXtDeepSupervision(nn.Module):
         return tuple(classify(part) for classify, part in zip(self.classifiers, features)), losses
 
 
-class VPNeXtPreTrainedModel(RemoteCodeModel, PreTrainedModel):
+class VPNeXtPreTrainedModel(VisionModel):
     """Weight initialization and what the model family supports."""
 
     config: VPNeXtConfig
-    base_model_prefix = "model"
-    main_input_name = "pixel_values"
-    input_modalities = ["image"]
-    supports_gradient_checkpointing = True
     _no_split_modules = ["VPNeXtHiCLRIteration"]
-    _supports_sdpa = True
     _supports_flash_attn = True
-    _supports_attention_backend = True
-    _can_compile_fullgraph = True
     # The auxiliary heads of training come and go.
     _keys_to_ignore_on_load_missing = [r"^vcr\."]
     _keys_to_ignore_on_load_unexpected = [r"^vcr\."]
@@ -482,14 +474,6 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         heads = VPNeXtContextReplay if config.vcr_mode == "replay" else VPNeXtDeepSupervision
         self.vcr: nn.Module | None = heads(config, self.model.backbone.channels[-1]) if config.use_vcr else None
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.model.set_input_embeddings(value)
 
     # ---------------------------------------------------------------------------------------------------- training
     @property
