@@ -139,3 +139,19 @@ def volume_file(path: Path, **fields: Any) -> Path:
     affine = np.diag([-1.5, -1.0, 3.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(values, affine), path)
     return path
+
+
+def labeled_volumes(root: Path, count: int = 2) -> Path:
+    """Writes NIfTI pairs, images/val with labels/val, with the classes of the tiny medical model."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        mask = np.zeros((14, 16, 5), dtype=np.uint8)
+        mask[3:9, 4:12, 1:4], mask[10:13, 2:6, 2:4] = 1, 2
+        values = (rng.normal(100, 5, mask.shape) + 120 * mask).astype(np.float32)
+        for folder, array in (("images", values), ("labels", mask)):
+            path = root / folder / "val" / f"case{number}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    return root

@@ -1,15 +1,21 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Evaluates two shipped models and predicts, in as many processes as torchrun starts."""
+"""Evaluates models of all tasks and predicts, in as many processes as torchrun starts.
 
+`run_doors.py CASES.json IMAGES OUTPUT_DIR`: cases are `{name: [model, dataset, options]}`.
+"""
+
+import json
 import sys
+from pathlib import Path
+
+import torch
 
 import hfseg
 from hfseg.commands import predict
 
-MODELS = {"semantic": "vpnext-tiny-shapes", "universal": "unisegformer-tiny-shapes"}
-
 if __name__ == "__main__":
-    images, output = sys.argv[1:]
-    for task, model in MODELS.items():
-        hfseg.evaluate(model, "shapes:num_scenes=5", overlays=1, device="cpu").save(f"{output}/{task}")
-    sys.exit(predict.main(["--model", MODELS["universal"], images, "--output_dir", f"{output}/predict"]))
+    cases, images, output = sys.argv[1:]
+    torch.set_num_threads(1)
+    for name, (model, dataset, options) in json.loads(Path(cases).read_text()).items():
+        hfseg.evaluate(model, dataset, overlays=1, device="cpu", **options).save(f"{output}/{name}")
+    sys.exit(predict.main(["--model", "unisegformer-tiny-shapes", images, "--output_dir", f"{output}/predict"]))

@@ -3,14 +3,13 @@
 
 import json
 
-import numpy as np
 import pytest
 
 import hfseg
 import oracle
 from hfseg import tasks
 from hfseg.evaluation.result import EvaluationResult
-from tiny_zoo import model_folder
+from tiny_zoo import labeled_volumes, model_folder
 
 CLASSES = ["person", "car", "tree", "sky", "road"]
 SCENES = "shapes:num_scenes=2,image_size=48x64"
@@ -35,18 +34,8 @@ def segments(tmp_path_factory):
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory):
     """NIfTI pairs with the classes of the tiny medical model."""
-    nibabel = pytest.importorskip("nibabel")
-    root = tmp_path_factory.mktemp("volumes")
-    rng = np.random.default_rng(0)
-    for number in range(2):
-        mask = np.zeros((14, 16, 5), dtype=np.uint8)
-        mask[3:9, 4:12, 1:4], mask[10:13, 2:6, 2:4] = 1, 2
-        image = (rng.normal(100, 5, mask.shape) + 120 * mask).astype(np.float32)
-        for folder, array in (("images", image), ("labels", mask)):
-            path = root / folder / "val" / f"case{number}.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
-    return root
+    pytest.importorskip("nibabel")
+    return labeled_volumes(tmp_path_factory.mktemp("volumes"))
 
 
 CASES = {

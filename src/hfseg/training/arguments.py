@@ -43,7 +43,10 @@ class ModelArguments:
         config: Fields of that architecture's configuration; `id2label` comes from the data unless given here.
             `backbone_config: folder` (or `encoder_config: folder`) is the network whose weights
             `backbone` names.
-        pretrained: Folder, shipped model or Hub id to start from instead; `config` then overrides its fields.
+        pretrained: Folder, shipped model or Hub id to start from instead; `config` then overrides its fields. Given for
+            a recipe that does not name it, if only as null, it replaces the recipe's model: the folder brings
+            configuration and image processor, of which `model.config.KEY=...` and `model.processor.KEY=...` change
+            fields.
         backbone: Weights for the backbone of a model built from `config`: a file, a folder, a Hub id, `timm` for timm's
             own of a timm backbone, or `efficientnet-lite0`, `-lite1`, `-lite2` of the extra `imagenet`. `auto` takes
             `efficientnet-lite0`, network and weights, if it is installed. None starts from scratch. The image
@@ -400,6 +403,8 @@ class TrainingArguments:
                 if "base" in stage:
                     recipe = _read(stage["base"], Path.cwd(), ())
                 changes = {key: value for key, value in stage.items() if key not in ("name", "base")}
+                if (changes.get("model") or {}).get("pretrained") is not None:
+                    recipe = _without_own_network(recipe)
                 arguments = TrainingArguments.from_dict(_merge(recipe, changes))
             except (ValueError, FileNotFoundError) as error:
                 raise ValueError(f"stages: {name}: {error}") from error
@@ -469,23 +474,51 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
         ValueError: The YAML is broken, a key is unknown, a value has another type, or an override has no `=`.
     """
     recipe = _read(name_or_file, Path.cwd(), ())
-    for override in overrides:
-        path, separator, text = override.partition("=")
-        sections = {section.name for section in dataclasses.fields(TrainingArguments)}
-        if not separator or ("." not in path and path.strip() not in sections):
-            raise ValueError(f"The override {override!r} is not `section.key=value`, e.g. run.max_steps=100.")
-        try:
-            value = yaml.load(text, Loader=RecipeLoader)
-        except yaml.YAMLError as error:
-            raise ValueError(f"The value of the override {override!r} is not YAML: {error}") from error
-        target = recipe
-        *parents, last = path.strip().split(".")
-        for parent in parents:
-            if not isinstance(target.get(parent), dict):
-                target[parent] = {}
-            target = target[parent]
-        target[last] = value
+    changes = [_override(text) for text in overrides]
+    if dict(changes).get("model.pretrained") is not None:
+        recipe = _without_own_network(recipe)
+    for path, value in changes:
+        _set(recipe, path, value)
+    stages = recipe.get("stages")
+    for number, stage in enumerate(stages if isinstance(stages, list) else ()):
+        # A stage with a recipe of its own is changed too, but for where the first one starts.
+        for path, value in changes if isinstance(stage, dict) and "base" in stage else ():
+            if path.partition(".")[0] != "stages" and (path != "model.pretrained" or number == 0):
+                _set(stage, path, value)
     return TrainingArguments.from_dict(recipe)
+
+
+def _set(recipe: dict[str, Any], path: str, value: Any) -> None:
+    """Sets an entry of nested mappings."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        if not isinstance(recipe.get(parent), dict):
+            recipe[parent] = {}
+        recipe = recipe[parent]
+    recipe[last] = value
+
+
+def _without_own_network(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out a recipe's network and image processor, for a start from a folder, which brings its own.
+
+    Recipes that name `model.pretrained`, if only as null, are written for such a start, and stay.
+    """
+    model = recipe.get("model")
+    if not isinstance(model, dict) or "pretrained" in model:
+        return recipe
+    return {**recipe, "model": {key: model[key] for key in model if key not in ("config", "processor", "backbone")}}
+
+
+def _override(override: str) -> tuple[str, Any]:
+    """Splits `section.key=value` into the path and the value, which is YAML."""
+    path, separator, text = override.partition("=")
+    sections = {section.name for section in dataclasses.fields(TrainingArguments)}
+    if not separator or ("." not in path and path.strip() not in sections):
+        raise ValueError(f"The override {override!r} is not `section.key=value`, e.g. run.max_steps=100.")
+    try:
+        return path.strip(), yaml.load(text, Loader=RecipeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The value of the override {override!r} is not YAML: {error}") from error
 
 
 def _read(name_or_file: str | Path, folder: Path, chain: tuple[str, ...]) -> dict[str, Any]:

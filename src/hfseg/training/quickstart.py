@@ -128,15 +128,7 @@ class Job:
     start: str | None = None
 
 
-def go_on(arguments: TrainingArguments, name: str) -> None:
-    """Makes a recipe start from the shipped model of its name, in place.
 
-    Sizes and processor are then the shipped model's, but for what differs from the recipe, which the user gave.
-    """
-    own, model = load_recipe(name).stage_arguments()[0][1].model, arguments.model
-    model.config = {key: value for key, value in model.config.items() if own.config.get(key) != value}
-    model.processor = {key: value for key, value in model.processor.items() if own.processor.get(key) != value}
-    model.pretrained, model.backbone = str(tasks.checkpoint(name)), None
 
 
 def set_up(
@@ -164,7 +156,7 @@ def set_up(
     _, arguments = load_recipe(name, overrides).stage_arguments()[0]
     start = name if name in tasks.shipped_checkpoints() and not from_scratch else None
     if start is not None and arguments.model.pretrained is None:
-        go_on(arguments, name)
+        _, arguments = load_recipe(name, [*overrides, f"model.pretrained={name}"]).stage_arguments()[0]
     task = build_task(arguments)
     training, held_out = load_data(arguments, data)
     set_seed(arguments.run.seed)

@@ -28,7 +28,7 @@ from accelerate import Accelerator
 
 from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
 from ...training.protocols import PretrainedSaving
-from ...training.tasks.base import Task, pretrained_source
+from ...training.tasks.base import Task
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
@@ -105,9 +105,9 @@ class LavinDiTForTraining(nn.Module):
             )
         objective = {key: config[key] for key in ("unconditional_ratio", "l1_weight") if key in config}
         if pretrained is not None:
-            if set(config) & {"size", "transformer", "vae"}:
+            if set(config) & {"size", "transformer", "vae", "fit_images"}:
                 raise ValueError("model.pretrained brings transformer and vae; remove them from model.config.")
-            pipe = LavinDiTPipeline.from_pretrained(pretrained_source(pretrained))
+            pipe = LavinDiTPipeline.from_pretrained(pretrained)
             scheduler = LavinDiTScheduler(**config["scheduler"]) if "scheduler" in config else pipe.scheduler
             return cls(pipe.transformer, pipe.vae, scheduler, **objective)
         size = config.get("size")
@@ -387,7 +387,7 @@ class LavinDiTTask(Task):
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds transformer, autoencoder and objective, new or from the folder of a pipeline."""
         config = dict(self.arguments.model.config)
-        model = LavinDiTForTraining.from_recipe(config, self.arguments.model.pretrained)
+        model = LavinDiTForTraining.from_recipe(config, self.pretrained)
         if config.get("fit_images"):
             model.vae.fit(self._images(dataset, int(config["fit_images"])))
         return model
@@ -429,7 +429,7 @@ class AutoencoderTask(Task):
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the autoencoder, new or from a folder, with its discriminator."""
         config = dict(self.arguments.model.config)
-        spec = self.arguments.model.pretrained or config.pop("vae", {"kind": "st"})
+        spec = self.pretrained or config.pop("vae", {"kind": "st"})
         config.pop("vae", None)
         vae = build_autoencoder(spec)
         return LavinDiTAutoencoderForTraining(vae, **config)

@@ -177,7 +177,7 @@ class ProScaleTask(UniversalTask):
 
     def starts_from_mask2former(self) -> bool:
         """Whether `model.pretrained` is a Mask2Former."""
-        source = self.arguments.model.pretrained
+        source = self.pretrained
         return source is not None and AutoConfig.from_pretrained(source).model_type == "mask2former"
 
     def start(self, dataset: Any) -> ProScaleForUniversalSegmentation:
@@ -191,11 +191,11 @@ class ProScaleTask(UniversalTask):
             fields["label2id"] = {value: int(key) for key, value in id2label.items()}
         if getattr(dataset, "stuff_class_ids", None) is not None:
             fields.setdefault("stuff_class_ids", list(dataset.stuff_class_ids))
-        return from_mask2former(str(arguments.pretrained), **fields).model
+        return from_mask2former(str(self.pretrained), **fields).model
 
     def knows(self, id2label: Mapping[int, str]) -> bool:
         """Whether the Mask2Former has these classes, by number and name."""
-        own = AutoConfig.from_pretrained(str(self.arguments.model.pretrained)).id2label
+        own = AutoConfig.from_pretrained(str(self.pretrained)).id2label
         return {int(key): value for key, value in own.items()} == {int(key): value for key, value in id2label.items()}
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
@@ -209,7 +209,7 @@ class ProScaleTask(UniversalTask):
         arguments = self.arguments.model
         stuff = getattr(model.config, "stuff_class_ids", None)
         fused = None if stuff is None else list(stuff)
-        return read_processor(str(arguments.pretrained), **{"label_ids_to_fuse": fused, **arguments.processor})
+        return read_processor(str(self.pretrained), **{"label_ids_to_fuse": fused, **arguments.processor})
 
 
 class DistillationTask(ProScaleTask):

@@ -84,7 +84,7 @@ class UniSegFormerPreTrainingTask(Task):
 
     def build_processor(self, model: nn.Module) -> Preparation:
         """Builds the image processor and loads the tokenizer."""
-        source = self.arguments.model.tokenizer or self.arguments.model.pretrained
+        source = self.arguments.model.tokenizer or self.pretrained
         if source is None:
             tokenizer = None
         elif source == SHAPES_TOKENIZER:

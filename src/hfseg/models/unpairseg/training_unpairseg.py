@@ -132,11 +132,11 @@ class PromptableTask(Task):
     def build_processor(self, model: nn.Module) -> Any:
         """Builds the image processor; from a CLIP's folder, with its tokenizer."""
         arguments = self.arguments.model
-        return load_processor(arguments) if holds_text_tower(arguments.pretrained) else super().build_processor(model)
+        return load_processor(arguments) if holds_text_tower(self.pretrained) else super().build_processor(model)
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
         """Writes the mask generator, or the whole open-vocabulary model that it came from."""
-        source = self.arguments.model.pretrained
+        source = self.pretrained
         if not holds_text_tower(source):
             return super().save(model, folder, state_dict)
         auto: Any = find_auto_class("AutoModelForOpenVocabularySegmentation")

@@ -84,6 +84,12 @@ class Task:
     def __init__(self, arguments: TrainingArguments) -> None:
         self.arguments = arguments
 
+    @property
+    def pretrained(self) -> str | None:
+        """Folder or Hub id of `model.pretrained`; the name of a shipped model is its folder."""
+        name = self.arguments.model.pretrained
+        return None if name is None else pretrained_source(name)
+
     # ---------------------------------------------------------------------------------------------------------- parts
 
     def build_dataset(self, spec: Mapping[str, Any]) -> Any:
@@ -238,6 +244,10 @@ COMMON_FIELDS: tuple[str, ...] = (
 COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentions", "output_hidden_states")
 
 
+# What `models.backbone.build_backbone` reads beside the fields of a network's configuration class.
+NETWORK_FIELDS = {"timm_backbone": ("stage_blocks",)}
+
+
 def find(name: str, table: Mapping[str, str], what: str) -> Any:
     """Finds a dataset, collator or task by its name in the table, or by `package.module:attribute`.
 
@@ -366,7 +376,8 @@ def check_config_fields(config_class: Any, fields: Mapping[str, Any], prefix: st
         model_type = value.get("model_type") if isinstance(value, Mapping) else None
         if name.endswith("_config") and isinstance(model_type, str) and model_type in CONFIG_MAPPING:
             inner = {key: entry for key, entry in value.items() if key != "model_type"}
-            check_config_fields(CONFIG_MAPPING[model_type], inner, f"{prefix}{name}.")
+            own = {key: entry for key, entry in inner.items() if key not in NETWORK_FIELDS.get(model_type, ())}
+            check_config_fields(CONFIG_MAPPING[model_type], own, f"{prefix}{name}.")
 
 
 def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
