@@ -4,6 +4,7 @@
 import ast
 import doctest
 import importlib
+import importlib.util
 import json
 import pkgutil
 import re
@@ -257,6 +258,21 @@ def test_modules_and_functions_are_short(file):
             lines = node.end_lineno - node.lineno + 1
             assert lines <= FUNCTION_LINES, (
                 f"{name}: {node.name} has {lines} lines, more than {FUNCTION_LINES}: split it"
+            )
+
+
+def test_functions_do_not_branch_too_often():
+    """McCabe's cyclomatic complexity, with functions within functions, comprehensions and every `and`."""
+    spec = importlib.util.spec_from_file_location("house", TESTS.parent / "scripts" / "house.py")
+    house = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(house)
+    example = "def f(x):\n    for y in x:\n        if y and x:\n            return [z for z in y if z]\n"
+    example += "    return 0 if x else 1"
+    assert house.complexities(ast.parse(example)) == [(7, "f")]
+    for file in SOURCE_FILES:
+        for count, name in house.complexities(ast.parse(file.read_text(encoding="utf-8"))):
+            assert count <= house.COMPLEXITY, (
+                f"{file.relative_to(SOURCE)}: {name} has complexity {count}, more than {house.COMPLEXITY}: split it"
             )
 
 
