@@ -82,6 +82,8 @@ def test_every_task_by_the_same_call(task, zoo, request, tmp_path):
     assert list((folder / "overlays").glob("*.png")), "images were asked for"
     with pytest.raises(KeyError, match=sorted(expected)[0]):
         result["no such metric"]
+    with pytest.raises(KeyError, match="'overall_iou' is called 'oiou' now"):
+        result["overall_iou"]
     again = hfseg.evaluate(hfseg.load(model_folder(name, zoo)), specification, device="cpu", **options)
     assert again.metrics == pytest.approx(result.metrics, nan_ok=True) and not again.images
 

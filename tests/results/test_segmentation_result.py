@@ -189,7 +189,7 @@ def test_plots_have_the_images_size_and_a_legend_on_request(panoptic, tmp_path):
     image.save(tmp_path / "image.png")
     assert np.array_equal(np.asarray(result.plot(tmp_path / "image.png")), np.asarray(result.plot()))
     result.save(tmp_path / "x.json")
-    assert json.loads((tmp_path / "x.json").read_text()) == result.to_coco(1)
+    assert json.loads((tmp_path / "x.json").read_text()) == result.to_coco(1) == result.to_coco()
     with pytest.raises(ValueError, match="must end in"):
         result.save(tmp_path / "x.exe")
 

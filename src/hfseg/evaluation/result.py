@@ -13,6 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from PIL import Image
 
 from ..files.writing import write_json, write_text
+from ..metrics.renamed import RENAMED_METRICS
 from .report import EvaluationPage, Shown, render
 
 __all__ = ["EvaluationResult", "unit_of"]
@@ -74,6 +75,8 @@ class EvaluationResult:
         Raises:
             KeyError: There is none of this key; names those there are.
         """
+        if key not in self.metrics and key in RENAMED_METRICS:
+            raise KeyError(f"{key!r} is called {RENAMED_METRICS[key]!r} now")
         if key not in self.metrics:
             raise KeyError(f"there is no {key!r}; the metrics are {', '.join(self.metrics)}")
         return self.metrics[key]

@@ -11,6 +11,7 @@ Every size below may be a symbol. A size is divided by rounding up, `-(-size // 
 Shape legend: B images, h x w tokens of a map, s side of a window, n windows per image, C channels.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ def window_places(
         return first + number * (window * window) + y % window * window + x % window
 
 
-def embed_patches(pixel_values: torch.Tensor, patch_size: tuple[int, int], projection: nn.Module) -> Any:
+def embed_patches(pixel_values: torch.Tensor, patch_size: Iterable[int], projection: nn.Module) -> Any:
     """Embeds the patches of an image of any size; zeros complete those at the right and bottom edge.
 
     Shape:

@@ -202,7 +202,7 @@ class SegmentationResult(dict):
 
     def to_coco(
         self,
-        image_id: int | str,
+        image_id: int | str = 1,
         category_ids: Mapping[int, int] | None = None,
         first_id: int | None = None,
         compressed: bool = True,

@@ -128,9 +128,6 @@ class Job:
     start: str | None = None
 
 
-
-
-
 def set_up(
     architecture: str,
     data: str | None,
