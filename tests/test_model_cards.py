@@ -96,14 +96,13 @@ def tiny_open_vocabulary(model_type: str, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-# How to make the stand-in of an architecture: a function `(model_type, folder)`. One that is missing here is skipped.
+# How to make the stand-in of an architecture, a function `(model_type, folder)`, where its recipe of `shapes` does not
+# do alone.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "lavin_dit": tiny_pipeline,
     "proscale": tiny_recipe,
     "unpairseg": tiny_open_vocabulary,
     "unisegformer": tiny_recipe,
-    "vpnext": tiny_task_recipe,
-    "cris": tiny_task_recipe,
     "meddensevit": tiny_medical_recipe,
 }
 
@@ -114,11 +113,9 @@ def stand_in(tmp_path_factory):
     made = {}
 
     def place(model_type, folder):
-        if model_type not in STAND_INS:
-            pytest.skip(f"no stand-in for {model_type} in STAND_INS: this example was never run")
         if model_type not in made:
             made[model_type] = tmp_path_factory.mktemp(model_type) / "model"
-            STAND_INS[model_type](model_type, made[model_type])
+            STAND_INS.get(model_type, tiny_task_recipe)(model_type, made[model_type])
         shutil.copytree(made[model_type], folder, dirs_exist_ok=True)
         for beside in made[model_type].parent.iterdir():  # what an example reads besides the model
             if beside != made[model_type]:
