@@ -324,7 +324,7 @@ TESTED_ELSEWHERE = {
     "training/tasks/referring.py": "recipes/test_cris_recipes.py",
 }
 WITHOUT_TESTS = {
-    "models/outputs.py": "one function, whose example is run",
+    "models/outputs.py": "a function, whose example is run, and fields that the models' tests read",
     "models/sub_configs.py": "one function, whose example is run",
     "pipelines/auto_models.py": "declares two Auto classes, which every test of their models loads with",
     "training/protocols.py": "declares methods and has none",

@@ -1,16 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Options of mask decoders: what is allowed at the edges, and what is refused."""
 
-from types import SimpleNamespace
-
 import pytest
+from huggingface_hub.errors import StrictDataclassError
 
-from hfseg.models.mask_options import validate_mask_decoder, validate_stuff_classes
+from hfseg.models.mask_options import MaskDecoderConfig
 
 
 def options(**fields):
     plain = {"query_selection": "pixels", "position_code": "normalized", "num_queries": 10, "num_learned_queries": 4}
-    return SimpleNamespace(**{**plain, "max_queries": None, "heat_threshold": 0.05, **fields})
+    return MaskDecoderConfig(**{**plain, "max_queries": None, "heat_threshold": 0.05, **fields})
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ def options(**fields):
      {"query_selection": "learned", "num_learned_queries": 0, "heat_threshold": 7.0}],
 )  # fmt: skip
 def test_edges_are_allowed(fields):
-    validate_mask_decoder(options(**fields))
+    options(**fields)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +34,22 @@ def test_edges_are_allowed(fields):
     ],
 )
 def test_what_cannot_be_is_refused(fields, message):
-    with pytest.raises(ValueError, match=message):
-        validate_mask_decoder(options(**fields))
+    with pytest.raises(StrictDataclassError, match=message):
+        options(**fields)
+
+
+def test_sizes_fit():
+    for fields, message in (
+        ({"hidden_size": 60}, "multiple of num_attention_heads=8"),
+        ({"feature_size": 48}, "of 32"),
+    ):
+        with pytest.raises(StrictDataclassError, match=message):
+            options(**fields)
 
 
 def test_stuff_classes_are_classes():
-    validate_stuff_classes(None, 3)
-    validate_stuff_classes([0, 2], 3)
+    options(num_labels=3)
+    options(num_labels=3, stuff_class_ids=[0, 2])
     for stuff in ([3], [-1, 0]):
-        with pytest.raises(ValueError, match=r"outside the 3 classes of id2label \(0\.\.2\)"):
-            validate_stuff_classes(stuff, 3)
+        with pytest.raises(StrictDataclassError, match=r"outside the 3 classes of id2label \(0\.\.2\)"):
+            options(num_labels=3, stuff_class_ids=stuff)

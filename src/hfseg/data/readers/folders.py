@@ -23,7 +23,7 @@ from typing import Any
 
 from .classes import SemanticReader
 from .coco import coco_files, load_coco_file
-from .layouts import Layout, describe, find_layout
+from .layouts import Layout, find_layout
 from .maps import LAYOUTS, label_folder_of, load_maps, split_folders, split_of_list
 from .samples import (
     IMAGE_SUFFIXES,
@@ -37,6 +37,7 @@ from .samples import (
     read_json,
     same_split,
 )
+from .unrecognized import describe
 
 __all__ = [
     "IMAGE_SUFFIXES",

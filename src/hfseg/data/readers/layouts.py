@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Layouts of other tools, read as they are, and a name for what cannot be read.
+"""Layouts of other tools, read as they are.
 
 | layout | files | kind |
 |---|---|---|
@@ -54,7 +54,7 @@ from .samples import (
 )
 from .schema import DEFAULT_IGNORE_INDEX, segments_from_map
 
-__all__ = ["Layout", "describe", "find_layout"]
+__all__ = ["Layout", "find_layout", "is_split", "nnunet_labels"]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "ann", "gt", "segmentations")
@@ -94,13 +94,14 @@ def find_layout(path: Path) -> Layout | None:
     return None
 
 
-def _is_split(name: str) -> bool:
+def is_split(name: str) -> bool:
+    """Says whether a folder's or file's name is that of a split."""
     plain = re.sub(r"(19|20)\d\d$", "", name.lower())
     return any(plain in names for names in SPLIT_NAMES.values())
 
 
 def _split_folders(path: Path) -> list[Path]:
-    return [folder for folder in list_folders(path) if _is_split(folder.name)]
+    return [folder for folder in list_folders(path) if is_split(folder.name)]
 
 
 def _choose(
@@ -252,7 +253,7 @@ def _voc(path: Path) -> Layout | None:
     images, labels = _by_key(path / "JPEGImages", IMAGE_SUFFIXES, ""), _by_key(masks, MASK_SUFFIXES, "")
     samples: dict[str, list[Sample]] = {}
     for file in sorted((path / "ImageSets" / "Segmentation").glob("*.txt")):
-        if not _is_split(file.stem):
+        if not is_split(file.stem):
             continue
         names = [line.split()[0] for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         lost = [name for name in names if name not in images or name not in labels]
@@ -644,7 +645,7 @@ def _labelme(path: Path) -> Layout | None:
         if image is None:
             raise FileNotFoundError(f"the image of {file} is not beside it (imagePath {content.get('imagePath')!r})")
         relative = file.relative_to(path)
-        split = relative.parts[0] if len(relative.parts) > 1 and _is_split(relative.parts[0]) else _ALL
+        split = relative.parts[0] if len(relative.parts) > 1 and is_split(relative.parts[0]) else _ALL
         key = (relative if split == _ALL else relative.relative_to(split)).with_suffix("").as_posix()
         samples.setdefault(split, []).append(Sample(key, image, file))
     if _ALL in samples and len(samples) > 1:
@@ -663,54 +664,3 @@ def _looks_like_labelme(file: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return '"shapes"' in start
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What cannot be read
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def describe(path: Path) -> str:
-    """What a folder that cannot be read looks like, with what to do; empty if it looks like nothing known."""
-    return _other_format(path) or _other_folder(path)
-
-
-def _other_format(path: Path) -> str:
-    """Names the format of a folder that other readers take, or none; empty if its files say nothing."""
-    children = {child.name for child in path.iterdir()}
-    suffixes = {child.suffix.lower() for child in path.iterdir() if child.is_file()}
-    volumes = (".nii", ".nii.gz", ".mhd", ".mha", ".dcm")
-    if "Annotations" in children and "JPEGImages" in children:
-        return "it looks like Pascal VOC for detection (boxes in XML); segmentation needs SegmentationClass/"
-    if ".tar" in suffixes:
-        return "it looks like tar shards (SA-1B or WebDataset), which the readers promptable and image-text take"
-    if ".parquet" in suffixes or "dataset_info.json" in children or "dataset_dict.json" in children:
-        return "it looks like a table of the library datasets; read it with data.name=table"
-    if any(name.lower().endswith(volumes) for name in children):
-        return "it looks like medical volumes; read them with data.name=medical and a layout"
-    if any((path / name).is_dir() for name in ("imagesTr", "labelsTr")):
-        return "it looks like an nnU-Net or Decathlon folder without dataset.json"
-    jsons = [child.name for child in path.iterdir() if child.is_file() and child.suffix.lower() == ".json"]
-    return f"it holds {listing(jsons)}: a COCO json is given by its own path" if jsons else ""
-
-
-def _other_folder(path: Path) -> str:
-    """Says whether a folder lies above a dataset, or holds images without labels; empty if neither."""
-    folders = list_folders(path)
-    known = [folder.name for folder in folders if _recognized(folder)]
-    if known:
-        return f"{listing(known)} inside can be read: give that path"
-    if folders and all(list_files(folder, IMAGE_SUFFIXES) for folder in folders):
-        of_splits = all(_is_split(folder.name) for folder in folders)
-        if not of_splits and not {folder.name for folder in folders} <= set(IMAGE_FOLDERS):
-            return "it looks like images sorted into one folder per class (image classification), without masks"
-        return "it looks like images without labels"
-    here = any(child.is_file() and child.suffix.lower() in IMAGE_SUFFIXES for child in path.iterdir())
-    return "it looks like images without labels" if here else ""
-
-
-def _recognized(folder: Path) -> bool:
-    try:
-        return find_layout(folder) is not None
-    except (OSError, ValueError):
-        return True
