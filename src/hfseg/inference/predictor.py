@@ -251,23 +251,9 @@ class Predictor:
             raise ValueError(f"{described}, which needs {needed}.")
         if prompts.points and prompts.boxes:
             raise ValueError("Points and boxes were given; ask for one kind at a time.")
-        if options.subtask is not None and options.subtask not in SUBTASKS:
-            raise ValueError(f"subtask is {options.subtask!r}; must be one of {', '.join(SUBTASKS)}.")
+        _check_values(options)
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
-        if options.tile is not None:
-            if options.tile < 16:
-                raise ValueError(f"tile is {options.tile}; give 16 pixels or more.")
-            if options.subtask == "instance":
-                raise ValueError("Tiles are joined to panoptic or semantic results; instances are seen whole only.")
-        if options.threshold is not None and not 0 <= options.threshold <= 1:
-            raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
-        if options.num_inference_steps is not None and options.num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps must be 1 or more; got {options.num_inference_steps}.")
-        if options.num_examples is not None and options.num_examples < 1:
-            raise ValueError(f"num_examples must be 1 or more; got {options.num_examples}.")
-        if options.guidance_scale is not None and not (math.isfinite(options.guidance_scale)):
-            raise ValueError(f"guidance_scale must be a finite number; got {options.guidance_scale}.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -453,6 +439,25 @@ def _shown(image: Image.Image) -> Image.Image:
         scaled = np.nan_to_num((values - low) / max(high - low, 1e-9))
         return Image.fromarray(np.round(scaled.clip(0, 1) * 255).astype(np.uint8)).convert("RGB")
     return convert_to_rgb(image)
+
+
+def _check_values(options: Options) -> None:
+    """Refuses values that no model takes."""
+    if options.subtask is not None and options.subtask not in SUBTASKS:
+        raise ValueError(f"subtask is {options.subtask!r}; must be one of {', '.join(SUBTASKS)}.")
+    if options.tile is not None:
+        if options.tile < 16:
+            raise ValueError(f"tile is {options.tile}; give 16 pixels or more.")
+        if options.subtask == "instance":
+            raise ValueError("Tiles are joined to panoptic or semantic results; instances are seen whole only.")
+    if options.threshold is not None and not 0 <= options.threshold <= 1:
+        raise ValueError(f"threshold is {options.threshold}; it must be between 0 and 1.")
+    if options.num_inference_steps is not None and options.num_inference_steps < 1:
+        raise ValueError(f"num_inference_steps must be 1 or more; got {options.num_inference_steps}.")
+    if options.num_examples is not None and options.num_examples < 1:
+        raise ValueError(f"num_examples must be 1 or more; got {options.num_examples}.")
+    if options.guidance_scale is not None and not (math.isfinite(options.guidance_scale)):
+        raise ValueError(f"guidance_scale must be a finite number; got {options.guidance_scale}.")
 
 
 def _check_places(prompts: Prompts, size: tuple[int, int]) -> None:

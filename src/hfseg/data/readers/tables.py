@@ -289,6 +289,25 @@ def _say_orientation(cell: Any, name: str) -> bool:
     return True
 
 
+def _kind_of(table: Any) -> str:
+    """What a table holds, by its columns: panoptic, semantic, or captions.
+
+    Raises:
+        ValueError: Nothing of these.
+    """
+    columns = set(table.column_names)
+    if {"image", "segmentation", "segments_info"} <= columns:
+        return "panoptic"
+    if "image" in columns and _map_column(table) is not None:
+        return "semantic"
+    if {"image", "text"} <= columns:
+        return "captions"
+    raise ValueError(
+        f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
+        "segmentation_map (or label, annotation, mask: an image of class ids), or text"
+    )
+
+
 class TableDataset(torch.utils.data.Dataset):
     """Items of a table as those of `FolderDataset`: arrays, in the universal, semantic or caption schema.
 
@@ -320,18 +339,7 @@ class TableDataset(torch.utils.data.Dataset):
         ignore_index: int | None = None,
         name_values: bool = False,
     ) -> None:
-        columns = set(table.column_names)
-        if {"image", "segmentation", "segments_info"} <= columns:
-            self.kind = "panoptic"
-        elif "image" in columns and _map_column(table) is not None:
-            self.kind = "semantic"
-        elif {"image", "text"} <= columns:
-            self.kind = "captions"
-        else:
-            raise ValueError(
-                f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
-                "segmentation_map (or label, annotation, mask: an image of class ids), or text"
-            )
+        self.kind = _kind_of(table)
         self._map_column = _map_column(table)
         self._check_length(table)
         described, names = _described(table), _names(table.features)
