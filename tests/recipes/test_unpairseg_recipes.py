@@ -18,17 +18,23 @@ def fresh_accelerate():
 
 
 def test_figures_of_the_thesis_and_of_the_release():
-    thesis, released = load_recipe("unpairseg-stage1-sa1b"), load_recipe("unpairseg-stage1-sa1b-released")
+    thesis, released = load_recipe("unpairseg-thesis-stage1"), load_recipe("unpairseg-released-stage1")
     assert (thesis.data.batch_size, thesis.run.max_steps, thesis.optimizer.learning_rate) == (64, 200_000, 1e-4)
     assert (released.data.batch_size, released.run.max_steps) == (56, 110_000)
     for recipe, weights in ((thesis, (2, 1, 5)), (released, (2, 1, 1))):
         config = UnpairSegConfig(**recipe.model.config)
         assert (config.mask_weight, config.dice_weight, config.iou_weight) == weights
         assert config.train_points_per_side == 10 and recipe.optimizer.clip_norm == 1.0
-    second = load_recipe("unpairseg-stage2")
+        settings = (config.iou_target, config.nms_rule, recipe.data.train["share"], recipe.data.transforms)
+        expected = ("iou", "and", 0.5, None) if recipe is thesis else ("dice", "or", 1.0, {"name": "color"})
+        assert settings == expected and recipe.model.processor["nms_rule"] == config.nms_rule
+    second = load_recipe("unpairseg-thesis-stage2")
     assert (second.data.batch_size, second.run.max_steps, second.optimizer.learning_rate) == (32, 30_000, 2e-5)
     config = UnpairSegConfig(**second.model.config)
     assert tuple(config.region_sizes) == (896, 1024, 1152) and config.matching == "bipartite"
+    assert (config.matching_cost, config.nms_rule) == ("eq36", "and")
+    config = UnpairSegConfig(**load_recipe("unpairseg-released-stage2").model.config)
+    assert (config.matching_cost, config.nms_rule, tuple(config.region_sizes)) == ("neg_softmax", "or", (896, 1024))
 
 
 def run(recipe, folder, *changes):

@@ -26,6 +26,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--instruction", default=argparse.SUPPRESS, help="for the caption")
     parser.add_argument("--list_instruction", default=argparse.SUPPRESS, help="for the list of entities")
     parser.add_argument("--max_new_tokens", type=int, default=256)
+    parser.add_argument("--batch_size", type=int, default=1, help="images that the model is asked about together")
+    parser.add_argument(
+        "--allow_remote_code", action="store_true",
+        help="RUNS PYTHON OF THE MODEL'S FOLDER: for InternLM-XComposer2, which answers by code of its own",
+    )  # fmt: skip
+    parser.add_argument("--revision", metavar="SHA", help="commit of such a model on the Hub")
     refuse_old(parser, {"--list-instruction": "--list_instruction", "--max-new-tokens": "--max_new_tokens"})
     options = parser.parse_args(argv)
     if (options.model is None) == (options.captions is None):

@@ -7,7 +7,7 @@ appends to a file of its own, which are joined at the end.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..files.listing import list_files
 from ..files.writing import replacing
 from .readers.entities import extract_entities
 
-__all__ = ["Captioner", "caption_folder", "caption_images", "join_parts", "part_file"]
+__all__ = ["Captioner", "RemoteCaptioner", "caption_folder", "caption_images", "join_parts", "part_file"]
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DESCRIBE = "Describe this image in detail: every object, animal, person and region of the background that you see."
@@ -36,32 +36,94 @@ def images_of(folder: Path) -> list[Path]:
 
 
 class Captioner:
-    """A vision-language model of transformers, asked with an image and an instruction.
+    """A vision-language model of transformers, asked with images and an instruction.
 
     Args:
         model: Folder or Hub id of any model of `pipeline("image-text-to-text")`.
         max_new_tokens: Of an answer.
         device: Where it runs; default: transformers' choice.
+        batch_size: Images that the model is asked about together.
     """
 
-    def __init__(self, model: str, max_new_tokens: int = 256, device: Any = None):
+    def __init__(self, model: str, max_new_tokens: int = 256, device: Any = None, batch_size: int = 1):
         from transformers import pipeline
 
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         self.pipe: Any = pipeline("image-text-to-text", model=model, device=device)
+        tokenizer = getattr(self.pipe.processor, "tokenizer", None)
+        if tokenizer is not None and batch_size > 1:
+            tokenizer.padding_side = "left"  # what is generated follows the prompt
+            if tokenizer.pad_token is None:
+                tokenizer.pad_token = tokenizer.eos_token
 
-    def __call__(self, image: Any, instruction: str) -> str:
-        """Answers."""
-        templated = getattr(self.pipe.processor, "chat_template", None) is not None
-        if templated:
-            content = [{"type": "image", "image": image}, {"type": "text", "text": instruction}]
-            answer = self.pipe(text=[{"role": "user", "content": content}], max_new_tokens=self.max_new_tokens,
-                               return_full_text=False)  # fmt: skip
+    def __call__(self, images: Sequence[Any], instruction: str) -> list[str]:
+        """Answers, one per image."""
+        given: dict[str, Any] = {"max_new_tokens": self.max_new_tokens, "return_full_text": False}
+        if self.batch_size > 1:
+            given["batch_size"] = self.batch_size
+        if getattr(self.pipe.processor, "chat_template", None) is not None:
+            chats = [
+                [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image", "image": image}, {"type": "text", "text": instruction}],
+                    }
+                ]
+                for image in images
+            ]
+            answers = self.pipe(text=chats, **given)
         else:
-            limit = self.max_new_tokens
-            answer = self.pipe(images=image, text=instruction, max_new_tokens=limit, return_full_text=False)
-        text = answer[0]["generated_text"]
-        return (text[-1]["content"] if isinstance(text, list) else text).strip()
+            answers = self.pipe(images=list(images), text=[instruction] * len(images), **given)
+        return [_answer_text(answer) for answer in answers]
+
+
+def _answer_text(answer: Any) -> str:
+    """The text of one answer of a pipeline, which may stand in a list, or in a chat."""
+    while isinstance(answer, list):
+        answer = answer[0]
+    text = answer["generated_text"]
+    return str(text[-1]["content"] if isinstance(text, list) else text).strip()
+
+
+class RemoteCaptioner:
+    """A model that answers by code of its own, which its folder brings: InternLM-XComposer2, as the thesis uses.
+
+    **This runs Python of whoever made the folder.** Nothing else here does; it has to be asked for by name
+    (`--allow_remote_code`), and a pinned `revision` is wanted of the Hub.
+
+    Args:
+        model: Folder, or Hub id with `revision`.
+        max_new_tokens: Of an answer.
+        device: Where it runs.
+        revision: Commit on the Hub.
+
+    Raises:
+        ValueError: The model comes from the Hub and no commit is named, or it has no method `chat`.
+    """
+
+    batch_size = 1  # its `chat` takes one image
+
+    def __init__(self, model: str, max_new_tokens: int = 256, device: Any = None, revision: str | None = None):
+        from transformers import AutoModel, AutoTokenizer
+
+        if not Path(model).is_dir() and revision is None:
+            raise ValueError(
+                f"{model} is not a folder, and its code would be run: name the commit you have read, --revision SHA."
+            )
+        given: dict[str, Any] = {"trust_remote_code": True, "revision": revision}
+        self.tokenizer = AutoTokenizer.from_pretrained(model, **given)
+        self.model: Any = AutoModel.from_pretrained(model, **given).eval()
+        if not hasattr(self.model, "chat"):
+            raise ValueError(f"{model} holds {type(self.model).__name__}, which has no method `chat`.")
+        if device is not None:
+            self.model = self.model.to(device)
+        self.max_new_tokens = max_new_tokens
+
+    def __call__(self, images: Sequence[Any], instruction: str) -> list[str]:
+        """Answers, one per image (each a path)."""
+        query = f"<ImageHere>{instruction}"
+        settings = {"history": [], "do_sample": False, "max_new_tokens": self.max_new_tokens}
+        return [str(self.model.chat(self.tokenizer, query=query, image=str(i), **settings)[0]).strip() for i in images]
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
@@ -95,7 +157,7 @@ def caption_images(
     Args:
         images: Name and path of every image.
         output: File to be made; this process appends to a part beside it.
-        captioner: `(image, instruction) -> text`; None if captions are given.
+        captioner: `(images, instruction) -> texts`, with `batch_size`; None if captions are given.
         extractor: `list` asks the model for a list; the others read the caption.
         instruction: For the caption.
         list_instruction: For the list.
@@ -113,32 +175,47 @@ def caption_images(
     own = part_file(output, rank)
     # A broken last line must not swallow the next.
     unfinished = own.is_file() and own.stat().st_size > 0 and not own.read_bytes().endswith(b"\n")
+    by_path = isinstance(captioner, RemoteCaptioner)
     with own.open("a", encoding="utf-8") as file:
         if unfinished:
             file.write("\n")
+
+        def write(name: str, caption: str, source: str) -> None:
+            entities = extract_entities(source, extractor)
+            counts["done"] += 1
+            counts["empty"] += not entities
+            file.write(json.dumps({"image": name, "caption": caption, "entities": entities}, ensure_ascii=False) + "\n")
+            file.flush()
+
+        def ask(batch: list[tuple[str, Any]]) -> None:
+            photos = [photo for _, photo in batch]
+            texts = captioner(photos, instruction)
+            sources = captioner(photos, list_instruction) if extractor == "list" else texts
+            for (name, _), text, source in zip(batch, texts, sources):
+                write(name, text, source)
+
+        waiting: list[tuple[str, Any]] = []
         for index, (name, path) in enumerate(images):
             if index % ranks != rank:
                 continue
             if name in known:
                 counts["known"] += 1
                 continue
+            if captions is not None:
+                write(name, captions.get(name, ""), captions.get(name, ""))
+                continue
             try:
-                image = load_image(path) if captioner is not None else None
+                photo = load_image(path)
             except (OSError, ValueError) as error:
                 print(f"{name} cannot be read and is skipped: {error}", file=sys.stderr)
                 counts["unreadable"] += 1
                 continue
-            if captions is not None:
-                caption = captions.get(name, "")
-                source = caption
-            else:
-                caption = captioner(image, instruction)
-                source = captioner(image, list_instruction) if extractor == "list" else caption
-            entities = extract_entities(source, extractor)
-            counts["done"] += 1
-            counts["empty"] += not entities
-            file.write(json.dumps({"image": name, "caption": caption, "entities": entities}, ensure_ascii=False) + "\n")
-            file.flush()
+            waiting.append((name, path if by_path else photo))
+            if len(waiting) == captioner.batch_size:
+                ask(waiting)
+                waiting = []
+        if waiting:
+            ask(waiting)
     return counts
 
 
@@ -182,6 +259,9 @@ def caption_folder(
     instruction: str = DESCRIBE,
     list_instruction: str = LIST,
     max_new_tokens: int = 256,
+    batch_size: int = 1,
+    allow_remote_code: bool = False,
+    revision: str | None = None,
 ) -> int | None:
     """Captions the images of a folder and writes caption and entities of each.
 
@@ -192,6 +272,9 @@ def caption_folder(
         captions: JSON lines with `image` and `caption`.
         extractor: Of entities; default: "list" with a model, else "rules".
         instruction, list_instruction, max_new_tokens: Of the model.
+        batch_size: Images that the model is asked about together; the memory sets the limit.
+        allow_remote_code: The model answers by code that comes with it, see `RemoteCaptioner`.
+        revision: Of such a model on the Hub.
 
     Returns:
         Number of images in the output; None in other processes than the first.
@@ -206,7 +289,10 @@ def caption_folder(
     state, folder, file = PartialState(), Path(images), Path(output)
     found = [(path.relative_to(folder).as_posix(), path) for path in images_of(folder)]
     file.parent.mkdir(parents=True, exist_ok=True)
-    known = captioner = None
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give 1 or more.")
+    known: dict[str, str] | None = None
+    captioner: Captioner | RemoteCaptioner | None = None
     if captions is not None:
         if not Path(captions).is_file():
             raise FileNotFoundError(f"There is no file of captions {str(captions)!r}.")
@@ -215,7 +301,10 @@ def caption_folder(
             raise ValueError(f"{captions}: every line needs image and caption.")
         known = {row["image"]: row["caption"] for row in rows}
     else:
-        captioner = Captioner(str(model), max_new_tokens, state.device)
+        if allow_remote_code:
+            captioner = RemoteCaptioner(str(model), max_new_tokens, state.device, revision)
+        else:
+            captioner = Captioner(str(model), max_new_tokens, state.device, batch_size)
     counts = caption_images(
         found,
         file,

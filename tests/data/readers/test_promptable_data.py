@@ -179,3 +179,48 @@ def test_transforms_reach_examples_with_masks_of_their_own():
     assert torch.equal(batch["mask_labels"][0], torch.from_numpy(masks[:, 4:36, 8:40]) > 0)
     plain = PromptableCollator(size=32, training=False)([{"image": image[4:36, 8:40], "masks": []}])
     torch.testing.assert_close(batch["pixel_values"], plain["pixel_values"])
+
+
+def test_other_sizes_show_the_same_part_of_the_image():
+    """Flipped, scaled and cut alike, and from the image itself: fine stripes survive in the large square."""
+    stripes = np.zeros((120, 200, 3), dtype=np.uint8)
+    stripes[..., 0], stripes[..., 2] = np.linspace(0, 255, 200), np.linspace(0, 255, 120)[:, None]
+    stripes[:, ::2, 1] = 255
+    mask = np.zeros((120, 200), dtype=np.uint8)
+    mask[:40] = 1
+    collate = PromptableCollator(
+        64, 0.0, min_area=0.0, scale_range=(0.8, 1.6), region_sizes=(64, 256), image_mean=[0.0] * 3, image_std=[1.0] * 3
+    )
+    for seed in range(6):
+        torch.manual_seed(seed)
+        batch = collate([{"image": stripes, "masks": [mask]}] * 2)
+        small, large = batch["region_pixel_values"]
+        assert small.shape == (2, 3, 64, 64) and large.shape == (2, 3, 256, 256)
+        assert torch.equal(small, batch["pixel_values"])
+        height, width = batch["original_sizes"][0].tolist()
+        shrunk = torch.nn.functional.avg_pool2d(large[:1], 4)[0, ::2, : height - 1, : width - 1]
+        assert (shrunk - small[0, ::2, : height - 1, : width - 1]).abs().max() < 0.02  # ramps: a pixel is 0.016
+        # Twice or more as large as the image: the stripes are there; in the small square they are gray.
+        gray = large[0, 1, 4 * height - 20 : 4 * height - 4, : 4 * width - 8]
+        assert gray.std() > 0.2 > small[0, 1, height - 5 : height - 1, : width - 2].std()
+    assert "region_pixel_values" not in PromptableCollator(64)([{"image": stripes, "masks": [mask]}])
+
+
+def test_half_of_a_collection_is_the_same_half_everywhere(tmp_path):
+    for index in range(40):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"sa_{index}.png")
+        (tmp_path / f"sa_{index}.json").write_text('{"annotations": []}')
+    every = SegmentAnythingData(tmp_path)
+    half = SegmentAnythingData(tmp_path, share=0.5)
+    other = SegmentAnythingData(tmp_path, share=0.5, seed=1)
+    names = [{data.sample_id(index) for index in range(len(data))} for data in (every, half, other)]
+    assert names[1] < names[0] and 10 < len(names[1]) < 30 and names[1] != names[2]
+    # Images that come or go elsewhere do not change it.
+    for index in range(0, 40, 3):
+        (tmp_path / f"sa_{index}.json").unlink()
+    fewer = SegmentAnythingData(tmp_path, share=0.5)
+    assert {fewer.sample_id(index) for index in range(len(fewer))} == {name for name in names[1] if int(name[3:]) % 3}
+    with pytest.raises(ValueError, match="share is 0"):
+        SegmentAnythingData(tmp_path, share=0)
+    with pytest.raises(FileNotFoundError, match="leaves none"):
+        SegmentAnythingData(tmp_path, share=1e-9)

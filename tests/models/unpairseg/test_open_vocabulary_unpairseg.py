@@ -88,3 +88,59 @@ def test_multi_scale_regions_mean_nothing_for_lost_masks():
     # The second size is the input's own: no resize.
     own = model.clip_regions(model.model.extract_features(example())[-1], torch.stack([logits[0][1:], logits[1]]))
     close(regions[1][1], own[1], 1e-5, 1e-5)
+
+
+def test_the_adapter_runs_once_per_update():
+    """Proposals are described by the map that the loss is computed from, and without gradients."""
+    torch.manual_seed(0)
+    model = UnpairSegForOpenVocabularySegmentation(
+        tiny_config(score_threshold=0.0, iou_threshold=1.1, cover_threshold=1.1, region_sizes=(64, 96))
+    ).train()
+    calls = []
+    model.adapter.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    pixels, entities = torch.randn(2, 3, 64, 96), [torch.randn(3, 20), torch.randn(2, 20)]
+    outputs = model(pixels, entity_labels=entities)
+    assert calls == [True] and not outputs.region_embeds.requires_grad
+    outputs.loss.backward()
+    assert model.adapter.projection.weight.grad.abs().sum() > 0
+    with torch.no_grad():  # the same descriptions as without a loss
+        torch.testing.assert_close(model(pixels).region_embeds, outputs.region_embeds)
+
+
+def test_images_at_several_sizes_may_come_from_the_originals():
+    """Given what would be made of the input, the loss is the same; given other images, it is another."""
+    torch.manual_seed(0)
+    model = UnpairSegForOpenVocabularySegmentation(
+        tiny_config(score_threshold=0.0, iou_threshold=1.1, cover_threshold=1.1, region_sizes=(64, 96))
+    ).eval()
+    pixels, entities = torch.randn(2, 3, 64, 64), [torch.randn(3, 20)] * 2
+    larger = torch.nn.functional.interpolate(pixels, size=(96, 96), mode="bilinear", antialias=True)
+    plain = model(pixels, entity_labels=entities).loss
+    torch.testing.assert_close(model(pixels, entity_labels=entities, region_pixel_values=[pixels, larger]).loss, plain)
+    logits = [torch.randn(4, 16, 16)] * 2
+    regions = model.multi_scale_regions(pixels, logits, [pixels, torch.randn_like(larger)])
+    expected = model.multi_scale_regions(pixels, logits)
+    assert torch.equal(regions[0][0], expected[0][0]) and not torch.allclose(regions[0][1], expected[0][1])
+    with pytest.raises(ValueError, match="of 1 sizes"):
+        model(pixels, entity_labels=entities, region_pixel_values=[pixels])
+
+
+def test_masks_are_selected_by_the_rule_of_the_configuration():
+    """A part inside a whole goes by the official rule and stays by the printed one."""
+    from types import SimpleNamespace
+
+    kept = {}
+    for rule in ("or", "and"):
+        model = UnpairSegForOpenVocabularySegmentation(tiny_config(score_threshold=0.0, nms_rule=rule))
+        channels = 2
+        pixel = torch.full((1, channels, 16, 16), -1.0)
+        pixel[0, 0, 2:14, 2:14], pixel[0, 1, 5:8, 5:8] = 1.0, 1.0
+        outputs = SimpleNamespace(
+            iou_scores=torch.tensor([[[0.9], [0.8]]]),
+            mask_embeddings=torch.eye(channels)[None, :, None],
+            pixel_embedding=pixel,
+        )
+        kept[rule] = len(model.select_masks(outputs, 0))
+    assert kept == {"or": 1, "and": 2}
+    with pytest.raises(Exception, match="nms_rule"):
+        tiny_config(nms_rule="xor")

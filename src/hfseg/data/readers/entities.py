@@ -330,9 +330,12 @@ class EntityCollator:
         templates: Sentences around entities when they were embedded; for the task, not used here.
         training: Whether images are flipped and scaled at random.
         image_mean, image_std: Per channel, for images in [0, 1].
+        region_sizes: Sides at which CLIP describes masks; see `PromptableCollator`.
+        transforms: Augmentation by `data.transforms`.
 
     Shape:
-        pixel_values (B, 3, S, S); original_sizes (B, 2); entity_labels: list of (E, D).
+        pixel_values (B, 3, S, S); original_sizes (B, 2); entity_labels: list of (E, D); region_pixel_values: a
+        batch per size.
 
     Raises:
         ValueError: If a column is missing.
@@ -346,10 +349,18 @@ class EntityCollator:
         training: bool = True,
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
+        region_sizes: Sequence[int] = (),
+        transforms: Any = None,
     ) -> None:
         self.embeddings = embeddings
         self.images = PromptableCollator(
-            size, box_step_ratio=0.0, training=training, image_mean=image_mean, image_std=image_std
+            size,
+            box_step_ratio=0.0,
+            training=training,
+            transforms=transforms,
+            image_mean=image_mean,
+            image_std=image_std,
+            region_sizes=region_sizes,
         )
         self.width = len(next(iter(embeddings.values())))
 

@@ -8,10 +8,12 @@ the universal and the semantic schema serve too: names are ignored.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -240,12 +242,17 @@ class SegmentAnythingData(torch.utils.data.Dataset):
     Args:
         root: Folder of folders or tar files of `sa_N.jpg` with `sa_N.json`, or one tar file.
         max_masks: Masks per image at most; the largest are kept. None keeps all.
+        share: Share of the images that is taken, chosen by their names and `seed`: the thesis trains on half of SA-1B.
+        seed: Of the choice.
 
     Raises:
         FileNotFoundError: If there is no readable pair.
+        ValueError: If `share` is not in (0, 1].
     """
 
-    def __init__(self, root: str | Path, max_masks: int | None = None) -> None:
+    def __init__(self, root: str | Path, max_masks: int | None = None, share: float = 1.0, seed: int = 0) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f"share is {share}; it must be above 0 and at most 1.")
         self.root, self.max_masks = Path(root), max_masks
         self.bad_shards: list[str] = []
         # (shard or None, name, (image offset, size) or path, (annotation offset, size) or path)
@@ -282,6 +289,11 @@ class SegmentAnythingData(torch.utils.data.Dataset):
             raise FileNotFoundError(
                 f"{self.root} holds no readable pair like sa_1.jpg and sa_1.json, loose or in tar files"
             )
+        if share < 1:  # by the names of files alone, so that other shards do not change the choice
+            kept = [zlib.crc32(f"{seed}/{Path(pair[1]).name}".encode()) < share * 2**32 for pair in self.pairs]
+            self.pairs = [pair for pair, keep in zip(self.pairs, kept) if keep]
+            if not self.pairs:
+                raise FileNotFoundError(f"{self.root}: share={share} leaves none of {len(kept)} images; take more.")
 
     @property
     def num_bad_shards(self) -> int:
@@ -375,6 +387,24 @@ class CocoMasks(torch.utils.data.Dataset):
         return {"image": photo, "masks": masks, "image_id": entry["id"]}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where an image comes to lie: flipped or not, scaled, and cut from (top, left) on."""
+
+    flip: bool
+    scale: float
+    top: int
+    left: int
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Size of the scaled image."""
+        return max(1, int(height * self.scale + 0.5)), max(1, int(width * self.scale + 0.5))
+
+    def at(self, factor: float) -> _Place:
+        """The same place in a square that is larger by `factor`."""
+        return _Place(self.flip, self.scale * factor, round(self.top * factor), round(self.left * factor))
+
+
 class PromptableCollator(UniversalCollator):
     """Batch of images with masks without names, and prompts: by turns a grid of points or boxes.
 
@@ -394,10 +424,13 @@ class PromptableCollator(UniversalCollator):
         transforms: Further augmentation, as of `UniversalCollator`. Examples with masks of their own (SA-1B, COCO) give
             them a mask with a channel per object.
         image_mean, image_std: Per channel, for images in [0, 1].
+        region_sizes: Sides of further squares with the same part of each image, resized from the image itself: its
+            description at several scales (Unpair-Seg, equation 3.5).
 
     Returns (of a call):
         `pixel_values`, `mask_labels` (boolean masks per image), `original_sizes` (of the images in the square),
-        and for boxes `input_boxes` and `box_labels`, the mask of each box or -1.
+        for boxes `input_boxes` and `box_labels`, the mask of each box or -1, and with `region_sizes`
+        `region_pixel_values`, a batch per size.
 
     Shape:
         pixel_values: (B, 3, S, S), float32; mask_labels: list of (T, S, S), bool; original_sizes: (B, 2), int64;
@@ -423,14 +456,18 @@ class PromptableCollator(UniversalCollator):
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
         ignore_index: int = 255,
+        region_sizes: Sequence[int] = (),
     ) -> None:
         if size < 32 or size % 32:
             raise ValueError(f"size is {size}; it must be a positive multiple of 32")
+        if any(side < 32 for side in region_sizes):
+            raise ValueError(f"region_sizes is {list(region_sizes)}; each must be at least 32")
         if not 0 <= box_step_ratio <= 1:
             raise ValueError(f"box_step_ratio is {box_step_ratio}; it must be between 0 and 1")
         super().__init__(ignore_index, transforms, None, 32, image_mean, image_std)
         self.size, self.box_step_ratio, self.max_boxes, self.max_masks = size, box_step_ratio, max_boxes, max_masks
         self.min_area, self.max_area, self.pad_value, self.training = min_area, max_area, pad_value, training
+        self.region_sizes = tuple(region_sizes)
         self.flip_probability = flip_probability if training else 0.0
         self.scale_range = tuple(scale_range) if training else (1.0, 1.0)
 
@@ -464,29 +501,49 @@ class PromptableCollator(UniversalCollator):
         )
         return sample["image"].as_subclass(torch.Tensor), sample["mask"].as_subclass(torch.Tensor) > 0
 
-    def _place(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int]]:
-        """Square image (3, S, S) uint8, masks (N, S, S) bool, and (height, width) of the image in it."""
-        if torch.rand(()) < self.flip_probability:
-            pixels, masks = pixels.flip(-1), masks.flip(-1)
+    def _draw_place(self, height: int, width: int) -> _Place:
+        """Draws where an image of that size comes to lie in the square."""
+        flip = bool(torch.rand(()) < self.flip_probability)
         low, high = self.scale_range
         factor = low + (high - low) * float(torch.rand(())) if high > low else low
-        scale = factor * self.size / max(pixels.shape[-2:])
-        height, width = (max(1, int(side * scale + 0.5)) for side in pixels.shape[-2:])
-        pixels = v2.functional.resize(tv_tensors.Image(pixels), [height, width], antialias=True).as_subclass(
-            torch.Tensor
-        )
+        place = _Place(flip, factor * self.size / max(height, width), 0, 0)
+        sides = place.scaled(height, width)
+        top, left = (int(torch.randint(max(0, side - self.size) + 1, ())) for side in sides)
+        return _Place(flip, place.scale, top, left)
+
+    def _image_in_square(self, pixels: torch.Tensor, place: _Place, side: int) -> torch.Tensor:
+        """Brings an image (3, H, W) to its place in a square of `side` pixels. Shape: (3, h, w) with h, w <= side."""
+        place = place.at(side / self.size)
+        if place.flip:
+            pixels = pixels.flip(-1)
+        size = list(place.scaled(*pixels.shape[-2:]))
+        pixels = v2.functional.resize(tv_tensors.Image(pixels), size, antialias=True).as_subclass(torch.Tensor)
+        return pixels[:, place.top : place.top + side, place.left : place.left + side]
+
+    def _place(
+        self, pixels: torch.Tensor, masks: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int], list[torch.Tensor]]:
+        """Square image (3, S, S) uint8, masks (N, S, S) bool, (height, width) of the image in it, other squares."""
+        place = self._draw_place(*pixels.shape[-2:])
+        if place.flip:
+            masks = masks.flip(-1)
+        height, width = place.scaled(*pixels.shape[-2:])
         if len(masks):
             masks = F.interpolate(masks[:, None].to(torch.uint8), size=(height, width), mode="nearest-exact")[
                 :, 0
             ].bool()
         else:
             masks = masks.new_zeros((0, height, width))
-        top, left = (int(torch.randint(max(0, side - self.size) + 1, ())) for side in (height, width))
-        pixels = pixels[:, top : top + self.size, left : left + self.size]
-        masks = masks[:, top : top + self.size, left : left + self.size]
-        size = (pixels.shape[-2], pixels.shape[-1])
+        masks = masks[:, place.top : place.top + self.size, place.left : place.left + self.size]
+        squares = [self._padded(self._image_in_square(pixels, place, side), side) for side in self.region_sizes]
+        image = self._image_in_square(pixels, place, self.size)
+        size = (image.shape[-2], image.shape[-1])
         missing = (0, self.size - size[1], 0, self.size - size[0])
-        return F.pad(pixels, missing, value=self.pad_value), F.pad(masks, missing), size
+        return self._padded(image, self.size), F.pad(masks, missing), size, squares
+
+    def _padded(self, pixels: torch.Tensor, side: int) -> torch.Tensor:
+        missing = (0, side - pixels.shape[-1], 0, side - pixels.shape[-2])
+        return F.pad(pixels, missing, value=self.pad_value)
 
     def _choose(self, count: int, number: int) -> torch.Tensor:
         return torch.randperm(count)[:number].sort().values if self.training else torch.arange(min(count, number))
@@ -494,9 +551,10 @@ class PromptableCollator(UniversalCollator):
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if len(examples) == 0:
             raise ValueError("the batch is empty; give at least one example")
-        images, mask_labels, sizes = [], [], []
+        images, mask_labels, sizes, squares = [], [], [], []
         for position, example in enumerate(examples):
-            pixels, masks, size = self._place(*self._read(example, position))
+            pixels, masks, size, others = self._place(*self._read(example, position))
+            squares.append(others)
             share = masks.flatten(1).float().mean(1)
             masks = masks[(share >= self.min_area) & (share <= self.max_area) & (share > 0)]
             images.append(pixels)
@@ -508,6 +566,8 @@ class PromptableCollator(UniversalCollator):
             "mask_labels": mask_labels,
             "original_sizes": torch.tensor(sizes),
         }
+        if self.region_sizes:
+            batch["region_pixel_values"] = [(torch.stack(group).float() / 255 - mean) / std for group in zip(*squares)]
         if float(torch.rand(())) < self.box_step_ratio:
             batch |= self._boxes(mask_labels)
         return batch

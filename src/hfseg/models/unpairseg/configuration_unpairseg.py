@@ -37,6 +37,7 @@ CHOICES = {
     "region_source": ("adapter", "clip", "ensemble"),
     "matching": ("bipartite", "greedy"),
     "matching_cost": ("neg_softmax", "eq36", "cosine", "legacy"),
+    "nms_rule": ("or", "and", "iou"),
 }
 
 
@@ -153,6 +154,9 @@ class UnpairSegConfig(PreTrainedConfig):
             Weight of the alignment loss.
         score_threshold (`float`, defaults to 0.6190392084062235):
             Smallest predicted score of a mask used in stage 2: what the authors' 0.65 after a second sigmoid means.
+        nms_rule (`str`, defaults to `"or"`):
+            How masks are suppressed when stage 2 selects them: `"or"` as the official code, `"and"` as Algorithm 1 is
+            printed, `"iou"` without cover. The image processor that is saved takes it over.
         iou_threshold, cover_threshold (`float`, defaults to 0.5, 0.7):
             Thresholds of mask non-maximum suppression in stage 2.
         scale (`float`, defaults to 1.0):
@@ -259,6 +263,7 @@ class UnpairSegConfig(PreTrainedConfig):
     score_threshold: float | int = 0.6190392084062235
     iou_threshold: float | int = 0.5
     cover_threshold: float | int = 0.7
+    nms_rule: str = "or"
     scale: float | int = 1.0
     init_std: float | int = 0.02
 

@@ -5,6 +5,7 @@
 See `modeling_unpairseg` for the whole and for the letters of shapes.
 """
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -273,32 +274,60 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         """
         return self.project_regions(pool_regions(features, region_logits))
 
-    def adapter_regions(self, feature_maps: tuple[torch.Tensor, ...], region_logits: torch.Tensor) -> torch.Tensor:
-        """Describes masks by the adapter (r'). Not normalized.
+    def adapter_map(self, feature_maps: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
+        """Describes pixels by the adapter (x^e); None for an adapter that describes masks only.
 
         Shape:
-            feature_maps: CLIP's four maps; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
+            feature_maps: CLIP's four maps; output: `(B, D, h, w)`.
         """
         if isinstance(self.adapter, UnpairSegCrossAttentionAdapter):
-            return self.adapter(self.clip_regions(feature_maps[-1], region_logits), feature_maps)
+            return None
         assert self.adapter is not None
-        described = self.adapter(feature_maps)  # (B, D, h, w)
+        described = self.adapter(feature_maps)
         if self.config.clip_residual:
             pixels = self.project_regions(feature_maps[-1].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             size = (described.shape[-2], described.shape[-1])
             described = described + F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+        return described
+
+    def adapter_regions(
+        self,
+        feature_maps: tuple[torch.Tensor, ...],
+        region_logits: torch.Tensor,
+        described: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Describes masks by the adapter (r'). Not normalized.
+
+        Args:
+            feature_maps: CLIP's four maps.
+            region_logits: Of the masks.
+            described: What `adapter_map` gave, where it is known.
+
+        Shape:
+            region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
+        """
+        if isinstance(self.adapter, UnpairSegCrossAttentionAdapter):
+            return self.adapter(self.clip_regions(feature_maps[-1], region_logits), feature_maps)
+        described = self.adapter_map(feature_maps) if described is None else described
+        assert described is not None
         return pool_regions(described, region_logits)
 
-    def describe(self, feature_maps: tuple[torch.Tensor, ...], region_logits: torch.Tensor) -> torch.Tensor:
+    def describe(
+        self,
+        feature_maps: tuple[torch.Tensor, ...],
+        region_logits: torch.Tensor,
+        described: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Describes masks as `region_source` says; normalized.
 
         Shape:
-            feature_maps: CLIP's four maps; region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
+            feature_maps: CLIP's four maps; region_logits: `(B, N, h', w')`; described: see `adapter_regions`;
+            output: `(B, N, D)`.
         """
         config = self.config
         if config.region_source == "clip":
             return normalized(self.clip_regions(feature_maps[-1], region_logits))
-        regions = self.adapter_regions(feature_maps, region_logits)
+        regions = self.adapter_regions(feature_maps, region_logits, described)
         if config.region_source == "ensemble":
             clip = self.clip_regions(feature_maps[-1], region_logits)
             regions = config.ensemble_weight * regions + (1 - config.ensemble_weight) * clip
@@ -331,6 +360,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         original_sizes: torch.Tensor | None = None,
         image_embeddings: UnpairSegImageEmbeddings | None = None,
         entity_labels: list[torch.Tensor] | None = None,
+        region_pixel_values: list[torch.Tensor] | None = None,
         output_masks: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> UnpairSegOpenVocabularyOutput:
@@ -348,13 +378,16 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             image_embeddings: Likewise.
             entity_labels: Per image the text embeddings of the entities in its caption. Then the loss of stage 2 is
                 computed: masks are matched with entities, and the adapter learns to describe a mask like its entity.
+            region_pixel_values: With entities: the images at each of the configuration's `region_sizes`, resized from
+                the originals, as equation 3.5 has it. None resizes `pixel_values`.
             output_masks: See `UnpairSegModel.forward`.
 
         Raises:
             ValueError: If prompts do not fit, or entities are given without adapter.
 
         Shape:
-            pixel_values: `(B, 3, H, W)`; input_ids: `(V, L)`; text_embeds: `(V, R, D)`; entity_labels: each `(E, D)`.
+            pixel_values: `(B, 3, H, W)`; input_ids: `(V, L)`; text_embeds: `(V, R, D)`; entity_labels: each `(E, D)`;
+            region_pixel_values: each `(B, 3, S, S)`.
             Outputs: see `UnpairSegOpenVocabularyOutput`.
         """
         outputs = self.model(
@@ -373,7 +406,12 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         clip_only = self.adapter is None or self.config.region_source == "clip"
         size = feature_maps[-1 if clip_only else 1].shape[-2:]
         small = F.interpolate(outputs.pixel_embedding, size=size, mode="bilinear", align_corners=False)
-        region_embeds = self.describe(feature_maps, mask_logits(embeddings, small))
+        # Stage 2: the adapter runs once, and only what its loss sees has gradients.
+        learns = entity_labels is not None and self.adapter is not None
+        described = self.adapter_map(feature_maps) if learns else None
+        with torch.no_grad() if learns else contextlib.nullcontext():
+            shared = None if described is None else described.detach()
+            region_embeds = self.describe(feature_maps, mask_logits(embeddings, small), shared)
 
         if text_embeds is None and input_ids is not None:
             text_embeds = self.get_text_features(input_ids, attention_mask).unsqueeze(1)  # (V, 1, D)
@@ -385,7 +423,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
 
         if entity_labels is not None:
             assert pixel_values is not None
-            loss = self.alignment(pixel_values, outputs, entity_labels)
+            loss = self.alignment(pixel_values, outputs, entity_labels, described, region_pixel_values)
             loss_dict = {"loss_align": loss}
         return UnpairSegOpenVocabularyOutput(
             loss=loss,
@@ -413,29 +451,39 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         embeddings = outputs.mask_embeddings[index].flatten(0, 1)[kept]
         logits = mask_logits(embeddings[None], outputs.pixel_embedding[index : index + 1])[0]
         fine = F.interpolate(logits[None], scale_factor=2, mode="bilinear", align_corners=False)[0] > 0
-        return logits[mask_nms(fine, scores[kept], config.iou_threshold, config.cover_threshold)]
+        return logits[mask_nms(fine, scores[kept], config.iou_threshold, config.cover_threshold, config.nms_rule)]
 
     @torch.no_grad()
-    def multi_scale_regions(self, pixel_values: torch.Tensor, logits: list[torch.Tensor]) -> list[torch.Tensor]:
+    def multi_scale_regions(
+        self,
+        pixel_values: torch.Tensor,
+        logits: list[torch.Tensor],
+        region_pixel_values: list[torch.Tensor] | None = None,
+    ) -> list[torch.Tensor]:
         """Describes masks by CLIP at several input sizes (equation 3.5).
 
         Args:
             pixel_values: Normalized, padded images.
             logits: Per image the logits of its masks.
+            region_pixel_values: The images at each size; None resizes `pixel_values`.
 
         Returns:
             Per image the embedding of each mask at each size, not normalized; zeros where a mask vanishes.
 
+        Raises:
+            ValueError: The number of sizes is not that of the configuration.
+
         Shape:
-            pixel_values: `(B, 3, H, W)`; logits: each `(n, h, w)`; output: each `(sizes, n, D)`.
+            pixel_values: `(B, 3, H, W)`; logits: each `(n, h, w)`; region_pixel_values: each `(B, 3, S, S)`; output:
+            each `(sizes, n, D)`.
         """
-        longest = max(pixel_values.shape[-2:])
+        sizes = self.config.region_sizes
+        if region_pixel_values is not None and len(region_pixel_values) != len(sizes):
+            raise ValueError(f"Got region_pixel_values of {len(region_pixel_values)} sizes; region_sizes is {sizes}.")
         regions: list[list[torch.Tensor]] = [[] for _ in logits]
-        for side in self.config.region_sizes:
-            size = [max(32, round(length * side / longest)) for length in pixel_values.shape[-2:]]
-            images = pixel_values
-            if size != list(pixel_values.shape[-2:]):
-                images = F.interpolate(pixel_values, size=size, mode="bilinear", align_corners=False, antialias=True)
+        for number, side in enumerate(sizes):
+            given = None if region_pixel_values is None else region_pixel_values[number]
+            images = self._resized(pixel_values, side) if given is None else given.to(pixel_values.dtype)
             features = self.model.extract_features(images)[-1]
             for index, masks in enumerate(logits):
                 pooled = pool_regions(features[index : index + 1], masks[None])[0]
@@ -443,8 +491,21 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
                 regions[index].append(self.project_regions(pooled) * present)
         return [torch.stack(parts) for parts in regions]
 
+    def _resized(self, pixel_values: torch.Tensor, side: int) -> torch.Tensor:
+        """Images whose longer side is `side`."""
+        longest = max(pixel_values.shape[-2:])
+        size = [max(32, round(length * side / longest)) for length in pixel_values.shape[-2:]]
+        if size == list(pixel_values.shape[-2:]):
+            return pixel_values
+        return F.interpolate(pixel_values, size=size, mode="bilinear", align_corners=False, antialias=True)
+
     def alignment(
-        self, pixel_values: torch.Tensor, outputs: UnpairSegModelOutput, entity_labels: list[torch.Tensor]
+        self,
+        pixel_values: torch.Tensor,
+        outputs: UnpairSegModelOutput,
+        entity_labels: list[torch.Tensor],
+        described: torch.Tensor | None = None,
+        region_pixel_values: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Computes the loss of stage 2 (equation 3.8): mean over all matched pairs of one minus their cosine."""
         config = self.config
@@ -457,11 +518,12 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         masks = [self.select_masks(outputs, index).float() for index in range(len(pixel_values))]
         with torch.no_grad():
             targets = [F.normalize(entities.float().to(self.device), dim=-1) for entities in entity_labels]
-            regions = self.multi_scale_regions(pixel_values, masks)
-        described, texts = [], []
+            regions = self.multi_scale_regions(pixel_values, masks, region_pixel_values)
+        regions_of_pairs, texts = [], []
         for index, (logits, entities) in enumerate(zip(masks, targets)):
             maps = tuple(features[index : index + 1] for features in outputs.feature_maps)
-            adapted = self.adapter_regions(maps, logits[None])[0].float()  # (n, D)
+            pixels = None if described is None else described[index : index + 1]
+            adapted = self.adapter_regions(maps, logits[None], pixels)[0].float()  # (n, D)
             with maybe_autocast(pixel_values.device.type, enabled=False):
                 pairs = match_regions(
                     regions[index].float(),
@@ -478,11 +540,13 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
                     adapted=None if config.self_ensemble_steps is None else adapted.detach(),
                     total_steps=config.self_ensemble_steps,
                 )
-            described.append(adapted[pairs.regions])
+            regions_of_pairs.append(adapted[pairs.regions])
             texts.append(entities[pairs.entities])
         if self.training:
             self.matching_state[1] += 1
-        return config.align_weight * alignment_loss(torch.cat(described), torch.cat(texts), self.adapter.parameters())
+        return config.align_weight * alignment_loss(
+            torch.cat(regions_of_pairs), torch.cat(texts), self.adapter.parameters()
+        )
 
 
 __all__ = [

@@ -221,6 +221,7 @@ class AlignmentTask(Task):
         processor = load_processor(self.arguments.model)
         config: Any = model.config
         processor.image_processor.score_threshold = config.score_threshold
+        processor.image_processor.nms_rule = config.nms_rule
         return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
@@ -229,7 +230,9 @@ class AlignmentTask(Task):
         templates = self.arguments.data.collator.get("templates", "vild")
         _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
         table = dict(zip(names, embeddings[:, 0].cpu()))
-        return {**super().offered(dataset, model, processor), "embeddings": table}
+        config: Any = model.config
+        sizes = {"region_sizes": tuple(config.region_sizes)}
+        return {**super().offered(dataset, model, processor), **sizes, "embeddings": table}
 
     def evaluate(
         self,

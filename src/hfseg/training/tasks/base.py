@@ -79,6 +79,7 @@ class Task:
     transforms: ClassVar[Mapping[str, str]] = {
         "instance": "hfseg.data.transforms:instance_training_transforms",
         "semantic": "hfseg.data.transforms:semantic_training_transforms",
+        "color": "hfseg.data.transforms:PhotometricDistortion",
     }
 
     def __init__(self, arguments: TrainingArguments) -> None:
@@ -161,6 +162,12 @@ class Task:
         name = self.default_collator if data.collate == "auto" else data.collate
         made = find(name, self.collators, "data.collate")
         transforms = self.build_transforms(data.transforms if training else data.validation_transforms)
+        takes = inspect.isclass(made) and "transforms" in inspect.signature(made).parameters
+        if transforms is not None and not takes:
+            which = "data.transforms" if training else "data.validation_transforms"
+            raise ValueError(
+                f"{which} is set, and data.collate={name} takes no augmentation of that kind: leave it out."
+            )
         if not inspect.isclass(made):
             return made
         offered = {**self.offered(dataset, model, processor), "transforms": transforms}
