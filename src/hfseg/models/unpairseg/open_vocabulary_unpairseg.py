@@ -400,19 +400,9 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             output_masks=False,
             **kwargs,
         )
-        feature_maps = outputs.feature_maps
         embeddings = outputs.mask_embeddings.flatten(1, 2)  # (B, N, C)
-        # Resizing commutes with the product: masks are made at the size at which they are pooled.
-        clip_only = self.adapter is None or self.config.region_source == "clip"
-        size = feature_maps[-1 if clip_only else 1].shape[-2:]
-        small = F.interpolate(outputs.pixel_embedding, size=size, mode="bilinear", align_corners=False)
-        # Stage 2: the adapter runs once, and only what its loss sees has gradients.
         learns = entity_labels is not None and self.adapter is not None
-        described = self.adapter_map(feature_maps) if learns else None
-        with torch.no_grad() if learns else contextlib.nullcontext():
-            shared = None if described is None else described.detach()
-            region_embeds = self.describe(feature_maps, mask_logits(embeddings, small), shared)
-
+        region_embeds, described = self._regions(outputs, embeddings, learns)
         if text_embeds is None and input_ids is not None:
             text_embeds = self.get_text_features(input_ids, attention_mask).unsqueeze(1)  # (V, 1, D)
         class_logits = loss = loss_dict = None
@@ -437,6 +427,26 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
             pixel_embedding=outputs.pixel_embedding,
             **{name: outputs[name] for name in REQUESTED if name in outputs},
         )
+
+    def _regions(
+        self, outputs: UnpairSegModelOutput, embeddings: torch.Tensor, learns: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Descriptions of all masks, and of pixels if the adapter learns.
+
+        Stage 2: the adapter runs once, and only what its loss sees has gradients.
+
+        Shape:
+            embeddings: `(B, N, C)`; output: `(B, N, D)`, and `(B, D, h, w)` or None.
+        """
+        feature_maps = outputs.feature_maps
+        # Resizing commutes with the product: masks are made at the size at which they are pooled.
+        clip_only = self.adapter is None or self.config.region_source == "clip"
+        size = feature_maps[-1 if clip_only else 1].shape[-2:]
+        small = F.interpolate(outputs.pixel_embedding, size=size, mode="bilinear", align_corners=False)
+        described = self.adapter_map(feature_maps) if learns else None
+        with torch.no_grad() if learns else contextlib.nullcontext():
+            shared = None if described is None else described.detach()
+            return self.describe(feature_maps, mask_logits(embeddings, small), shared), described
 
     @torch.no_grad()
     def select_masks(self, outputs: UnpairSegModelOutput, index: int) -> torch.Tensor:
