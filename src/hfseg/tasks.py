@@ -254,8 +254,24 @@ def checkpoint(name: str) -> Path:
 
 
 def pretrained_source(name: str) -> str:
-    """Turns the name of a shipped model into its folder; folders and Hub ids stay what they are."""
+    """Turns the name of a shipped model into its folder; folders and Hub ids stay what they are.
+
+    Raises:
+        ValueError: It is an address.
+    """
+    _refuse_address(name)
     return name if os.path.isdir(name) or name not in shipped_checkpoints() else str(CHECKPOINTS / name)
+
+
+def _refuse_address(name: str) -> None:
+    """Refuses addresses as models, naming the Hub id in them where there is one."""
+    if "://" not in name:
+        return
+    parts = [part for part in name.partition("://")[2].split("/")[1:] if part]
+    advice = f"give the Hub id {'/'.join(parts[:2])!r}" if len(parts) >= 2 else "give a Hub id (owner/name)"
+    raise ValueError(
+        f"{name!r} is an address; models are not loaded from addresses: {advice}, or download it and give the folder."
+    )
 
 
 def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
@@ -263,10 +279,12 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
 
     Raises:
         FileNotFoundError: There is no such folder or shipped model, and the Hub does not have it either.
+        ValueError: It is an address.
     """
     name = os.fspath(name_or_path)
     if os.path.isdir(name):
         return Path(name)
+    _refuse_address(name)
     if name in shipped_checkpoints():
         return CHECKPOINTS / name
     parts = name.split("/")

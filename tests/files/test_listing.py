@@ -33,3 +33,13 @@ def test_a11_a_pipe_is_refused_at_once(tree):
     with pytest.raises(ValueError, match=r"pipe\.png is no regular file"):
         list_files(tree, (".png",))
     assert len(list_files(tree, (".txt",))) == 1
+
+
+def test_links_to_nothing_are_said(tmp_path, caplog):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "nowhere.txt")
+    assert list_files(tmp_path, (".png",)) == [tmp_path / "a.png"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'b.png'} is a link to nothing, and is left out."
+    ]

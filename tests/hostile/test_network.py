@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Addresses as inputs, only where asked for and of public hosts only; commands without a network end soon."""
 
+import json
 import os
 import re
 import socket
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+import hfseg
 import hfseg.commands.predict as predict_command
+from hfseg.commands.main import main as command
 from hfseg.files import downloads
 from hfseg.files.downloads import DownloadError, download
+from hfseg.files.hub_access import CONNECT_SECONDS, READ_SECONDS
 from tiny_zoo import image, model_folder
 
 
@@ -124,6 +128,29 @@ def test_predict_opens_addresses_only_where_asked(tmp_path, capsys, monkeypatch)
     assert (tmp_path / "out" / "a.json").is_file()
 
 
+@pytest.mark.parametrize("address", ["https://huggingface.co/someone/m", "http://x/someone/m/tree/main", "s3://bucket"])
+def test_addresses_are_no_models(tmp_path, capsys, monkeypatch, address):
+    """All commands say so, and name the Hub id; nothing is asked."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: pytest.fail("the network was touched"))
+    image().save(tmp_path / "a.png")
+    for words in (
+        ["predict", str(tmp_path / "a.png"), "--model", address, "-o", str(tmp_path / "p"), "--allow_urls"],
+        ["evaluate", "--model", address, "--dataset", "shapes", "--output_dir", str(tmp_path / "e")],
+        ["export", "--model", address, "--format", "onnx", "-o", str(tmp_path / "m.onnx")],
+        ["train", "--recipe", "vpnext-tiny-shapes", f"model.pretrained={address}", "--output_dir", str(tmp_path / "t")],
+    ):
+        assert command(words) == 2
+        said = capsys.readouterr().err
+        assert address in said and "is an address" in said and "Traceback" not in said, (words, said)
+        assert ("'someone/m'" in said) == ("someone" in address)
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_minutes_that_are_none(capsys, minutes):
+    assert command(["quickstart", "--train", "--minutes", minutes]) == 2
+    assert "is not a training time" in capsys.readouterr().err
+
+
 def test_minutes_shorten_the_warm_up():
     from hfseg.training import TrainingArguments
     from hfseg.training.quickstart import shorten
@@ -192,3 +219,79 @@ def test_nothing_asks_the_network_while_a_folder_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", connect)
     assert predict_command.main([str(tmp_path / "a.png"), "--model", str(folder), "-o", str(tmp_path / "out")]) == 0
     assert Path(tmp_path / "out" / "a.json").is_file()
+
+
+EVERY_COMMAND = """
+import json, socket, sys
+from pathlib import Path
+from huggingface_hub import close_session, constants
+from hfseg.commands.main import main
+from hfseg.files import hub_access
+
+out, shipped = Path(sys.argv[1]), Path(sys.argv[2])
+hub_access.READ_SECONDS = 1.0  # to wait less; the real limits are CONNECT_SECONDS and READ_SECONDS
+commands = {
+    "evaluate": ["evaluate", "--model", "someone/m", "--dataset", "shapes", "--output_dir", out / "evaluated"],
+    "export": ["export", "--model", "someone/m", "--format", "onnx", "-o", out / "m.onnx"],
+    "convert": ["convert", "--architecture", "mask2former", "--checkpoint", "someone/m", "--output_dir", out / "m"],
+    "demo": ["demo", "--model", "someone/m"],
+    "train": ["train", "--recipe", "vpnext-tiny-shapes", "model.pretrained=someone/m", "--output_dir", out / "t"],
+    "train, tokenizer": ["train", "--recipe", "cris-tiny-shapes", "model.tokenizer=someone/m",
+                         "--output_dir", out / "c"],
+    "evaluate, table": ["evaluate", "--model", shipped, "--dataset", "table:someone/table",
+                        "--output_dir", out / "d"],
+    "push": ["push", shipped, "someone/m"],
+}
+for name, words in commands.items():
+    hub_access._given_up.clear()
+    constants.HF_HUB_OFFLINE = False
+    close_session()
+    print("begins", name, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    try:
+        status = main([str(word) for word in words])
+    except SystemExit as stop:
+        status = stop.code
+    print("status", json.dumps([name, status]), flush=True)
+    with socket.create_connection((sys.argv[3], int(sys.argv[4]))) as marker:
+        marker.sendall(b"MARK")
+"""
+
+
+def test_every_command_asks_an_unreachable_hub_once(tmp_path):
+    """One wait of at most CONNECT_SECONDS + READ_SECONDS for all look-ups of a command, and no second connection."""
+    assert CONNECT_SECONDS + READ_SECONDS <= 10
+    silent = socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    silent.listen(64)
+    port, asked, kept = silent.getsockname()[1], [0], []
+
+    def accept():
+        while True:
+            try:
+                connection, _ = silent.accept()
+            except OSError:
+                return
+            kept.append(connection)
+            if connection.recv(4) == b"MARK":
+                asked.append(0)
+            else:
+                asked[-1] += 1
+
+    threading.Thread(target=accept, daemon=True).start()
+    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+    environment = {key: value for key, value in os.environ.items() if key not in offline}
+    environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_none"}
+    shipped = Path(hfseg.__file__).parent / "checkpoints" / "vpnext-tiny-shapes"
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_COMMAND, str(tmp_path), str(shipped), "127.0.0.1", str(port)],
+        capture_output=True, text=True, env=environment, timeout=300,
+    )  # fmt: skip
+    silent.close()
+    statuses = dict(json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("status "))
+    assert len(statuses) == 8 and set(statuses.values()) == {2}, (statuses, done.stderr[-2000:])
+    assert asked[:-1] == [1] * 8, (asked, done.stderr[-2000:])
+    assert "Traceback" not in done.stderr
+    for part in re.split(r"begins .*\n", done.stderr)[1:]:
+        assert "someone/" in part or "--dry_run DIR" in part, part
+        assert re.search("could not be reached|cannot be reached", part), part

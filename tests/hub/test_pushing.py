@@ -15,6 +15,7 @@ def sent(monkeypatch, tmp_path):
     """What would have been uploaded."""
     uploads = []
     monkeypatch.setattr(pushing, "find_token", lambda: "hf_test")
+    monkeypatch.setattr(pushing, "check_reachable", lambda: None)
     monkeypatch.setattr(pushing, "upload", lambda target, plan, token: uploads.append(plan.repo_id) or "https://x")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

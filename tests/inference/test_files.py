@@ -11,3 +11,9 @@ def test_names_of_results_do_not_collide(tmp_path):
     assert [source.stem for source in find_sources([str(tmp_path)])] == ["a.jpg", "a.png", "b"]
     twice = find_sources([str(tmp_path / "b.png"), str(tmp_path / "b.png")])
     assert len({source.stem for source in twice}) == 2
+
+
+def test_links_to_nothing_fail_by_name_and_the_others_go_on(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    assert [source.path.name for source in find_sources([str(tmp_path)])] == ["a.png", "b.png"]

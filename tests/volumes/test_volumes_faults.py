@@ -183,3 +183,11 @@ def test_a03_a_damaged_compressed_meta_image_is_an_input_error(tmp_path):
         warnings.simplefilter("error")
         path.write_bytes(f"{header}ElementType = MET_SHORT\nElementDataFile = LOCAL\n".encode() + raw)
         assert read_volume(path).shape == VOXELS.shape
+
+
+@pytest.mark.parametrize("spacing", ["1 -1 2", "1 0 2", "1 nan 2", "inf 1 1"])
+def test_a03_spacing_of_meta_images_is_positive(tmp_path, spacing):
+    header = f"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementSpacing = {spacing}\n"
+    (tmp_path / "a.mha").write_bytes(header.encode() + b"ElementDataFile = LOCAL\n" + bytes(8))
+    with pytest.raises(ValueError, match=r"a\.mha has the ElementSpacing .* three positive numbers"):
+        read_volume(tmp_path / "a.mha")

@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import Any
 
-__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "bound_hub_look_ups", "what_was_not_reached"]
+__all__ = ["CONNECT_SECONDS", "READ_SECONDS", "bound_hub_look_ups", "resolves", "what_was_not_reached"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def bound_hub_look_ups() -> None:
             host = request.url.host
             if request.method in ("GET", "HEAD"):
                 request.extensions = {**request.extensions, "timeout": _bounded(request.extensions.get("timeout"))}
-            if host not in known and not constants.is_offline_mode() and not _resolves(host):
+            if host not in known and not constants.is_offline_mode() and not resolves(host):
                 _give_up(constants, f"the name {host} cannot be resolved", request.url.path)
             try:
                 answer = original(request, **options)  # raises OfflineModeIsEnabled once the mode is on
@@ -73,7 +73,7 @@ def _bounded(given: Any) -> dict[str, float]:
     return limits
 
 
-def _resolves(host: str) -> bool:
+def resolves(host: str) -> bool:
     """Says whether a name has an address, within the time; the system's own resolver may take much longer."""
     import socket
 

@@ -1,12 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Files below a folder, in a fixed order: linked folders are followed, loops are not, and only regular files count."""
 
+import logging
 import os
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 __all__ = ["list_files", "list_folders"]
+
+logger = logging.getLogger(__name__)
 
 
 def list_files(
@@ -29,6 +32,9 @@ def list_files(
     for path, status in _walk(Path(folder), hidden, ()):
         if wanted is not None and path.suffix.lower() not in wanted:
             continue
+        if status is None:
+            logger.warning("%s is a link to nothing, and is left out.", path)
+            continue
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path} is no regular file but a pipe, socket or device; move it elsewhere.")
         found.append(path)
@@ -40,8 +46,10 @@ def list_folders(folder: "str | os.PathLike[str]", hidden: bool = False) -> list
     return sorted(path for path in Path(folder).iterdir() if path.is_dir() and (hidden or path.name[0] != "."))
 
 
-def _walk(folder: Path, hidden: bool, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Path, os.stat_result]]:
-    """Everything that is no folder, with its status; `above` are the folders on the way, against loops."""
+def _walk(
+    folder: Path, hidden: bool, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[Path, os.stat_result | None]]:
+    """Everything that is no folder, with its status (None: a link to nothing); `above` are the folders on the way."""
     try:
         status = folder.stat()
         entries = sorted(folder.iterdir())
@@ -56,6 +64,7 @@ def _walk(folder: Path, hidden: bool, above: tuple[tuple[int, int], ...]) -> Ite
         try:
             status = path.stat()
         except OSError:  # a link to nothing, or to itself
+            yield path, None
             continue
         if stat.S_ISDIR(status.st_mode):
             yield from _walk(path, hidden, (*above, here))

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from huggingface_hub import HfApi, get_token, split_torch_state_dict_into_shards
+from huggingface_hub import HfApi, constants, get_session, get_token, split_torch_state_dict_into_shards
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
 from .. import auto
+from ..files.hub_access import READ_SECONDS, resolves
 from ..files.model_folders import ModelFolderError, check_code
 from ..files.remote_code import SHIM, auto_classes, write_shim
 from ..files.repositories import is_component_file, is_model_file, leaves_folder, private_reason, without_paths
@@ -464,6 +466,28 @@ def find_token(token: str | None = None) -> str:
             "(huggingface.co/settings/tokens). --dry_run DIR needs none."
         )
     return found
+
+
+def check_reachable(endpoint: str | None = None) -> None:
+    """Asks the Hub for any answer at all, within the time of all look-ups, before a folder is copied and checked.
+
+    Raises:
+        PublishingError: There is none, or HF_HUB_OFFLINE is set.
+    """
+    address = endpoint or constants.ENDPOINT
+    reason = "it gives no answer"
+    try:
+        if resolves(urlsplit(address).hostname or ""):
+            get_session().head(address, timeout=READ_SECONDS)
+            return
+        reason = "its name has no address"
+    except OfflineModeIsEnabled as error:
+        raise PublishingError("HF_HUB_OFFLINE is set: unset it to publish, or use --dry_run DIR.") from error
+    except (OSError, TRANSPORT_ERROR) as error:
+        reason = str(error) or reason
+    raise PublishingError(
+        f"The Hub cannot be reached at {address} ({reason}): check the network, or use --dry_run DIR."
+    )
 
 
 def upload(target: Path, plan: Plan, token: str, endpoint: str | None = None) -> str:

@@ -13,6 +13,7 @@ from .checks import folder_problems, loading_problems
 from .publishing import (
     MAX_SHARD_SIZE,
     PublishingError,
+    check_reachable,
     check_repo_id,
     check_tag,
     find_token,
@@ -69,6 +70,8 @@ def push(
     check_repo_id(repo_id)
     check_tag(tag)
     token = None if dry_run is not None else find_token()
+    if token is not None:
+        check_reachable()
     source = Path(folder)
     temporary = None
     if dry_run is not None:

@@ -147,7 +147,7 @@ def set_up(
     Raises:
         FileNotFoundError, ValueError: As the recipe and the data say; the time is not positive.
     """
-    if minutes is not None and minutes <= 0:  # before anything is loaded
+    if minutes is not None and not 0 < minutes < float("inf"):  # before anything is loaded
         raise ValueError(f"--minutes {minutes} is not a training time; give a positive number.")
     name = tiny_recipe(architecture, data)
     _, arguments = load_recipe(name, overrides).stage_arguments()[0]

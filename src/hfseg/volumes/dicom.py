@@ -102,7 +102,9 @@ def _dicom_headers(folder: Path, series: str | None) -> list[Any]:
         if path != folder and (path.name.startswith(".") or path.is_dir()):
             continue
         if not path.is_file():
-            raise ValueError(f"{path} is no regular file but a pipe, socket or device; take it out of the folder.")
+            raise ValueError(
+                f"{path} is no regular file: a pipe, device or link to nothing; take it out of the folder."
+            )
         try:
             header = _read_header(path)
         except ValueError as error:

@@ -51,6 +51,8 @@ def read_meta_image(path: str | os.PathLike[str], modality: str | None = None) -
         raise ValueError(f"{path} is no 3-D MetaImage of a known type: {type(error).__name__} {error}.") from error
     if len(shape) != 3 or fields.get("ElementNumberOfChannels", "1") != "1":
         raise ValueError(f"{path} has the dimensions {shape}; a volume has three, and one channel.")
+    if not all(math.isfinite(value) and value > 0 for value in spacing):
+        raise ValueError(f"{path} has the ElementSpacing {spacing}; it must be three positive numbers, in mm.")
     if len(spacing) != 3:
         raise ValueError(f"{path} has no ElementSpacing of three numbers; distances would mean nothing.")
     if fields["ElementDataFile"] != "LOCAL":

@@ -58,7 +58,7 @@ def image_files(folder: Path, endings: Sequence[str] = ENDINGS, folders: bool = 
         if not path.name.lower().endswith(tuple(endings)) or path.is_dir():
             continue
         if not path.is_file():
-            raise ValueError(f"{path} is no regular file but a pipe, socket or device; move it elsewhere.")
+            raise ValueError(f"{path} is no regular file: a pipe, device or link to nothing; move it elsewhere.")
         other = named.setdefault(stem(path), path)
         if other != path:
             raise ValueError(f"{other} and {path} are both called {stem(path)!r}; keep one of them.")
