@@ -285,7 +285,7 @@ def test_every_command_asks_an_unreachable_hub_once(tmp_path):
     shipped = Path(hfseg.__file__).parent / "checkpoints" / "vpnext-tiny-shapes"
     done = subprocess.run(
         [sys.executable, "-c", EVERY_COMMAND, str(tmp_path), str(shipped), "127.0.0.1", str(port)],
-        capture_output=True, text=True, env=environment, timeout=300,
+        capture_output=True, text=True, env=environment, timeout=600,
     )  # fmt: skip
     silent.close()
     statuses = dict(json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("status "))
