@@ -100,18 +100,24 @@ def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False)
     return [Source(path, kind, name) for (path, kind), name in zip(found, _own_names([path for path, _ in found]))]
 
 
+def _links_to_nothing(files: list[Path]) -> list[Path]:
+    """Links whose file is not there: they fail by name when they are opened, and the others go on."""
+    return [file for file in files if file.is_symlink() and not file.exists()]
+
+
 def _of_folder(path: Path, volumes: bool, frames: bool) -> list[tuple[Path, str]]:
     """What of a folder is to be segmented, with its kind: the folder itself as volume or video, or files in it."""
     files = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=natural_order)
-    lost = [file for file in files if file.is_symlink() and not file.exists()]  # named when they are opened
-    odd = [file for file in files if _kind(file) and file.exists() and not file.is_file() and not file.is_dir()]
+    lost = _links_to_nothing(files)
+    odd = [file for file in files if _kind(file) and not file.is_file() and not file.is_dir() and file not in lost]
     if odd:
         raise ValueError(f"{odd[0]} is no regular file but a pipe, socket or device; move it elsewhere.")
     if any(_is_slice(file) for file in files):
         return [(path, "volume")]
     if frames and any(_kind(file) == "image" for file in files):
         return [(path, "video")]
-    kinds = [(file, _kind(file)) for file in files if file.is_file() or file in lost]
+    readable = [file for file in files if file.is_file()] + lost
+    kinds = [(file, _kind(file)) for file in sorted(readable, key=natural_order)]
     listed = [(file, kind) for file, kind in kinds if kind and (volumes or kind != "volume")]
     if not listed:
         known = ", ".join((*IMAGES, *VIDEOS, *(VOLUMES if volumes else ())))
