@@ -20,6 +20,13 @@ META_TYPES = {
 }  # fmt: skip
 
 
+def _check_spacing(spacing: list[float], path: Path) -> None:
+    if not all(math.isfinite(value) and value > 0 for value in spacing):
+        raise ValueError(f"{path} has the ElementSpacing {spacing}; it must be three positive numbers, in mm.")
+    if len(spacing) != 3:
+        raise ValueError(f"{path} has no ElementSpacing of three numbers; distances would mean nothing.")
+
+
 def read_meta_image(path: str | os.PathLike[str], modality: str | None = None) -> Volume:
     """Reads a MetaImage (`.mhd` with its `.raw` or `.zraw`, or `.mha`), the form of PROMISE12 and LUNA16.
 
@@ -51,10 +58,7 @@ def read_meta_image(path: str | os.PathLike[str], modality: str | None = None) -
         raise ValueError(f"{path} is no 3-D MetaImage of a known type: {type(error).__name__} {error}.") from error
     if len(shape) != 3 or fields.get("ElementNumberOfChannels", "1") != "1":
         raise ValueError(f"{path} has the dimensions {shape}; a volume has three, and one channel.")
-    if not all(math.isfinite(value) and value > 0 for value in spacing):
-        raise ValueError(f"{path} has the ElementSpacing {spacing}; it must be three positive numbers, in mm.")
-    if len(spacing) != 3:
-        raise ValueError(f"{path} has no ElementSpacing of three numbers; distances would mean nothing.")
+    _check_spacing(spacing, path)
     if fields["ElementDataFile"] != "LOCAL":
         data = path.parent / Path(fields["ElementDataFile"]).name
         if not data.is_file():
