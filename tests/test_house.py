@@ -34,7 +34,8 @@ ROOMS = {
     "metrics": {"files", "results", "data"},
     # Models only through the Auto classes.
     "tasks": {"auto", "files"},
-    "pipelines": {"files", "postprocess", "results"},
+    # Inference: the averaging of views, when `tta` asks for it.
+    "pipelines": {"files", "inference", "postprocess", "results"},
     "inference": {"auto", "files", "postprocess", "results", "tasks", "volumes"},
     "evaluation": {"data", "files", "inference", "metrics", "processing", "results", "tasks", "volumes"},
     # Losses: for pre-training whose model has none of its own.

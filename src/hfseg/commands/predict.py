@@ -74,6 +74,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--threshold", type=float, help="smallest score; default: the processor's, 0.5 for instances; 0: all"
     )
     how.add_argument("--tile", type=int, metavar="PIXELS", help="large images: overlapping windows of this side")
+    how.add_argument(
+        "--scales", nargs="+", type=float, default=[], metavar="S", help="semantic: average over these sizes"
+    )
+    how.add_argument("--flip", action="store_true", help="semantic: average with the mirror image")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
     how.add_argument("--guidance_scale", type=float, metavar="S", help="in-context: pull of the examples; default: 1.5")
     how.add_argument(

@@ -72,6 +72,8 @@ def predict(
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
     num_examples: int | None = None,
+    scales: Sequence[float] = (),
+    flip: bool = False,
     seed: int = 0,
     modality: str | None = None,
     device: str = "auto",
@@ -90,6 +92,7 @@ def predict(
         subtask: "panoptic", "instance" or "semantic"; default: the model's first.
         threshold: Smallest score; default: the processor's.
         tile: Side of overlapping windows, for large images.
+        scales, flip: Test-time augmentation of class maps, see `Options`.
         num_inference_steps, guidance_scale, num_examples, seed: Of in-context models; see `Options`.
         modality: Of volumes whose file does not say it.
         device: "auto" takes a GPU if there is one.
@@ -107,7 +110,7 @@ def predict(
         >>> prediction.overlay().save("overlay.png")  # doctest: +SKIP
     """
     prompts = Prompts([text] if isinstance(text, str) else text, labels, points, boxes, examples, task)
-    options = Options(subtask, threshold, tile, num_inference_steps, seed, guidance_scale, num_examples)
+    options = Options(subtask, threshold, tile, num_inference_steps, seed, guidance_scale, num_examples, scales, flip)
     if isinstance(model, Predictor):
         predictor = model
     else:
@@ -211,7 +214,11 @@ class Job:
             "model": str(self.predictor.folder),
             "class": self.predictor.class_name,
             "task": self.predictor.task,
-            **{name: value for name, value in vars(self.how).items() if value is not None and name != "seed"},
+            **{
+                name: value
+                for name, value in vars(self.how).items()
+                if value not in (None, (), [], False) and name != "seed"
+            },
         }
         self.results: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []

@@ -26,6 +26,7 @@ from ..results.segment import Segment
 from ..results.segmentation_result import SegmentationResult
 from ..tasks import SUBTASKS, find_task, segmentation_tasks
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
+from .augmentation import augmented_scores
 from .loading import LoadedModel, load
 
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
@@ -70,6 +71,8 @@ class Options:
         seed: Of their noise.
         guidance_scale: How far they go from the answer without examples to that with; None: the pipeline's 1.5.
         num_examples: How many examples they draw from those given; None: all, of a folder at most 8.
+        scales: Semantic: factors of the network input whose class probabilities are averaged; with `tile` by windows.
+        flip: Semantic: the mirror image of every scale, too.
     """
 
     subtask: str | None = None
@@ -79,6 +82,8 @@ class Options:
     seed: int = 0
     guidance_scale: float | None = None
     num_examples: int | None = None
+    scales: Sequence[float] = ()
+    flip: bool = False
 
 
 @dataclass
@@ -240,6 +245,8 @@ class Predictor:
             "num_inference_steps": options.num_inference_steps,
             "guidance_scale": options.guidance_scale is not None,
             "num_examples": options.num_examples is not None,
+            "scales": options.scales,
+            "flip": options.flip,
         }
         described = f"{self.folder} holds {self.class_name} ({self.task})"
         foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
@@ -254,6 +261,9 @@ class Predictor:
         _check_values(options)
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
+        semantic = "semantic" in (self.task, options.subtask)
+        if (options.scales or options.flip) and not semantic:
+            raise ValueError("scales and flip average scores of classes per pixel: ask for subtask semantic.")
         if any(not str(text).strip() for text in (*prompts.text, *prompts.labels)):
             raise ValueError("An expression or label is empty; give words.")
 
@@ -297,6 +307,12 @@ class Predictor:
     def _universal(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         subtask = options.subtask or ("semantic" if self.task == "semantic" else "panoptic")
         if subtask == "semantic":
+            if options.scales or options.flip:
+                scores = augmented_scores(
+                    image, self._predict, self.image_processor, scales=options.scales or (1.0,), flip=options.flip,
+                    window=options.tile,
+                )  # fmt: skip
+                return Prediction(photo, SegmentationResult.from_class_map(scores.argmax(0), self.labels), self.labels)
             if options.tile is None:
                 return Prediction(photo, self.pipe(image, subtask="semantic").result, self.labels)
             # The images' own pixels: a processor that shrinks them first would defeat the purpose.

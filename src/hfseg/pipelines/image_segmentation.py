@@ -35,8 +35,9 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     """Image segmentation pipeline: `[{"score", "label", "mask"}]` per image, masks as PIL images ("L", 0 or 255).
 
     Called like `transformers.ImageSegmentationPipeline`: `pipe(image_or_images, subtask=..., threshold=...,
-    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=..., num_workers=...)`. Images are paths, addresses,
-    PIL images, arrays or tensors, one, a list or a generator. Masks are drawn when they are looked at; the attribute
+    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=..., num_workers=...)`. With `subtask="semantic"`,
+    `tta={"scales": (0.5, 1.0, 1.5), "flip": True}` averages class probabilities over these sizes of the network input and
+    their mirror images. Images are paths, addresses, PIL images, arrays or tensors, one, a list or a generator. Masks are drawn when they are looked at; the attribute
     `result` of the list is the compact `SegmentationResult`.
     """
 
@@ -52,10 +53,27 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     def _is_ours(self) -> bool:
         return getattr(self.image_processor, "owns_postprocessing_defaults", False)
 
-    def preprocess(self, image: Any, subtask: str | None = None, timeout: float | None = None) -> Any:
+    def _sanitize_parameters(self, **kwargs: Any) -> Any:
+        tta = kwargs.pop("tta", None)
+        preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        if tta is None:
+            return preprocess, forward, postprocess
+        unknown = sorted(set(tta) - {"scales", "flip"})
+        if not self._is_ours or unknown or kwargs.get("subtask") not in (None, "semantic"):
+            raise ValueError(
+                f"tta={tta!r} takes scales and flip, and averages scores of classes per pixel: use it with a model of "
+                'hfseg and subtask="semantic".'
+            )
+        return {**preprocess, "as_image": True}, {**forward, "tta": dict(tta)}, {**postprocess, "subtask": "semantic"}
+
+    def preprocess(
+        self, image: Any, subtask: str | None = None, timeout: float | None = None, as_image: bool = False
+    ) -> Any:
         if not self._is_ours:
             return super().preprocess(image, subtask=subtask, timeout=timeout)
         image = read_image(image, timeout, getattr(self.image_processor, "load_image", load_image))
+        if as_image:  # every view of it is prepared apart
+            return {"image": [image], "target_size": [(image.height, image.width)]}
         inputs = self.image_processor(images=[image], return_tensors="pt").to(self.dtype)
         inputs["target_size"] = [(image.height, image.width)]
         return inputs
@@ -82,7 +100,21 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         outputs = PipelineIterator(loader, self.forward, forward_params, loader_batch_size=batch_size)
         return PipelineIterator(outputs, self.postprocess, postprocess_params)
 
-    def _forward(self, model_inputs: Any) -> Any:
+    def _augmented(self, model_inputs: Any, tta: dict[str, Any]) -> Any:
+        """Class scores of each image, averaged over views."""
+        from ..inference.augmentation import augmented_scores
+
+        def predict(pixel_values: torch.Tensor) -> Any:
+            return self.model(pixel_values=pixel_values.to(self.device, self.dtype))
+
+        settings: dict[str, Any] = {"scales": tta.get("scales") or (1.0,), "flip": bool(tta.get("flip", False))}
+        images = [image[0] if isinstance(image, list) else image for image in model_inputs["image"]]
+        scores = [augmented_scores(image, predict, self.image_processor, **settings) for image in images]
+        return ModelOutput(class_scores=scores, target_size=model_inputs["target_size"])
+
+    def _forward(self, model_inputs: Any, tta: dict[str, Any] | None = None) -> Any:
+        if tta is not None:
+            return self._augmented(model_inputs, tta)
         if not isinstance(model_inputs.get("pixel_values"), list):
             return super()._forward(model_inputs)
         # A list per key, as `_collate` leaves it.
@@ -121,6 +153,10 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         if not self._is_ours:
             return super().postprocess(model_outputs, subtask=subtask, **given)
 
+        if "class_scores" in model_outputs:
+            (scores,) = model_outputs["class_scores"]
+            names: Any = self.model.config.id2label
+            return SegmentList(SegmentationResult.from_class_map(scores.argmax(0), names))
         tasks = ("panoptic", "instance", "semantic") if subtask is None else (subtask,)
         # A processor may serve models with and without queries; segments come from queries only.
         possible = tasks if "masks_queries_logits" in model_outputs else {"semantic"} & set(tasks)
