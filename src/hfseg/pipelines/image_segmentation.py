@@ -35,10 +35,12 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
     """Image segmentation pipeline: `[{"score", "label", "mask"}]` per image, masks as PIL images ("L", 0 or 255).
 
     Called like `transformers.ImageSegmentationPipeline`: `pipe(image_or_images, subtask=..., threshold=...,
-    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=..., num_workers=...)`. With `subtask="semantic"`,
-    `tta={"scales": (0.5, 1.0, 1.5), "flip": True}` averages class probabilities over these sizes of the network input and
-    their mirror images. Images are paths, addresses, PIL images, arrays or tensors, one, a list or a generator. Masks are drawn when they are looked at; the attribute
+    mask_threshold=..., overlap_mask_area_threshold=..., batch_size=..., num_workers=...)`. Images are paths, addresses,
+    PIL images, arrays or tensors, one, a list or a generator. Masks are drawn when they are looked at; the attribute
     `result` of the list is the compact `SegmentationResult`.
+
+    With `subtask="semantic"`, `tta={"scales": (0.5, 1.0, 1.5), "flip": True}` averages class probabilities over these
+    sizes of the network input and their mirror images.
     """
 
     # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
