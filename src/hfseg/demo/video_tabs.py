@@ -26,6 +26,25 @@ class _Videos(_Tab):
 
     title = "Videos"
 
+    def video_settings(self) -> list[Any]:
+        """Sliders of the number of frames and the opacity."""
+        limit = self.limits.frames
+        return [
+            gr.Slider(1, limit, min(60, limit), step=1, label="Frames from the beginning"),
+            gr.Slider(0, 1, 0.6, step=0.05, label="Opacity"),
+        ]
+
+    def video_results(self) -> list[Any]:
+        """Fields of the overlay, the status and the files."""
+        return [
+            gr.Video(
+                label="Result", height=420, interactive=False, autoplay=True, loop=True,
+                elem_classes="hfseg-video-result",
+            ),
+            gr.Markdown(elem_classes="hfseg-status"),
+            gr.Files(label="Download", interactive=False),
+        ]  # fmt: skip
+
     def build(self) -> None:
         worded = [model for model in self.models.values() if model.predictor.task in WORDED]
         with gr.Row():
@@ -40,18 +59,10 @@ class _Videos(_Tab):
                     visible=bool(worded),
                 )  # fmt: skip
                 kind = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
-                most = gr.Slider(
-                    1, self.limits.frames, min(60, self.limits.frames), step=1, label="Frames from the beginning"
-                )
-                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
+                most, opacity = self.video_settings()
                 button = gr.Button("Segment", variant="primary", elem_id="hfseg-video-run")
             with gr.Column():
-                shown = gr.Video(
-                    label="Result", height=420, interactive=False, autoplay=True, loop=True,
-                    elem_classes="hfseg-video-result",
-                )  # fmt: skip
-                status = gr.Markdown(elem_classes="hfseg-status")
-                files = gr.Files(label="Download", interactive=False)
+                results = self.video_results()
 
         def run(
             name: str, path: str | None, text: str, subtask: str, count: float, strength: float,
@@ -62,7 +73,7 @@ class _Videos(_Tab):
             except INPUT_ERRORS as error:
                 raise _say(error) from error
 
-        button.click(run, [model, file, words, kind, most, opacity], [shown, status, files], api_name="videos")
+        button.click(run, [model, file, words, kind, most, opacity], results, api_name="videos")
 
     def segment(
         self,
@@ -176,18 +187,10 @@ class _ClipsByExample(_Videos):
                 file = gr.File(label="Video to answer, in clips of that length", elem_id="hfseg-clip", **kinds)
                 task = gr.Dropdown(["images", *FORMATS], value="images", label="The answer is")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
-                most = gr.Slider(
-                    1, self.limits.frames, min(60, self.limits.frames), step=1, label="Frames from the beginning"
-                )
-                opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
+                most, opacity = self.video_settings()
                 button = gr.Button("Answer", variant="primary", elem_id="hfseg-clip-run")
             with gr.Column():
-                shown = gr.Video(
-                    label="Result", height=420, interactive=False, autoplay=True, loop=True,
-                    elem_classes="hfseg-video-result",
-                )  # fmt: skip
-                status = gr.Markdown(elem_classes="hfseg-status")
-                files = gr.Files(label="Download", interactive=False)
+                results = self.video_results()
 
         def run(
             name: str, example: str | None, answer: str | None, path: str | None, kind: str, steps: float,
@@ -199,7 +202,7 @@ class _ClipsByExample(_Videos):
                 raise _say(error) from error
 
         fields = [model, given, target, file, task, steps, most, opacity]
-        button.click(run, fields, [shown, status, files], api_name="clips")
+        button.click(run, fields, results, api_name="clips")
 
     def answered(
         self,
