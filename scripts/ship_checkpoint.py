@@ -77,7 +77,9 @@ def ship_parts(source: Path, folder: Path) -> None:
                 shutil.copyfile(file, folder / part / file.name)
 
 
-def ship(source: Path, name: str, license_id: str, data_terms: str | None, settings: dict[str, Any]) -> Path:
+def ship(
+    source: Path, name: str, license_id: str, data_terms: str | None, settings: dict[str, Any], limit: float = LIMIT
+) -> Path:
     """Writes the folder of a shipped checkpoint; `settings` are fields of the image processor that win.
 
     Raises:
@@ -110,9 +112,11 @@ def ship(source: Path, name: str, license_id: str, data_terms: str | None, setti
     card.text = text
     card.save(folder / "README.md")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    if size > LIMIT:
+    if size > limit:
         shutil.rmtree(folder)
-        raise ValueError(f"{name} would take {size / 2**20:.1f} MiB; a shipped checkpoint may take 4.")
+        raise ValueError(
+            f"{name} would take {size / 2**20:.2f} MiB; a shipped checkpoint may take {limit / 2**20:g} (--limit)."
+        )
     return folder
 
 
@@ -124,11 +128,12 @@ def main() -> int:
     parser.add_argument("--license", required=True, help="license of the weights, as the Hub spells it")
     parser.add_argument("--data_terms", help="a sentence about the origin and the license of the training data")
     parser.add_argument("--processor", nargs="*", default=[], metavar="FIELD=JSON", help="of the image processor")
+    parser.add_argument("--limit", type=float, default=LIMIT / 2**20, metavar="MIB", help="largest size of the folder")
     options = parser.parse_args()
     try:
         settings = dict(pair.split("=", 1) for pair in options.processor)
         settings = {key: json.loads(value) for key, value in settings.items()}
-        print(ship(options.source, options.name, options.license, options.data_terms, settings))
+        print(ship(options.source, options.name, options.license, options.data_terms, settings, options.limit * 2**20))
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,12 +12,15 @@ import hfseg
 from hfseg.tasks import shipped_checkpoints
 
 NAMES = shipped_checkpoints()
+# Networks that are larger than 4 MiB in half precision, with what they take.
+LARGER = {"cris-tiny-shapes": 4.3}
 
 
 def test_there_are_checkpoints_and_all_of_them_are_small():
     sizes = {name: sum(f.stat().st_size for f in hfseg.checkpoint(name).rglob("*")) for name in NAMES}
     assert "proscale-tiny-nuclei" in sizes
-    assert all(size <= 4 * 2**20 for size in sizes.values()) and sum(sizes.values()) <= 25 * 2**20
+    assert all(size <= LARGER.get(name, 4) * 2**20 for name, size in sizes.items())
+    assert sum(sizes.values()) <= 25 * 2**20
 
 
 @pytest.mark.parametrize("name", NAMES)
