@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 ROOT = Path(__file__).parents[1] / "src" / "hfseg" / "checkpoints"
 LIMIT = 4 * 2**20
+LARGEST_VARIANCE = 2.0**14  # of a batch norm in float16, which ends at 65504
 # A path of the machine that trained; its last name is kept.
 ABSOLUTE = re.compile(r"(?<![\w.:])/(?:[\w.-]+/)+([\w.-]+)")
 # What `from_pretrained` needs besides the weights; everything else of a run stays where it is.
@@ -51,13 +52,33 @@ def half(tensor: torch.Tensor, name: str) -> torch.Tensor:
     return small.contiguous()
 
 
+def fit_statistics(weights: dict[str, torch.Tensor]) -> None:
+    """Halves convolutions, channel by channel, until the variance of what they give fits into float16.
+
+    A batch norm behind a convolution without bias undoes it: mean and variance are halved and quartered with it. The
+    norm's epsilon is nothing beside such a variance, so the outputs are the same.
+    """
+    for name in [key for key in weights if key.endswith(".running_var")]:
+        place = name.removesuffix(".running_var")
+        block, dot, index = place.rpartition(".")
+        before = f"{block}{dot}{int(index) - 1}" if index.isdigit() else ""
+        while (large := weights[name] > LARGEST_VARIANCE).any():
+            if f"{before}.weight" not in weights or f"{before}.bias" in weights:
+                break  # `half` says what does not fit
+            weights[f"{before}.weight"][large] *= 0.5
+            weights[f"{place}.running_mean"][large] *= 0.5
+            weights[name][large] *= 0.25
+
+
 def store(source: Path, target: Path) -> None:
     """Writes a file of weights in half precision.
 
     Raises:
         ValueError: A weight does not fit.
     """
-    weights = {key: half(value, key) for key, value in load_file(source).items()}
+    given = load_file(source)
+    fit_statistics(given)
+    weights = {key: half(value, key) for key, value in given.items()}
     save_file(weights, target, metadata={"format": "pt"})
     target.chmod(0o644)
 

@@ -66,6 +66,15 @@ class ReferringTask(Task):
     }
     default_collator = "referring_processor"
 
+    def example(self, name: str) -> str:
+        """Shows an expression; transformers itself has no such pipeline."""
+        return (
+            "import hfseg  # registers the model with transformers\n"
+            "from transformers import pipeline\n\n"
+            f'segmenter = pipeline("referring-image-segmentation", model="{name}")\n'
+            'print(segmenter("photo.jpg", text="the red star"))'
+        )
+
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the model: new, from a folder, or (with `model.backbone`) from CLIP's weights."""
         model = self.arguments.model
