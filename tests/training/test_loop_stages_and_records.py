@@ -13,6 +13,7 @@ from hfseg.commands.train import main
 from hfseg.training import train
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=2", "data.batch_size=2", "data.num_workers=0"]
+SMALL += ["schedule.warmup_steps=0", "run.log_every=1"]
 STAGES = """
 base: proscale-tiny-shapes
 data: {batch_size: 2, num_workers: 0, train: {num_scenes: 8}, validation: null}

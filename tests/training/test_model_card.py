@@ -6,6 +6,7 @@ from huggingface_hub import ModelCard
 from hfseg.commands.train import main
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=2", "data.batch_size=2", "data.num_workers=0"]
+SMALL += ["schedule.warmup_steps=0", "run.log_every=1"]
 
 
 def test_a_run_without_held_out_data_claims_nothing(tmp_path):

@@ -54,8 +54,9 @@ def test_a_share_of_train_is_held_out_only_where_nothing_is_for_validation():
     assert HeldOut().from_train(["train"], "validation") is None
 
 
-@pytest.mark.parametrize("size, fits", [((4, 6), True), ((6, 4), True), ((4, 5), False), ((8, 12), False)])
-def test_labels_have_the_size_of_their_image_or_lie_on_their_side(tmp_path, size, fits):
+@pytest.mark.parametrize("size, fits", [((4, 6), True), ((6, 4), False), ((4, 5), False), ((8, 12), False)])
+def test_labels_have_the_size_of_their_image(tmp_path, size, fits):
+    """On its side a label fits only an image that says it is turned; see `hostile/test_masks.py`."""
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "a_label.png")
     sample = Sample("a", tmp_path / "a.png", tmp_path / "a_label.png")

@@ -13,6 +13,7 @@ from hfseg.training import load_recipe
 from hfseg.training.tasks.base import build_model
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=3", "data.batch_size=2"]
+SMALL += ["data.num_workers=0", "schedule.warmup_steps=0"]
 
 
 def test_metrics_during_training_best_weights_and_processor(tmp_path):
