@@ -232,3 +232,22 @@ def test_other_shapes_are_an_error(monkeypatch):
     monkeypatch.setattr(export, "load_program", lambda *_: lambda inputs: (torch.zeros(1, 4, 64, 32),))
     with pytest.raises(ValueError, match=r"gives the shape \(1, 4, 64, 32\) where the model gives \(1, 4, 64, 64\)"):
         parity_report(doubled(), "a.onnx", "onnx", [(1, 64, 64)])
+
+
+def test_a_file_carries_what_its_user_needs(tmp_path):
+    """Read back by ONNX Runtime alone: labels, the image processor's numbers, sizes."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="extra `export`")
+    folder = model_folder("vpnext", tmp_path)
+    assert main(["export", "--model", str(folder), "--format", "onnx", "-o", str(tmp_path / "a.onnx")]) == 0
+    about = onnxruntime.InferenceSession(str(tmp_path / "a.onnx")).get_modelmeta().custom_metadata_map
+    config = json.loads((folder / "config.json").read_text())
+    processor = json.loads((folder / "preprocessor_config.json").read_text())
+    assert about["task"] == "semantic" and about["class"] == "VPNeXtForSemanticSegmentation"
+    assert about["hfseg"] == hfseg.__version__ and json.loads(about["id2label"]) == config["id2label"]
+    carried = json.loads(about["image_processor"])
+    assert "auto_map" not in carried
+    assert {name: carried[name] for name in ("image_mean", "image_std", "size")} == {
+        name: processor[name] for name in ("image_mean", "image_std", "size")
+    }
+    report = json.loads((tmp_path / "a.onnx.json").read_text())
+    assert json.loads(about["input_size"]) == report["inputs"]["pixel_values"][-2:]

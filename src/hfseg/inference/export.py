@@ -222,6 +222,7 @@ def export_model(
     size: tuple[int, int],
     batch_size: int = 2,
     dynamic: bool = True,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Traces a model and writes it to a file, which appears when it is complete.
 
@@ -232,6 +233,8 @@ def export_model(
         size: Height and width of the traced images; without `dynamic` the only ones.
         batch_size: Of the traced images; likewise.
         dynamic: Whether batch, height, width (and numbers of prompts) are free.
+        metadata: Texts that the ONNX file carries (`describe_model`); ONNX Runtime gives them back by
+            `session.get_modelmeta().custom_metadata_map`. A `torch.export` program carries none.
 
     Raises:
         ValueError: The format or size is not legal, or the model cannot be traced.
@@ -277,6 +280,7 @@ def export_model(
                     verbose=False,
                 )
             assert converted is not None
+            converted.model.metadata_props.update(metadata or {})
             converted.save(temporary, external_data=weights > LARGEST_FILE)
         for part in sorted(Path(folder).iterdir(), reverse=True):  # the weights first
             shutil.move(part, path.parent / part.name)
@@ -421,15 +425,40 @@ def parity_report(
 TOLERANCE = 1e-4  # of logits, as a share of their largest value where that is above 1
 
 
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+def _processor_settings(folder: Path) -> dict[str, Any]:
+    """The image processor's configuration as the folder has it; empty if it has none."""
+    file = next((found for name in PROCESSOR_FILES if (found := folder / name).is_file()), None)
+    content = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
+    return content.get("image_processor", content)
+
+
+def describe_model(model: Any, folder: Path, task: str, target: Exportable, size: tuple[int, int]) -> dict[str, str]:
+    """What whoever runs the file needs besides it, as texts; all but plain words are json.
+
+    `hfseg` (version), `task`, `class`, `id2label`, `image_processor` (its whole configuration, with mean, deviation and
+    size), `input_size` (height and width of the traced image), `size_divisor` and `smallest_side`.
+    """
+    import hfseg
+
+    processor = {key: value for key, value in _processor_settings(folder).items() if key != "auto_map"}
+    labels = {str(index): name for index, name in (getattr(model.config, "id2label", None) or {}).items()}
+    values = {
+        "id2label": labels,
+        "image_processor": processor,
+        "input_size": list(size),
+        "size_divisor": target.divisor,
+        "smallest_side": target.smallest,
+    }
+    words = {"hfseg": hfseg.__version__, "task": task, "class": type(model).__name__}
+    return {**words, **{name: json.dumps(value) for name, value in values.items()}}
+
+
 def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
     """The size to which the folder's image processor brings images, rounded up to what the model takes."""
-    size: dict[str, Any] = {}
-    file = next(
-        (f for n in ("preprocessor_config.json", "processor_config.json") if (f := Path(folder) / n).is_file()), None
-    )
-    if file is not None:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        size = content.get("size") or content.get("image_processor", {}).get("size") or {}
+    size = _processor_settings(Path(folder)).get("size") or {}
     short = size.get("shortest_edge") or size.get("longest_edge") or 512
     sides = (size.get("height") or short, size.get("width") or short)
     height, width = (max(-(-int(side) // divisor) * divisor, smallest) for side in sides)
@@ -477,7 +506,8 @@ def export_folder(
     model = load(found, with_processor=False).model
     target = exportable(model)
     size = size or default_size(str(found), target.divisor, target.smallest)
-    file = export_model(target, output, format, size, batch_size, dynamic)
+    about = describe_model(model, Path(found), task, target, size)
+    file = export_model(target, output, format, size, batch_size, dynamic, about)
     places = [(batch_size, *size)]
     if dynamic:
         unit = target.divisor

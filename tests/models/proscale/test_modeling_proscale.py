@@ -444,3 +444,40 @@ def test_fresh_sampling_points_look_around():
     points = offsets.bias.view(8, 3, 4, 2)  # head, level, point
     assert points[0, 0].tolist() == [[1, 0], [2, 0], [3, 0], [4, 0]]
     torch.testing.assert_close(points[2, 1, 1], torch.tensor([0.0, 2.0]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["linear", "conv"])
+def test_gates_are_given_back(variant):
+    """Those that the tokens are multiplied with, by the paper's equation; none without re-calibration."""
+    torch.manual_seed(0)
+    model = peaked(ProScaleForUniversalSegmentation(tiny_config(trc=variant, trc_layout="spatial"))).eval()
+    finest, pixels = [], torch.randn(2, 3, 96, 64)
+    model.model.pixel_decoder.input_projections[-1].register_forward_hook(lambda *args: finest.append(args[-1]))
+    with torch.no_grad():
+        plain, outputs = model(pixels), model(pixels, output_gates=True)
+    assert plain.gates is None and torch.equal(plain.masks_queries_logits, outputs.masks_queries_logits)
+    assert [tuple(gate.shape) for gate in outputs.gates] == [(2, 3, 2), (2, 6, 4)]
+    weight = model.model.pixel_decoder.token_recalibration.projection
+    for gate in outputs.gates:
+        resized = torch.nn.functional.interpolate(finest[-1], gate.shape[1:], mode="bilinear", align_corners=False)
+        logits = torch.einsum("bchw,c->bhw", resized, weight.weight[0]) + weight.bias
+        expected = (model.config.trc_temperature * logits).sigmoid()
+        torch.testing.assert_close(gate, expected, rtol=1e-5, atol=1e-6)
+    without = ProScaleForUniversalSegmentation(tiny_config(trc="none"))
+    assert without(pixels, output_gates=True).gates == ()
+
+
+def test_the_documented_drawing_of_gates_runs(tmp_path, monkeypatch):
+    """Figures F1 and F2 of the paper: the page's code, on a tiny model and a drawn image."""
+    from pathlib import Path
+
+    page = Path(__file__).parents[3] / "docs/architectures/proscale.md"
+    code = page.read_text(encoding="utf-8").split("## Look inside")[1].split("```python\n")[1].split("```")[0]
+    assert len(code.splitlines()) <= 20
+    monkeypatch.chdir(tmp_path)
+    example = Path(__file__).parents[3] / "src/hfseg/examples/scene.png"
+    (tmp_path / "photo.png").write_bytes(example.read_bytes())
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert (tmp_path / "gates.png").stat().st_size > 1000
+    assert len(found["likeness"]) == 3 and all(-1 <= value <= 1 for value in found["likeness"])

@@ -107,6 +107,7 @@ class ProScaleConfig(MaskDecoderConfig):
         "cross_attentions",
         "encoder_hidden_states",
         "encoder_attentions",
+        "gates",
     ]
     if SubConfigSpec is None:
         sub_configs = {"backbone_config": AutoConfig}

@@ -78,11 +78,13 @@ class ProScalePixelDecoderOutput(ModelOutput):
         hidden_states: With `output_hidden_states=True`: tokens before the first and after every layer. Their number
             grows with the stages.
         attentions: With `output_attentions=True`: weights of the sampled points, `(B, L, heads, levels, points)`.
+        gates: With `output_gates=True`: what token re-calibration multiplies s4 and s3 with, each `(B, h, w)`.
     """
 
     last_hidden_state: torch.Tensor | None = None
     multi_scale_features: tuple[torch.Tensor, ...] | None = None
     pixel_embedding: torch.Tensor | None = None
+    gates: tuple[torch.Tensor, ...] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -128,6 +130,7 @@ class ProScaleModelOutput(ModelOutput):
         valid_queries: With queries from pixels: which queries stand for something, boolean `(B, Q)`.
         hidden_states, attentions, cross_attentions: Of the mask decoder, on request.
         encoder_hidden_states, encoder_attentions: Of the pixel decoder, on request.
+        gates: With `output_gates=True`; see `ProScalePixelDecoderOutput`.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -143,11 +146,18 @@ class ProScaleModelOutput(ModelOutput):
     cross_attentions: tuple[torch.Tensor, ...] | None = None
     encoder_hidden_states: tuple[torch.Tensor, ...] | None = None
     encoder_attentions: tuple[torch.Tensor, ...] | None = None
+    gates: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
 class ProScaleForUniversalSegmentationOutput(MaskClassificationOutput):
-    """Output of `ProScaleForUniversalSegmentation`; the encoder's states are those of the pixel decoder."""
+    """Output of `ProScaleForUniversalSegmentation`; the encoder's states are those of the pixel decoder.
+
+    Attributes:
+        gates: With `output_gates=True`: what token re-calibration multiplies s4 and s3 with, each `(B, h, w)`.
+    """
+
+    gates: tuple[torch.Tensor, ...] | None = None
 
 
 class ProScaleTokenRecalibration(nn.Module):
@@ -163,19 +173,16 @@ class ProScaleTokenRecalibration(nn.Module):
         self.variant, self.layout, self.temperature = config.trc, config.trc_layout, config.trc_temperature
         self.projection = nn.Linear(config.feature_size, 1)
 
-    def forward(
-        self, tokens: torch.Tensor, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]
-    ):
-        """Gates tokens.
+    def gate(self, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]) -> torch.Tensor:
+        """Computes the gate of a coarse level, between 0 and 1.
 
         Args:
-            tokens: Tokens of the coarse level.
-            shape: Its `(height, width)`.
+            shape: `(height, width)` of the level.
             source: Projected tokens of s2.
             source_shape: Its `(height, width)`.
 
         Shape:
-            tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
+            source: `(B, T2, C)`; output: `(B, T, 1)` per token (`"linear"`), or `(B, 1, h, w)` (`"conv"`).
         """
         channels = source.shape[-1]
         raw = self.layout == "raw"
@@ -185,13 +192,29 @@ class ProScaleTokenRecalibration(nn.Module):
         resized = F.interpolate(source_map, size=shape, mode="bilinear", align_corners=False)  # (B, C, h, w)
         if self.variant == "linear":
             resized = resized.flatten(1).unflatten(1, (-1, channels)) if raw else resized.flatten(2).transpose(1, 2)
-            return tokens * torch.sigmoid(self.temperature * self.projection(resized))  # gate (B, T, 1)
-        # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
+            return torch.sigmoid(self.temperature * self.projection(resized))
         weight, bias = self.projection.weight[:, :, None, None], self.projection.bias
-        gate = torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))  # (B, 1, h, w)
-        if raw:
-            gated = tokens.flatten(1).unflatten(1, (channels, *shape)) * gate  # (B, C, h, w)
-            return gated.flatten(1).unflatten(1, (-1, channels))
+        return torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))
+
+    def forward(
+        self, tokens: torch.Tensor, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]
+    ):
+        """Gates tokens.
+
+        Args:
+            tokens: Tokens of the coarse level.
+            shape, source, source_shape: See `gate`.
+
+        Shape:
+            tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
+        """
+        gate = self.gate(shape, source, source_shape)
+        if self.variant == "linear":
+            return tokens * gate
+        # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
+        if self.layout == "raw":
+            gated = tokens.flatten(1).unflatten(1, (source.shape[-1], *shape)) * gate  # (B, C, h, w)
+            return gated.flatten(1).unflatten(1, (-1, source.shape[-1]))
         return tokens * gate.flatten(2).transpose(1, 2)
 
 
@@ -284,12 +307,16 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
-        self, feature_maps: tuple[torch.Tensor, ...], **kwargs: Unpack[TransformersKwargs]
+        self,
+        feature_maps: tuple[torch.Tensor, ...],
+        output_gates: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ProScalePixelDecoderOutput:
         """Encodes backbone maps.
 
         Args:
             feature_maps: s1, s2, s3, s4.
+            output_gates: Also returns the gates of token re-calibration (none without it).
 
         Shape:
             feature_maps: `(B, C_i, H / stride_i, W / stride_i)`.
@@ -300,15 +327,26 @@ class ProScalePixelDecoder(ProScalePreTrainedModel):
             maps = [project(features) for project, features in zip(self.input_projections, reversed(coarser))]
             shapes = tuple((features.shape[-2], features.shape[-1]) for features in maps)
             # each (B, T, C), coarse to fine
-            tokens = self.encode([features.flatten(2).transpose(1, 2) for features in maps], shapes)
+            levels = [features.flatten(2).transpose(1, 2) for features in maps]
+            tokens = self.encode(levels, shapes)
+            gates = self.gates(levels, shapes) if output_gates else None
             lengths = [height * width for height, width in shapes]
             encoded = tuple(
                 level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(tokens.split(lengths, dim=1), shapes)
             )
             pixel_embedding = self.light_pixel_embedding(finest, encoded[-1])
         return ProScalePixelDecoderOutput(
-            last_hidden_state=tokens, multi_scale_features=encoded, pixel_embedding=pixel_embedding
+            last_hidden_state=tokens, multi_scale_features=encoded, pixel_embedding=pixel_embedding, gates=gates
         )
+
+    def gates(self, levels: list[torch.Tensor], shapes: Shapes) -> tuple[torch.Tensor, ...]:
+        """The gates of the levels that token re-calibration gates, coarse to fine. Shape: each `(B, h, w)`."""
+        gate_of = self.token_recalibration
+        if gate_of is None:
+            return ()
+        entering = min(max(attended for _, _, attended in self.config.layer_plan), len(levels) - 1)
+        found = [gate_of.gate(shapes[level], levels[-1], shapes[-1]) for level in range(entering)]
+        return tuple(gate.flatten(1).unflatten(1, shape) for gate, shape in zip(found, shapes))
 
     def encode(self, levels: list[torch.Tensor], shapes: Shapes) -> torch.Tensor:
         """Runs the layers, letting the sequence grow as the plan says.
@@ -429,18 +467,21 @@ class ProScaleModel(ProScalePreTrainedModel):
         return self
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]) -> ProScaleModelOutput:
+    def forward(
+        self, pixel_values: torch.Tensor, output_gates: bool = False, **kwargs: Unpack[TransformersKwargs]
+    ) -> ProScaleModelOutput:
         """Predicts masks.
 
         Args:
             pixel_values: Normalized images. Height and width need not be multiples of 32, but the authors' numbers are
                 those of images padded so.
+            output_gates: Also returns the gates of token re-calibration.
 
         Shape:
             pixel_values: `(B, 3, H, W)`.
         """
         feature_maps = self.backbone(pixel_values).feature_maps
-        pixels = self.pixel_decoder(feature_maps, **kwargs)
+        pixels = self.pixel_decoder(feature_maps, output_gates=output_gates, **kwargs)
         queries = self.mask_decoder(pixels.multi_scale_features, pixels.pixel_embedding, **kwargs)
         return ProScaleModelOutput(
             last_hidden_state=queries.last_hidden_state,
@@ -458,6 +499,7 @@ class ProScaleModel(ProScalePreTrainedModel):
             cross_attentions=queries.cross_attentions,
             encoder_hidden_states=pixels.hidden_states,
             encoder_attentions=pixels.attentions,
+            gates=pixels.gates,
         )
 
 
@@ -580,6 +622,7 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
             cross_attentions=outputs.cross_attentions,
             encoder_hidden_states=outputs.encoder_hidden_states,
             encoder_attentions=outputs.encoder_attentions,
+            gates=outputs.gates,
         )
 
 
