@@ -3,12 +3,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForUniversalSegmentation, pipeline
 from transformers.utils import ModelOutput
 
 import hfseg
+from hfseg.inference.tiled_panoptic import tiled_panoptic_segmentation
 from hfseg.training.arguments import ModelArguments
 from hfseg.training.tasks.base import build_model
 from proscale_models import tiny_config as proscale_config
@@ -93,6 +95,9 @@ def test_the_old_processor_in_memory(folder, caplog, change, backend):
         made = two_cars(given.config.num_labels)
         outputs.class_queries_logits, outputs.masks_queries_logits = made.values()
         assert number_of_segments(processor, outputs) == ((1, 0) if stuff else (2, 2))
+        image, answer = np.zeros((64, 64, 3), dtype=np.uint8), lambda _, outputs=outputs: outputs
+        tiled = tiled_panoptic_segmentation(image, answer, processor, tile=64, overlap_mask_area_threshold=0.0)
+        assert len(tiled.segments_info) == (1 if stuff else 2)
     if number != 8:  # rebuilt outputs, as of Trainer's evaluation, still have another number of classes
         assert number_of_segments(processor, two_cars(number)) == (2, 2)
     given = processor.post_process_panoptic_segmentation(two_cars(number), label_ids_to_fuse=[min(6, number - 1)])

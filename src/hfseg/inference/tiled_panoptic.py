@@ -187,6 +187,15 @@ def _places(
     return starts, (min(tile[0], image[0]), min(tile[1], image[1]))
 
 
+def _fused(given: Collection[int] | None, image_processor: Any, outputs: Any) -> set[int]:
+    """Stuff classes, as the image processor's post-processing takes them."""
+    if given is not None:
+        return set(given)
+    rule = getattr(image_processor, "stuff_classes", None)
+    found = getattr(image_processor, "label_ids_to_fuse", None) if rule is None else rule(outputs)
+    return set(found or ())
+
+
 @torch.no_grad()
 def tiled_panoptic_segmentation(
     image: Any,
@@ -213,7 +222,7 @@ def tiled_panoptic_segmentation(
         overlap: Height and width that neighboring tiles share; default: a quarter of a tile. It should exceed the
             size of common objects' parts from which the model can tell them.
         merge_iou: Smallest IoU, in the shared strip, of two masks of one object; above 0, at most 1.
-        label_ids_to_fuse: Stuff classes; default: the processor's.
+        label_ids_to_fuse: Stuff classes; default: those of the model that gives the outputs, else the processor's.
         batch_size: Tiles per call of `predict`.
         do_resize: False segments tiles at the image's own scale; True lets the processor resize every tile by its
             rule, as if it were an image.
@@ -231,14 +240,12 @@ def tiled_panoptic_segmentation(
         ValueError: Sizes or `merge_iou` that are not legal.
     """
     tile, overlap = _checked_tiles(tile, overlap, merge_iou, batch_size)
-    own = getattr(image_processor, "label_ids_to_fuse", None)
-    fused = set((own or ()) if label_ids_to_fuse is None else label_ids_to_fuse)
     post_process = post_process or image_processor.post_process_panoptic_segmentation
     height, width = image_size(image)
     (tops, lefts), size = _places((height, width), tile, overlap)
     row_edges, column_edges = _core_edges(tops, size[0], height), _core_edges(lefts, size[1], width)
     resize = {} if do_resize else {"do_resize": False}
-    parts, settings = _Parts(fused), dict[str, Any](label_ids_to_fuse=fused, **thresholds)
+    parts, settings = _Parts(set()), dict[str, Any](**thresholds)
     painted = np.zeros((height, width), dtype=np.int32)  # node + 1
     above: list[np.ndarray] = []  # tiles of the row before, as maps of nodes
     for row, top in enumerate(tops):
@@ -250,6 +257,8 @@ def tiled_panoptic_segmentation(
                 for place in places
             ]
             outputs = predict(pad_to_divisor(torch.cat(inputs), image_processor))
+            if "label_ids_to_fuse" not in settings:
+                parts.fused = settings["label_ids_to_fuse"] = _fused(label_ids_to_fuse, image_processor, outputs)
             settings["image_sizes"] = [(inputs[0].shape[-2], inputs[0].shape[-1])] * len(places)
             results = post_process(outputs, target_sizes=[size] * len(places), **settings)
             current += [parts.add(result) for result in results]

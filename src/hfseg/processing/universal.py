@@ -347,6 +347,10 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         own = type(self).threshold
         return min(own, INSTANCE_THRESHOLD) if self.threshold == own else self.threshold
 
+    def stuff_classes(self, outputs: Any) -> Sequence[int] | set[int]:
+        """Stuff classes of outputs: those of the model that gave them, else of this processor, if they fit."""
+        return self._stuff(None, outputs)
+
     def _stuff(self, given: Sequence[int] | set[int] | None, outputs: Any) -> Sequence[int] | set[int]:
         """Stuff classes: as given, else of the model that gave the outputs, else of this processor, if they fit."""
         if given is not None:
