@@ -6,7 +6,7 @@ import time
 import pytest
 
 from hfseg.files import hub_access
-from hfseg.files.hub_access import CONNECT_SECONDS, READ_SECONDS, _bounded, _repository, _resolves
+from hfseg.files.hub_access import CONNECT_SECONDS, READ_SECONDS, _bounded, _repository, resolves
 
 
 def test_limits_are_never_longer_than_ours():
@@ -34,16 +34,16 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(hub_access, "CONNECT_SECONDS", 0.05)
     monkeypatch.setattr("socket.getaddrinfo", lambda *arguments: time.sleep(1))
     start = time.monotonic()
-    assert not _resolves("example.org") and time.monotonic() - start < 0.9
+    assert not resolves("example.org") and time.monotonic() - start < 0.9
     monkeypatch.setattr(hub_access, "CONNECT_SECONDS", 5)
     monkeypatch.setattr("socket.getaddrinfo", lambda *arguments: [])
-    assert _resolves("example.org")
+    assert resolves("example.org")
 
     def unknown(*arguments):
         raise OSError
 
     monkeypatch.setattr("socket.getaddrinfo", unknown)
-    assert not _resolves("example.org")
+    assert not resolves("example.org")
 
 
 def test_nothing_is_said_where_all_was_well_and_the_option_where_not(monkeypatch):

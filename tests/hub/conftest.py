@@ -3,7 +3,8 @@
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 
 from hfseg import ProScaleImageProcessor
 from hub_folders import tiny_model
@@ -22,6 +23,10 @@ def online(monkeypatch):
     """Lets this process reach the stand-in, by the protocol that it knows."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    # A command that ran before in this process has left its client, which may turn the mode on again.
+    set_client_factory(default_client_factory)
+    yield
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ STARTS = [
     ("unpairseg-tiny-shapes", "unpairseg-tiny-stage2"),
     ("unpairseg-tiny-shapes", "unpairseg-tiny-nuclei"),
     ("lavin-dit-tiny-shapes", "lavin-dit-tiny-shapes"),
+    ("cris-tiny-shapes", "cris-tiny-shapes"),
 ]
 
 

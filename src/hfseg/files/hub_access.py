@@ -44,15 +44,16 @@ def bound_hub_look_ups() -> None:
         known: set[str] = set()
 
         def send(request: Any, **options: Any) -> Any:
-            host = request.url.host
-            if request.method in ("GET", "HEAD"):
+            host, look_up = request.url.host, request.method in ("GET", "HEAD")
+            if look_up:
                 request.extensions = {**request.extensions, "timeout": _bounded(request.extensions.get("timeout"))}
-            if host not in known and not constants.is_offline_mode() and not resolves(host):
+            new = look_up and host not in known  # what is sent, such as a card to be validated, fails by itself
+            if new and not constants.is_offline_mode() and not resolves(host):
                 _give_up(constants, f"the name {host} cannot be resolved", request.url.path)
             try:
                 answer = original(request, **options)  # raises OfflineModeIsEnabled once the mode is on
             except Exception as error:
-                if host not in known and type(error).__name__ in ("ConnectError", "ConnectTimeout", "ReadTimeout"):
+                if new and type(error).__name__ in ("ConnectError", "ConnectTimeout", "ReadTimeout"):
                     _give_up(constants, f"{host} does not answer", request.url.path)
                 raise
             known.add(host)
