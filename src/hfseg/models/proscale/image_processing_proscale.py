@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of PRO-SCALE on torchvision: resize, normalize, pad; targets; post-processing."""
 
+from ...processing.kwargs import UniversalImageProcessorKwargs as ProScaleImageProcessorKwargs
 from ...processing.torchvision_backend import UniversalImageProcessor
 
 
@@ -17,6 +18,8 @@ class ProScaleImageProcessor(UniversalImageProcessor):
         >>> processor(np.zeros((48, 60, 3), dtype=np.uint8), return_tensors="pt")["pixel_values"].shape
         torch.Size([1, 3, 64, 96])
     """
+
+    valid_kwargs = ProScaleImageProcessorKwargs
 
 
 __all__ = ["ProScaleImageProcessor"]

@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Image processor of VPNeXt on torchvision."""
 
+from ...processing.kwargs import SemanticImageProcessorKwargs as VPNeXtImageProcessorKwargs
 from ...processing.torchvision_backend import SemanticImageProcessor
 
 
@@ -19,6 +20,7 @@ class VPNeXtImageProcessor(SemanticImageProcessor):
         torch.Size([1, 3, 64, 80])
     """
 
+    valid_kwargs = VPNeXtImageProcessorKwargs
     size = {"shortest_edge": 520}
     size_divisor = 16
 
