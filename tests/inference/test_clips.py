@@ -11,6 +11,7 @@ from PIL import Image
 
 from hfseg.inference.clips import segment_video
 from hfseg.inference.predictor import Options, Prediction, Predictor, Prompts
+from hfseg.inference.video import VideoReader
 from hfseg.results.segmentation_result import SegmentationResult
 
 pytest.importorskip("av", reason="extra `video`")
@@ -85,16 +86,18 @@ def test_clips_reach_to_the_last_frame(tmp_path):
         path = tmp_path / "seven.mp4"
 
         def __iter__(self):
-            return iter([Image.new("RGB", SIZE, (index, 0, 0)) for index in range(7)])
+            return iter([Image.new("RGB", SIZE, (30 * index,) * 3) for index in range(7)])
 
     def answer(frames):
-        asked.append([frame.getpixel((0, 0))[0] for frame in frames])
+        asked.append([frame.getpixel((0, 0))[0] // 30 for frame in frames])
         return [Prediction(frame, None, answer=frame) for frame in frames]
 
     done = segment_video(Seven(), answer, tmp_path, "seven", {}, clip_frames=3)
     assert asked == [[0, 1, 2], [3, 4, 5], [4, 5, 6]]
     assert len(done.frames) == 7 and done.answer == tmp_path / "seven_answer.mp4" and done.answer.stat().st_size
     assert not done.cut
+    written = [np.asarray(frame).mean() / 30 for frame in VideoReader(done.answer)]
+    np.testing.assert_allclose(written, range(7), atol=0.2)
     done = segment_video(Seven(), answer, tmp_path, "cut", {}, clip_frames=3, max_frames=6)
     assert len(done.frames) == 6 and done.cut
 
@@ -146,7 +149,6 @@ def test_predict_answers_a_video_as_clips(in_context, tmp_path):
     """From the command to files: all frames of a clip are seen together, and settings reach the pipeline."""
     from hfseg import LavinDiTPipeline
     from hfseg.commands.predict import main
-    from hfseg.inference.video import VideoReader
 
     video, examples = str(in_context / "video"), str(in_context / "examples")
     ask = [video, "--frames", "--model", str(in_context / "model"), "--examples", examples, "--quiet"]
@@ -168,7 +170,10 @@ def test_predict_answers_a_video_as_clips(in_context, tmp_path):
     predictor = Predictor(in_context / "model", progress=False)
     given = Prompts(examples=examples, task="mask"), Options(None, None, None, 2, 3, 2.0, 1)
     assert predictor.clip_frames(*given) == 3
+    all_of_them = Options(None, None, None, 2, 3, 2.0, 2)
+    both = predictor.answer_clip(clip, given[0], all_of_them)  # encoded apart, though the seed is the same
     found = predictor.answer_clip(clip, *given)
+    assert not np.array_equal(both[0].answer, found[0].answer)
     assert (
         all(np.array_equal(one.answer, other) for one, other in zip(found, images)) and len(found) == len(images) == 3
     )

@@ -14,38 +14,15 @@ import torch
 
 import hfseg
 from contract import peaked
-from cris_models import tiny_config as cris_config
+from export_models import SLOW_MODELS, built
 from hfseg.commands.main import main
 from hfseg.inference import export
 from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
-from meddensevit_models import tiny_config as meddensevit_config
-from models.proscale.test_modeling_proscale import PIXELS, RESNET
-from proscale_models import tiny_config as proscale_config
 from tiny_zoo import model_folder
 from unisegformer_models import tiny_config as unisegformer_config
-from unpairseg_models import tiny_config as unpairseg_config
-from vpnext_models import tiny_config as vpnext_config
 
 needs_onnx = pytest.mark.usefixtures("onnx")
-MODELS = {
-    "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
-    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
-    "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
-    # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
-    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
-        proscale_config(backbone_config=RESNET, decoder_layers=1)
-    ),
-    "proscale-pixels": lambda: hfseg.ProScaleForUniversalSegmentation(
-        proscale_config(backbone_config=RESNET, decoder_layers=1, **PIXELS)
-    ),
-}
 # A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
-SLOW_MODELS = {
-    "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
-    "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
-    "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
-    "unpairseg-names": lambda: hfseg.UnpairSegForOpenVocabularySegmentation(unpairseg_config()),
-}
 # Batch size, height and width: that of the traced image, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
 
@@ -54,11 +31,6 @@ SIZES = [(2, 64, 96), (3, 96, 64)]
 def onnx():
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason="extra `export`")
-
-
-def built(name):
-    torch.manual_seed(0)
-    return peaked({**MODELS, **SLOW_MODELS}[name]()).eval()
 
 
 def check(report, sizes=SIZES):

@@ -1,31 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Windows, tiles and views against the whole image, with oracle models whose answer moves with the image."""
 
-import numpy as np
 import pytest
-import torch
-from transformers.utils import ModelOutput
 
-import oracle
 from hfseg.inference import (
     augmented_scores,
     sliding_window_scores,
     tiled_panoptic_segmentation,
 )
-
-NUM_LABELS = 4
-plain = oracle.processor(mask_stride=4)
-
-
-def photo(height=61, width=83, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def local_logits(pixel_values):
-    """Every pixel answers for itself, so the answer moves with the image."""
-    mixing = torch.linspace(-1, 1, NUM_LABELS * 3).reshape(NUM_LABELS, 3).roll(1, 0) / 60
-    return ModelOutput(logits=torch.einsum("kc,bchw->bkhw", mixing, pixel_values))
-
+from window_models import local_logits, photo, plain
 
 # -------------------------------------------------------------------------------------------------- panoptic tiles
 

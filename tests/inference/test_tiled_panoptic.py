@@ -9,19 +9,9 @@ import torch
 
 import oracle
 from hfseg.inference import tiled_panoptic_segmentation
-
-plain = oracle.processor(mask_stride=4)
+from window_models import Counting, plain
 
 color_oracle = functools.partial(oracle.color_oracle, stride=4)
-
-
-class Counting:
-    def __init__(self, predict):
-        self.predict, self.shapes = predict, []
-
-    def __call__(self, pixel_values):
-        self.shapes.append(tuple(pixel_values.shape))
-        return self.predict(pixel_values)
 
 
 def canonical(result):

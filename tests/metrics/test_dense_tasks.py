@@ -120,6 +120,19 @@ def test_a_perfect_answer_is_perfect(task):
             assert value < {"abs_rel": 0.01, "mean_angle": 0.5, "epe": 0.1}.get(name, 0.02), (name, value)
 
 
+def test_the_frame_that_is_known_does_not_count():
+    """A prediction begins with the last frame that was given; only those behind it are compared."""
+    target = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), dtype=np.uint8)
+    answer = target + 1  # 20 log10(255) = 48.13 dB
+    answer[0] = 255 - target[0]
+    metric = InContextMetric("frame_prediction", ("psnr",))
+    metric.add(answer, target)
+    assert metric.compute()["psnr"] == pytest.approx(20 * np.log10(255), abs=1e-3)
+    other = InContextMetric("depth_to_video", ("psnr",))
+    other.add(answer, target)
+    assert other.compute()["psnr"] < 40
+
+
 def test_counts_of_processes_add_up():
     metrics = [InContextMetric("panoptic_segmentation") for _ in range(3)]
     for index, record in enumerate(records("panoptic_segmentation")):

@@ -3,24 +3,7 @@
 
 import torch
 
-from hfseg.models.masked_image import MaskedImageModel
-from hfseg.training import load_recipe
-from hfseg.training.tasks import build_task
-
-TINY = [
-    "model.config.backbone_config.hidden_size=16",
-    "model.config.backbone_config.intermediate_size=16",
-    "model.config.backbone_config.num_hidden_layers=2",
-    "model.config.backbone_config.num_attention_heads=2",
-    "model.config.hiclr_channels=8",
-    "model.config.hiclr_context_channels=8",
-]
-
-
-def model() -> MaskedImageModel:
-    torch.manual_seed(0)
-    task = build_task(load_recipe("vpnext-tiny-folder", [*TINY, "model.task=masked-image"]))
-    return task.build_model(None)
+from masked_image_models import model
 
 
 def test_hidden_pixels_are_not_seen_and_only_they_count():

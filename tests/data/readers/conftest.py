@@ -5,20 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from hfseg.data.synthetic.shapes import CATEGORIES, render_scene
-
-SIZE = (32, 40)
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def scene(index):
-    return render_scene(index, image_size=SIZE)
+from hfseg.data.synthetic.shapes import CATEGORIES
+from scene_folders import save, scene
 
 
 @pytest.fixture

@@ -5,27 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hfseg.data.readers.folders import load_folder
-from hfseg.data.synthetic.shapes import render_scene
-
-SIZE = (32, 40)
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def scene(index):
-    return render_scene(index, image_size=SIZE)
-
-
-def expected_map(index, void=10):
-    label = scene(index).semantic_map()
-    label[:2, :2] = void
-    return label
+from scene_folders import SIZE, expected_map, save
 
 
 def test_void_class_in_the_middle_moves_the_classes_after_it(semantic):

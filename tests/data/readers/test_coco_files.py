@@ -5,22 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hfseg.data.readers.folders import list_splits, load_folder
 from hfseg.data.readers.schema import semantic_map
-from hfseg.data.synthetic.shapes import CATEGORIES, render_scene
-
-SIZE = (32, 40)
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def scene(index):
-    return render_scene(index, image_size=SIZE)
+from hfseg.data.synthetic.shapes import CATEGORIES
+from scene_folders import SIZE, save, scene
 
 
 @pytest.fixture

@@ -10,25 +10,9 @@ from PIL import Image
 
 from hfseg.data.collators.collation import UniversalCollator
 from hfseg.data.readers.folders import list_splits, load_folder
-from hfseg.data.synthetic.shapes import CATEGORIES, render_scene
+from hfseg.data.synthetic.shapes import CATEGORIES
 from hfseg.training.quickstart import tiny_recipe
-
-SIZE = (32, 40)
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def scene(index):
-    return render_scene(index, image_size=SIZE)
-
-
-def expected_map(index, void=10):
-    label = scene(index).semantic_map()
-    label[:2, :2] = void
-    return label
+from scene_folders import expected_map, save, scene
 
 
 def test_semantic_folder(semantic):

@@ -8,24 +8,7 @@ import pytest
 from PIL import Image
 
 from hfseg.data.readers.folders import load_folder
-from hfseg.data.synthetic.shapes import render_scene
-
-SIZE = (32, 40)
-
-
-def save(path, array, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def scene(index):
-    return render_scene(index, image_size=SIZE)
-
-
-def expected_map(index, void=10):
-    label = scene(index).semantic_map()
-    label[:2, :2] = void
-    return label
+from scene_folders import SIZE, expected_map, save, scene
 
 
 def test_color_labels_are_read_through_the_palette(semantic):

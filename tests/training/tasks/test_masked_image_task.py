@@ -8,25 +8,10 @@ from transformers import DINOv3ViTBackbone
 
 from hfseg.commands.train import main
 from hfseg.data.synthetic.shapes import ShapesDataset
-from hfseg.models.masked_image import MaskedImageModel
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
 from hfseg.training.tasks.masked_image import Images
-
-TINY = [
-    "model.config.backbone_config.hidden_size=16",
-    "model.config.backbone_config.intermediate_size=16",
-    "model.config.backbone_config.num_hidden_layers=2",
-    "model.config.backbone_config.num_attention_heads=2",
-    "model.config.hiclr_channels=8",
-    "model.config.hiclr_context_channels=8",
-]
-
-
-def model() -> MaskedImageModel:
-    torch.manual_seed(0)
-    task = build_task(load_recipe("vpnext-tiny-folder", [*TINY, "model.task=masked-image"]))
-    return task.build_model(None)
+from masked_image_models import TINY, model
 
 
 def test_pretrained_backbone_starts_a_training(tmp_path):

@@ -3,26 +3,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hfseg.data import load_official
-
-SIZE = (4, 6)
-
-
-def photo(path, size=SIZE, value=90):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
-
-
-def label(path, values, dtype=np.uint8):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(values, dtype=dtype)).save(path)
-
-
-def by_class(item):
-    return {segment["id"]: segment["category_id"] for segment in item["segments_info"]}
-
+from official_files import by_class, label, photo
 
 # The evaluated label ids by cityscapesscripts' table, and train ids 0 to 18.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

@@ -6,36 +6,10 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hfseg.data import load_official
 from hfseg.files.label_names import COCO_PANOPTIC
-
-SIZE = (4, 6)
-
-
-def photo(path, size=SIZE, value=90):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
-
-
-def label(path, values, dtype=np.uint8):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(values, dtype=dtype)).save(path)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def rows_of(*values):
-    """A map of SIZE whose rows hold these values."""
-    return np.repeat(np.array(values)[:, None], SIZE[1], axis=1)
-
-
-def by_class(item):
-    return {segment["id"]: segment["category_id"] for segment in item["segments_info"]}
+from official_files import SIZE, by_class, label, photo, rows_of, write
 
 
 @pytest.fixture

@@ -5,18 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from hfseg.data import load_official
-
-SIZE = (4, 6)
-
-NAMES = [f"ADE_train_{k:08d}" for k in range(6)]
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array, dtype=np.uint8)).save(path)
+from small_ade20k import NAMES, SIZE, load, save
 
 
 @pytest.fixture
@@ -25,10 +15,6 @@ def ade20k(tmp_path):
         save(tmp_path / f"images/training/{name}.jpg", np.full((*SIZE, 3), 40 * k))
         save(tmp_path / f"annotations/training/{name}.png", np.full(SIZE, k))
     return tmp_path
-
-
-def load(root):
-    return load_official("ade20k_semantic", root)
 
 
 def test_missing_folders_are_all_named_with_what_is_there(ade20k):

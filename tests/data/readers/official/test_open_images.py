@@ -5,31 +5,10 @@ import csv
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from hfseg.data import load_official
 from hfseg.data.collators.collation import UniversalCollator
-
-SIZE = (4, 6)
-
-
-def photo(path, size=SIZE, value=90):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), value, dtype=np.uint8)).save(path)
-
-
-def label(path, values, dtype=np.uint8):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(values, dtype=dtype)).save(path)
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def by_class(item):
-    return {segment["id"]: segment["category_id"] for segment in item["segments_info"]}
+from official_files import by_class, label, photo, write
 
 
 @pytest.fixture
