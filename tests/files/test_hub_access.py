@@ -4,6 +4,10 @@
 import time
 
 import pytest
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.utils import get_session
+from huggingface_hub.utils._http import default_client_factory
 
 from hfseg.files import hub_access
 from hfseg.files.hub_access import CONNECT_SECONDS, READ_SECONDS, _bounded, _repository, resolves
@@ -52,3 +56,20 @@ def test_nothing_is_said_where_all_was_well_and_the_option_where_not(monkeypatch
     hub_access._given_up.update(why="no answer", what=" for owner/name")
     text = hub_access.what_was_not_reached()
     assert text.startswith("The Hub could not be reached (no answer) for owner/name: ") and "--tokenizer" in text
+
+
+def test_what_is_sent_does_not_turn_a_command_offline(monkeypatch):
+    """A card that cannot be validated must not end the upload to another place; a look-up goes on offline."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub_access, "_given_up", {})
+    monkeypatch.setattr(hub_access, "resolves", lambda host: False)
+    try:
+        hub_access.bound_hub_look_ups()
+        with pytest.raises(Exception, match=r"(?i)connect"):
+            get_session().post("http://127.0.0.1:9/api/validate-yaml")
+        assert not constants.HF_HUB_OFFLINE and hub_access.what_was_not_reached() is None
+        with pytest.raises(OfflineModeIsEnabled):
+            get_session().get("http://127.0.0.1:9/api/models/owner/name")
+        assert constants.HF_HUB_OFFLINE and "127.0.0.1" in hub_access.what_was_not_reached()
+    finally:
+        set_client_factory(default_client_factory)

@@ -74,8 +74,10 @@ def test_both_stages_in_turn(clip, tmp_path):
     AcceleratorState._reset_state(reset_partial_state=True)
     changes[0] = f"model.pretrained={tmp_path / 'masks'}"
     changes += ["model.config.score_threshold=0.0", "model.config.region_sizes=[64]", "run.evaluation.threshold=0.0"]
+    changes += ["model.config.nms_rule=and"]
     numbers = json.dumps(run("unpairseg-tiny-stage2", tmp_path / "words", *SMALL, *changes))
     assert "mean_iou" in numbers and '"pq"' in numbers
+    assert AutoProcessor.from_pretrained(tmp_path / "words").image_processor.nms_rule == "and"  # as masks were selected
     before, after = after, weights_of(tmp_path / "words")
     assert moved(before, {name: after[name] for name in before}) == set()
     assert {name.split(".")[0] for name in set(after) - set(before)} == {"adapter", "matching_state"}
