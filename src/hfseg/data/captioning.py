@@ -13,6 +13,7 @@ from typing import Any
 
 from ..files.images import load_image
 from ..files.listing import list_files
+from ..files.tokenizers import check_tokenizer
 from ..files.writing import replacing
 from .readers.entities import extract_entities
 
@@ -112,6 +113,7 @@ class RemoteCaptioner:
             )
         given: dict[str, Any] = {"trust_remote_code": True, "revision": revision}
         self.tokenizer = AutoTokenizer.from_pretrained(model, **given)
+        check_tokenizer(self.tokenizer)
         self.model: Any = AutoModel.from_pretrained(model, **given).eval()
         if not hasattr(self.model, "chat"):
             raise ValueError(f"{model} holds {type(self.model).__name__}, which has no method `chat`.")

@@ -8,6 +8,7 @@ from typing import Any
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
+from ..files.tokenizers import check_vocabulary
 from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
 from .auto_models import AutoModelForOpenVocabularySegmentation
@@ -52,6 +53,7 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._vocabularies: OrderedDict[str, Any] = OrderedDict()
         super().__init__(*args, **kwargs)
+        check_vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size, type(self.model).__name__)
 
     def __call__(self, images: Any = None, candidate_labels: Any = None, **kwargs: Any) -> Any:
         """Segments; see the class.

@@ -7,6 +7,7 @@ import torch
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
+from ..files.tokenizers import check_vocabulary
 from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
 from .auto_models import AutoModelForReferringImageSegmentation
@@ -48,6 +49,11 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
     _load_feature_extractor: Any = False
     _load_tokenizer: Any = False
     _load_video_processor: Any = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tokenizer = cast(Any, self.processor).tokenizer
+        check_vocabulary(tokenizer, self.model.config.text_config.vocab_size, type(self.model).__name__)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """Segments.

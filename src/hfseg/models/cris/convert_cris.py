@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging
 
+from ...files.tokenizers import check_tokenizer
 from ..checkpoints import check_keys, load_converted, read_state_dict
 from ..sub_configs import sub_config
 from .configuration_cris import CrisConfig
@@ -256,7 +257,9 @@ def build_tokenizer(
     else:
         try:
             tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER_SOURCE, model_max_length=length)
+            check_tokenizer(tokenizer)
         except (OSError, ValueError) as error:
+            tokenizer = None
             logger.warning(
                 f"The folder gets no tokenizer, as {TOKENIZER_SOURCE} cannot be read ({type(error).__name__}): put "
                 f"CLIP's {VOCABULARY_FILE} beside the checkpoint, or name it as 'vocabulary' in --config."

@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
 from ...files.remote_code import SHIM, write_shim
+from ...files.tokenizers import check_tokenizer
 from .tokenization_cris import clean, word_tokenizer
 
 logger = logging.get_logger(__name__)
@@ -34,11 +35,15 @@ class CrisProcessor(ProcessorMixin):
     Args:
         image_processor: A `CrisImageProcessor`.
         tokenizer: A `CLIPTokenizer`.
+
+    Raises:
+        ValueError: The tokenizer has no vocabulary.
     """
 
     valid_processor_kwargs = CrisProcessorKwargs
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any):
+        check_tokenizer(tokenizer)
         super().__init__(image_processor, tokenizer)
 
     @classmethod

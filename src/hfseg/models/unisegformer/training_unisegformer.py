@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from ...data.collators.collation import SemanticCollator
 from ...data.readers.pretraining import PreTrainingMixture
 from ...data.synthetic.shapes_captions import caption_tokenizer
+from ...files.tokenizers import check_tokenizer
 from ...training.cost_sheet import Machines, cost_sheet
 from ...training.linear_probe import linear_probe
 from ...training.tasks.base import Task, call, find
@@ -92,6 +93,7 @@ class UniSegFormerPreTrainingTask(Task):
         else:
             try:
                 tokenizer = AutoTokenizer.from_pretrained(source)
+                check_tokenizer(tokenizer)
             except (OSError, ValueError, KeyError) as error:
                 raise ValueError(f"No tokenizer can be read from {source!r}: {error}") from error
         vocab_size = sub_config(cast(UniSegFormerForPreTraining, model).config.text_config, SiglipTextConfig).vocab_size

@@ -13,6 +13,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.image_utils import SizeDict
 from transformers.utils import logging
 
+from ...files.tokenizers import check_tokenizer
 from ..checkpoints import DEFORMABLE_ENCODER_LAYER, load_converted
 from .configuration_unpairseg import UnpairSegConfig
 from .open_vocabulary_unpairseg import UnpairSegForOpenVocabularySegmentation
@@ -383,7 +384,9 @@ def build_tokenizer(
         folder = Path(original["TOKENIZER"])
         if config_file is not None and not folder.is_absolute():
             folder = Path(config_file).parent / folder
-        return CLIPTokenizer.from_pretrained(folder)
+        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        check_tokenizer(tokenizer)
+        return tokenizer
     if text_config.vocab_size != 49408:
         return None
     folders = [checkpoint.parent]

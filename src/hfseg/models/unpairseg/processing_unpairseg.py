@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
 
+from ...files.tokenizers import check_tokenizer
 from .prompt_templates import TEMPLATES
 
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -101,11 +102,15 @@ class UnpairSegProcessor(ProcessorMixin):
     Args:
         image_processor: Of images, prompts and results.
         tokenizer: `CLIPTokenizer`; texts longer than its `model_max_length` are cut.
+
+    Raises:
+        ValueError: The tokenizer has no vocabulary.
     """
 
     valid_processor_kwargs = UnpairSegProcessorKwargs
 
     def __init__(self, image_processor=None, tokenizer=None, **kwargs):
+        check_tokenizer(tokenizer)
         super().__init__(image_processor, tokenizer, **kwargs)
 
     def __call__(

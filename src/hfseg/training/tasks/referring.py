@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from ... import auto
 from ...data.synthetic.referring_shapes import referring_words
 from ...evaluation.referring import evaluate_referring, referring_overlays
+from ...files.tokenizers import check_tokenizer, check_vocabulary
 from ...tasks import pretrained_source
 from .base import Task, build_image_processor, build_model, load_processor
 
@@ -40,7 +41,9 @@ def _load_tokenizer(source: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        check_tokenizer(tokenizer)
+        return tokenizer
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"No tokenizer can be read from {source!r}: {error}") from error
 
@@ -99,11 +102,15 @@ class ReferringTask(Task):
             source = pretrained_source(source)
             arguments = dataclasses.replace(arguments, tokenizer=source)
             if made is None or _holds_processor(source, made):
-                return load_processor(arguments)
+                processor = load_processor(arguments)
+                check_vocabulary(processor.tokenizer, model.config.text_config.vocab_size)  # type: ignore[union-attr]
+                return processor
             image_processor = build_image_processor(
                 dataclasses.replace(arguments, pretrained=None, backbone=None), model
             )
-            return made(image_processor, _load_tokenizer(source))
+            tokenizer = _load_tokenizer(source)
+            check_vocabulary(tokenizer, model.config.text_config.vocab_size)  # type: ignore[union-attr]
+            return made(image_processor, tokenizer)
         if self.arguments.data.name != "referring_shapes":
             raise ValueError(
                 "A model that reads text needs model.tokenizer: a folder with CLIP's tokenizer, such as "
