@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from hfseg.commands import predict
+from hfseg.inference.predictor import Predictor
 from hfseg.models.proscale.configuration_proscale import ProScaleConfig
 from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcessor
 from hfseg.models.proscale.modeling_proscale import ProScaleForUniversalSegmentation
@@ -78,14 +79,14 @@ def main() -> None:
         return outputs
 
     ProScaleForUniversalSegmentation.forward = forward
-    load = predict.Predictor.__init__
+    load = Predictor.__init__
 
     def timed(self, *args, **kwargs):
         start = time.process_time()
         load(self, *args, **kwargs)
         clock["loading"] += time.process_time() - start
 
-    predict.Predictor.__init__ = timed
+    Predictor.__init__ = timed
     with tempfile.TemporaryDirectory() as folder:
         # In a process of its own, whose memory does not count.
         child = multiprocessing.get_context("fork").Process(target=prepare, args=(options, folder))
@@ -102,7 +103,8 @@ def main() -> None:
         total = time.process_time() - start
         print(json.dumps({
             "rc": code, "cpu_s": round(total, 2), "model_cpu_s": round(clock["model"], 2),
-            "decoding_cpu_s": round(clock["decoding"], 2), "wall_s": round(time.perf_counter() - waited, 2),
+            "decoding_cpu_s": round(clock["decoding"], 2), "loading_cpu_s": round(clock["loading"], 2),
+            "wall_s": round(time.perf_counter() - waited, 2),
             "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
             "gib_before": round(before, 2),
             "files": {p.name: p.stat().st_size for p in sorted(Path(out).iterdir())},

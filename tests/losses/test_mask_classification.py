@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-from hfseg.losses import mask_classification
+from hfseg.losses import mask_classification, point_losses
 from hfseg.losses.mask_classification import LossWeights, count_targets, mask_classification_loss, match, matching_costs
 from hfseg.losses.point_sampling import Targets
 
@@ -205,10 +205,12 @@ def test_more_targets_than_queries():
     assert count_targets(labels["class_labels"], QUERIES, 0.1).tolist() == pytest.approx([24, 16])
 
 
-@pytest.mark.parametrize("limit", ["READS_AT_ONCE", "EMBEDDINGS_AT_ONCE"])
-def test_levels_in_parts_are_the_same_sum(monkeypatch, limit):
+@pytest.mark.parametrize(
+    ("module", "limit"), [(point_losses, "READS_AT_ONCE_CPU"), (mask_classification, "EMBEDDINGS_AT_ONCE_CPU")]
+)
+def test_levels_in_parts_are_the_same_sum(monkeypatch, module, limit):
     expected = loss(predictions(), targets())
-    monkeypatch.setattr(mask_classification, limit, 1)
+    monkeypatch.setattr(module, limit, 1)
     for name, value in loss(predictions(), targets()).items():
         torch.testing.assert_close(value, expected[name])
 

@@ -2,10 +2,10 @@
 """Matching and loss of mask classification (Mask2Former, CVPR 2022, sections 3.3 and 4; PointRend sampling).
 
 Every prediction level is matched to the targets on its own. Masks are compared at points only, and three exact rewrites
-keep what is computed close to what is used: the matching costs read the pixel embedding at the points and multiply it
-with the mask embeddings (interpolation commutes with the channel product), so that no mask is made for them; masks are
-made for matched queries alone; targets are read from id maps without ever becoming float masks. The costs of all levels
-and images travel to the host together, once.
+keep what is computed close to what is used: for the matching costs, maps larger than the number of points are read
+before they are multiplied with the mask embeddings (interpolation commutes with the channel product), smaller ones
+after; for the losses masks are made for matched queries alone; targets are read from id maps without ever becoming
+float masks. The costs of all levels and images travel to the host together, once.
 
 Random points are drawn in the order of the original code (last prediction first; per level the points of each image,
 then candidates, then fresh points), so that one seed gives the same loss there and here.
@@ -23,13 +23,13 @@ from scipy.optimize import linear_sum_assignment
 from transformers.utils.generic import maybe_autocast
 
 from .levels import weighted_terms
-from .point_sampling import KnownPixels, Targets, sample_embedding, sample_masks
+from .point_losses import PointTargets, parts_of, point_losses, softplus
+from .point_sampling import KnownPixels, Targets, sample_embedding
 
-# Point reads (levels x pairs x points) handled at once: bounds memory, does not change results. Each takes about 100
-# bytes for a moment (four corners: index, share, value), at the very time when all activations are held.
-READS_AT_ONCE = 2**20
-# Numbers (levels x images x points x channels) read from the pixel embedding at once for matching; likewise.
-EMBEDDINGS_AT_ONCE = 2**23
+# Numbers (levels x images x points x channels) made at once for matching: bounds memory, does not change results. On
+# CPU they should stay in the cache.
+EMBEDDINGS_AT_ONCE_CPU = 2**21
+EMBEDDINGS_AT_ONCE_ACCELERATOR = 2**23
 
 
 class LossWeights(NamedTuple):
@@ -139,18 +139,36 @@ def draw_points(
     generator: torch.Generator | None = None,
 ) -> Points:
     """Draws all random points, last level first, and returns them in the order of levels."""
-    num_uncertain = int(importance_sample_ratio * num_points)
+    num_fresh = num_points - int(importance_sample_ratio * num_points)
+    counts = (num_pairs, int(num_points * oversample_ratio), 2), (num_pairs, num_fresh, 2)
+    matching = torch.empty(num_levels, batch_size, num_points, 2, device=device)
+    candidates, fresh = (torch.empty(num_levels, *count, device=device) for count in counts)
+    for level in (num_levels - 1, *range(num_levels - 1)):
+        for part in (*matching[level], candidates[level], fresh[level]):
+            part.uniform_(generator=generator)
+    return Points(matching, candidates, fresh)
 
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, 2, device=device, generator=generator)
 
-    def level() -> Points:
-        matching = torch.stack([draw(1, num_points)[0] for _ in range(batch_size)])
-        candidates = draw(num_pairs, int(num_points * oversample_ratio))
-        return Points(matching, candidates, draw(num_pairs, num_points - num_uncertain))
+@torch.no_grad()
+def logits_at_points(
+    mask_embeddings: torch.Tensor, pixel_embedding: torch.Tensor, points: torch.Tensor
+) -> torch.Tensor:
+    """Reads the masks of all queries at points: interpolation and channel product commute, the cheaper comes last.
 
-    last, *earlier = [level() for _ in range(num_levels)]
-    return Points(*(torch.stack(part) for part in zip(*earlier, last)))
+    Shape:
+        mask_embeddings: `(P, B, Q, M)`; pixel_embedding: `(B, M, h, w)`; points: `(P, B, S, 2)`.
+        Output: `(B, P, Q, S)`.
+    """
+    num_levels, _, num_points, _ = points.shape
+    embeddings, (height, width) = mask_embeddings.transpose(0, 1), pixel_embedding.shape[-2:]
+    if height * width < num_points:
+        masks = embeddings @ pixel_embedding.flatten(2)[:, None]  # (B, P, Q, h*w)
+        grid = (2 * points.transpose(0, 1).flatten(0, 1) - 1).unsqueeze(1)  # (B*P, 1, S, 2)
+        read = F.grid_sample(masks.flatten(0, 1).unflatten(-1, (height, width)), grid, align_corners=False)
+        return read[:, :, 0].unflatten(0, (-1, num_levels))
+    by_image = points.transpose(0, 1).flatten(1, 2)  # (B, P*S, 2)
+    sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)
+    return embeddings @ sampled.transpose(2, 3)
 
 
 @torch.no_grad()
@@ -177,19 +195,17 @@ def matching_costs(
     num_levels, _, num_points, _ = points.shape
     by_image = points.transpose(0, 1).flatten(1, 2)  # (B, P*S, 2)
     truth = targets.read_all(by_image).unflatten(2, (num_levels, -1)).transpose(1, 2)  # (B, P, T, S)
-    sampled = sample_embedding(pixel_embedding, by_image).unflatten(1, (num_levels, -1))  # (B, P, S, M)
-    logits = mask_embeddings.transpose(0, 1) @ sampled.transpose(2, 3)  # (B, P, Q, S)
-    probabilities, penalties, count = logits.sigmoid(), F.softplus(logits), num_points
+    logits = logits_at_points(mask_embeddings, pixel_embedding, points)  # (B, P, Q, S)
+    probabilities, penalties, count = logits.sigmoid(), softplus(logits), num_points
     if known is not None:
         inside = known.read_all(by_image).unflatten(1, (num_levels, 1, -1))  # (B, P, 1, S)
         probabilities, penalties, truth = probabilities * inside, penalties * inside, truth * inside
         count = inside.sum(-1, keepdim=True).clamp(min=1)
     # t softplus(-x) + (1 - t) softplus(x) = softplus(x) - t x: one product with the targets instead of two.
-    products = torch.cat((logits, probabilities), dim=2) @ truth.transpose(2, 3)  # (B, P, 2Q, T)
-    overlap, intersection = products.chunk(2, dim=2)
-    cost_mask = (penalties.sum(-1, keepdim=True) - overlap) / count
+    by_point = truth.transpose(2, 3)  # (B, P, S, T)
+    cost_mask = (penalties.sum(-1, keepdim=True) - logits @ by_point) / count
     total = probabilities.sum(-1, keepdim=True) + truth.sum(-1).unsqueeze(2)
-    cost_dice = 1 - (2 * intersection + 1) / (total + 1)
+    cost_dice = 1 - (2 * (probabilities @ by_point) + 1) / (total + 1)
     classes = torch.nn.utils.rnn.pad_sequence(class_labels, batch_first=True)  # (B, T)
     wanted = classes[:, None, None, :].expand(-1, num_levels, class_logits.shape[2], -1)
     cost_class = -class_logits.softmax(-1).transpose(0, 1).gather(3, wanted)
@@ -283,36 +299,11 @@ def mask_losses(
     masks = torch.cat(
         [part @ pixels for part, pixels in zip(matched.split(pairs.counts, dim=1), pixel_embedding.flatten(2))], dim=1
     ).view(num_levels * num_pairs, *pixel_embedding.shape[-2:])  # (P*N, h, w)
-
+    target = PointTargets(targets, pairs.images.repeat(num_levels), pairs.targets.flatten(), known)
     candidates, fresh = points.candidates.flatten(0, 1), points.fresh.flatten(0, 1)  # (P*N, points, 2)
     num_uncertain = points.matching.shape[2] - fresh.shape[1]
-    with torch.no_grad():
-        certainty = sample_masks(masks, candidates).abs()  # (P*N, candidates)
-        images = pairs.images.repeat(num_levels)
-        if known is not None:  # a place about which nothing is known teaches nothing
-            certainty = certainty.masked_fill(known.read(images, candidates) == 0, torch.inf)
-        chosen = certainty.topk(num_uncertain, dim=1, largest=False, sorted=False).indices
-        uncertain = candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2))
-        places = torch.cat((uncertain, fresh), dim=1)  # (P*N, S, 2)
-        truth = targets.read(images, pairs.targets.flatten(), places)  # (P*N, S)
-
-    logits = sample_masks(masks, places)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    probabilities = logits.sigmoid()
-    if known is None:
-        cross_entropy = cross_entropy.mean(1)
-    else:
-        inside = known.read(images, places)  # (P*N, S)
-        cross_entropy = (cross_entropy * inside).sum(1) / inside.sum(1).clamp(min=1)
-        probabilities, truth = probabilities * inside, truth * inside
-    dice = 1 - (2 * (probabilities * truth).sum(1) + 1) / (probabilities.sum(1) + truth.sum(1) + 1)
-    return cross_entropy.view(num_levels, -1).sum(1), dice.view(num_levels, -1).sum(1)
-
-
-def parts_of(number: int, at_once: int) -> list[slice]:
-    """Cuts a range into slices of at most `at_once`, at least 1."""
-    at_once = max(1, at_once)
-    return [slice(first, first + at_once) for first in range(0, number, at_once)]
+    bce, dice = point_losses(masks, target, candidates, fresh, num_uncertain)
+    return bce.view(num_levels, -1).sum(1), dice.view(num_levels, -1).sum(1)
 
 
 def mean_targets(num_targets: int, device: torch.device) -> torch.Tensor:
@@ -337,6 +328,8 @@ def match_levels(
 ) -> Pairs:
     """Matches queries and targets at all levels, as many levels at once as memory allows."""
     numbers = points.matching[0, ..., 0].numel() * pixel_embedding.shape[1]
+    on_cpu = pixel_embedding.device.type == "cpu"
+    at_once = EMBEDDINGS_AT_ONCE_CPU if on_cpu else EMBEDDINGS_AT_ONCE_ACCELERATOR
     costs = [
         matching_costs(
             class_logits[some],
@@ -348,34 +341,9 @@ def match_levels(
             weights,
             known,
         )
-        for some in parts_of(len(class_logits), EMBEDDINGS_AT_ONCE // numbers)
+        for some in parts_of(len(class_logits), at_once // numbers)
     ]
     return match(torch.cat(costs, dim=1), counts)
-
-
-def mask_losses_of_levels(
-    mask_embeddings: torch.Tensor,
-    pixel_embedding: torch.Tensor,
-    pairs: Pairs,
-    targets: Targets,
-    points: Points,
-    known: KnownPixels | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Computes `mask_losses` of all levels, as many at once as memory allows."""
-    reads = len(pairs.images) * max(points.candidates.shape[2], pixel_embedding[0, 0].numel())
-    parts = [
-        mask_losses(
-            mask_embeddings[some],
-            pixel_embedding,
-            pairs._replace(queries=pairs.queries[some], targets=pairs.targets[some]),
-            targets,
-            Points(*(part[some] for part in points)),
-            known,
-        )
-        for some in parts_of(len(mask_embeddings), READS_AT_ONCE // reads)
-    ]
-    bce, dice = zip(*parts)
-    return torch.cat(bce), torch.cat(dice)
 
 
 def mask_classification_loss(
@@ -451,7 +419,7 @@ def mask_classification_loss(
             num_masks = mean_targets(sum(counts), device)
         loss_ce = classification_losses(class_logits, pairs, class_labels, weights.no_object, normalizer)
         if pairs is not None and targets is not None:
-            sums = mask_losses_of_levels(mask_embeddings, pixel_embedding, pairs, targets, points, known)
+            sums = mask_losses(mask_embeddings, pixel_embedding, pairs, targets, points, known)
             loss_mask, loss_dice = (part / num_masks for part in sums)
         else:
             nothing = (mask_embeddings.sum() + pixel_embedding.sum()) * 0.0

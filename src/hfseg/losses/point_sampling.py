@@ -85,24 +85,48 @@ class Targets:
 
     def __init__(self, mask_labels: list[torch.Tensor], counts: list[int], size: tuple[int, int]):
         self.size, self.counts = size, counts
-        padded = [self._pad(masks) for masks in mask_labels]
-        self.as_map = all(masks.dim() == 2 for masks in padded)
+        self.as_map = all(masks.dim() == 2 for masks in mask_labels)
+        # A frame of nothing around every map: all corners of a point are legal.
         if self.as_map:
-            self.storage = torch.stack(padded).flatten()  # (B*H*W,)
+            self.storage = torch.stack(
+                [self._framed(masks).int() for masks in mask_labels]
+            ).flatten()  # (B*(H+2)*(W+2),)
             self.starts = list(range(len(counts)))
         else:
             stacks = [
                 masks
                 if masks.dim() == 3
                 else masks == torch.arange(1, count + 1, device=masks.device, dtype=masks.dtype)[:, None, None]
-                for masks, count in zip(padded, counts)
+                for masks, count in zip(mask_labels, counts)
             ]
-            self.storage = torch.cat([stack.to(torch.uint8) for stack in stacks]).flatten()  # (sum T * H * W,)
+            self.storage = torch.cat([self._framed(stack.to(torch.uint8)).flatten() for stack in stacks])
             self.starts = [sum(counts[:image]) for image in range(len(counts))]
 
-    def _pad(self, masks: torch.Tensor) -> torch.Tensor:
-        missing = (self.size[0] - masks.shape[-2], self.size[1] - masks.shape[-1])
-        return F.pad(masks, (0, missing[1], 0, missing[0])) if any(missing) else masks
+    @property
+    def _area(self) -> int:
+        return (self.size[0] + 2) * (self.size[1] + 2)
+
+    def _framed(self, masks: torch.Tensor) -> torch.Tensor:
+        height, width = masks.shape[-2:]
+        return F.pad(masks, (1, self.size[1] + 1 - width, 1, self.size[0] + 1 - height))
+
+    def _places(self, points: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Index into the storage of the upper left corner, and shares of the right and of the lower ones.
+
+        Shape: points `(..., S, 2)`, in 0..1; maps `(...)`, position of the map that is read; output: three `(..., S)`.
+        """
+        height, width = self.size
+        x, y = points[..., 0] * width - 0.5, points[..., 1] * height - 0.5
+        left, top = x.floor(), y.floor()
+        # From -1, in the frame, to the last pixel, right of and below which the frame lies.
+        first = (top.long() + 1) * (width + 2) + left.long() + 1
+        return first + (maps * self._area).unsqueeze(-1), x - left, y - top
+
+    def _corners(self, first: torch.Tensor) -> list[torch.Tensor]:
+        """Stored values at the four corners: left and right above, then below. Shape: each as `first`."""
+        flat, line = first.flatten(), self.size[1] + 2
+        offsets = (0, 1, line, line + 1)
+        return [self.storage[offset:].index_select(0, flat).view(first.shape) for offset in offsets]
 
     def read(self, images: torch.Tensor, segments: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Reads one segment at each set of points: the interpolated value of its binary mask.
@@ -115,15 +139,16 @@ class Targets:
         Shape:
             images, segments: `(...)`; points: `(..., S, 2)`; output: `(..., S)`, float32.
         """
-        area = self.size[0] * self.size[1]
-        indices, weights = bilinear_corners(points, self.size)  # (4, ..., S)
         if self.as_map:
+            first, right, below = self._places(points, images)
             wanted = (segments + 1).to(self.storage.dtype).unsqueeze(-1)
-            values = self.storage[indices + (images * area).unsqueeze(-1)] == wanted
+            corners = [(values == wanted).to(right.dtype) for values in self._corners(first)]
         else:
-            first = torch.tensor(self.starts, device=images.device)[images]
-            values = self.storage[indices + ((first + segments) * area).unsqueeze(-1)]
-        return (values * weights).sum(0)
+            start = torch.tensor(self.starts, device=images.device)[images]
+            first, right, below = self._places(points, start + segments)
+            corners = [values.to(right.dtype) for values in self._corners(first)]
+        upper, lower = torch.lerp(corners[0], corners[1], right), torch.lerp(corners[2], corners[3], right)
+        return torch.lerp(upper, lower, below)
 
     def read_all(self, points: torch.Tensor) -> torch.Tensor:
         """Reads every segment of every image at points that its segments share.
@@ -131,21 +156,23 @@ class Targets:
         Shape:
             points: `(B, S, 2)`; output: `(B, T, S)` with T the largest number of segments; missing ones read 0.
         """
-        area, most = self.size[0] * self.size[1], max(self.counts)
-        device = self.storage.device
-        indices, weights = bilinear_corners(points, self.size)  # (4, B, S)
+        most, device = max(self.counts), self.storage.device
+        starts = torch.tensor(self.starts, device=device)
+        first, right, below = self._places(points, starts)  # (B, S)
+        shares = [(1 - right) * (1 - below), right * (1 - below), (1 - right) * below, right * below]
         if self.as_map:
-            image = torch.arange(len(self.counts), device=device)[:, None] * area
-            values = self.storage[indices + image]  # (4, B, S)
-            numbers = torch.arange(1, most + 1, device=device, dtype=values.dtype)[:, None]
-            # One corner at a time: the comparison with all segments is the largest tensor here.
-            corners = ((value[:, None] == numbers) * weight[:, None] for value, weight in zip(values, weights))
-            return sum(corners, start=weights.new_zeros(()))
-        truth = weights.new_zeros(len(self.counts), most, points.shape[1])
-        for index_of_image, (start, count) in enumerate(zip(self.starts, self.counts)):
-            stack = self.storage[start * area : (start + count) * area].view(count, area)
-            for index, weight in zip(indices[:, index_of_image], weights[:, index_of_image]):
-                truth[index_of_image, :count] += stack[:, index] * weight
+            truth = right.new_zeros(len(self.counts), most + 1, points.shape[1])
+            for values, share in zip(self._corners(first), shares):
+                numbers = values.long()
+                numbers = torch.where((numbers < 0) | (numbers > most), 0, numbers)  # row 0: no target
+                truth.scatter_add_(1, numbers.unsqueeze(1), share.unsqueeze(1))
+            return truth[:, 1:]
+        truth = right.new_zeros(len(self.counts), most, points.shape[1])
+        for image, (start, count) in enumerate(zip(self.starts, self.counts)):
+            stack = self.storage[start * self._area : (start + count) * self._area].view(count, self._area)
+            inside, line = first[image] - start * self._area, self.size[1] + 2
+            for offset, share in zip((0, 1, line, line + 1), shares):
+                truth[image, :count] += stack[:, inside + offset] * share[image]
         return truth
 
 
