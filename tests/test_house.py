@@ -53,7 +53,7 @@ ROOMS = {
         "tasks",
     },
     "backbone_weights": {"models"},
-    "hub": {"auto", "files", "models"},
+    "hub": {"auto", "data", "files", "models", "results"},
     "recipes": set(),
     "demo": {"files", "inference", "results", "tasks", "volumes"},
     "auto": {"pipelines", "models"},
@@ -312,6 +312,7 @@ def test_tests_mirror_the_source():
 # Modules whose tests have another name, and where they are; and those without tests of their own, with the reason.
 TESTED_ELSEWHERE = {
     "commands/push.py": "hub/test_push.py",
+    "commands/push_dataset.py": "hub/test_dataset_publishing.py",
     "evaluation/closed_vocabulary.py": "commands/test_evaluate.py",
     "evaluation/medical.py": "evaluation/test_runner.py",
     "evaluation/promptable.py": "evaluation/test_runner.py",

@@ -18,7 +18,7 @@ from . import auto
 
 # What type checkers and editors see; a test compares it with the table.
 if TYPE_CHECKING:
-    from .data.specs import load_dataset as load_dataset
+    from .data.arrow import load_dataset as load_dataset
     from .evaluation.runner import evaluate as evaluate
     from .inference.loading import load as load
     from .inference.predict import predict as predict
@@ -91,7 +91,7 @@ _DOORS = {
     "evaluate": "evaluation.runner:evaluate",
     "from_recipe": "training.recipe_models:from_recipe",
     "load": "inference.loading:load",
-    "load_dataset": "data.specs:load_dataset",
+    "load_dataset": "data.arrow:load_dataset",
     "predict": "inference.predict:predict",
     "train": "training.runner:train",
 }

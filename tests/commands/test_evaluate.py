@@ -19,7 +19,7 @@ import oracle
 from hfseg.commands import main as hfseg_command
 from hfseg.commands.evaluate import main
 from hfseg.data.readers.folders import load_folder
-from hfseg.data.specs import load_dataset
+from hfseg.data.specs import open_dataset
 from hfseg.evaluation.closed_vocabulary import PROTOCOLS
 from hfseg.metrics import MaskAP, MeanIoU, PanopticQuality
 from hfseg.results.segmentation_result import encode_run_lengths
@@ -368,9 +368,9 @@ def test_a_damaged_image_is_named(model, tmp_path, capsys):
 
 
 def test_specifications_and_protocols():
-    dataset = load_dataset("shapes:num_scenes=3,image_size=40x56,seed=2", "val")
+    dataset = open_dataset("shapes:num_scenes=3,image_size=40x56,seed=2", "val")
     assert len(dataset) == 3 and dataset.image_size == (40, 56) and dataset.split == "validation"
-    assert load_dataset("shapes", "test").split == "test"
+    assert open_dataset("shapes", "test").split == "test"
     coco, cityscapes = PROTOCOLS["coco-panoptic"].processor, PROTOCOLS["cityscapes"].processor
     assert coco["size"] == {"shortest_edge": 800, "longest_edge": 1333}
     assert cityscapes["size"] == {"shortest_edge": 1024, "longest_edge": 2048}
@@ -384,11 +384,11 @@ def test_official_layouts_by_name(monkeypatch):
     opened = []
     monkeypatch.setattr(official, "official_names", lambda: ["city_panoptic"])
     monkeypatch.setattr(official, "load_official", lambda *arguments: opened.append(arguments))
-    load_dataset("city_panoptic:some/where", "val")
-    load_dataset("city_panoptic", None)
+    open_dataset("city_panoptic:some/where", "val")
+    open_dataset("city_panoptic", None)
     assert opened == [("city_panoptic", "some/where", "val"), ("city_panoptic", None, "validation")]
     with pytest.raises(FileNotFoundError, match="no such folder or file"):
-        load_dataset("mispelt", None)
+        open_dataset("mispelt", None)
 
 
 def test_a_protocol_sets_sizes_and_thresholds(model, panoptic, tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import hfseg
 import oracle
-from hfseg.data.specs import dataset_names, is_medical, load_dataset, parse_spec
+from hfseg.data.specs import dataset_names, is_medical, open_dataset, parse_spec
 
 
 def test_specifications_are_taken_apart(tmp_path):
@@ -29,14 +29,14 @@ def test_specifications_are_taken_apart(tmp_path):
 
 def test_shapes_show_what_the_task_needs():
     assert "segments_info" in hfseg.load_dataset("shapes:num_scenes=1,image_size=32", "val")[0]
-    assert "expressions" in load_dataset("shapes:num_scenes=1", kind="referring")[0]
-    assert "depth" in load_dataset("shapes:num_scenes=1", kind="in-context")[0]
-    assert load_dataset("shapes", "dev").split == "validation"
+    assert "expressions" in open_dataset("shapes:num_scenes=1", kind="referring")[0]
+    assert "depth" in open_dataset("shapes:num_scenes=1", kind="in-context")[0]
+    assert open_dataset("shapes", "dev").split == "validation"
 
 
 def test_folders_files_and_tables(tmp_path):
     folder = oracle.write_panoptic(tmp_path / "scenes", [(64, 96)])
-    assert load_dataset(str(folder)).kind == "panoptic"
+    assert open_dataset(str(folder)).kind == "panoptic"
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     mask = np.zeros((8, 8), np.uint8)
     mask[:4] = 255
@@ -45,7 +45,7 @@ def test_folders_files_and_tables(tmp_path):
     (tmp_path / "refer.jsonl").write_text(json.dumps(entry))
     (tmp_path / "refer.json").write_text(json.dumps([entry]))
     for name, kind in (("refer.jsonl", "segmentation"), ("refer.json", "referring")):
-        assert load_dataset(str(tmp_path / name), kind=kind)[0]["expressions"] == ["top"]
+        assert open_dataset(str(tmp_path / name), kind=kind)[0]["expressions"] == ["top"]
 
 
 def test_medical_layouts_are_recognized(tmp_path):
@@ -56,9 +56,9 @@ def test_medical_layouts_are_recognized(tmp_path):
         nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / folder / "a.nii.gz")
     assert is_medical(str(tmp_path)) and is_medical(f"decathlon:{tmp_path}")
     assert not is_medical("shapes") and not is_medical("coco_panoptic:x")
-    data = load_dataset(str(tmp_path), kind="medical", id2label={0: "background", 1: "gland"}, modality="MR")
+    data = open_dataset(str(tmp_path), kind="medical", id2label={0: "background", 1: "gland"}, modality="MR")
     assert len(data.cases) == 1
-    named = load_dataset(f"pairs:{tmp_path},modality=MR,id2label=background/gland")
+    named = open_dataset(f"pairs:{tmp_path},modality=MR,id2label=background/gland")
     assert named.id2label == {0: "background", 1: "gland"} and len(named.cases) == 1
 
 
@@ -82,7 +82,7 @@ OLD_LABELED = "labelled:x"  # spelled as given
 )
 def test_what_is_not_right_is_named(specification, kind, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        load_dataset(specification, kind=kind)
+        open_dataset(specification, kind=kind)
 
 
 def test_the_names_are_of_all_families():

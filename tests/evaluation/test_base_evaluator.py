@@ -19,7 +19,7 @@ def test_empty_data_and_wrong_options_are_refused_in_this_order(monkeypatch):
     with pytest.raises(ValueError, match="'list' has no samples in split 'validation'"):
         TaskEvaluator(None, [], options)
     opened = []
-    monkeypatch.setattr(base, "load_dataset", lambda *arguments, **kind: opened.append((arguments, kind)) or [1, 2])
+    monkeypatch.setattr(base, "open_dataset", lambda *arguments, **kind: opened.append((arguments, kind)) or [1, 2])
     evaluator = TaskEvaluator(None, "shapes:", SimpleNamespace(limit=None, split="test"))
     assert opened == [(("shapes:", "test"), {"kind": "segmentation"})]
     assert (evaluator.specification, evaluator.dataset) == ("shapes:", [1, 2])

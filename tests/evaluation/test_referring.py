@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hfseg.commands.evaluate import main
-from hfseg.data.specs import load_dataset
+from hfseg.data.specs import open_dataset
 from hfseg.data.synthetic.referring_shapes import ReferringShapesDataset
 from hfseg.evaluation.referring import evaluate_referring, referring_overlays
 from hfseg.training import load_recipe
@@ -144,10 +144,10 @@ def test_the_command_reports_both_protocols(folder, tmp_path, capsys):
 )
 def test_specifications_that_are_not_legal(specification, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        load_dataset(specification, None, kind="referring")
+        open_dataset(specification, None, kind="referring")
 
 
 def test_missing_files_are_named(tmp_path):
     for specification in (f"{tmp_path}/x.json", f"{tmp_path}/x.lmdb", f"refcocog/google:{tmp_path}"):
         with pytest.raises(FileNotFoundError):
-            load_dataset(specification, None, kind="referring")
+            open_dataset(specification, None, kind="referring")

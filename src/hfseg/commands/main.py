@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write a model as ONNX or torch.export program, and compare",
     "convert": "convert an official checkpoint",
     "push": "check a model folder and publish it on the Hub",
+    "push-dataset": "publish a dataset on the Hub as parquet files with a card",
     "caption": "describe images and list the entities in them",
     "benchmark": "parameters, multiply-adds, speed and memory of a model",
     "list": "architectures, tasks, classes and recipes",
@@ -45,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}.\n\n{usage()}", file=sys.stderr)
         return 2
-    if name != "push":  # which is told to go online
+    if not name.startswith("push"):  # which are told to go online
         from ..files.hub_access import bound_hub_look_ups
 
         bound_hub_look_ups()
-    return importlib.import_module(f"{__package__}.{name}").main(rest) or 0
+    return importlib.import_module(f"{__package__}.{name.replace('-', '_')}").main(rest) or 0

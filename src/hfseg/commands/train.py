@@ -3,6 +3,7 @@
 
 hfseg train --recipe proscale-tiny-shapes --output_dir OUT [section.key=value ...]
 hfseg train --recipe proscale-tiny-folder --data FOLDER --output_dir OUT
+hfseg train --recipe proscale-tiny-shapes --data OWNER/NAME --output_dir OUT
 accelerate launch -m hfseg train --recipe FILE.yaml --output_dir OUT --resume_from_checkpoint latest
 hfseg train --recipe NAME --dry_run                 groups, shapes and memory; nothing is trained
 
@@ -23,7 +24,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="packaged recipe or YAML file")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe, as YAML")
     parser.add_argument(
-        "--data", metavar="FOLDER", help="your images and labels: data.train.path and data.validation.path"
+        "--data", metavar="FOLDER|HUB_ID", help="your images and labels: a folder, or a dataset of the Hub"
     )
     parser.add_argument("--output_dir", metavar="DIR", help="folder of checkpoints and of the trained model")
     parser.add_argument("--resume_from_checkpoint", metavar="latest|FOLDER", help="go on from a checkpoint")

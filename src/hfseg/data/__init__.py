@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .readers.medical import MedicalCollator as MedicalCollator
     from .readers.medical import MedicalSlices as MedicalSlices
     from .readers.medical import check_disjoint as check_disjoint
-    from .readers.medical import medical_features as medical_features
     from .readers.medical_layouts import load_medical as load_medical
     from .readers.medical_layouts import medical_cases as medical_cases
     from .readers.official import load_official as load_official
@@ -31,12 +30,13 @@ if TYPE_CHECKING:
     from .readers.refer import ReferLmdbDataset as ReferLmdbDataset
     from .readers.refer import load_refer as load_refer
     from .readers.refer import load_refer_json as load_refer_json
+    from .readers.schema import medical_features as medical_features
     from .readers.schema import segments_from_map as segments_from_map
     from .readers.schema import semantic_map as semantic_map
+    from .readers.table_rows import to_datasets as to_datasets
     from .readers.tables import TableDataset as TableDataset
     from .readers.tables import TableStream as TableStream
     from .readers.tables import load_table as load_table
-    from .readers.tables import to_datasets as to_datasets
     from .synthetic.referring_shapes import ReferringShapesDataset as ReferringShapesDataset
     from .synthetic.shapes import Scene as Scene
     from .synthetic.shapes import SceneObject as SceneObject
@@ -58,7 +58,7 @@ _EXPORTS = {
     "check_disjoint": "readers.medical",
     "load_medical": "readers.medical_layouts",
     "medical_cases": "readers.medical_layouts",
-    "medical_features": "readers.medical",
+    "medical_features": "readers.schema",
     "SemanticCollator": "collators.collation",
     "UniversalCollator": "collators.collation",
     "ImageTextCollator": "collators.text",
@@ -80,7 +80,7 @@ _EXPORTS = {
     "TableDataset": "readers.tables",
     "TableStream": "readers.tables",
     "load_table": "readers.tables",
-    "to_datasets": "readers.tables",
+    "to_datasets": "readers.table_rows",
     "Scene": "synthetic.shapes",
     "SceneObject": "synthetic.shapes",
     "ShapesDataset": "synthetic.shapes",

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DatasetSpec", "dataset_names", "is_medical", "load_dataset", "parse_spec"]
+__all__ = ["DatasetSpec", "dataset_names", "is_medical", "open_dataset", "parse_spec"]
 
 KINDS = ("segmentation", "referring", "medical", "in-context", "images")
 SPLIT_NAMES = {"val": "validation", "dev": "validation", "valid": "validation"}
@@ -117,8 +117,8 @@ def medical_layout(folder: Path) -> str | None:
     return None
 
 
-def load_dataset(specification: str, split: str | None = None, *, kind: str = "segmentation", **settings: Any) -> Any:
-    """Opens a dataset by its specification.
+def open_dataset(specification: str, split: str | None = None, *, kind: str = "segmentation", **settings: Any) -> Any:
+    """Opens a dataset by its specification, as a map-style reader; `hfseg.load_dataset` gives tables.
 
     Args:
         specification: See the module, `hfseg.data.specs`.
@@ -135,8 +135,8 @@ def load_dataset(specification: str, split: str | None = None, *, kind: str = "s
         ValueError: A name, split or setting that there is not; damaged files.
 
     Example:
-        >>> from hfseg.data.specs import load_dataset
-        >>> len(load_dataset("shapes:num_scenes=3", "val"))
+        >>> from hfseg.data.specs import open_dataset
+        >>> len(open_dataset("shapes:num_scenes=3", "val"))
         3
     """
     if kind not in KINDS:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from accelerate.utils import gather_object
 
-from ..data.specs import load_dataset
+from ..data.specs import open_dataset
 from ..inference.loading import LoadedModel
 from .report import Shown
 
@@ -95,7 +95,7 @@ class TaskEvaluator:
 
     def open(self, specification: str) -> Any:
         """Opens the dataset."""
-        return load_dataset(specification, self.options.split, kind=self.kind)
+        return open_dataset(specification, self.options.split, kind=self.kind)
 
     def prepare(self) -> None:
         """Prepares what all samples share."""

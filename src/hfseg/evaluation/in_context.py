@@ -30,7 +30,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..data.readers.in_context import NotInSampleError, find_task, make_pair
-from ..data.specs import load_dataset, parse_spec
+from ..data.specs import open_dataset, parse_spec
 from ..data.synthetic import degradations
 from ..metrics.in_context import DEPTH_SPACES, QUANTITATIVE_TASKS, TASK_METRICS, TRUTHS, InContextMetric
 from ..results.drawing import side_by_side
@@ -75,7 +75,7 @@ def open_data(
         task: The task: detection takes other images of Pascal-5i than segmentation.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_dataset`.
+        FileNotFoundError, ValueError: As `open_dataset`.
     """
     name = parse_spec(specification).name
     given: dict[str, Any] = {}
@@ -87,9 +87,9 @@ def open_data(
         given = {"number": number, "seed": seed}
     elif name == "pascal-5i" and task == "single_object_detection":
         specification = specification.replace(name, f"{name}-boxes", 1)
-    source = load_dataset(specification, split, kind="in-context", **given)
+    source = open_dataset(specification, split, kind="in-context", **given)
     if name in ("images", "") and number is None and len(source) > PAPER_IMAGES:
-        source = load_dataset(specification, split, kind="in-context", number=PAPER_IMAGES, seed=seed)
+        source = open_dataset(specification, split, kind="in-context", number=PAPER_IMAGES, seed=seed)
     return source
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.readers.medical import MedicalSlices
-from ..data.specs import load_dataset
+from ..data.specs import open_dataset
 from ..inference.volume_images import fullest_slice, slice_prediction
 from ..inference.volumes import segment_volume, slice_probabilities
 from ..metrics.dice import Dice
@@ -220,7 +220,7 @@ class MedicalEvaluator(TaskEvaluator):
             value = getattr(self.options, name, None) or getattr(processor, name, None)
             if value is not None:
                 given[name] = value
-        return load_dataset(specification, self.options.split, kind=self.kind, **given)
+        return open_dataset(specification, self.options.split, kind=self.kind, **given)
 
     def prepare(self) -> None:
         """Checks that the classes fit, and reads the processor's settings.

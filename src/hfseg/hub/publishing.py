@@ -490,7 +490,7 @@ def check_reachable(endpoint: str | None = None) -> None:
     )
 
 
-def upload(target: Path, plan: Plan, token: str, endpoint: str | None = None) -> str:
+def upload(target: Path, plan: Plan, token: str, endpoint: str | None = None, repo_type: str = "model") -> str:
     """Creates the repository if need be, uploads the folder, and tags the commit.
 
     Interrupted, it can be called again: files that the Hub has already are not sent twice, and a commit that would
@@ -505,14 +505,16 @@ def upload(target: Path, plan: Plan, token: str, endpoint: str | None = None) ->
     api = HfApi(endpoint=endpoint, token=token)
     step = "create the repository"
     try:
-        api.create_repo(plan.repo_id, private=plan.private, exist_ok=True, repo_type="model")
+        api.create_repo(plan.repo_id, private=plan.private, exist_ok=True, repo_type=repo_type)
         step = "upload"
         commit = api.upload_folder(
-            repo_id=plan.repo_id, folder_path=target, commit_message=plan.commit_message, repo_type="model"
+            repo_id=plan.repo_id, folder_path=target, commit_message=plan.commit_message, repo_type=repo_type
         )
         if plan.tag is not None:
             step = f"tag {plan.tag}"
-            api.create_tag(plan.repo_id, tag=plan.tag, revision=commit.oid, tag_message=plan.commit_message)
+            api.create_tag(
+                plan.repo_id, tag=plan.tag, revision=commit.oid, tag_message=plan.commit_message, repo_type=repo_type
+            )
     except OfflineModeIsEnabled as error:
         raise PublishingError("HF_HUB_OFFLINE is set: unset it to publish, or use --dry_run DIR.") from error
     except HfHubHTTPError as error:

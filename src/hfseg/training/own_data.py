@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.readers.folders import is_table
 from ..data.readers.samples import read_json
 from ..data.specs import medical_layout
 from .arguments import TrainingArguments
@@ -22,15 +23,19 @@ def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
     """Changes of a recipe that put a folder in the place of its data, `section.key=value`.
 
     Recipes of medical volumes take the folder's layout: with `dataset.json` its classes and modality too, and a fold
-    for validation.
+    for validation. Parquet files, and datasets of the Hub, take the place of any recipe's data; of slices of volumes
+    the loss is all that is evaluated, as there are no volumes.
 
     Args:
         arguments: The recipe without them.
-        folder: With images and labels.
+        folder: With images and labels, or parquet files; or the id of a dataset on the Hub.
 
     Raises:
+        FileNotFoundError: There is no such folder, and no such dataset on the Hub.
         ValueError: The recipe reads volumes, and the folder holds none in a layout that is recognized.
     """
+    if _is_on_the_hub(folder) or (is_table(Path(folder)) and arguments.data.name != "folder"):
+        return _with_table(arguments, folder)
     if arguments.data.name != "medical":
         path = json.dumps(folder)
         return [f"data.train.path={path}", f"data.validation.path={path}"]
@@ -53,6 +58,41 @@ def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
     if described and sides[0]["modality"] != arguments.model.processor.get("modality"):
         changes.append(f"model.processor.modality={sides[0]['modality']}")
     return changes
+
+
+def _is_on_the_hub(name: str) -> bool:
+    """Whether this is the id of a dataset on the Hub.
+
+    Raises:
+        FileNotFoundError: It could be one, and is neither that nor a folder.
+    """
+    from ..hub.cards import HUB_ID
+
+    if Path(name).exists() or not HUB_ID.fullmatch(name):
+        return False
+    import datasets
+
+    try:
+        datasets.get_dataset_split_names(name)
+    except Exception as error:  # of datasets and of the client, which have many
+        text = " ".join(str(error).split())[:200]
+        raise FileNotFoundError(f"{name} is no folder here, and no dataset of the Hub: {text}") from error
+    return True
+
+
+def _with_table(arguments: TrainingArguments, path: str) -> list[str]:
+    """Changes of a recipe that put a table in the place of its data, in all stages."""
+    sides = {side: json.dumps({"path": path, "split": side}) for side in ("train", "validation")}
+    changes = ["data.name=table_folder", *(f"data.{side}={given}" for side, given in sides.items())]
+    if arguments.data.name == "medical":
+        changes += ["run.metric=loss", "run.evaluation={measures: []}"]
+    stages = [
+        {**stage, "data": {key: value for key, value in stage["data"].items() if key not in sides}}
+        if isinstance(stage.get("data"), Mapping)
+        else stage
+        for stage in arguments.stages
+    ]
+    return [*changes, *([f"stages={json.dumps(stages)}"] if stages else [])]
 
 
 def _modality(folder: Path) -> str:

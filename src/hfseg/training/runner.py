@@ -48,7 +48,7 @@ def train(
         recipe: Name of a packaged recipe, path of a YAML file, or the arguments themselves.
         *overrides: Changes of the recipe, `section.key=value`, values as YAML.
         output_dir: Folder of checkpoints and of the trained model.
-        data: Folder of your images and labels, in place of `data.train.path` and `data.validation.path`.
+        data: Folder of your images and labels, or id of a dataset on the Hub, in place of the recipe's data.
         resume_from_checkpoint: "latest", or the folder of a checkpoint.
         dry_run: Prints what would be done (groups, shapes, memory) and trains nothing.
         command: Recorded in the model card; default: this call.

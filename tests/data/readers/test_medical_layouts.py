@@ -167,11 +167,12 @@ def example(height=20, width=30):
 
 
 def test_schema(tmp_path):
-    from hfseg.data.readers.medical import medical_features
+    from hfseg.data.readers.schema import medical_features
 
     write_pair(tmp_path, "p1")
     slices = load_medical(tmp_path, "pairs", "train", "MR", NAMES)
     rows = slices.to_datasets()
-    assert rows.features == medical_features()
+    assert rows.features == medical_features(list(NAMES.values()))
+    assert rows[2]["classes"] == np.unique(slices[2]["segmentation_map"]).tolist()
     assert rows[0]["modality"] == "MR" and rows[0]["spacing"] == [1.0, 1.0] and rows[0]["orientation"] == "RAS"
     np.testing.assert_array_equal(np.array(rows[2]["mask"]), slices[2]["segmentation_map"])

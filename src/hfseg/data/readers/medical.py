@@ -39,7 +39,6 @@ __all__ = [
     "MedicalCollator",
     "MedicalSlices",
     "check_disjoint",
-    "medical_features",
     "random_affine",
     "resize_slices",
 ]
@@ -119,6 +118,8 @@ class MedicalSlices(torch.utils.data.Dataset):
     Raises:
         ValueError: No cases, doubled names, unknown labels, or as `hfseg.volumes`.
     """
+
+    schema = "medical"
 
     def __init__(
         self,
@@ -243,19 +244,11 @@ class MedicalSlices(torch.utils.data.Dataset):
         number, place = self.index[index]
         return f"{self.cases[number].case_id} slice {place}"
 
-    def to_datasets(self) -> Any:
-        """Writes the slices as a `datasets.Dataset` of the medical schema (`medical_features`)."""
-        import datasets
-        from PIL import Image
+    def to_datasets(self, streaming: bool = False) -> Any:
+        """The slices as a `datasets` object; see `hfseg.data.readers.table_rows.to_datasets`."""
+        from .table_rows import to_datasets
 
-        def rows() -> Any:
-            for index in range(len(self)):
-                example = self[index]
-                mask = Image.fromarray(example.pop("segmentation_map"))
-                example.pop("annotated_classes", None)
-                yield {**example, "mask": mask}
-
-        return datasets.Dataset.from_list(list(rows()), features=medical_features())
+        return to_datasets(self, streaming=streaming)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         number, place = self.index[index]
@@ -296,24 +289,6 @@ def _read(source: str, case: MedicalCase, is_mask: bool = False) -> Volume:
                 raise ValueError(f"{source} is a color image; give gray values.")
             image = image[..., 0]
     return volume_from_array(image[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
-
-
-def medical_features() -> Any:
-    """Feature description of the medical schema, slice by slice: image and mask, spacing, modality, orientation."""
-    import datasets
-
-    return datasets.Features(
-        {
-            "image": datasets.List(datasets.List(datasets.List(datasets.Value("float32")))),
-            "mask": datasets.Image(),
-            "spacing": datasets.List(datasets.Value("float32")),
-            "modality": datasets.Value("string"),
-            "orientation": datasets.Value("string"),
-            "case_id": datasets.Value("string"),
-            "patient_id": datasets.Value("string"),
-            "slice_index": datasets.Value("int32"),
-        }
-    )
 
 
 def resize_slices(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

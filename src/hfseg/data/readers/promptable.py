@@ -308,18 +308,23 @@ class SegmentAnythingData(torch.utils.data.Dataset):
         shard, name, _, _ = self.pairs[index]
         return name if shard is None else f"{shard.name}:{name}"
 
+    def _read(self, index: int, which: int) -> bytes:
+        pair: tuple[Any, ...] = self.pairs[index]
+        shard, place = pair[0], pair[which]
+        if shard is None:
+            return place.read_bytes()
+        with open(shard, "rb") as file:
+            file.seek(place[0])
+            return file.read(place[1])
+
+    def image_file(self, index: int) -> bytes:
+        """Content of a sample's image file."""
+        return self._read(index, 2)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
-        shard, name, photo, annotation = self.pairs[index]
-
-        def read(place: Any) -> bytes:
-            if shard is None:
-                return place.read_bytes()
-            with open(shard, "rb") as file:
-                file.seek(place[0])
-                return file.read(place[1])
-
+        name = self.pairs[index][1]
         try:
-            example = _example(read(photo), read(annotation), name)
+            example = _example(self.image_file(index), self._read(index, 3), name)
         except KeyError as error:
             raise ValueError(f"{self.sample_id(index)} has no {error} in its json") from error
         if self.max_masks is not None and len(example["masks"]) > self.max_masks:
@@ -366,9 +371,14 @@ class CocoMasks(torch.utils.data.Dataset):
         """Name of a sample in messages."""
         return str(self.entries[index][0]["file_name"])
 
+    def image_file(self, index: int) -> Path:
+        """File of a sample's image."""
+        name = self.entries[index][0]["file_name"]
+        return find_file(self.folder, name) or self.folder / name
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         entry, annotations = self.entries[index]
-        file = find_file(self.folder, entry["file_name"]) or self.folder / entry["file_name"]
+        file = self.image_file(index)
         stated = [(entry["height"], entry["width"])] if "height" in entry and "width" in entry else []
         runs = [one["segmentation"] for one in annotations if isinstance(one["segmentation"], dict)]
         stated += [tuple(run["size"]) for run in runs if isinstance(run.get("size"), list)]

@@ -96,6 +96,8 @@ class ReferDataset(torch.utils.data.Dataset):
         name: Of the dataset, for messages.
     """
 
+    schema = "referring"
+
     def __init__(self, referents: Sequence[Referent], name: str) -> None:
         if not referents:
             raise ValueError(f"{name} has 0 usable referents")
@@ -107,6 +109,10 @@ class ReferDataset(torch.utils.data.Dataset):
     def sample_id(self, index: int) -> str:
         """Id of a referent."""
         return self.referents[index].ref_id
+
+    def image_file(self, index: int) -> Path:
+        """File of a referent's image."""
+        return self.referents[index].image
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         referent = self.referents[index]
@@ -318,6 +324,8 @@ class ReferLmdbDataset(torch.utils.data.Dataset):
         ImportError: Without the package lmdb.
         FileNotFoundError, ValueError: If the file is missing, or was written by pyarrow's old serialization.
     """
+
+    schema = "referring"
 
     def __init__(self, file: str | Path, mask_root: str | Path | None = None) -> None:
         self.file, self.mask_root = Path(file), None if mask_root is None else Path(mask_root)

@@ -94,6 +94,7 @@ class FolderDataset(torch.utils.data.Dataset):
         stretch_contrast: Whether every image is brought to the full range of intensities; see `load_folder`.
     """
 
+    schema = "folder"
     stretch_contrast = False
 
     def __init__(
@@ -157,8 +158,8 @@ class FolderDataset(torch.utils.data.Dataset):
         return self._read_label(self._samples[index])
 
     def to_datasets(self, streaming: bool = False) -> Any:
-        """The same samples as a `datasets` object; see `hfseg.data.readers.tables.to_datasets`."""
-        from .tables import to_datasets
+        """The same samples as a `datasets` object; see `hfseg.data.readers.table_rows.to_datasets`."""
+        from .table_rows import to_datasets
 
         return to_datasets(self, streaming=streaming)
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_IGNORE_INDEX",
+    "class_label_or_int",
     "compact_ids",
+    "medical_features",
     "segments_from_map",
     "semantic_features",
     "semantic_map",
@@ -32,7 +34,8 @@ __all__ = [
 DEFAULT_IGNORE_INDEX = 255
 
 
-def _class_label_or_int(label_names: Sequence[str] | None) -> Any:
+def class_label_or_int(label_names: Sequence[str] | None) -> Any:
+    """Feature of a class id, with names if there are any."""
     import datasets
 
     return datasets.Value("int64") if label_names is None else datasets.ClassLabel(names=list(label_names))
@@ -44,7 +47,7 @@ def universal_features(label_names: Sequence[str] | None = None) -> datasets.Fea
 
     segment = {
         "id": datasets.Value("int64"),
-        "category_id": _class_label_or_int(label_names),
+        "category_id": class_label_or_int(label_names),
         "iscrowd": datasets.Value("int8"),
         "area": datasets.Value("int64"),
         "bbox": datasets.List(datasets.Value("float32"), length=4),
@@ -63,6 +66,29 @@ def semantic_features() -> datasets.Features:
     import datasets
 
     return datasets.Features({"image": datasets.Image(), "segmentation_map": datasets.Image()})
+
+
+def medical_features(label_names: Sequence[str] | None = None) -> datasets.Features:
+    """Feature description of the medical schema, slice by slice: image and mask, spacing, modality, orientation.
+
+    Args:
+        label_names: Of the classes 0 .. C-1, which the column `classes` carries; without, it holds plain numbers.
+    """
+    import datasets
+
+    return datasets.Features(
+        {
+            "image": datasets.List(datasets.List(datasets.List(datasets.Value("float32")))),
+            "mask": datasets.Image(),
+            "classes": datasets.List(class_label_or_int(label_names)),
+            "spacing": datasets.List(datasets.Value("float32")),
+            "modality": datasets.Value("string"),
+            "orientation": datasets.Value("string"),
+            "case_id": datasets.Value("string"),
+            "patient_id": datasets.Value("string"),
+            "slice_index": datasets.Value("int32"),
+        }
+    )
 
 
 def compact_ids(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,19 +5,16 @@
     table.push_to_hub("me/ade20k")                      # or table.to_parquet(...), table.save_to_disk(...)
     dataset = load_table("me/ade20k", split="train")    # or TableDataset(table)
 
-Columns are those of `schema`, and `image_id`; a semantic table also has `classes`, the classes that occur, which
-carries the names. Images keep their original bytes; label maps become PNG of 8 or 16 bits.
+Columns are those of `hfseg.data.readers.table_rows`, where tables are made.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,164 +23,20 @@ import torch
 from PIL import Image
 
 from ...files.images import FORMATS
-from .images import open_label, orientation_of, read_map, say_once, stretch_contrast, to_id_map, to_rgb
-from .reading import OnError, check_on_error, listing
-from .schema import DEFAULT_IGNORE_INDEX, compact_ids, semantic_features, universal_features, white_of
+from .images import orientation_of, say_once, stretch_contrast, to_rgb
+from .reading import listing
+from .schema import DEFAULT_IGNORE_INDEX, white_of
+from .schema_tables import SCHEMAS, SchemaTable, description_of, label_map, schema_of, without_decoding
 
 if TYPE_CHECKING:
     import datasets
 
-    from .samples import FolderDataset
-
-__all__ = ["TableDataset", "TableStream", "load_table", "to_datasets"]
+__all__ = ["TableDataset", "TableStream", "load_table"]
 
 logger = logging.getLogger(__name__)
 
-_SHARDS = 64
 _LOOKED_AT = 200  # rows whose values are looked at
 _LOOKED_AT_OF_STREAMS = 20
-_EXIF_ORIENTATION = 0x0112
-
-
-def table_features(dataset: FolderDataset) -> datasets.Features:
-    """Columns of a dataset's table; class names are part of them."""
-    import datasets
-
-    names = list(dataset.id2label.values())
-    if dataset.kind == "captions":
-        features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
-    elif dataset.kind == "semantic":
-        features = semantic_features()
-        features["classes"] = datasets.List(datasets.ClassLabel(names=names))
-    else:
-        features = universal_features(names)
-    features["image_id"] = datasets.Value("string")
-    return features
-
-
-def _encoded_map(values: np.ndarray, dtype: type) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    Image.fromarray(values.astype(dtype)).save(buffer, format="png")
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
-def _encoded_image(file: Path, pixels: np.ndarray) -> dict[str, Any]:
-    """The file's own bytes, unless a decoder that obeys the EXIF orientation would turn it against its label."""
-    with Image.open(file, formats=FORMATS) as image:
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-        size = image.size if turned else image.size[::-1]
-    if size == pixels.shape[:2]:
-        return {"bytes": file.read_bytes(), "path": file.name}
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png")
-    return {"bytes": buffer.getvalue(), "path": file.with_suffix(".png").name}
-
-
-def _row(dataset: FolderDataset, index: int) -> dict[str, Any]:
-    item = dataset[index]
-    row = {"image": _encoded_image(dataset.files(index)[0], item["image"]), "image_id": item["image_id"]}
-    if dataset.kind == "captions":
-        return row | {"text": item["text"]}
-    if dataset.kind == "semantic":
-        values = item["segmentation_map"]
-        present = compact_ids(values)[0].tolist()
-        row["segmentation_map"] = _encoded_map(values, np.uint8 if max(present) < 256 else np.uint16)
-        return row | {"classes": [value for value in present if value != dataset.ignore_index]}
-    segmentation, segments = item["segmentation"], item["segments_info"]
-    ids, index_map = compact_ids(segmentation)
-    if ids[-1] > 65535:  # COCO's ids have 24 bits, the column 16
-        new_ids = np.arange(len(ids)) + (ids[0] != 0)  # 0 stays void
-        number = dict(zip(ids.tolist(), new_ids.tolist()))
-        segmentation = new_ids[index_map]
-        segments = [{**segment, "id": number[segment["id"]]} for segment in segments]
-    return row | {"segmentation": _encoded_map(segmentation, np.uint16), "segments_info": segments}
-
-
-def _rows(dataset: FolderDataset, parts: Sequence[range], state: str, on_error: str) -> Iterator[dict[str, Any]]:
-    skipped = []
-    for part in parts:
-        for index in part:
-            try:
-                row = _row(dataset, index)
-            except (OSError, ValueError) as error:
-                if on_error == "stop":
-                    raise
-                skipped.append(dataset.sample_id(index))
-                logger.warning("Sample %s cannot be read and is left out: %s", skipped[-1], error)
-                continue
-            yield row
-    if skipped:
-        logger.warning("%d samples were left out: %s", len(skipped), listing(skipped, 20))
-
-
-def _state_of_files(dataset: FolderDataset) -> str:
-    """Hash of names, sizes and times of all files, so that a cached table of other files is not taken for this one."""
-    state = hashlib.sha256()
-    for index in range(len(dataset)):
-        for file in dataset.files(index):
-            status = file.stat()
-            state.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return state.hexdigest()
-
-
-def to_datasets(
-    dataset: FolderDataset,
-    streaming: bool = False,
-    on_error: OnError = "stop",
-    cache_dir: str | Path | None = None,
-) -> datasets.Dataset | datasets.IterableDataset:
-    """A reader's samples as a table.
-
-    Args:
-        dataset: From `load_official` or `load_folder`.
-        streaming: True reads while the table is iterated, in up to 64 shards for nodes and workers; False writes an
-            Arrow file into the cache first.
-        on_error: "stop" stops at an unreadable sample, "skip" leaves it out, with a warning and a count.
-        cache_dir: Where the Arrow file goes, if not into the cache of `datasets`.
-
-    Raises:
-        ValueError: At an unreadable sample, which is named.
-    """
-    import datasets
-
-    check_on_error(on_error)
-    shards = min(_SHARDS, len(dataset))
-    bounds = [len(dataset) * shard // shards for shard in range(shards + 1)]
-    parts = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
-    features = table_features(dataset)
-    arguments = {"dataset": dataset, "parts": parts, "on_error": on_error}
-    table: Any
-    if streaming:
-        table = datasets.IterableDataset.from_generator(_rows, features=features, gen_kwargs={**arguments, "state": ""})
-    else:
-        try:
-            table = datasets.Dataset.from_generator(
-                _rows,
-                features=features,
-                cache_dir=None if cache_dir is None else str(cache_dir),
-                gen_kwargs={**arguments, "state": _state_of_files(dataset)},
-            )
-        except datasets.exceptions.DatasetGenerationError as error:
-            raise ValueError(
-                f"the table of {dataset.path} could not be made: {error.__cause__ or error}; repair the sample, or use "
-                "on_error='skip'"
-            ) from error
-    table.info.description = json.dumps(
-        {
-            "id2label": dataset.id2label,
-            "stuff_class_ids": list(dataset.stuff_class_ids),
-            "ignore_index": dataset.ignore_index,
-        }
-    )
-    return table
-
-
-def _described(table: Any) -> dict[str, Any]:
-    try:
-        content = json.loads(table.info.description or "{}")
-    except json.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _names(features: Any) -> list[str] | None:
@@ -224,9 +77,9 @@ def _values(table: Any, column: str, most: int | None = None) -> set[int]:
     number = len(table)
     rows = range(0, number, 1 if most is None else max(number // most, 1))
     found: set[int] = set()
-    labels = _without_decoding(table.select_columns([column]), column)
+    labels = without_decoding(table.select_columns([column]), column)
     for row in rows:
-        found.update(np.unique(_label_map(labels[row][column], f"{column} of row {row}")).tolist())
+        found.update(np.unique(label_map(labels[row][column], f"{column} of row {row}")).tolist())
     return found
 
 
@@ -246,27 +99,6 @@ def _scanned_names(table: Any, column: str) -> dict[int, str]:
             f"{classes[-1:]}: give id2label={{0: name, ...}}"
         )
     return {value: f"class_{value}" for value in range(classes[-1] + 1)}
-
-
-def _without_decoding(table: Any, column: str) -> Any:
-    """A table, or features, whose column of labels gives files as they are, so that these can be checked."""
-    import datasets
-
-    features = table if isinstance(table, datasets.Features) else table.features or {}
-    if not isinstance(features.get(column), datasets.Image):
-        return table
-    if isinstance(table, datasets.Features):
-        return datasets.Features({**table, column: datasets.Image(decode=False)})
-    return table.cast_column(column, datasets.Image(decode=False))
-
-
-def _label_map(cell: Any, name: str) -> np.ndarray:
-    """Label map of a cell: a file as stored, or what is decoded already."""
-    if not isinstance(cell, dict):
-        return to_id_map(cell, name)
-    if not cell.get("bytes"):
-        return read_map(cell["path"])
-    return to_id_map(open_label(cell["bytes"], name), name)
 
 
 def _say_orientation(cell: Any, name: str) -> bool:
@@ -304,7 +136,8 @@ def _kind_of(table: Any) -> str:
         return "captions"
     raise ValueError(
         f"the table has the columns {sorted(columns)}; it needs image and segmentation with segments_info, "
-        "segmentation_map (or label, annotation, mask: an image of class ids), or text"
+        "segmentation_map (or label, annotation, mask: an image of class ids), text, mask with expressions, masks (run "
+        "lengths), or task with input and target"
     )
 
 
@@ -342,7 +175,7 @@ class TableDataset(torch.utils.data.Dataset):
         self.kind = _kind_of(table)
         self._map_column = _map_column(table)
         self._check_length(table)
-        described, names = _described(table), _names(table.features)
+        described, names = description_of(table), _names(table.features)
         if id2label is None and described.get("id2label"):
             id2label = {int(key): name for key, name in described["id2label"].items()}
         elif id2label is None and names is not None:
@@ -379,9 +212,9 @@ class TableDataset(torch.utils.data.Dataset):
         if _is_finite(table):
             white = white_of(_values(table, column, _LOOKED_AT))
         else:  # a stream: its beginning
-            labels = _without_decoding(table.select_columns([column]), column)
+            labels = without_decoding(table.select_columns([column]), column)
             rows = itertools.islice(labels, _LOOKED_AT_OF_STREAMS)
-            white = white_of({value for row in rows for value in np.unique(_label_map(row[column], column)).tolist()})
+            white = white_of({value for row in rows for value in np.unique(label_map(row[column], column)).tolist()})
         if white is None:
             return None
         logger.warning(
@@ -406,21 +239,27 @@ class TableDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if self._undecoded is None or self._undecoded[0] is not self.table:
-            self._undecoded = (self.table, _without_decoding(self.table, self._label_column))
-        return self._item(self._undecoded[1][index], index)
+            self._undecoded = (self.table, without_decoding(self.table, self.label_column))
+        return self.item(self._undecoded[1][index], index)
 
     @property
-    def _label_column(self) -> str:
+    def label_column(self) -> str:
+        """Column of the class or segment maps."""
         return str(self._map_column) if self.kind == "semantic" else "segmentation"
 
-    def _item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
+    def item(self, row: dict[str, Any], index: int) -> dict[str, Any]:
+        """Makes the item of a row, whose labels are as stored.
+
+        Raises:
+            ValueError: Image and label differ in size, or the label is damaged.
+        """
         item: dict[str, Any] = {"image": to_rgb(row["image"]), "image_id": str(row.get("image_id", index))}
         if self.stretch_contrast:
             item["image"] = stretch_contrast(item["image"])
         if self.kind == "captions":
             return item | {"text": row["text"]}
-        column = self._label_column
-        labels = _label_map(row[column], f"{column} of sample {item['image_id']}")
+        column = self.label_column
+        labels = label_map(row[column], f"{column} of sample {item['image_id']}")
         if labels.shape != item["image"].shape[:2]:
             raise ValueError(
                 f"sample {item['image_id']}: image has size {item['image'].shape[:2]} (height, width) and {column} "
@@ -467,7 +306,8 @@ class TableStream:
         kind, id2label, label2id, stuff_class_ids, ignore_index: As `TableDataset`.
 
     Raises:
-        ValueError: As `TableDataset`; a table without features (`table.cast`) cannot be streamed.
+        ValueError: As `TableDataset`; a table without features (`table.cast`), or of in-context pairs (each is shown by
+            others), cannot be streamed.
     """
 
     def __init__(
@@ -479,11 +319,19 @@ class TableStream:
     ) -> None:
         if table.features is None:
             raise ValueError("the streamed table does not know its columns; give it features (table.cast)")
-        self._described = _Streamed(table, id2label, stuff_class_ids, ignore_index)
+        schema = schema_of(table)
+        if schema == "in-context":
+            raise ValueError("a table of in-context pairs cannot be streamed for training: pairs are shown by others")
+        self._described: SchemaTable | _Streamed
+        if schema is not None:
+            self._described = SCHEMAS[schema](table)
+        else:
+            self._described = _Streamed(table, id2label, stuff_class_ids, ignore_index)
         for name in ("kind", "id2label", "label2id", "stuff_class_ids", "ignore_index"):
-            setattr(self, name, getattr(self._described, name))
+            if hasattr(self._described, name):
+                setattr(self, name, getattr(self._described, name))
         self.features = table.features
-        self._features = _without_decoding(table.features, self._described._label_column)
+        self._features = without_decoding(table.features, self._described.label_column)
         self.table = table.decode(False)
         self.num_shards = table.num_shards
         split = (table.info.splits or {}).get(str(table.split)) if table.split is not None else None
@@ -495,13 +343,14 @@ class TableStream:
 
     def name_of(self, row: dict[str, Any]) -> str:
         """Name of a sample, empty if it has none."""
-        return str(row.get("image_id", ""))
+        column = getattr(self._described, "name_column", "image_id")
+        return str(row.get(column, ""))
 
     def example(self, row: dict[str, Any]) -> dict[str, Any]:
         """Decodes one row."""
-        if self._described.kind != "captions" and isinstance(row.get("image"), dict):
+        if self._described.kind not in ("captions", *SCHEMAS) and isinstance(row.get("image"), dict):
             _say_orientation(row["image"], f"sample {self.name_of(row)}")
-        return self._described._item(self._features.decode_example(row), 0)
+        return self._described.item(self._features.decode_example(row), 0)
 
 
 class _Streamed(TableDataset):
@@ -520,7 +369,7 @@ def load_table(
     ignore_index: int | None = None,
     streaming: bool = False,
     name_values: bool = False,
-) -> TableDataset | TableStream:
+) -> TableDataset | SchemaTable | TableStream:
     """Dataset of a table: parquet files, a folder of `save_to_disk`, or a dataset of the Hub.
 
     Args:
@@ -556,4 +405,7 @@ def load_table(
         table = datasets.Dataset.from_parquet(str(place))
     else:
         table = datasets.load_dataset(str(path), name=name, split=split)
+    schema = schema_of(table)
+    if schema is not None:
+        return SCHEMAS[schema](table)
     return TableDataset(table, id2label, stuff_class_ids, ignore_index, name_values)

@@ -186,6 +186,9 @@ class ReferringShapesDataset(torch.utils.data.Dataset):
         ValueError: For values that are not legal.
     """
 
+    schema = "referring"
+    names_kinds = True
+
     def __init__(
         self,
         split: str = "train",

@@ -585,6 +585,7 @@ class ShapesDataset(torch.utils.data.Dataset):
         ValueError: As `render_scene`, and if `num_scenes` is not positive.
     """
 
+    schema = "shapes"
     id2label = id2label
     label2id = label2id
     stuff_class_ids = stuff_class_ids

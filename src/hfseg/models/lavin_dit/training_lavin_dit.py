@@ -364,6 +364,7 @@ READERS = {
     "in-context": "hfseg.data.readers.in_context:InContextDataset",
     "latents": "hfseg.data.readers.latents:LatentDataset",
     "frames": "hfseg.data.readers.in_context:FramesDataset",
+    "table_folder": "hfseg.data.readers.table_folders:load_side",
 }
 COLLATORS = {
     "in-context": "hfseg.data.readers.in_context:InContextCollator",

@@ -70,6 +70,7 @@ class Task:
         "folder": "hfseg.data.readers.folders:load_folder",
         "official": "hfseg.data.readers.official:load_official",
         "table": "hfseg.data.readers.tables:load_table",
+        "table_folder": "hfseg.data.readers.table_folders:load_side",
     }
     collators: ClassVar[Mapping[str, str]] = {
         "universal": "hfseg.data.collators.collation:UniversalCollator",
