@@ -21,6 +21,9 @@ MODELS = {
     "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1)
     ),
+    "proscale-boxes": lambda: hfseg.ProScaleForObjectDetection(
+        proscale_config(backbone_config=RESNET, decoder_layers=1, feature_size=64, encoder_stage_layers=(1, 0, 0, 1))
+    ),
     "proscale-pixels": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1, **PIXELS)
     ),

@@ -33,9 +33,12 @@ def universal_labels(config, inputs, class_name):
     """Two segments with a flat pattern in every image, for heads that predict sets of masks."""
     import torch
 
+    batch, _, height, width = inputs["pixel_values"].shape
+    if "ForObjectDetection" in class_name:
+        boxes = torch.tensor([[0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]])
+        return {"labels": [{"class_labels": torch.tensor([0, 2]), "boxes": boxes}] * batch}
     if "ForUniversalSegmentation" not in class_name:
         return {}
-    batch, _, height, width = inputs["pixel_values"].shape
     segments = torch.ones(height, width, dtype=torch.int64)
     segments[:, width // 2 :] = 2
     return {"mask_labels": [segments] * batch, "class_labels": [torch.tensor([0, 2])] * batch}
@@ -379,6 +382,8 @@ ZERO_AT_FIRST = "a fresh J-DiT puts out zeros (its last projection starts at zer
 
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
+PROSCALE_BOX_MODEL = f"{PROSCALE}.detection_proscale:ProScaleDetectionModel"
+PROSCALE_BOX_HEAD = f"{PROSCALE}.detection_proscale:ProScaleForObjectDetection"
 VPNEXT = "hfseg.models.vpnext"
 VPNEXT_MODEL = f"{VPNEXT}.modeling_vpnext:VPNeXtModel"
 VPNEXT_HEAD = f"{VPNEXT}.modeling_vpnext:VPNeXtForSemanticSegmentation"
@@ -572,6 +577,17 @@ ENTRIES = [
             f"{PROSCALE}.image_processing_proscale:ProScaleImageProcessor",
             size={"shortest_edge": 32, "longest_edge": 64},
         ),
+    ),
+    Model(
+        name="proscale-detection",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
+        config_kwargs=proscale_config,
+        models={PROSCALE_BOX_MODEL: "base", PROSCALE_BOX_HEAD: "head"},
+        inputs=images,
+        labels=universal_labels,
+        seed_forward=True,
+        auto={"AutoModel": PROSCALE_BOX_MODEL, "AutoModelForObjectDetection": PROSCALE_BOX_HEAD},
     ),
     ImageProcessor(
         name="proscale-image-processor",

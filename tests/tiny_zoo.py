@@ -42,6 +42,12 @@ def _proscale(folder: Path) -> None:
     hfseg.ProScaleImageProcessor(size=EDGE, threshold=0.2, overlap_mask_area_threshold=0.1).save_pretrained(folder)
 
 
+def _proscale_boxes(folder: Path) -> None:
+    fields = {"feature_size": 64, "encoder_stage_layers": (1, 1, 1, 1), "decoder_layers": 2}
+    _model(hfseg.ProScaleForObjectDetection(proscale_config(**fields, **NAMES))).save_pretrained(folder)
+    hfseg.ProScaleImageProcessor(size=EDGE).save_pretrained(folder)
+
+
 def _unisegformer(folder: Path) -> None:
     _model(hfseg.UniSegFormerForUniversalSegmentation(unisegformer_config(**NAMES))).save_pretrained(folder)
     processor = hfseg.UniSegFormerImageProcessor(size=EDGE, threshold=0.2, overlap_mask_area_threshold=0.1)
@@ -95,6 +101,7 @@ def _lavin_dit(folder: Path) -> None:
 
 FOLDERS: dict[str, Callable[[Path], None]] = {
     "proscale": _proscale,
+    "proscale_boxes": _proscale_boxes,
     "unisegformer": _unisegformer,
     "unisegformer_semantic": _unisegformer_semantic,
     "vpnext": _vpnext,

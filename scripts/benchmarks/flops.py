@@ -277,7 +277,7 @@ def cost_row(published: PublishedCost) -> dict:
 
 
 def cost_tables(data: str | None = None) -> dict[str, list[dict]]:
-    """Regenerates PRO-SCALE's cost tables and the break-down of its main model; of `coco` or `cityscapes` alone too."""
+    """Regenerates PRO-SCALE's cost tables, the break-down of its main model, detection; of one dataset alone too."""
     tables: dict[str, list[dict]] = {}
     if data in (None, "coco"):
         tables["coco"] = [cost_row(published) for published in buildable(COCO)]
@@ -288,4 +288,7 @@ def cost_tables(data: str | None = None) -> dict[str, list[dict]]:
         tables["break-down"] = [
             {"part": part, "GFLOPs": value, "counted": BREAK_DOWN.get(part)} for part, value in parts.items()
         ]
+        from .detection_cost import detection_rows  # which counts by this module
+
+        tables["detection"] = detection_rows()
     return tables

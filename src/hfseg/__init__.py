@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .models.meddensevit.modeling_meddensevit import MedDenseViTModel as MedDenseViTModel
     from .models.proscale.configuration_proscale import ProScaleConfig as ProScaleConfig
     from .models.proscale.convert_mask2former import from_mask2former as from_mask2former
+    from .models.proscale.detection_proscale import ProScaleDetectionModel as ProScaleDetectionModel
+    from .models.proscale.detection_proscale import ProScaleForObjectDetection as ProScaleForObjectDetection
     from .models.proscale.image_processing_pil_proscale import ProScaleImageProcessorPil as ProScaleImageProcessorPil
     from .models.proscale.image_processing_proscale import ProScaleImageProcessor as ProScaleImageProcessor
     from .models.proscale.modeling_proscale import ProScaleForUniversalSegmentation as ProScaleForUniversalSegmentation

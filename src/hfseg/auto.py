@@ -55,10 +55,15 @@ class Architecture:
 ARCHITECTURES = [
     Architecture(
         model_type="proscale",
-        tasks=("universal",),
+        tasks=("universal", "object-detection"),
         config="models.proscale.configuration_proscale:ProScaleConfig",
         models={
-            "AutoModel": "models.proscale.modeling_proscale:ProScaleModel",
+            # The folder's `architectures` decides.
+            "AutoModel": (
+                "models.proscale.modeling_proscale:ProScaleModel",
+                "models.proscale.detection_proscale:ProScaleDetectionModel",
+            ),
+            "AutoModelForObjectDetection": "models.proscale.detection_proscale:ProScaleForObjectDetection",
             "AutoModelForUniversalSegmentation": "models.proscale.modeling_proscale:ProScaleForUniversalSegmentation",
             # pipeline("image-segmentation") asks this one only.
             "AutoModelForImageSegmentation": "models.proscale.modeling_proscale:ProScaleForUniversalSegmentation",
@@ -199,6 +204,7 @@ ARCHITECTURES = [
 PIPELINE_NAMES = {
     "AutoModelForUniversalSegmentation": "MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES",
     "AutoModelForSemanticSegmentation": "MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES",
+    "AutoModelForObjectDetection": "MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES",
     "AutoModelForMaskGeneration": "MODEL_FOR_MASK_GENERATION_MAPPING_NAMES",
 }
 

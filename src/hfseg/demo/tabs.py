@@ -233,7 +233,7 @@ class _Segments(_Tab):
         def run(name: str, file: str | None, kind: str, smallest: float, opacity: float) -> tuple[Any, ...]:
             task = self.models[name].predictor.task if name in self.models else ""
             chosen = kind if kind in SUBTASKS else None
-            least = smallest if smallest > 0 and task == "universal" else None
+            least = smallest if smallest > 0 and task in ("universal", "object-detection") else None
             return self.answer(name, file, opacity, Prompts(), Options(subtask=chosen, threshold=least))
 
         given = [model, image, subtask, threshold, self.opacity]

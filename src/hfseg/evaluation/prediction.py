@@ -131,7 +131,7 @@ def predict_samples(
 
 def _row(outputs: Any, row: int, count: int) -> Any:
     """Outputs of one image of a batch, without what post-processing never reads."""
-    names = ("class_queries_logits", "masks_queries_logits", "logits")
+    names = ("class_queries_logits", "masks_queries_logits", "logits", "pred_boxes", "input_sizes")
     kept = {name: outputs[name] for name in names if name in outputs and isinstance(outputs[name], Tensor)}
     if not kept:
         raise ValueError(

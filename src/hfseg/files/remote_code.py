@@ -24,14 +24,19 @@ SHIM = "modeling_hfseg"
 MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
 
 
-def auto_classes(model_type: str) -> dict[str, str]:
-    """Lists, for a model type, which class each Auto class finds, as `auto_map` wants it."""
+def auto_classes(model_type: str, class_name: str = "") -> dict[str, str]:
+    """Lists, for a model type, which class each Auto class finds, as `auto_map` wants it.
+
+    Where an Auto class has several, it is the one of the folder (`class_name`), else the first.
+    """
     from ..auto import find
 
     row = find(model_type)
     found: dict[str, str] = {"AutoConfig": str(row.config)}
     for auto_class, models in row.models.items():
-        found[auto_class] = models if isinstance(models, str) else models[0]
+        several = (models,) if isinstance(models, str) else models
+        own = [name for name in several if name.partition(":")[2] == class_name]
+        found[auto_class] = (*own, several[0])[0]
     return {auto_class: f"{SHIM}.{name.partition(':')[2]}" for auto_class, name in found.items()}
 
 
@@ -117,7 +122,7 @@ class RemoteCodeModel(_Model):
         """Saves the model; see `PreTrainedModel.save_pretrained`."""
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
-            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type))
+            write_shim(Path(save_directory), "config.json", auto_classes(self.config.model_type, type(self).__name__))
             follow_configuration(Path(save_directory))
 
 

@@ -146,6 +146,20 @@ def universal(model: nn.Module) -> Exportable:
     )
 
 
+def object_detection(model: nn.Module) -> Exportable:
+    """Images to class logits and boxes of queries."""
+    results = ("logits", "pred_boxes")
+    return Exportable(
+        _Images(model, results),
+        _image_input,
+        PIXEL_AXES,
+        results,
+        lambda values: (values[0].amax(-1) > 0, values[0].argmax(-1)),
+        # A coarsest map of one row or column is a special case for tracing: strides are 64 with four scales.
+        smallest=8 << getattr(model.config, "num_feature_levels", 4),
+    )
+
+
 def semantic(model: nn.Module) -> Exportable:
     """Images to scores per class and pixel."""
     return Exportable(

@@ -21,6 +21,7 @@ from PIL import Image
 
 from .. import auto, tasks
 from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
+from ..results.boxes import mask_of_box
 from ..results.drawing import side_by_side
 from ..results.segment import Segment
 from ..results.segmentation_result import SegmentationResult
@@ -222,7 +223,7 @@ class Predictor:
     @property
     def labels(self) -> dict[int, str]:
         """Names of the classes of a closed-vocabulary model; empty for others."""
-        if self.task not in ("universal", "semantic"):
+        if self.task not in ("universal", "semantic", "object-detection"):
             return {}
         return {int(index): str(name) for index, name in self.pipe.model.config.id2label.items()}
 
@@ -330,6 +331,23 @@ class Predictor:
         return Prediction(photo, found.result, self.labels)
 
     _semantic = _universal
+
+    def _object_detection(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
+        """A segment per box: its pixels, so that boxes are drawn, saved and handed over as all results are."""
+        processor = self.image_processor
+        pixel_values = processor(images=[image], return_tensors="pt")["pixel_values"]
+        threshold = {} if options.threshold is None else {"threshold": options.threshold}
+        (found,) = processor.post_process_object_detection(
+            self._predict(pixel_values), target_sizes=[photo.size[::-1]], **threshold
+        )
+        result = SegmentationResult.from_masks(
+            [mask_of_box(box, photo.size[::-1]) for box in found["boxes"].tolist()],
+            found["labels"].tolist(),
+            found["scores"].tolist(),
+            photo.size[::-1],
+            self.labels,
+        )
+        return Prediction(photo, result, self.labels)
 
     def _referring(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:
         thresholds = {} if options.threshold is None else {"threshold": options.threshold}

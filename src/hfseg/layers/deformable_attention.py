@@ -198,7 +198,7 @@ class MultiScaleDeformableAttention(nn.Module):
             hidden_states: Query tokens.
             position_embeddings: Code added to the queries only.
             value_states: Tokens of the attended levels.
-            reference_points: Center of each query as (x, y) in 0..1.
+            reference_points: Center of each query as (x, y) in 0..1, or its box.
             shapes: `(height, width)` of each attended level.
 
         Returns:
@@ -207,7 +207,8 @@ class MultiScaleDeformableAttention(nn.Module):
         Shape:
             hidden_states, position_embeddings: `(B, Q, C)`; the code may have batch size 1.
             value_states: `(B, L, C)`.
-            reference_points: `(Q, 2)`.
+            reference_points: `(Q, 2)`, alike in all images; or boxes (center x, center y, width, height), `(B, Q, 4)`:
+                offsets are then in halves of the box's sides, divided by the number of points (Deformable DETR, A.4).
             Output: `(B, Q, C)` and `(B, Q, heads, levels, points)`.
         """
         batch_size, num_queries, _ = hidden_states.shape
@@ -218,9 +219,13 @@ class MultiScaleDeformableAttention(nn.Module):
         offsets = self.sampling_offsets(queries).float()  # (B, Q, heads * levels * points * 2)
         weights = self.attention_weights(queries).view(*points[:3], -1)
         weights = weights.softmax(-1, dtype=torch.float32).view(points)
-        extents = coordinate_extents(shapes, self.num_heads, self.num_points, queries.device)
-        centers = reference_points.repeat(1, len(extents) // 2)  # (Q, heads * levels * points * 2)
-        locations = torch.addcdiv(centers, offsets, extents).view(*points, 2)
+        if reference_points.shape[-1] == 4:
+            center, side = reference_points[:, :, None, None, None].chunk(2, dim=-1)  # (B, Q, 1, 1, 1, 2)
+            locations = center + offsets.view(*points, 2) * side * (0.5 / self.num_points)
+        else:
+            extents = coordinate_extents(shapes, self.num_heads, self.num_points, queries.device)
+            centers = reference_points.repeat(1, len(extents) // 2)  # (Q, heads * levels * points * 2)
+            locations = torch.addcdiv(centers, offsets, extents).view(*points, 2)
         # What a CUDA kernel wants beside the list: (height, width) of each level and the index of its first token.
         heights_widths = level_sizes(shapes, queries.device).flip(1).long()
         areas = heights_widths.prod(1)

@@ -11,6 +11,7 @@ Shapes: B images, Q queries, K classes, (h, w) mask logits, (H, W) output.
 
 from .binary import binary_segmentation
 from .bits import pack_masks, unpack_masks
+from .boxes import detect_boxes
 from .duplicates import distinct_queries
 from .instance import InstanceMasks, instance_segmentation
 from .mask_suppression import clean_small_regions, mask_nms, mask_stability
@@ -21,6 +22,7 @@ __all__ = [
     "InstanceMasks",
     "binary_segmentation",
     "clean_small_regions",
+    "detect_boxes",
     "distinct_queries",
     "instance_segmentation",
     "mask_nms",

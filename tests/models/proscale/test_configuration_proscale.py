@@ -50,7 +50,7 @@ def test_round_trip(tmp_path):
     assert again.to_json_string() == config.to_json_string()
 
 
-@pytest.mark.parametrize("stages", [(), (3,), (3, 3), (3, 3, 3, 3), (3, -1, 3), (0, 0, 0), (True, 1, 1)])
+@pytest.mark.parametrize("stages", [(), (3,), (3, 3), (3, 3, 3, 3, 3), (3, -1, 3), (0, 0, 0), (True, 1, 1)])
 def test_impossible_stages(stages):
     with pytest.raises(StrictDataclassError, match=r"encoder_stage_layers|three non-negative"):
         ProScaleConfig(encoder_stage_layers=stages)

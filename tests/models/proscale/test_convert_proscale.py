@@ -16,7 +16,7 @@ from golden import Case, read_case
 from hfseg import ProScaleForUniversalSegmentation
 from hfseg.commands.convert import main as convert_command
 from hfseg.models.proscale.convert_proscale import convert_state_dict
-from hfseg.models.proscale.modeling_proscale import ProScalePixelDecoder
+from hfseg.models.proscale.encoder_proscale import ProScalePixelDecoder
 from proscale_models import close, tap, tiny_config
 
 

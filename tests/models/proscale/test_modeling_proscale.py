@@ -12,7 +12,7 @@ from transformers import AutoModelForUniversalSegmentation, Mask2FormerConfig, M
 
 from contract import ModelContract, OneCompiledProgram, assert_same, kaiming, peaked, xavier
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleModel
-from hfseg.models.proscale.modeling_proscale import ProScaleTokenRecalibration
+from hfseg.models.proscale.encoder_proscale import ProScaleTokenRecalibration
 from proscale_models import STAGES, SWIN, close, tap, tiny_config
 
 RESNET = {

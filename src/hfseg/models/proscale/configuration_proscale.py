@@ -43,8 +43,9 @@ class ProScaleConfig(MaskDecoderConfig):
             CVPR 2023) as "(5+1)x1" without key-aware attention: `encoder_layers` layers in `encoder_blocks` equal
             blocks; the last layer of a block updates all tokens, the others s4 and s3 only, and every layer attends
             all tokens. `lpe="max"` makes it the paper's Lite-M2F with LPE (Table 5).
-        encoder_stage_layers (`tuple[int, int, int]`, defaults to `(3, 3, 3)`):
-            The paper's (p1, p2, p3).
+        encoder_stage_layers (`tuple[int, ...]`, defaults to `(3, 3, 3)`):
+            The paper's (p1, p2, p3). Its length is the number of scales, whatever the encoder: three for masks; the
+            detector may have four, (p1, p2, p3, p4), of which the first is at stride 64.
         encoder_layers (`int`, defaults to 6):
             Layers of the `"full"` and of the `"lite"` encoder.
         encoder_blocks (`int`, defaults to 1):
@@ -55,6 +56,8 @@ class ProScaleConfig(MaskDecoderConfig):
             Heads of the deformable attention. Defaults to `num_attention_heads`.
         encoder_num_points (`int`, defaults to 4):
             Points per head and level of the deformable attention.
+        position_temperature (`float`, defaults to 10000):
+            Temperature of the encoder's sine position code; DINO's detector has 20.
         trc (`str`, *optional*):
             Token recalibration, which gates the tokens of s4 and s3 by a map of s2: `"linear"` (published), `"conv"`
             or `"none"`. Defaults to `"linear"` for the progressive encoder, else `"none"`.
@@ -71,6 +74,20 @@ class ProScaleConfig(MaskDecoderConfig):
         freeze_batch_norm (`bool`, defaults to `False`):
             Keeps batch normalization of the backbone at its stored statistics and freezes its affine values, as the
             authors do with ResNet on COCO.
+        decoder_num_points (`int`, defaults to 4):
+            Detection: points per head and scale of the box decoder's deformable attention.
+        num_denoising_queries (`int`, defaults to 100):
+            Detection: noised ground-truth boxes of each kind (to be restored, to be rejected) per image in training;
+            0 turns contrastive denoising off.
+        label_noise_ratio (`float`, defaults to 0.5):
+            Detection: twice the share of noised boxes that get a random class.
+        box_noise_scale (`float`, defaults to 1.0):
+            Detection: largest shift of a corner of a box to be restored, in halves of the box's sides; boxes to be
+            rejected are shifted by once to twice as much.
+        box_class_weight, box_weight, giou_weight (`float`, defaults to 1, 5, 2):
+            Detection: weights of the focal, the L1 and the generalized-IoU loss.
+        box_class_cost (`float`, defaults to 2.0):
+            Detection: weight of the focal cost in matching; those of boxes are `box_weight` and `giou_weight`.
         init_std (`float`, defaults to 0.02):
             Standard deviation of layers that have no rule of their own.
         kwargs:
@@ -126,12 +143,21 @@ class ProScaleConfig(MaskDecoderConfig):
     encoder_feedforward_dim: int = 1024
     encoder_attention_heads: int | None = None
     encoder_num_points: int = 4
+    position_temperature: float | int = 10000.0
     trc: str | None = None
     trc_temperature: float | int = 0.1
     trc_layout: str = "raw"
     trc_residual: bool = False
     lpe: str | None = None
     freeze_batch_norm: bool = False
+    decoder_num_points: int = 4
+    num_denoising_queries: int = 100
+    label_noise_ratio: float | int = 0.5
+    box_noise_scale: float | int = 1.0
+    box_class_weight: float | int = 1.0
+    box_weight: float | int = 5.0
+    giou_weight: float | int = 2.0
+    box_class_cost: float | int = 2.0
     init_std: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -152,16 +178,22 @@ class ProScaleConfig(MaskDecoderConfig):
         super().__post_init__(**kwargs)
 
     @property
+    def num_feature_levels(self) -> int:
+        """Scales that the encoder sees."""
+        return len(self.encoder_stage_layers)
+
+    @property
     def layer_plan(self) -> list[tuple[int, int, int]]:
         """Lists per layer `(start, stop, attended)`: levels `start..stop-1` are updated, `0..attended-1` attended.
 
-        Levels are counted coarse to fine: 0 is s4, 1 is s3, 2 is s2.
+        Levels are counted coarse to fine: of three, 0 is s4, 1 is s3, 2 is s2.
         """
+        levels = self.num_feature_levels
         if self.encoder == "full":
-            return [(0, 3, 3)] * self.encoder_layers
+            return [(0, levels, levels)] * self.encoder_layers
         if self.encoder == "lite":
             coarse = self.encoder_layers // self.encoder_blocks - 1
-            return ([(0, 2, 3)] * coarse + [(0, 3, 3)]) * self.encoder_blocks
+            return ([(0, levels - 1, levels)] * coarse + [(0, levels, levels)]) * self.encoder_blocks
         return [(0, stage, stage) for stage, count in enumerate(self.encoder_stage_layers, 1) for _ in range(count)]
 
     def validate_architecture(self):
@@ -176,11 +208,17 @@ class ProScaleConfig(MaskDecoderConfig):
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: choose one of {', '.join(legal)}.")
         stages = tuple(self.encoder_stage_layers)
-        if len(stages) != 3 or any(isinstance(n, bool) or n < 0 for n in stages) or sum(stages) == 0:
+        if len(stages) not in (3, 4) or any(isinstance(n, bool) or n < 0 for n in stages) or sum(stages) == 0:
             raise ValueError(
-                f"encoder_stage_layers={stages} is not a (p1, p2, p3): give three non-negative layer counts, at least "
-                "one of them positive, for example (3, 3, 3)."
+                f"encoder_stage_layers={stages} is not a (p1, p2, p3): give three non-negative layer counts (boxes: "
+                "three or four), at least one of them positive, for example (3, 3, 3)."
             )
+        for name in ("label_noise_ratio", "box_noise_scale"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be between 0 and 1.")
+        for name in ("position_temperature", "decoder_num_points"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
         if self.encoder != "progressive" and self.trc != "none":
             raise ValueError(
                 f"trc={self.trc!r} recalibrates the inputs of the progressive stages, which encoder={self.encoder!r} "

@@ -24,24 +24,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
-from transformers.utils.generic import maybe_autocast, merge_with_config_defaults
+from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
-from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
-from ...layers.initialization import (
-    init_convolution,
-    init_linear,
-    init_linear_bias,
-    init_mask_classification,
-    init_projection,
-)
+from ...layers.initialization import init_linear
 from ...layers.mask_decoder import (
     MaskedAttentionDecoderLayer,
     MultiHeadAttention,
@@ -49,7 +40,6 @@ from ...layers.mask_decoder import (
     eager_attention,
     mask_logits,
 )
-from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
 from ...losses.mask_classification import count_targets
 from ..backbone import build_backbone
 from ..mask_decoding import (
@@ -61,32 +51,10 @@ from ..mask_decoding import (
     num_queries_in_use,
 )
 from ..outputs import MaskClassificationOutput
-from ..vision_model import VisionModel
 from .configuration_proscale import ProScaleConfig
+from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class ProScalePixelDecoderOutput(ModelOutput):
-    """Maps for the mask decoder.
-
-    Attributes:
-        last_hidden_state: Encoded tokens of s4, s3 and s2, `(B, L, C)`.
-        multi_scale_features: The same as maps, coarse to fine, each `(B, C, h, w)`.
-        pixel_embedding: Stride-4 embedding, `(B, M, H/4, W/4)`.
-        hidden_states: With `output_hidden_states=True`: tokens before the first and after every layer. Their number
-            grows with the stages.
-        attentions: With `output_attentions=True`: weights of the sampled points, `(B, L, heads, levels, points)`.
-        gates: With `output_gates=True`: what token re-calibration multiplies s4 and s3 with, each `(B, h, w)`.
-    """
-
-    last_hidden_state: torch.Tensor | None = None
-    multi_scale_features: tuple[torch.Tensor, ...] | None = None
-    pixel_embedding: torch.Tensor | None = None
-    gates: tuple[torch.Tensor, ...] | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
@@ -160,239 +128,6 @@ class ProScaleForUniversalSegmentationOutput(MaskClassificationOutput):
     gates: tuple[torch.Tensor, ...] | None = None
 
 
-class ProScaleTokenRecalibration(nn.Module):
-    """Token re-calibration (section 3.1 of the paper): gates coarse tokens by a map of the finest scale.
-
-    `gate = sigmoid(temperature * W resize(s2))`, one scalar per token. In the `"raw"` layout the token-major memory of
-    s2 is read as a channel-major map and back, as the official code does: the gate of a token does not see s2 at the
-    token's place, but released weights were trained that way.
-    """
-
-    def __init__(self, config: ProScaleConfig):
-        super().__init__()
-        self.variant, self.layout, self.temperature = config.trc, config.trc_layout, config.trc_temperature
-        self.projection = nn.Linear(config.feature_size, 1)
-
-    def gate(self, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]) -> torch.Tensor:
-        """Computes the gate of a coarse level, between 0 and 1.
-
-        Args:
-            shape: `(height, width)` of the level.
-            source: Projected tokens of s2.
-            source_shape: Its `(height, width)`.
-
-        Shape:
-            source: `(B, T2, C)`; output: `(B, T, 1)` per token (`"linear"`), or `(B, 1, h, w)` (`"conv"`).
-        """
-        channels = source.shape[-1]
-        raw = self.layout == "raw"
-        source_map = source if raw else source.transpose(1, 2)
-        # Flat first: a direct reshape makes torch.export assume relations between height, width and channels.
-        source_map = source_map.flatten(1).unflatten(1, (channels, *source_shape))  # (B, C, H2, W2)
-        resized = F.interpolate(source_map, size=shape, mode="bilinear", align_corners=False)  # (B, C, h, w)
-        if self.variant == "linear":
-            resized = resized.flatten(1).unflatten(1, (-1, channels)) if raw else resized.flatten(2).transpose(1, 2)
-            return torch.sigmoid(self.temperature * self.projection(resized))
-        weight, bias = self.projection.weight[:, :, None, None], self.projection.bias
-        return torch.sigmoid(self.temperature * F.conv2d(resized, weight, bias))
-
-    def forward(
-        self, tokens: torch.Tensor, shape: tuple[int, int], source: torch.Tensor, source_shape: tuple[int, int]
-    ):
-        """Gates tokens.
-
-        Args:
-            tokens: Tokens of the coarse level.
-            shape, source, source_shape: See `gate`.
-
-        Shape:
-            tokens: `(B, T, C)`; source: `(B, T2, C)`; output: `(B, T, C)`.
-        """
-        gate = self.gate(shape, source, source_shape)
-        if self.variant == "linear":
-            return tokens * gate
-        # The convolution gates positions of the map: in the raw layout also the tokens are read as a map.
-        if self.layout == "raw":
-            gated = tokens.flatten(1).unflatten(1, (source.shape[-1], *shape)) * gate  # (B, C, h, w)
-            return gated.flatten(1).unflatten(1, (-1, source.shape[-1]))
-        return tokens * gate.flatten(2).transpose(1, 2)
-
-
-class ProScaleEncoderLayer(DeformableEncoderLayer):
-    """Deformable attention and feed-forward, each followed by addition and LayerNorm."""
-
-    def __init__(self, config: ProScaleConfig, num_levels: int):
-        super().__init__(
-            config.feature_size,
-            config.encoder_attention_heads or config.num_attention_heads,
-            num_levels,
-            config.encoder_num_points,
-            config.encoder_feedforward_dim,
-            config.dropout,
-        )
-
-
-class ProScaleLightPixelEmbedding(nn.Module):
-    """Pixel embedding at stride 4 (section 3.1.1): lateral s1 plus upsampled s2, pooled, normalized, projected."""
-
-    def __init__(self, config: ProScaleConfig, in_channels: int):
-        super().__init__()
-        channels = config.feature_size
-        self.lateral = nn.Sequential(nn.Conv2d(in_channels, channels, 1, bias=False), nn.GroupNorm(32, channels))
-        self.mix = {
-            "max": lambda: nn.MaxPool2d(3, stride=1, padding=1),
-            "average": lambda: nn.AvgPool2d(3, stride=1, padding=1),
-            "conv": lambda: nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-        }[str(config.lpe)]()
-        self.norm = nn.GroupNorm(32, channels)
-        self.projection = nn.Conv2d(channels, config.mask_feature_size, 1)
-
-    def forward(self, finest: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
-        """Embeds pixels.
-
-        Shape:
-            finest: s1, `(B, C1, H/4, W/4)`; encoded: `(B, C, H/8, W/8)`; output: `(B, M, H/4, W/4)`.
-        """
-        # Tokens are channels-last in memory; pooling that layout is several times faster on a CPU.
-        lateral = self.lateral(finest.contiguous(memory_format=torch.channels_last))
-        mixed = lateral + F.interpolate(encoded, size=lateral.shape[-2:], mode="bilinear", align_corners=False)
-        return self.projection(F.relu(self.norm(self.mix(mixed))))
-
-
-class ProScalePreTrainedModel(VisionModel):
-    """Weight initialization (that of the authors) and what the model family supports."""
-
-    config: ProScaleConfig
-    _no_split_modules = ["ProScaleEncoderLayer", "MaskedAttentionDecoderLayer"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        init_mask_classification(module)
-        if isinstance(module, ProScaleTokenRecalibration):
-            init.xavier_uniform_(module.projection.weight)
-            init_linear_bias(module.projection)
-        elif isinstance(module, ProScaleLightPixelEmbedding):
-            init_convolution(module.lateral[0], module.mix, module.projection)
-        elif isinstance(module, ProScalePixelDecoder):
-            init_projection(*(part.get_submodule("0") for part in module.input_projections))
-            init.normal_(module.level_embed)
-        elif isinstance(module, ProScaleForUniversalSegmentation):
-            init_linear(module.class_predictor)
-
-
-class ProScalePixelDecoder(ProScalePreTrainedModel):
-    """Encodes three scales with growing token length and builds the pixel embedding.
-
-    Runs in the type of its weights even under autocast, as the authors' does: offsets are coordinates.
-    """
-
-    _can_record_outputs = {
-        "hidden_states": ProScaleEncoderLayer,
-        "attentions": OutputRecorder(MultiScaleDeformableAttention, index=1),
-    }
-
-    def __init__(self, config: ProScaleConfig, in_channels: list[int]):
-        super().__init__(config)
-        channels = config.feature_size
-        self.input_projections = nn.ModuleList(
-            [nn.Sequential(nn.Conv2d(c, channels, 1), nn.GroupNorm(32, channels)) for c in reversed(in_channels[1:])]
-        )
-        self.level_embed = nn.Parameter(torch.empty(3, channels))
-        self.token_recalibration = ProScaleTokenRecalibration(config) if config.trc != "none" else None
-        self.layers = nn.ModuleList([ProScaleEncoderLayer(config, attended) for _, _, attended in config.layer_plan])
-        self.light_pixel_embedding = ProScaleLightPixelEmbedding(config, in_channels[0])
-        self.post_init()
-
-    @merge_with_config_defaults
-    @capture_outputs(tie_last_hidden_states=False)
-    def forward(
-        self,
-        feature_maps: tuple[torch.Tensor, ...],
-        output_gates: bool = False,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> ProScalePixelDecoderOutput:
-        """Encodes backbone maps.
-
-        Args:
-            feature_maps: s1, s2, s3, s4.
-            output_gates: Also returns the gates of token re-calibration (none without it).
-
-        Shape:
-            feature_maps: `(B, C_i, H / stride_i, W / stride_i)`.
-        """
-        dtype = self.level_embed.dtype
-        with maybe_autocast(feature_maps[0].device.type, enabled=False):
-            finest, *coarser = [features.to(dtype) for features in feature_maps]
-            maps = [project(features) for project, features in zip(self.input_projections, reversed(coarser))]
-            shapes = tuple((features.shape[-2], features.shape[-1]) for features in maps)
-            # each (B, T, C), coarse to fine
-            levels = [features.flatten(2).transpose(1, 2) for features in maps]
-            tokens = self.encode(levels, shapes)
-            gates = self.gates(levels, shapes) if output_gates else None
-            lengths = [height * width for height, width in shapes]
-            encoded = tuple(
-                level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(tokens.split(lengths, dim=1), shapes)
-            )
-            pixel_embedding = self.light_pixel_embedding(finest, encoded[-1])
-        return ProScalePixelDecoderOutput(
-            last_hidden_state=tokens, multi_scale_features=encoded, pixel_embedding=pixel_embedding, gates=gates
-        )
-
-    def gates(self, levels: list[torch.Tensor], shapes: Shapes) -> tuple[torch.Tensor, ...]:
-        """The gates of the levels that token re-calibration gates, coarse to fine. Shape: each `(B, h, w)`."""
-        gate_of = self.token_recalibration
-        if gate_of is None:
-            return ()
-        entering = min(max(attended for _, _, attended in self.config.layer_plan), len(levels) - 1)
-        found = [gate_of.gate(shapes[level], levels[-1], shapes[-1]) for level in range(entering)]
-        return tuple(gate.flatten(1).unflatten(1, shape) for gate, shape in zip(found, shapes))
-
-    def encode(self, levels: list[torch.Tensor], shapes: Shapes) -> torch.Tensor:
-        """Runs the layers, letting the sequence grow as the plan says.
-
-        Shape:
-            levels: each `(B, T, C)`, coarse to fine; output: `(B, L, C)`.
-        """
-        config, device, dtype = self.config, levels[0].device, levels[0].dtype
-        if config.position_code == "pixels":
-            sines = [
-                pixel_sine_positions(*shape, 32 >> level, config.feature_size, device, dtype)
-                for level, shape in enumerate(shapes)
-            ]
-        else:
-            sines = [sine_positions(*shape, config.feature_size, device, dtype) for shape in shapes]
-        codes = [sine + self.level_embed[level] for level, sine in enumerate(sines)]  # each (1, T, C)
-        starts = [0]
-        for height, width in shapes:
-            starts.append(starts[-1] + height * width)
-        source, source_shape = levels[-1], shapes[-1]
-
-        tokens, growing, entered, updated = levels[0], 0, levels[0], None
-        for layer, (start, stop, attended) in zip(self.layers, config.layer_plan):
-            while growing < attended:  # a scale enters, recalibrated unless it is the finest
-                level = levels[growing]
-                if self.token_recalibration is not None and growing < 2:
-                    level = self.token_recalibration(level, shapes[growing], source, source_shape)
-                tokens = torch.cat((tokens, level), dim=1) if growing else level
-                if config.trc_residual:
-                    entered = torch.cat((entered, level), dim=1) if growing else level
-                growing += 1
-            if updated != (start, stop):
-                updated = (start, stop)
-                positions = torch.cat(codes[start:stop], dim=1)
-                references = pixel_centers(shapes[start:stop], device)
-            if stop - start == attended:
-                tokens = layer(tokens, tokens, positions, references, shapes[:attended])
-            else:
-                first, last = starts[start], starts[stop]
-                part = layer(tokens[:, first:last], tokens, positions, references, shapes[:attended])
-                tokens = torch.cat((tokens[:, :first], part, tokens[:, last:]), dim=1)
-            if config.trc_residual and attended < 3:
-                tokens = tokens + entered
-        return torch.cat((tokens, *levels[growing:]), dim=1) if growing < 3 else tokens
-
-
 class ProScaleMaskDecoder(ProScalePreTrainedModel):
     """Mask2Former's masked-attention decoder (`layers.mask_decoder`) under this model's configuration."""
 
@@ -433,6 +168,11 @@ class ProScaleModel(ProScalePreTrainedModel):
 
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
+        if config.num_feature_levels != 3:
+            raise ValueError(
+                f"encoder_stage_layers={tuple(config.encoder_stage_layers)} has {config.num_feature_levels} scales, as "
+                "the detector (ProScaleForObjectDetection) may have; masks need three, (p1, p2, p3)."
+            )
         self.backbone: Any = build_backbone(config.backbone_config)
         if len(self.backbone.channels) != 4:
             raise ValueError(
@@ -514,6 +254,12 @@ class ProScaleForUniversalSegmentation(StuffClassesModel, ProScalePreTrainedMode
         self.model = ProScaleModel(config)
         self.class_predictor = nn.Linear(config.hidden_size, len(config.id2label or ()) + 1)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, ProScaleForUniversalSegmentation):
+            init_linear(module.class_predictor)
 
     @classmethod
     def from_mask2former(cls, source: "str | PreTrainedModel", **overrides) -> "ProScaleForUniversalSegmentation":

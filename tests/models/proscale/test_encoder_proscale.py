@@ -1,0 +1,54 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""The encoder with four scales: an extra coarsest one, growing stages, gates of three coarser scales."""
+
+import torch
+
+from contract import peaked
+from hfseg.models.proscale.detection_proscale import ProScaleDetectionEncoder
+from proscale_models import tap, tiny_config
+
+
+def encoder(**fields):
+    torch.manual_seed(0)
+    config = tiny_config(encoder_stage_layers=(1, 1, 1, 1), feature_size=64, **fields)
+    return peaked(ProScaleDetectionEncoder(config, [8, 16, 32])).eval()
+
+
+def maps():
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(1, c, *size, generator=generator) for c, size in ((8, (8, 12)), (16, (4, 6)), (32, (2, 3)))]
+
+
+def test_the_sequence_grows_from_the_extra_scale():
+    found: dict = {}
+    model = encoder()
+    for index, layer in enumerate(model.layers):
+        tap(layer, found, str(index))
+    with torch.no_grad():
+        outputs = model(maps())
+    assert outputs.spatial_shapes == ((1, 2), (2, 3), (4, 6), (8, 12))
+    assert [found[str(index)][0].shape[1] for index in range(4)] == [2, 8, 32, 128]
+    assert [layer.self_attn.num_levels for layer in model.layers] == [1, 2, 3, 4]
+
+
+def test_the_extra_scale_is_a_convolution_of_the_coarsest_map():
+    model, given = encoder(trc="none"), maps()
+    with torch.no_grad():
+        levels, shapes = model.project(given)
+        convolution, norm = model.input_projections[0]
+        expected = norm(convolution(given[2]))
+    assert convolution.stride == (2, 2) and convolution.kernel_size == (3, 3) and shapes[0] == (1, 2)
+    torch.testing.assert_close(levels[0], expected.flatten(2).transpose(1, 2))
+
+
+def test_gates_are_of_all_coarser_scales():
+    model = encoder()
+    with torch.no_grad():
+        gates = model.gates(*model.project(maps()))
+    assert [tuple(gate.shape) for gate in gates] == [(1, 1, 2), (1, 2, 3), (1, 4, 6)]
+
+
+def test_temperature_of_the_position_code_matters():
+    with torch.no_grad():
+        tokens = [encoder(position_temperature=value)(maps()).last_hidden_state for value in (20, 10000.0, 10000)]
+    assert not torch.allclose(tokens[0], tokens[1], atol=1e-3) and torch.equal(tokens[1], tokens[2])
