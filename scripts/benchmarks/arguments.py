@@ -37,7 +37,7 @@ def speed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows",
         nargs="+",
-        help="proscale's encoders: p1,p2,p3 or full (Mask2Former's), lite or lite-lpe; vpnext-vcr, vpnext-lite, vpnext",
+        help="proscale's encoders: p1,p2,p3, full (M2F's), lite, lite-lpe, hybrid; vpnext-vcr, vpnext-lite, ...",
     )
     parser.add_argument("--size", nargs=2, type=int, default=[512, 672], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 4])

@@ -45,6 +45,7 @@ NOTES = [
     "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
     "MViTv2-T: timm's network with global attention (left out where timm is not installed); nothing was published to "
     "compare with.",
+    "RT-M2F: RT-DETR's hybrid encoder with masks at stride 8, which its printed costs imply.",
     "Lite-M2F: appendix A's (5+1)x1 plan: five layers update s4 and s3, one updates all; every layer attends all.",
 ]
 
@@ -172,7 +173,8 @@ def published_masks(config, height: int, width: int) -> int:
     attends. Ours resizes the pixel embedding once per level instead.
     """
     lengths = level_lengths(height, width)
-    pixels = math.ceil(height / 4) * math.ceil(width / 4)
+    # RT-M2F's masks are those of the hybrid encoder's finest map.
+    pixels = lengths[2] if config.encoder == "hybrid" else math.ceil(height / 4) * math.ceil(width / 4)
     products = (config.decoder_layers + 1) * config.num_queries * pixels * config.mask_feature_size
     return products + sum(4 * config.num_queries * lengths[layer % 3] for layer in range(config.decoder_layers))
 
@@ -198,7 +200,10 @@ def cost(variant: Variant, width: int, model: ProScaleForUniversalSegmentation |
     whole = counts.inside("")
     pixel_decoder, decoder = "model.pixel_decoder", "model.mask_decoder.decoder"
     embedding = f"{pixel_decoder}.light_pixel_embedding"
-    upsampling = counts.own(embedding)
+    hybrid = config.encoder == "hybrid"
+    # The hybrid encoder's pixel embedding is resized to stride 4 by us alone.
+    resized = counts.own(pixel_decoder) if hybrid else 0
+    upsampling = counts.own(embedding) if not hybrid else resized
     encoder = counts.inside(pixel_decoder) - upsampling
     # The two products of masked attention are equally large; the first is fused with the mask and escapes fvcore.
     masked_scores = counts.matching(".cross_attn") // 2
@@ -221,17 +226,23 @@ def cost(variant: Variant, width: int, model: ProScaleForUniversalSegmentation |
         "input projections": projections,
         "lateral projection": counts.inside(f"{embedding}.lateral"),
         "light pixel embedding": counts.inside(f"{embedding}.mix") + counts.inside(f"{embedding}.norm"),
-        "mask features": counts.inside(f"{embedding}.projection"),
-        "upsampling to stride 4": upsampling,
+        "mask features": counts.inside(f"{embedding}.projection") + counts.inside(f"{pixel_decoder}.mask_projection"),
+        "intra-scale attention": counts.inside(f"{pixel_decoder}.intra_scale"),
+        "fusion across scales": sum(
+            counts.inside(f"{pixel_decoder}.{part}.{level}")
+            for part in ("laterals", "top_down", "downsamplings", "bottom_up")
+            for level in range(2)
+        ),
+        "upsampling to stride 4": upsampling - resized,
         "mask decoder": published_decoder,
         "resizing and semantic map": output,
     }
     total = sum(parts.values())
-    assert total == whole - replaced - masked_scores + published_masks(config, height, width) + output
+    assert total == whole - resized - replaced - masked_scores + published_masks(config, height, width) + output
     return Cost(
         total=total / 1e9,
         encoder=encoder / 1e9,
-        parts={part: flops / 1e9 for part, flops in parts.items()},
+        parts={part: flops / 1e9 for part, flops in parts.items() if flops},
         executed=whole / 1e9,
         sampling=sampling_flops(config, height, width) / 1e9,
     )

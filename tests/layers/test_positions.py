@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-from hfseg.layers.positions import level_sizes, pixel_centers, sine_positions
+from hfseg.layers.positions import grid_sine_positions, level_sizes, pixel_centers, sine_positions
 
 CPU = torch.device("cpu")
 
@@ -44,3 +44,11 @@ def test_a_code_made_in_inference_mode_can_be_trained_with():
     layer = torch.nn.Linear(12, 1)
     layer(sine_positions(7, 5, 12, CPU)).sum().backward()
     assert layer.weight.grad is not None
+
+
+def test_grid_code_is_rt_detrs():
+    from transformers.models.rt_detr.modeling_rt_detr import build_2d_sinusoidal_position_embedding
+
+    code = grid_sine_positions(5, 7, 32, torch.device("cpu"))
+    expected = build_2d_sinusoidal_position_embedding(5, 7, 32)
+    torch.testing.assert_close(code[0], expected, rtol=1e-5, atol=1e-5)

@@ -196,18 +196,15 @@ class ObjectDetectionEvaluator(TaskEvaluator):
         order = sorted(range(len(indices)), key=indices.__getitem__)
         metric.load_state_dict({**merged, "images": [merged["images"][place] for place in order]})
         measured = metric.compute()
-        record = {
-            "ground_truth": str(self.truth.file) if isinstance(self.truth, CocoInstances) else "the dataset's segments",
-            "num_detections": NUM_DETECTIONS,
-        }
+        truth = str(self.truth.file) if isinstance(self.truth, CocoInstances) else "the dataset's segments"
         return Outcome(
             metrics=numbers_of(measured),
             number_of_images=len(indices),
             averages=AVERAGES,
             headline=("box_ap", "box_ap50", "box_ap75"),
             per_class=[{"name": name, "box_ap": value} for name, value in measured["per_class"].items()],
-            record=record,
-            facts={"ground truth": record["ground_truth"]},
+            record={"ground_truth": truth, "num_detections": NUM_DETECTIONS},
+            facts={"ground truth": truth},
             legend=self.dataset.id2label,
         )
 

@@ -60,6 +60,39 @@ def sine_positions(
         return code.reshape(1, height * width, num_features).to(dtype)
 
 
+@compile_compatible_method_lru_cache(maxsize=CACHED_SIZES)
+def grid_sine_positions(
+    height: int,
+    width: int,
+    num_features: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    temperature: float = 10000.0,
+) -> torch.Tensor:
+    """Computes RT-DETR's sine position code, which counts rows and columns and does not depend on the map's size.
+
+    The quarters of the features are sine and cosine of the row, sine and cosine of the column.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        num_features: Features of the code, both axes together. Must be divisible by 4.
+        device: Where the code lives.
+        dtype: Type of the result; the angles are always computed in float32.
+        temperature: Base of the geometric progression of wavelengths.
+
+    Shape:
+        Output: `(1, height * width, num_features)`.
+    """
+    with torch.inference_mode(False):
+        steps = num_features // 4
+        frequency = temperature ** (-torch.arange(steps, device=device, dtype=torch.float32) / steps)  # (F/4,)
+        y = (torch.arange(height, device=device, dtype=torch.float32)[:, None] * frequency)[:, None]  # (H, 1, F/4)
+        x = (torch.arange(width, device=device, dtype=torch.float32)[:, None] * frequency)[None]  # (1, W, F/4)
+        parts = [part.expand(height, width, steps) for part in (y.sin(), y.cos(), x.sin(), x.cos())]
+        return torch.cat(parts, dim=-1).reshape(1, height * width, num_features).to(dtype)
+
+
 # Wavelengths of position codes in pixels: from twice the size of a small object to beyond any image.
 SHORTEST_WAVELENGTH, LONGEST_WAVELENGTH = 32.0, 2048.0
 

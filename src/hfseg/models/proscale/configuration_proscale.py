@@ -14,7 +14,7 @@ DEFAULT_BACKBONE = {
     "drop_path_rate": 0.3,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
-ENCODERS = ("progressive", "full", "lite")
+ENCODERS = ("progressive", "full", "lite", "hybrid")
 TRC_VARIANTS = ("linear", "conv", "none")
 TRC_LAYOUTS = ("raw", "spatial")
 LPE_VARIANTS = ("max", "average", "conv")
@@ -23,6 +23,7 @@ ENCODER_DEFAULTS = {
     "progressive": {"trc": "linear", "lpe": "max"},
     "full": {"trc": "none", "lpe": "conv"},
     "lite": {"trc": "none", "lpe": "conv"},
+    "hybrid": {"trc": "none", "lpe": "conv"},
 }
 
 
@@ -42,7 +43,9 @@ class ProScaleConfig(MaskDecoderConfig):
             pixel embedding. `"lite"` is the paper's Lite-M2F (appendix A), Lite-DETR's interleaved updates (Li et al.,
             CVPR 2023) as "(5+1)x1" without key-aware attention: `encoder_layers` layers in `encoder_blocks` equal
             blocks; the last layer of a block updates all tokens, the others s4 and s3 only, and every layer attends
-            all tokens. `lpe="max"` makes it the paper's Lite-M2F with LPE (Table 5).
+            all tokens. `lpe="max"` makes it the paper's Lite-M2F with LPE (Table 5). `"hybrid"` is the paper's RT-M2F:
+            RT-DETR's encoder, attention on s4 and convolutional fusion of s4, s3 and s2; the pixel embedding comes from
+            its finest map, and `lpe` has no effect.
         encoder_stage_layers (`tuple[int, ...]`, defaults to `(3, 3, 3)`):
             The paper's (p1, p2, p3). Its length is the number of scales, whatever the encoder: three for masks; the
             detector may have four, (p1, p2, p3, p4), of which the first is at stride 64.
@@ -186,9 +189,11 @@ class ProScaleConfig(MaskDecoderConfig):
     def layer_plan(self) -> list[tuple[int, int, int]]:
         """Lists per layer `(start, stop, attended)`: levels `start..stop-1` are updated, `0..attended-1` attended.
 
-        Levels are counted coarse to fine: of three, 0 is s4, 1 is s3, 2 is s2.
+        Levels are counted coarse to fine: of three, 0 is s4, 1 is s3, 2 is s2. The hybrid encoder has no such layers.
         """
         levels = self.num_feature_levels
+        if self.encoder == "hybrid":
+            return []
         if self.encoder == "full":
             return [(0, levels, levels)] * self.encoder_layers
         if self.encoder == "lite":

@@ -17,7 +17,6 @@ Shape legend: B images, H x W padded input, s2..s5 maps at strides 8, 16, 32, 64
 noised queries, K classes. Boxes are (center x, center y, width, height), 0..1 of the padded input.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -48,7 +47,7 @@ from ...losses.box_detection import (
 from ...losses.levels import weighted_terms
 from ..backbone import build_backbone
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScaleEncoder, ProScalePreTrainedModel
+from .encoder_proscale import ProScaleEncoder, ProScalePreTrainedModel, without_finest
 
 # Logit of a fresh class predictor: every class has a probability of 1 % (Lin et al., "Focal Loss", section 4.1).
 CLASS_BIAS = -4.59512
@@ -172,19 +171,6 @@ class NoisedQueries(NamedTuple):
     groups: int
 
 
-def without_finest(config: Any) -> Any:
-    """A backbone's configuration without its map at stride 4, which boxes do not need.
-
-    A norm of that map would never get a gradient.
-    """
-    config = copy.deepcopy(config)
-    name = "out_indices" if config.model_type == "timm_backbone" else "out_features"
-    given = getattr(config, name)
-    if given is not None and len(given) == 4:
-        setattr(config, name, list(given)[1:])
-    return config
-
-
 class ProScaleDetectionPreTrainedModel(ProScalePreTrainedModel):
     """Weight initialization of the detector's own parts, which is DINO's."""
 
@@ -218,8 +204,8 @@ def init_class_predictor(predictor: nn.Linear):
 def init_box_predictor(predictor: Perceptron):
     """Draws a box predictor whose first answer is the anchor."""
     init_linear(*predictor.layers[:-1])
-    init.zeros_(predictor.layers[-1].weight)
-    init.zeros_(predictor.layers[-1].bias)
+    for parameter in predictor.layers[-1].parameters():
+        init.zeros_(parameter)
 
 
 class ProScaleDetectionEncoder(ProScaleEncoder):
@@ -326,6 +312,8 @@ class ProScaleDetectionModel(ProScaleDetectionPreTrainedModel):
 
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
+        if config.encoder == "hybrid":
+            raise ValueError('encoder="hybrid" is of masks; a detector has one of progressive, full, lite.')
         self.backbone: Any = build_backbone(without_finest(config.backbone_config))
         if len(self.backbone.channels) != 3:
             raise ValueError(
@@ -555,6 +543,7 @@ class ProScaleForObjectDetection(ProScaleDetectionPreTrainedModel):
         predicted = (class_logits[levels, :, split:], boxes[levels, :, split:])
         pairs = match_boxes(*predicted, labels, weights)
         terms = weighted_terms(box_losses(*predicted, labels, pairs, count), by_name)
+        assert outputs.encoder_logits is not None and outputs.encoder_boxes is not None
         anchors = (outputs.encoder_logits[None], outputs.encoder_boxes[None])
         pairs = match_boxes(*anchors, labels, weights)
         found = weighted_terms(box_losses(*anchors, labels, pairs, count), by_name)

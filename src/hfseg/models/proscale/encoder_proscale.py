@@ -8,7 +8,9 @@ Shape legend: B images, H x W padded input, s1..s4 backbone maps at strides 4, 8
 C `feature_size`, M `mask_feature_size`.
 """
 
+import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +48,19 @@ class ProScalePixelDecoderOutput(ModelOutput):
     gates: tuple[torch.Tensor, ...] | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+def without_finest(config: Any) -> Any:
+    """A backbone's configuration without its map at stride 4, for models that do not need it.
+
+    A norm of that map would never get a gradient.
+    """
+    config = copy.deepcopy(config)
+    name = "out_indices" if config.model_type == "timm_backbone" else "out_features"
+    given = getattr(config, name)
+    if given is not None and len(given) == 4:
+        setattr(config, name, list(given)[1:])
+    return config
 
 
 class ProScaleTokenRecalibration(nn.Module):

@@ -52,7 +52,8 @@ from ..mask_decoding import (
 )
 from ..outputs import MaskClassificationOutput
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel
+from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel, without_finest
+from .hybrid_proscale import ProScaleHybridPixelDecoder
 
 logger = logging.get_logger(__name__)
 
@@ -173,13 +174,17 @@ class ProScaleModel(ProScalePreTrainedModel):
                 f"encoder_stage_layers={tuple(config.encoder_stage_layers)} has {config.num_feature_levels} scales, as "
                 "the detector (ProScaleForObjectDetection) may have; masks need three, (p1, p2, p3)."
             )
-        self.backbone: Any = build_backbone(config.backbone_config)
-        if len(self.backbone.channels) != 4:
+        hybrid = config.encoder == "hybrid"
+        self.backbone: Any = build_backbone(
+            without_finest(config.backbone_config) if hybrid else config.backbone_config
+        )
+        if len(self.backbone.channels) != 4 - hybrid:
             raise ValueError(
                 f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, "
                 "8, 16 and 32: set out_features or out_indices of backbone_config."
             )
-        self.pixel_decoder = ProScalePixelDecoder(config, list(self.backbone.channels))
+        decoder_class = ProScaleHybridPixelDecoder if hybrid else ProScalePixelDecoder
+        self.pixel_decoder = decoder_class(config, list(self.backbone.channels))
         self.mask_decoder = ProScaleMaskDecoder(config)
         if config.freeze_batch_norm:
             for module in self.frozen_modules():
