@@ -10,6 +10,7 @@ from tiny_zoo import FOLDERS, model_folder
 
 TASK_OF = {
     "proscale": "universal",
+    "proscale_boxes": "object-detection",
     "unisegformer": "universal",
     "unisegformer_semantic": "semantic",
     "vpnext": "semantic",
