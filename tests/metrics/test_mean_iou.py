@@ -85,3 +85,24 @@ def test_errors_of_the_metric_itself():
         MeanIoU(LABELS).add_batch(predictions=[0], references=[0, 1])
     with pytest.raises(ValueError, match="must both be given"):
         MeanIoU(LABELS).add_batch(predictions=[0])
+
+
+@pytest.mark.parametrize("ignore_index", [255, -1, 65535])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint16, np.float32])
+def test_one_pass_counts_what_comparing_counts(ignore_index, dtype):
+    if ignore_index < 0 and np.dtype(dtype).kind == "u":
+        ignore_index = 255
+    rng = np.random.default_rng(0)
+    names = {index: str(index) for index in range(80)}
+    true, found = rng.integers(0, 80, (2, 60, 50))
+    true[rng.random(true.shape) < 0.2], found[rng.random(true.shape) < 0.1] = ignore_index, ignore_index
+    if ignore_index == 255:  # where nothing is labeled, anything may be predicted
+        found[true == ignore_index] = rng.integers(0, 250, (true == ignore_index).sum())
+    metric = MeanIoU(names, ignore_index=ignore_index)
+    metric.add(prediction=found.astype(dtype), reference=true.astype(dtype))
+    confusion = metric.state_dict()["confusion"]
+    for row in range(80):
+        for column in range(80):
+            assert confusion[row, column] == ((true == row) & (found == column)).sum()
+        assert confusion[row, 80] == ((true == row) & (found == ignore_index)).sum()
+    assert confusion.sum() == (true != ignore_index).sum()

@@ -6,7 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from hfseg.results.run_lengths import decode_run_lengths, decode_segmentation, draw_polygons, encode_run_lengths
+from hfseg.results.run_lengths import (
+    canonical_all,
+    compress_all,
+    decode_run_lengths,
+    decode_segmentation,
+    decompress_all,
+    draw_polygons,
+    encode_run_lengths,
+)
 
 
 def random_polygons(generator, height, width):
@@ -105,3 +113,26 @@ def test_a06_compressed_counts_that_do_not_fill_the_image():
     for counts in (encoded["counts"][:-2], encoded["counts"][:-4], encoded["counts"] + "5"):
         with pytest.raises(ValueError):
             decode_run_lengths({**encoded, "counts": counts})
+
+
+def test_several_masks_are_coded_as_one_by_one():
+    rng = np.random.default_rng(5)
+    masks = [rng.random((17, 23)) < share for share in (0.0, 0.02, 0.5, 1.0)] + [np.eye(17, 23, dtype=bool)]
+    encoded = [encode_run_lengths(mask) for mask in masks]
+    texts = compress_all([np.array(item["counts"]) for item in encoded])
+    assert texts == [encode_run_lengths(mask, compressed=True)["counts"] for mask in masks]
+    for counts, item in zip(decompress_all([*texts, b""]), [*encoded, {"counts": []}]):
+        assert counts.tolist() == item["counts"]
+    mixed = [{"size": [17, 23], "counts": texts[0]}, encoded[1], {"size": [17, 23], "counts": texts[2].encode()}]
+    assert canonical_all(mixed) == [{"size": [17, 23], "counts": text.encode()} for text in texts[:3]]
+    assert compress_all([]) == [] and decompress_all([]) == [] and canonical_all([]) == []
+
+
+def test_of_several_masks_the_damaged_one_is_named():
+    good, short = encode_run_lengths(np.ones((4, 4)), compressed=True), {"size": [4, 4], "counts": "1"}
+    with pytest.raises(ValueError, match="add up to 1, but the size 4 x 4 needs 16"):
+        canonical_all([good, short])
+    with pytest.raises(ValueError, match="break off"):
+        canonical_all([good, {"size": [4, 4], "counts": good["counts"] + "o"}])
+    with pytest.raises(ValueError, match="need 'size'"):
+        canonical_all([good, "text"])

@@ -1,17 +1,27 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""COCO's average precision of instance masks and boxes, computed by pycocotools (extra `coco`)."""
+"""COCO's average precision of instance masks and boxes, by pycocotools' overlaps and rules (extra `coco`)."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 
-from ..results.run_lengths import canonical_run_lengths, decode_segmentation, encode_run_lengths
+from ..results.run_lengths import canonical_all, counts_of_runs, decode_segmentation, mask_runs
+from ..results.runs import runs_of_ids
+from .coco_matching import (
+    AREA_RANGES,
+    MAX_DETECTIONS,
+    THRESHOLDS,
+    Detections,
+    best_first,
+    count_positives,
+    match_detections,
+    precision_and_recall,
+)
 from .streaming import StreamingMetric, metric_info, to_numpy
 
 __all__ = ["MaskAP"]
@@ -21,7 +31,7 @@ _RECALLS = ("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
 
 _DESCRIPTION = """
 COCO average precision and recall: mean over ten IoU thresholds (0.50 to 0.95), over classes that occur in the ground
-truth, precision at 101 recall levels, at most 100 detections per image. Computed by pycocotools.
+truth, precision at 101 recall levels, at most 100 detections per image and class. The figures are those of pycocotools.
 """
 _INPUTS = """
 Args:
@@ -44,20 +54,32 @@ def _mask_tools() -> Any:
     return mask
 
 
-def _checked(segmentation: Any, size: Sequence[int]) -> dict[str, Any]:
-    """A mask as pycocotools takes it, after the checks that it lacks: it reads beyond what is damaged."""
-    if isinstance(segmentation, Mapping):
-        return canonical_run_lengths(segmentation, size)
-    if isinstance(segmentation, list):
-        return canonical_run_lengths(encode_run_lengths(decode_segmentation(segmentation, size), True), size)
-    return canonical_run_lengths(encode_run_lengths(to_numpy(segmentation) != 0, True), size)
+def _run_lengths(masks: Sequence[Any], size: Sequence[int]) -> list[dict[str, Any]]:
+    """Masks as pycocotools takes them, after the checks that it lacks: it reads beyond what is damaged."""
+    height, width = (int(side) for side in size)
+    encoded: list[Any] = []
+    for mask in masks:
+        if not isinstance(mask, Mapping):
+            drawn = decode_segmentation(mask, size) if isinstance(mask, list) else to_numpy(mask) != 0
+            if drawn.ndim != 2:
+                raise ValueError(f"A mask must be (H, W), got the shape {drawn.shape}.")
+            mask = {"size": [*drawn.shape], "counts": counts_of_runs(*mask_runs(drawn), drawn.size)}
+        encoded.append(mask)
+    return canonical_all(encoded, (height, width))
+
+
+def _of_map(segmentation: np.ndarray, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Run lengths of segments of an id map."""
+    size, runs = [*segmentation.shape], runs_of_ids(segmentation, ids)
+    return [{"size": size, "counts": counts_of_runs(*own, segmentation.size)} for own in runs]
 
 
 class MaskAP(StreamingMetric):
     """The twelve COCO figures for masks (`iou_type="segm"`) or boxes (`"bbox"`).
 
-    Every image is kept as run-length masks until `compute`: AP needs all scores at once, so unlike the other metrics'
-    the state grows with the set. Crowd annotations neither count as missed nor make a detection false.
+    Images are matched as they come; of each detection class, score and outcome are kept until `compute` (48 bytes and
+    less), because AP ranks all of them together, so that unlike the other metrics' the state grows with the set. Crowd
+    annotations neither count as missed nor make a detection false.
 
     Args:
         id2label: Name of every class id; annotations of other classes are an error.
@@ -80,6 +102,8 @@ class MaskAP(StreamingMetric):
         self.id2label = {int(class_id): str(name) for class_id, name in sorted(id2label.items())}
         self.iou_type = iou_type
         self.stuff_class_ids = frozenset(stuff_class_ids)
+        things = [class_id for class_id in self.id2label if class_id not in self.stuff_class_ids]
+        self._position = {class_id: position for position, class_id in enumerate(things)}
         super().__init__(**kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
@@ -91,19 +115,21 @@ class MaskAP(StreamingMetric):
         )
 
     def _initial_state(self) -> dict[str, Any]:
-        return {"images": []}
+        return {"images": [], "positives": np.zeros((len(self._position), len(AREA_RANGES)), dtype=np.int64)}
 
     def _merge(self, state: Mapping[str, Any]) -> None:
         self._state["images"] = [*self._state["images"], *state["images"]]
+        self._state["positives"] = self._state["positives"] + state["positives"]
 
     def _entries(self, side: str, example: Any) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
         """Annotations of one side in COCO's form, and the size of the image where the input tells it."""
         if isinstance(example, Mapping) and "segments_info" in example:
             segmentation = to_numpy(example["segmentation"])
-            given = [
-                {**segment, "segmentation": segmentation == segment["id"], "area": None}
-                for segment in example["segments_info"]
-            ]
+            if segmentation.ndim != 2:
+                raise ValueError(f"{side} segmentation has shape {segmentation.shape}; give a map of ids (H, W)")
+            segments = example["segments_info"]
+            masks = _of_map(segmentation, [int(segment["id"]) for segment in segments])
+            given = [{**segment, "segmentation": mask, "area": None} for segment, mask in zip(segments, masks)]
             size = segmentation.shape
         elif isinstance(example, Mapping) and "annotations" in example:
             given, size = example["annotations"], (int(example["height"]), int(example["width"]))
@@ -145,56 +171,70 @@ class MaskAP(StreamingMetric):
                 f"prediction has size {tuple(predicted_size)} and reference {tuple(true_size)} (height, width); resize "
                 "the prediction to the reference before adding it"
             )
+        self._complete([*true_entries, *predicted_entries], true_size)
+        self._state["images"].append(self._matched(true_entries, predicted_entries))
+
+    def _complete(self, entries: list[dict[str, Any]], size: Sequence[int]) -> None:
+        """Checks masks, and adds areas and boxes where they are missing."""
         tools = _mask_tools()
-        for entry in [*true_entries, *predicted_entries]:
-            if "segmentation" in entry:
-                entry["segmentation"] = _checked(entry["segmentation"], true_size)
-                entry.setdefault("area", float(tools.area(entry["segmentation"])))
-                entry.setdefault("bbox", tools.toBbox(entry["segmentation"]).tolist())
-            elif self.iou_type == "segm":
-                raise ValueError("an entry has no 'segmentation', which iou_type 'segm' compares")
+        masked = [entry for entry in entries if "segmentation" in entry]
+        if len(masked) < len(entries) and self.iou_type == "segm":
+            raise ValueError("an entry has no 'segmentation', which iou_type 'segm' compares")
+        checked = _run_lengths([entry["segmentation"] for entry in masked], size)
+        areas, boxes = (tools.area(checked), tools.toBbox(checked)) if checked else ([], [])
+        for entry, mask, area, box in zip(masked, checked, areas, boxes):
+            entry["segmentation"] = mask
+            entry.setdefault("area", float(area))
+            entry.setdefault("bbox", box)
+        for entry in entries:
+            entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])
+
+    def _matched(self, true_entries: list[dict[str, Any]], predicted_entries: list[dict[str, Any]]) -> Detections:
+        """Outcomes of an image's detections, class by class."""
+        by_class: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+        for side, entries in enumerate((true_entries, predicted_entries)):
+            for entry in entries:
+                by_class.setdefault(self._position[entry["category_id"]], ([], []))[side].append(entry)
+        field = "segmentation" if self.iou_type == "segm" else "bbox"
+        parts = []
+        for position, (true, found) in sorted(by_class.items()):
+            is_crowd = np.array([bool(entry["iscrowd"]) for entry in true], dtype=bool)
+            areas = np.array([entry["area"] for entry in true], dtype=np.float64)
+            self._state["positives"][position] += count_positives(areas, is_crowd)
+            order = best_first([entry["score"] for entry in found])
+            if not len(order):
+                continue
+            best = [found[index] for index in order]
+            overlaps = np.zeros((len(best), 0))
+            if true:
+                sides = ([entry[field] for entry in entries] for entries in (best, true))
+                overlaps = np.asarray(_mask_tools().iou(*sides, is_crowd.astype(int).tolist()))
+            if self.iou_type == "bbox":  # COCO's loader takes the area of the box for box results
+                detected = [entry["bbox"][2] * entry["bbox"][3] for entry in best]
             else:
-                entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])
-        self._state["images"].append((tuple(true_size), true_entries, predicted_entries))
+                detected = [entry["area"] for entry in best]
+            outcomes = match_detections(overlaps, np.array(detected, dtype=np.float64), areas, is_crowd)
+            scores = np.array([entry["score"] for entry in best], dtype=np.float64)
+            ranks = np.arange(len(best), dtype=np.int32)
+            parts.append(Detections(np.full(len(best), position, dtype=np.int32), scores, ranks, outcomes))
+        return Detections.joined(parts)
 
     def _result(self) -> dict[str, Any]:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
+        found = Detections.joined(self._state["images"])
+        precision, recall = precision_and_recall(found, self._state["positives"])
 
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        detections: list[dict[str, Any]] = []
-        for image_id, (size, true_entries, predicted_entries) in enumerate(self._state["images"], start=1):
-            images.append({"id": image_id, "height": size[0], "width": size[1]})
-            for entry in true_entries:
-                annotations.append({**entry, "image_id": image_id, "id": len(annotations) + 1})
-            for entry in predicted_entries:
-                detections.append({**entry, "image_id": image_id, "id": len(detections) + 1, "iscrowd": 0})
-                if self.iou_type == "bbox":  # COCO's loader takes the area of the box for box results
-                    detections[-1]["area"] = entry["bbox"][2] * entry["bbox"][3]
-        categories = [
-            {"id": class_id, "name": name}
-            for class_id, name in self.id2label.items()
-            if class_id not in self.stuff_class_ids
-        ]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            truth, found = COCO(), COCO()
-            truth.dataset = {"images": images, "annotations": annotations, "categories": categories}
-            found.dataset = {"images": images, "annotations": detections, "categories": categories}
-            truth.createIndex()
-            found.createIndex()
-            evaluation = COCOeval(truth, found, self.iou_type)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        result: dict[str, Any] = {
-            name: float(value) for name, value in zip((*_PRECISIONS, *_RECALLS), evaluation.stats)
-        }
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (thresholds, recalls, classes): all areas, 100 each
-        result["per_class"] = {}
-        for position, category in enumerate(categories):
-            values = precision[:, :, position]
+        def mean(values: np.ndarray) -> float:
             values = values[values > -1]
-            result["per_class"][category["name"]] = float(values.mean()) if values.size else None
+            return float(np.mean(values)) if len(values) else -1.0
+
+        at = {value: int(np.abs(THRESHOLDS - value).argmin()) for value in (0.5, 0.75)}
+        result: dict[str, Any] = {"ap": mean(precision[..., 0])}
+        result |= {name: mean(precision[at[value], ..., 0]) for name, value in (("ap50", 0.5), ("ap75", 0.75))}
+        result |= {name: mean(precision[..., place]) for place, name in enumerate(_PRECISIONS[3:], start=1)}
+        last = len(MAX_DETECTIONS) - 1
+        result |= {name: mean(recall[..., 0, index]) for index, name in enumerate(_RECALLS[:3])}
+        result |= {name: mean(recall[..., place, last]) for place, name in enumerate(_RECALLS[3:], start=1)}
+        of_class = {class_id: mean(precision[:, :, place, 0]) for class_id, place in self._position.items()}
+        result["per_class"] = {self.id2label[key]: None if value < 0 else value for key, value in of_class.items()}
         result["num_images"] = self._num_images
         return result

@@ -13,6 +13,9 @@ from .streaming import StreamingMetric, dense, metric_info, to_numpy
 
 __all__ = ["MeanIoU"]
 
+# Pairs of values that are counted in one table.
+LARGEST_TABLE = 1 << 22
+
 _DESCRIPTION = """
 Mean intersection over union (mIoU). All labeled pixels of all images are counted in ONE confusion matrix; the IoU of a
 class is TP / (TP + FP + FN) in pixels of the whole set, and mIoU is the plain mean over the classes that occur in the
@@ -86,20 +89,51 @@ class MeanIoU(StreamingMetric):
                 f"prediction has shape {prediction.shape} and reference {reference.shape}; resize the prediction to "
                 "the reference before adding it"
             )
+        if reference.size:
+            self._state["confusion"] += self._confusion(reference, prediction)
+
+    def _confusion(self, reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """Pixels by class of reference and prediction, the last column "no class". Shape: (C, C + 1), int64."""
+        size, ignored = len(self.id2label), self.ignore_index
+        if not (np.issubdtype(reference.dtype, np.integer) and np.issubdtype(prediction.dtype, np.integer)):
+            reference, prediction = reference.astype(np.int64), prediction.astype(np.int64)
+        low, predicted_low = int(reference.min()), int(prediction.min())
+        rows, columns = int(reference.max()) - low + 1, int(prediction.max()) - predicted_low + 1
+        if rows * columns > max(LARGEST_TABLE, (size + 1) ** 2):  # such as an ignore index far from the classes
+            labeled = reference != ignored
+            self._refuse(reference[labeled], prediction[labeled])
+            reference = np.where(labeled, reference, size)
+            prediction = np.where(labeled & (prediction != ignored), prediction, size)
+            low, predicted_low, rows, columns, ignored = 0, 0, size + 1, size + 1, size
+        # All pairs of values are counted, legal or not: one pass over the pixels.
+        pairs = reference.astype(np.int64)
+        pairs -= low
+        pairs *= columns
+        np.add(pairs, prediction, out=pairs, casting="unsafe")
+        pairs -= predicted_low
+        table = np.bincount(pairs.ravel(), minlength=rows * columns).reshape(rows, columns)
+        if low <= ignored < low + rows:
+            table[ignored - low] = 0
+        row, column = np.nonzero(table)
+        true, predicted = row + low, column + predicted_low
+        predicted = np.where(predicted == ignored, size, predicted)
+        if ((true < 0) | (true >= size)).any() or ((predicted < 0) | (predicted > size)).any():
+            self._refuse(true, predicted)
+        confusion = np.zeros((size, size + 1), dtype=np.int64)
+        np.add.at(confusion, (true, predicted), table[row, column])
+        return confusion
+
+    def _refuse(self, reference: np.ndarray, prediction: np.ndarray) -> None:
+        """Raises a ValueError for values that are no class."""
         size = len(self.id2label)
-        labeled = reference != self.ignore_index
-        reference = reference[labeled].astype(np.int64)
-        prediction = prediction[labeled].astype(np.int64)
         prediction = np.where(prediction == self.ignore_index, size, prediction)
         for name, values, highest in (("reference", reference, size - 1), ("prediction", prediction, size)):
-            if values.size and (values.min() < 0 or values.max() > highest):
-                wrong = sorted(set(values[(values < 0) | (values > highest)].tolist()))[:5]
+            wrong = sorted(set(values[(values < 0) | (values > highest)].tolist()))[:5]
+            if wrong:
                 raise ValueError(
                     f"{name} holds the value(s) {wrong}; must be the class ids 0 to {size - 1} and the ignore index "
                     f"{self.ignore_index}"
                 )
-        pairs = np.bincount(reference * (size + 1) + prediction, minlength=size * (size + 1))
-        self._state["confusion"] += pairs.reshape(size, size + 1)
 
     def _result(self) -> dict[str, Any]:
         confusion = self._state["confusion"]

@@ -96,11 +96,11 @@ class PanopticQuality(StreamingMetric):
             "fn": np.zeros(size, dtype=np.int64),
         }
 
-    def _read(self, side: str, example: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Compact form of one side: map of positions (0 = void); class, crowd flag and area of every position.
+    def _read(self, side: str, example: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compact form of one side: map of positions (0 = void); class and crowd flag of every position.
 
         Shape:
-            (H, W), (N+1,), (N+1,), (N+1,)
+            (H, W), (N+1,), (N+1,)
         """
         try:
             segmentation, segments_info = to_numpy(example["segmentation"]), example["segments_info"]
@@ -110,7 +110,8 @@ class PanopticQuality(StreamingMetric):
             ) from error
         if segmentation.ndim != 2:
             raise ValueError(f"{side} segmentation has shape {segmentation.shape}; give a map of ids (height, width)")
-        segmentation = np.maximum(segmentation, 0)
+        if segmentation.size and segmentation.min() < 0:
+            segmentation = np.maximum(segmentation, 0)
         ids, positions = compact_ids(segmentation)
         class_positions, crowd = {0: -1}, set()
         for segment in segments_info:
@@ -133,19 +134,21 @@ class PanopticQuality(StreamingMetric):
             ids, positions = np.concatenate([[0], ids]), positions + 1
         class_of = np.array([class_positions[segment_id] for segment_id in ids.tolist()])
         is_crowd = np.array([segment_id in crowd for segment_id in ids.tolist()])
-        return positions, class_of, is_crowd, np.bincount(positions.ravel(), minlength=len(ids))
+        return positions, class_of, is_crowd
 
     def _update(self, prediction: Any, reference: Any) -> None:
-        predicted_map, predicted_class, _, predicted_area = self._read("prediction", prediction)
-        true_map, true_class, is_crowd, true_area = self._read("reference", reference)
+        predicted_map, predicted_class, _ = self._read("prediction", prediction)
+        true_map, true_class, is_crowd = self._read("reference", reference)
         if predicted_map.shape != true_map.shape:
             raise ValueError(
                 f"prediction has size {predicted_map.shape} and reference {true_map.shape} (height, width); resize the "
                 "prediction to the reference before adding it"
             )
-        num_true, num_predicted = len(true_area), len(predicted_area)
-        pairs = np.bincount((true_map * num_predicted + predicted_map).ravel(), minlength=num_true * num_predicted)
-        intersection = pairs.reshape(num_true, num_predicted)
+        num_true, num_predicted = len(true_class), len(predicted_class)
+        pairs = true_map * np.int64(num_predicted)
+        pairs += predicted_map
+        intersection = np.bincount(pairs.ravel(), minlength=num_true * num_predicted).reshape(num_true, num_predicted)
+        true_area, predicted_area = intersection.sum(axis=1), intersection.sum(axis=0)
         in_void = intersection[0] if self.unlabeled_is_void else np.zeros_like(intersection[0])
         union = true_area[:, None] + predicted_area[None] - intersection - in_void[None]
 

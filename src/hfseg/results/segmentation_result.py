@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..files.images import load_image
 from ..files.writing import replacing, write_json
-from .run_lengths import compress_counts, counts_of_runs, decode_run_lengths, encode_run_lengths
+from .run_lengths import compress_all, counts_of_runs, decode_run_lengths, encode_run_lengths
 from .runs import Runs, box_of_runs, runs_of_bits, runs_of_ids
 from .segment import Segment
 
@@ -192,13 +192,9 @@ class SegmentationResult(dict):
         return self._encode(self._runs(), compressed)
 
     def _encode(self, runs: Sequence[Runs], compressed: bool) -> list[dict[str, Any]]:
-        pixels = self.size[0] * self.size[1]
-        encoded = []
-        for starts, ends in runs:
-            counts = counts_of_runs(starts, ends, pixels)
-            coded = compress_counts(counts) if compressed else counts.tolist()
-            encoded.append({"size": list(self.size), "counts": coded})
-        return encoded
+        counts = [counts_of_runs(starts, ends, self.size[0] * self.size[1]) for starts, ends in runs]
+        coded = compress_all(counts) if compressed else [own.tolist() for own in counts]
+        return [{"size": list(self.size), "counts": own} for own in coded]
 
     def to_coco(
         self,
