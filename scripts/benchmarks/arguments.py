@@ -185,6 +185,14 @@ def pipelines_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured images per side, after one that is not counted")
 
 
+def waits_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `waits`."""
+    choices = ["loss", "metrics", "windows", "postprocess"]
+    parser.add_argument("--parts", nargs="+", choices=choices, default=choices, help="which tables")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds, after one that is not counted")
+    parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it runs")
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -214,6 +222,7 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "From JPEG bytes to masks, a Mask2Former of transformers and the PRO-SCALE made of it.",
         pipelines_arguments,
     ),
+    "waits": ("Losses, metrics, sliding windows and post-processing, beside peers.", waits_arguments),
     "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),
     "volume": (

@@ -281,3 +281,10 @@ def referring(options: argparse.Namespace) -> Result:
     from .referring import referring_tables
 
     return referring_tables(options.model, options.scenes, options.grid, options.scene_size)
+
+
+@measures("waits")
+def waits(options: argparse.Namespace) -> Result:
+    from .waits import waits_table
+
+    return waits_table(options.parts, options.rounds, options.tiny)

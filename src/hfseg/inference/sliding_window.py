@@ -10,17 +10,21 @@ Shapes: K classes, (h, w) network input, (H, W) result.
 
 import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..postprocess.reductions import descending, first_argmax
 from .scores import Predict, Size, check_size, image_size, output_scores, pad_to_divisor, prepare
 
 __all__ = ["gaussian_weights", "sliding_window_scores", "sliding_window_segmentation", "window_starts"]
 
 WEIGHTINGS = ("mean", "gaussian")
+# Scores whose largest is looked for at once: they stay in the cache.
+ARGMAX_ELEMENTS = 1 << 20
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -53,6 +57,19 @@ def gaussian_weights(size: Size, deviation: float = 0.125) -> Tensor:
     return torch.outer(*lines).clamp(min=1e-3).to(torch.float32)
 
 
+@dataclass
+class _Sums:
+    """Weighted sums of scores, and of weights.
+
+    Attributes:
+        keep: Whether finished rows stay in memory; else there is room for one row of windows.
+        scores: `(K, h, w)`.
+    """
+
+    keep: bool = False
+    scores: Tensor | None = None
+
+
 def _bands(
     pixel_values: Tensor,
     predict: Predict,
@@ -61,17 +78,23 @@ def _bands(
     stride: Size,
     weighting: str,
     batch_size: int,
-    kind: str = "probabilities",
+    kind: str,
+    sums: _Sums,
 ) -> Iterator[Tensor]:
-    """Averaged scores (K, rows, w) from the top down, each band as soon as no further window touches it."""
+    """Averaged scores (K, rows, w) from the top down, each band as soon as no further window touches it.
+
+    A band is overwritten when the next one is asked for.
+    """
     height, width = pixel_values.shape[-2:]
     size = (min(window[0], height), min(window[1], width))
     rows, columns = window_starts(height, window[0], stride[0]), window_starts(width, window[1], stride[1])
     weights = torch.ones(size) if weighting == "mean" else gaussian_weights(size)
     weights = weights.to(pixel_values.device)
-    totals: Tensor | None = None  # (K, window height, w)
-    weight_sums = weights.new_zeros((size[0], width))
+    totals = sums.scores  # (K, rows, w)
+    room = height if sums.keep else size[0]
+    weight_sums = weights.new_zeros((room, width))
     for number, top in enumerate(rows):
+        inside = slice(top, top + size[0]) if sums.keep else slice(0, size[0])
         for first in range(0, len(columns), batch_size):
             lefts = columns[first : first + batch_size]
             windows = [pixel_values[:, :, top : top + size[0], left : left + size[1]] for left in lefts]
@@ -81,19 +104,27 @@ def _bands(
             sizes = [size] * len(lefts)
             for left, scores in zip(lefts, output_scores(outputs, padded, sizes, sizes, kind)):
                 if totals is None:
-                    totals = scores.new_zeros((len(scores), size[0], width))
+                    totals = sums.scores = scores.new_zeros((len(scores), room, width))
                     weights, weight_sums = weights.to(scores.device), weight_sums.to(scores.device)
-                totals[:, :, left : left + size[1]].addcmul_(scores, weights)
-                weight_sums[:, left : left + size[1]] += weights
+                own = totals[:, inside, left : left + size[1]]
+                own = own.add_(scores) if weighting == "mean" else own.addcmul_(scores, weights)
+                weight_sums[inside, left : left + size[1]] += weights
         assert totals is not None
         finished = (rows[number + 1] if number + 1 < len(rows) else height) - top
-        yield totals[:, :finished] / weight_sums[:finished]
-        if finished < size[0]:
-            totals = torch.cat([totals[:, finished:], totals.new_zeros((len(totals), finished, width))], dim=1)
-            weight_sums = torch.cat([weight_sums[finished:], weight_sums.new_zeros((finished, width))])
-        else:
-            totals.zero_()
-            weight_sums.zero_()
+        done = slice(inside.start, inside.start + finished)
+        yield totals[:, done].div_(weight_sums[done])
+        if not sums.keep:
+            _move_up(totals, finished)
+            _move_up(weight_sums[None], finished)
+
+
+def _move_up(sums: Tensor, rows: int) -> None:
+    """Moves rows to the top, in place, and fills up with zeros. Shape: sums (K, h, w)."""
+    height = sums.shape[1]
+    for first in range(rows, height, rows):  # pieces that do not overlap what they are written to
+        piece = sums[:, first : first + rows]
+        sums[:, first - rows : first - rows + piece.shape[1]] = piece
+    sums[:, max(height - rows, 0) :].zero_()
 
 
 def _resized_bands(bands: Iterator[Tensor], source: Size, target: Size) -> Iterator[Tensor]:
@@ -135,6 +166,7 @@ def _score_bands(
     batch_size: int,
     kind: str,
     changes: dict[str, Any],
+    sums: _Sums,
 ) -> tuple[Size, Iterator[Tensor]]:
     """Size of the result, and its bands of scores (K, rows, W) from the top down."""
     window = check_size("window", window)
@@ -150,6 +182,7 @@ def _score_bands(
     pixel_values = prepare(image, image_processor, **changes)
     size = (pixel_values.shape[-2], pixel_values.shape[-1])
     if size[0] <= window[0] and size[1] <= window[1]:
+        sums.keep = False
 
         def whole() -> Iterator[Tensor]:
             # Logits resized before the sigmoid, as in a plain prediction.
@@ -158,7 +191,8 @@ def _score_bands(
             yield output_scores(outputs, (padded.shape[-2], padded.shape[-1]), [size], [target], kind)[0]
 
         return target, whole()
-    bands = _bands(pixel_values, predict, image_processor, window, stride, weighting, batch_size, kind)
+    sums.keep = sums.keep and size == target
+    bands = _bands(pixel_values, predict, image_processor, window, stride, weighting, batch_size, kind, sums)
     return target, _resized_bands(bands, size, target)
 
 
@@ -200,10 +234,22 @@ def sliding_window_scores(
     Raises:
         ValueError: Sizes, stride or weighting that are not legal.
     """
-    _, bands = _score_bands(
-        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes
+    sums = _Sums(keep=True)
+    target, bands = _score_bands(
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes, sums
     )
-    return torch.cat(list(bands), dim=1)
+    result: Tensor | None = None
+    row = 0
+    for band in bands:
+        if sums.keep:
+            continue
+        if result is None:
+            result = band.new_empty((len(band), *target))
+        result[:, row : row + band.shape[1]] = band
+        row += band.shape[1]
+    result = sums.scores if sums.keep else result
+    assert result is not None
+    return result
 
 
 @torch.no_grad()
@@ -228,11 +274,13 @@ def sliding_window_segmentation(
         (H, W), int64.
     """
     target, bands = _score_bands(
-        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes
+        image, predict, image_processor, window, stride, weighting, target_size, batch_size, kind, changes, _Sums()
     )
     result = torch.empty(target, dtype=torch.int64)
     row = 0
     for band in bands:
-        result[row : row + band.shape[1]] = band.argmax(0).cpu()
-        row += band.shape[1]
+        ramp = descending(len(band), band.device)
+        for part in band.split(max(1, ARGMAX_ELEMENTS // band[:, 0].numel()), dim=1):
+            result[row : row + part.shape[1]] = first_argmax(part, ramp, torch.empty_like(part)).cpu()
+            row += part.shape[1]
     return result

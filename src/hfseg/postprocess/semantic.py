@@ -87,7 +87,10 @@ def resize_class_logits(
     results = []
     for scores, inner, target in zip(logits.float().split(1), image_sizes, output_sizes):
         if tuple(inner) != tuple(padded_size):
-            scores = functional.interpolate(scores, tuple(padded_size), mode="bilinear", align_corners=False)
+            if tuple(scores.shape[-2:]) != tuple(padded_size):
+                scores = functional.interpolate(scores, tuple(padded_size), mode="bilinear", align_corners=False)
             scores = scores[:, :, : inner[0], : inner[1]]
-        results.append(functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)[0])
+        if tuple(scores.shape[-2:]) != tuple(target):  # of equal size the copy is exact, and as dear as the resize
+            scores = functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)
+        results.append(scores[0])
     return results
