@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
+import hfseg
 from hfseg.pipelines.inputs import image_of_array
 from hfseg.results.segment_list import SegmentList
 from tiny_zoo import image as photo
@@ -143,3 +144,54 @@ def test_deep_values_are_kept_where_the_processor_wants_them():
 def test_other_arrays_are_refused(array):
     with pytest.raises(ValueError, match="image"):
         image_of_array(array)
+
+
+@pytest.mark.parametrize("task, name", [
+    ("image-segmentation", "proscale-tiny-shapes"), ("open-vocabulary-segmentation", "unpairseg-tiny-shapes"),
+    ("mask-generation", "unpairseg-tiny-shapes"), ("referring-image-segmentation", "cris-tiny-shapes"),
+])  # fmt: skip
+def test_nothing_to_run_on(task, name):
+    pipe = pipeline(task, model=str(hfseg.checkpoint(name)))
+    asked = {"referring-image-segmentation": {"text": "a"}, "open-vocabulary-segmentation": {"candidate_labels": ["a"]}}
+    with pytest.raises(ValueError, match="list of images is empty"):
+        pipe([], **asked.get(task, {}))
+
+
+@pytest.mark.parametrize("name", ["threshold", "overlap_mask_area_threshold", "mask_threshold"])
+@pytest.mark.parametrize("value", [2.0, -0.1, float("nan")])
+def test_thresholds_that_nothing_or_everything_passes(name, value):
+    pipe = pipeline("image-segmentation", model=str(hfseg.checkpoint("proscale-tiny-shapes")))
+    image = Image.new("RGB", (64, 64), "red")
+    for subtask in ("panoptic", "instance"):
+        if (subtask, name) == ("instance", "overlap_mask_area_threshold"):
+            continue  # instances may overlap
+        with pytest.raises(ValueError, match=f"{name} must lie between 0 and 1"):
+            pipe(image, subtask=subtask, **{name: value})
+
+
+def test_sizes_that_do_not_fit_into_memory():
+    pipe = pipeline("image-segmentation", model=str(hfseg.checkpoint("vpnext-tiny-shapes")))
+    for scale, message in ((1e6, "pixels are read"), (float("nan"), "positive"), (float("inf"), "positive")):
+        with pytest.raises(ValueError, match=message):
+            pipe(Image.new("RGB", (64, 64)), subtask="semantic", tta={"scales": [scale]})
+    pipe = pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+    for points in (0, -3, 10**6):
+        with pytest.raises(ValueError, match="points_per_side.*1"):
+            pipe(Image.new("RGB", (64, 64)), points_per_side=points)
+
+
+def test_names_that_are_one_to_the_text_encoder():
+    pipe = pipeline("open-vocabulary-segmentation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+    for names in (["circle", "Circle"], ["red  circle", "red circle"], {"a&amp;b": ["x"], "a&b": ["y"]}):
+        with pytest.raises(ValueError, match="twice"):
+            pipe(Image.new("RGB", (64, 64)), candidate_labels=names)
+
+
+def test_words_that_the_tokenizer_spells(caplog):
+    pipe = pipeline("referring-image-segmentation", model=str(hfseg.checkpoint("cris-tiny-shapes")))
+    image = Image.new("RGB", (64, 64), "red")
+    with caplog.at_level("WARNING"):
+        pipe(image, text="the red circle left of the star")
+        assert "does not know" not in caplog.text
+        pipe(image, text=["the qwrt circle", "красный"])
+    assert "does not know 'qwrt'" in caplog.text and "does not know 'красный'" in caplog.text

@@ -79,3 +79,42 @@ def test_views_and_orders_of_bytes(backend):
         batch = processor(image, classes, return_tensors="pt")
         torch.testing.assert_close(batch["pixel_values"], expected["pixel_values"])
         assert torch.equal(batch["labels"], expected["labels"])
+
+
+@pytest.mark.parametrize("row", [row for row in auto.ARCHITECTURES if row.config], ids=lambda row: row.model_type)
+@pytest.mark.parametrize("pil", [False, True], ids=["torchvision", "pil"])
+def test_values_that_are_not_scaled_by_255_are_refused(row, pil):
+    """Already scaled, deep, negative: each would get an answer, and another from each backend."""
+    module = f"image_processing_{'pil_' if pil else ''}{row.model_type}"
+    (name,) = {n for n in auto.load(f"models.{row.model_type}.{module}:__all__") if "ImageProcessor" in n}
+    processor = auto.load(f"models.{row.model_type}.{module}:{name}")()
+    fractions = np.random.default_rng(0).random((32, 48, 3), dtype=np.float32)
+    if not processor.do_rescale:  # intensities of scans are normalized by their own statistics
+        assert processor(fractions, return_tensors="pt")["pixel_values"].isfinite().all()
+        return
+    for image in (fractions, torch.from_numpy(fractions).movedim(-1, 0)):
+        with pytest.raises(ValueError, match="do_rescale=False"):
+            processor(image, return_tensors="pt")
+        scaled = processor(image, do_rescale=False, return_tensors="pt")["pixel_values"]
+        bright = processor(image * 255, return_tensors="pt")["pixel_values"]
+        assert (scaled - bright).abs().max() < 0.05  # Pillow rounds to 8 bits on the way
+    for image in (-fractions * 9, fractions * 256 + 1, np.full((32, 48, 3), 40_000), np.full((32, 48, 3), -1)):
+        with pytest.raises(ValueError, match="must be between 0 and 255"):
+            processor(image, return_tensors="pt")
+    for image in (np.zeros((32, 48, 3), np.float32), np.ones((32, 48, 3), np.float32), np.full((32, 48, 3), 255.0)):
+        processor(image, return_tensors="pt")  # black is black, and white may be said in floats
+
+
+@pytest.mark.parametrize("twins", TWINS, ids=("universal", "semantic"))
+def test_arrays_that_are_no_images(twins):
+    for cls in twins:
+        processor = cls(do_resize=False, size_divisor=1)
+        with pytest.raises(ValueError, match="neither 1, 3 nor 4 channels"):
+            processor(np.zeros((20, 30, 2), dtype=np.uint8))
+        with pytest.raises(ValueError, match="holds complex64, not numbers"):
+            processor(np.zeros((20, 30, 3), dtype=np.complex64))
+        mask = np.zeros((20, 30, 3), dtype=bool)
+        mask[4:9, 5:20] = True
+        white = processor(mask * np.uint8(255), return_tensors="pt")["pixel_values"]
+        for image in (mask, torch.from_numpy(mask).movedim(-1, 0)):
+            assert torch.equal(processor(image, return_tensors="pt")["pixel_values"], white)

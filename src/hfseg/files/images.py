@@ -266,6 +266,36 @@ def stretch_contrast(image: np.ndarray, low: float = 0.1, high: float = 99.9) ->
     return np.clip((image.astype(np.float32) - floor) * (255 / (ceiling - floor)) + 0.5, 0, 255).astype(np.uint8)
 
 
+def check_rescaled_values(image: Any, rescale_factor: float) -> None:
+    """Checks that an image that is going to be multiplied by `rescale_factor` has the values that are scaled by it.
+
+    With 1 / 255 these are 0 to 255. An image that was scaled to 0 to 1 before would become black, one of 12 or 16 bits
+    far too bright; both would get an answer.
+
+    Args:
+        image: Array or tensor of any shape; 8-bit integers cost nothing.
+        rescale_factor: What values are multiplied by.
+
+    Raises:
+        ValueError: Values below 0 or above `1 / rescale_factor`, or fractions none of which is above 1.
+    """
+    if str(image.dtype).endswith("uint8") or rescale_factor <= 0:  # of numpy or torch, which is not imported here
+        return
+    low, high, largest = float(image.min()), float(image.max()), round(1 / rescale_factor, 3)
+    if low < 0 or high > largest * (1 + 1e-6):
+        raise ValueError(
+            f"Image of shape {tuple(image.shape)} has values from {low:g} to {high:g}; they must be between 0 and "
+            f"{largest:g}. Scale them, or give do_rescale=False where they are scaled already."
+        )
+    floating = np.issubdtype(image.dtype, np.floating) if isinstance(image, np.ndarray) else image.is_floating_point()
+    if floating and largest > 1 and high <= 1 and bool(((image > 0) & (image < 1)).any()):
+        raise ValueError(
+            f"Image of shape {tuple(image.shape)} has values from {low:g} to {high:g}, as if it were scaled already, "
+            f"and would become black when multiplied by {rescale_factor:g}: give do_rescale=False, or values up to "
+            f"{largest:g}."
+        )
+
+
 def check_finite(image: Any) -> None:
     """Raises ValueError if a float array or tensor holds NaN or infinity (integers cost nothing)."""
     is_array = isinstance(image, np.ndarray)

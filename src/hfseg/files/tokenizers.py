@@ -5,9 +5,15 @@ transformers builds a tokenizer of its special tokens alone where a vocabulary f
 Every expression then reads as one unknown word, and the model answers all the same.
 """
 
+import logging
+import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
-__all__ = ["check_tokenizer", "check_vocabulary"]
+__all__ = ["check_tokenizer", "check_vocabulary", "warn_of_spelt_words"]
+
+logger = logging.getLogger(__name__)
 
 
 def check_tokenizer(tokenizer: Any) -> None:
@@ -44,4 +50,29 @@ def check_vocabulary(tokenizer: Any, vocab_size: int, name: str = "The model") -
         raise ValueError(
             f"{name} has embeddings of {vocab_size} tokens and its tokenizer {len(tokenizer)}: they do not belong "
             "together. Take tokenizer.json and tokenizer_config.json from the folder the weights come from."
+        )
+
+
+def warn_of_spelt_words(tokenizer: Any, texts: Iterable[str]) -> None:
+    """Warns of words that the tokenizer spells letter by letter, each word once.
+
+    A byte-level tokenizer reads every text, and a model has learned next to nothing of words that are not among its
+    tokens: another language, a typing error, or anything beyond the few words of a tiny model.
+
+    Args:
+        tokenizer: Of CLIP's kind.
+        texts: Clean, lower-case texts.
+    """
+    for text in texts:
+        for word in re.findall(r"\w{3,}", text):
+            _warn_of_spelt_word(tokenizer, word)
+
+
+@lru_cache(maxsize=4096)
+def _warn_of_spelt_word(tokenizer: Any, word: str) -> None:
+    tokens = tokenizer.tokenize(word)
+    if len(tokens) >= len(word) and not word.isdigit():
+        logger.warning(
+            f"The model's tokenizer does not know {word!r} and spells it: the answer follows the other words. Use "
+            "words the model was trained on, in its language."
         )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files.images import DEFAULT_MAX_PIXELS
 from .scores import Predict, Size, check_size, image_size, output_scores, pad_to_divisor, prepare
 from .sliding_window import sliding_window_scores
 
@@ -58,9 +59,10 @@ def augmented_scores(
         (K, H, W), float32.
 
     Raises:
-        ValueError: Without scales, with a scale that is not positive, or as `sliding_window_scores`.
+        ValueError: Without scales, with a scale that is not positive or makes an input of too many pixels, or as
+            `sliding_window_scores`.
     """
-    if len(scales) == 0 or any(not scale > 0 for scale in scales):
+    if len(scales) == 0 or any(not 0 < scale < float("inf") for scale in scales):
         raise ValueError(f"scales are {list(scales)}; give one or more positive factors.")
     target = image_size(image) if target_size is None else check_size("target_size", target_size)
     base = prepare(image, image_processor)  # its size is the processor's rule
@@ -69,6 +71,11 @@ def augmented_scores(
         pixel_values = base
         if scale != 1:
             height, width = (max(1, int(scale * side + 0.5)) for side in base.shape[-2:])
+            if height * width > DEFAULT_MAX_PIXELS:
+                raise ValueError(
+                    f"scale {scale:g} makes a network input of {height:,} x {width:,} pixels of {base.shape[-2]} x "
+                    f"{base.shape[-1]}; at most {DEFAULT_MAX_PIXELS:,} pixels are read. Give smaller scales."
+                )
             pixel_values = prepare(image, image_processor, do_resize=True, size={"height": height, "width": width})
         size = (pixel_values.shape[-2], pixel_values.shape[-1])
         for mirrored in (False, True) if flip else (False,):

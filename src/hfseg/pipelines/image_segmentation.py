@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput
 from ..files.images import load_image
 from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
-from .inputs import read_image
+from .inputs import read_image, refuse_nothing
 
 __all__ = ["HfsegImageSegmentationPipeline", "register"]
 
@@ -45,6 +45,15 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
 
     # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
     _load_video_processor: Any = False
+
+    def __call__(self, inputs: Any = None, **kwargs: Any) -> Any:
+        """Segments; see the class.
+
+        Raises:
+            ValueError: For an empty list of images.
+        """
+        refuse_nothing(inputs)
+        return super().__call__(inputs, **kwargs)
 
     def check_model_type(self, supported_models: Any) -> None:
         """Lets models of hfseg pass, which transformers' table of names cannot know; logs an error for others."""

@@ -14,7 +14,17 @@ from transformers.image_utils import load_image as load_any_image
 
 from ..files.images import load_image, sixteen_bit_to_eight
 
-__all__ = ["OneByOne", "image_of_array", "is_stream", "read_image"]
+__all__ = ["OneByOne", "image_of_array", "is_stream", "read_image", "refuse_nothing"]
+
+
+def refuse_nothing(images: Any) -> None:
+    """Checks that there is something to run on; transformers ends an empty list in an IndexError.
+
+    Raises:
+        ValueError: An empty list or tuple.
+    """
+    if isinstance(images, (list, tuple)) and len(images) == 0:
+        raise ValueError("The list of images is empty; give at least one image.")
 
 
 def is_stream(inputs: Any) -> bool:
@@ -101,6 +111,11 @@ class OneByOne:
 
     `batch_size` is taken, and changes nothing but how many images are prepared ahead.
     """
+
+    def __call__(self, inputs: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """See `Pipeline.__call__`; an empty list is a ValueError."""
+        refuse_nothing(inputs)
+        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any, **named: Any) -> Any:
         """See `Pipeline.get_iterator`."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import Unpack
@@ -30,6 +31,17 @@ class PilPixels(PilBackend):
             else self.resize(image, SizeDict(height=size[0], width=size[1]), resample=resample)
             for image, size in zip(images, sizes)
         ]
+
+    def resize(self, image: np.ndarray, size: SizeDict, resample: Any = None, **kwargs: Any) -> np.ndarray:
+        """Resizes an image; floats as floats (transformers would go through 8 bits, and refuses fractions above 1)."""
+        if not np.issubdtype(image.dtype, np.floating):
+            return super().resize(image, size, resample=resample, **kwargs)
+        method = Image.Resampling.BILINEAR if resample is None else Image.Resampling(int(resample))
+        target = (int(size["width"]), int(size["height"]))
+        planes = [
+            Image.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize(target, method) for plane in image
+        ]
+        return np.stack([np.asarray(plane) for plane in planes])
 
     def normalize_images(
         self,

@@ -22,7 +22,7 @@ from transformers.image_utils import (
 )
 from transformers.utils import TensorType
 
-from ..files.images import check_finite, convert_to_rgb, load_image, sixteen_bit_to_eight
+from ..files.images import check_finite, check_rescaled_values, convert_to_rgb, load_image, sixteen_bit_to_eight
 from .sizes import resized_size
 
 # Releases of transformers without the class: the same container under its base class.
@@ -122,6 +122,9 @@ class SegmentationProcessing:
     ) -> BatchFeature:
         colors = {"do_rescale": do_rescale, "rescale_factor": rescale_factor, "image_mean": image_mean}
         original_sizes = sizes_of(images)
+        if do_rescale:
+            for image in images:
+                check_rescaled_values(image, rescale_factor)
         if do_resize:
             images = self.scale_images(images, size, **settings, **colors)
         resized_sizes = sizes_of(images)
@@ -205,7 +208,16 @@ class SegmentationProcessing:
                 raise ValueError(f"Image has no pixels: its shape is {tuple(image.shape)}.")
             if isinstance(image, np.ndarray):  # torch takes neither flipped views nor another order of bytes
                 image = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+            if image.dtype == object or (isinstance(image, np.ndarray) and image.dtype.kind not in "buif"):
+                raise ValueError(f"Image of shape {tuple(image.shape)} holds {image.dtype}, not numbers.")
+            if image.ndim == 3 and input_data_format is None and not {image.shape[0], image.shape[-1]} & {1, 3, 4}:
+                raise ValueError(
+                    f"Image of shape {tuple(image.shape)} has neither 1, 3 nor 4 channels, first or last; choose "
+                    "channels, or name their place by input_data_format."
+                )
             check_finite(image)
+            if image.dtype in (bool, torch.bool):  # as Pillow's mode "1", and as the pipelines
+                image = image * np.uint8(255) if isinstance(image, np.ndarray) else image.to(torch.uint8) * 255
             if image.dtype in (np.uint16, torch.uint16):
                 image = sixteen_bit_to_eight(image if isinstance(image, np.ndarray) else image.cpu().numpy())
             if input_data_format is None and image.ndim == 3 and image.shape[0] in (1, 4) and image.shape[-1] == 3:

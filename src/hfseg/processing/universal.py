@@ -189,6 +189,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             image_sizes = [(min(size[0], padded[0]), min(size[1], padded[1])) for size in image_sizes]
         return padded, image_sizes, targets
 
+    @torch.no_grad()
     def post_process_semantic_segmentation(
         self,
         outputs: Any,
@@ -229,6 +230,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             for label_map, class_scores in zip(maps, scores)
         ]
 
+    @torch.no_grad()
     def post_process_panoptic_segmentation(
         self,
         outputs: Any,
@@ -276,6 +278,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         )
         return [SegmentationResult(segmentation, segments) for segmentation, segments in results]
 
+    @torch.no_grad()
     def post_process_instance_segmentation(
         self,
         outputs: Any,

@@ -1,13 +1,24 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """What readers of local files share: names of splits, held-out shares, sizes, json."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hfseg.data.readers.samples import HeldOut, Sample, check_sizes, divide, read_json, relative_key, same_split
+from hfseg.data.readers.folders import load_folder
+from hfseg.data.readers.samples import (
+    HeldOut,
+    Sample,
+    check_sizes,
+    divide,
+    matching_splits,
+    read_json,
+    relative_key,
+    same_split,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,3 +89,48 @@ def test_json_with_a_mark_of_windows_and_json_that_is_none(tmp_path):
 
 def test_keys_are_paths_without_the_ending_of_an_image():
     assert [relative_key(Path(name)) for name in ("a/b.JPG", "a/b.c.png", "a/b.nii")] == ["a/b", "a/b.c", "a/b.nii"]
+
+
+def test_one_split_by_two_names(tmp_path):
+    """`val` beside `valid` is not one split of both; the very name goes before other names of the same."""
+    assert matching_splits(["train", "val", "validation"], "val", tmp_path) == ["val"]
+    assert matching_splits(["train", "val", "validation"], "validation", tmp_path) == ["validation"]
+    assert matching_splits(["train", "valid"], "val", tmp_path) == ["valid"]
+    assert matching_splits(["train2017", "val2017"], "train", tmp_path) == ["train2017"]
+    assert matching_splits(["train"], "test", tmp_path) == []
+    for names, split in ((["val", "valid"], "validation"), (["train2014", "train2017"], "train")):
+        with pytest.raises(ValueError, match=f"ambiguous: .* has {' and '.join(names)}"):
+            matching_splits(names, split, tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["maps", "coco", "lists"])
+def test_folders_of_one_split_by_two_names(layout, tmp_path):
+    """Each of the folder's readers takes the named one, and refuses to join two."""
+    for number, name in enumerate(("val", "validation")):
+        for index in range(number + 1):
+            inside = "" if layout == "lists" else f"{name}/"
+            file = tmp_path / "images" / f"{inside}{name}{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8)).save(file)
+            if layout != "coco":
+                label = tmp_path / "labels" / f"{inside}{name}{index}.png"
+                label.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.eye(8, dtype=np.uint8)).save(label)
+        names = [f"{name}{index}" for index in range(number + 1)]
+        if layout == "lists":
+            (tmp_path / f"{name}.txt").write_text("\n".join(names))
+        if layout == "coco":
+            square = {"category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]], "bbox": [0, 0, 4, 4], "area": 16}
+            read = {
+                "images": [
+                    {"id": k, "file_name": f"{one}.png", "height": 8, "width": 8} for k, one in enumerate(names)
+                ],
+                "categories": [{"id": 1, "name": "square"}],
+                "annotations": [{"id": k + 1, "image_id": k, "iscrowd": 0, **square} for k in range(len(names))],
+            }
+            (tmp_path / "annotations").mkdir(exist_ok=True)
+            (tmp_path / "annotations" / f"instances_{name}.json").write_text(json.dumps(read))
+    assert len(load_folder(tmp_path, split="val")) == 1
+    assert len(load_folder(tmp_path, split="validation")) == 2
+    with pytest.raises(ValueError, match="ambiguous"):
+        load_folder(tmp_path, split="dev")

@@ -34,6 +34,7 @@ from .samples import (
     check_sizes,
     divide,
     listing,
+    matching_splits,
     read_json,
     same_split,
 )
@@ -188,7 +189,7 @@ def _open_folder(
 
     files = coco_files(path)
     alone = held.from_train(files, split)
-    chosen = list(files) if split is None else [name for name in files if same_split(name, split)]
+    chosen = list(files) if split is None else matching_splits(files, split, path)
     if alone is not None or (not chosen and len(files) == 1 and not split_of_list(next(iter(files)))):
         # One file that is no split (CVAT's "default", Label Studio's "result"): divided like a folder without splits.
         file = files[alone or next(iter(files))][0]

@@ -47,6 +47,7 @@ from .samples import (
     check_unique,
     divide,
     listing,
+    matching_splits,
     read_json,
     refuse_lossy,
     same_split,
@@ -121,7 +122,7 @@ def _choose(
     alone = held.from_train(samples, split)
     if alone is not None:
         return divide(samples[alone], split, fraction, seed, where / alone)
-    chosen = [name for name in samples if same_split(name, split)]
+    chosen = matching_splits(samples, split, where)
     if not chosen:
         raise ValueError(f"split {split!r} is not in {where}; the splits there are {', '.join(samples)}")
     return [sample for name in chosen for sample in samples[name]], f"split {', '.join(chosen)} of the layout"

@@ -23,6 +23,7 @@ from .samples import (
     check_sizes,
     divide,
     listing,
+    matching_splits,
     refuse_lossy,
     relative_key,
     same_split,
@@ -106,7 +107,7 @@ def _choose_split(path: Path, label_folder: str, split: str | None, held: HeldOu
     if alone is not None and split is not None:
         return divide(_pairs(images / alone, labels / alone), split, held.fraction, held.seed, images / alone)
     if folders:
-        chosen = [name for name in folders if split is None or same_split(name, split)]
+        chosen = folders if split is None else matching_splits(folders, split, images)
         if not chosen:
             raise ValueError(f"split {split!r} is not in {images}; the splits there are {', '.join(folders)}")
         return _of_folders(images, labels, chosen), f"folder {', '.join(chosen)}"
@@ -116,9 +117,10 @@ def _choose_split(path: Path, label_folder: str, split: str | None, held: HeldOu
     lists = {file.stem: file for file in sorted(path.glob("*.txt")) if split_of_list(file.stem)}
     if not lists:
         return divide(samples, split, held.fraction, held.seed, images)
-    file = next((file for name, file in lists.items() if same_split(name, split)), None)
-    if file is None:
+    named = matching_splits(lists, split, path)
+    if not named:
         raise ValueError(f"split {split!r} has no list in {path}; the lists there are {', '.join(lists)}.txt")
+    file = lists[named[0]]
     return _of_list(file, samples, images), f"list {file.name}"
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "check_unique",
     "divide",
     "listing",
+    "matching_splits",
     "read_json",
     "refuse_lossy",
     "relative_key",
@@ -192,6 +193,30 @@ def same_split(folder_name: str, split: str) -> bool:
     if folder_name == split or plain == split.lower():
         return True
     return any(plain in names and split.lower() in names for names in SPLIT_NAMES.values())
+
+
+def matching_splits(names: Iterable[str], split: str, where: Path) -> list[str]:
+    """The split of that very name, or the one that goes by another of its names.
+
+    Args:
+        names: Splits that are there.
+        split: What is asked for.
+        where: Folder, for the message.
+
+    Returns:
+        One name, or none.
+
+    Raises:
+        ValueError: Several go by other names of it, such as `val` and `valid`, or `train2014` and `train2017`.
+    """
+    there = list(names)
+    found = [name for name in there if name == split] or [name for name in there if same_split(name, split)]
+    if len(found) > 1:
+        raise ValueError(
+            f"split {split!r} is ambiguous: {where} has {' and '.join(sorted(found))}; name one of them, or move the "
+            "other away."
+        )
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from .samples import HeldOut, Sample, divide, read_json, same_split
+from .samples import HeldOut, Sample, divide, matching_splits, read_json
 from .schema_tables import SchemaTable
 from .tables import TableDataset, load_table
 
@@ -36,7 +36,7 @@ def load_table_folder(path: Path, split: str | None, held: HeldOut) -> TableData
     try:
         splits = table_splits(path)
         alone = held.from_train(splits, split)
-        chosen = alone or next((name for name in splits if split is not None and same_split(name, split)), None)
+        chosen = alone or next(iter(matching_splits(splits, split, path) if split is not None else ()), None)
         if splits and chosen is None:
             raise ValueError(f"split {split!r} is not in {path}; the splits there are {', '.join(splits)}")
         dataset: Any = load_table(path, chosen or "train", name_values=True)

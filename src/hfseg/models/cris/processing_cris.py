@@ -11,7 +11,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 from transformers.utils import logging
 
 from ...files.remote_code import SHIM, write_shim
-from ...files.tokenizers import check_tokenizer
+from ...files.tokenizers import check_tokenizer, warn_of_spelt_words
 from .tokenization_cris import clean, word_tokenizer
 
 logger = logging.get_logger(__name__)
@@ -117,6 +117,7 @@ class CrisProcessor(ProcessorMixin):
         kwargs.pop("return_attention_mask", None)
         if kwargs.get("truncation") and kwargs.get("max_length", self.tokenizer.model_max_length):
             self._warn_of_truncation(cleaned, kwargs.get("max_length") or self.tokenizer.model_max_length)
+        warn_of_spelt_words(self.tokenizer, cleaned)
         encoded = self.tokenizer(cleaned, return_attention_mask=True, **kwargs)
         ids = [
             [token if real else PADDING_ID for token, real in zip(tokens, mask)]

@@ -270,6 +270,7 @@ class MedicalIntensityProcessing:
 
     # -------------------------------------------------------------------------------------------------------- outputs
 
+    @torch.no_grad()
     def post_process_semantic_segmentation(
         self,
         outputs: Any,

@@ -315,6 +315,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             sizes["image_sizes"] = [(min(size[0], padded[0]), min(size[1], padded[1])) for size in resized]
         return sizes
 
+    @torch.no_grad()
     def post_process_masks(
         self, masks: Tensor, original_sizes: Sizes, mask_threshold: float = 0.0, binarize: bool = True
     ) -> list[Tensor]:
@@ -386,6 +387,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         )
         return logits[kept], scores[indices][kept], indices[kept]
 
+    @torch.no_grad()
     def post_process_mask_generation(
         self,
         outputs: Any,
@@ -450,6 +452,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         pixels = outputs.masks_queries_logits if outputs.get("pixel_embedding") is None else outputs.pixel_embedding
         return [(pixels.shape[-2] * self.mask_stride, pixels.shape[-1] * self.mask_stride)] * count
 
+    @torch.no_grad()
     def post_process_semantic_segmentation(
         self,
         outputs: Any,
@@ -490,6 +493,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             )
         return results
 
+    @torch.no_grad()
     def post_process_panoptic_segmentation(
         self,
         outputs: Any,
@@ -536,6 +540,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             results.append(SegmentationResult(segmentation, segments))
         return results
 
+    @torch.no_grad()
     def post_process_instance_segmentation(
         self,
         outputs: Any,

@@ -41,6 +41,7 @@ from .encoder_unpairseg import UnpairSegPixelDecoder, UnpairSegPreTrainedModel
 from .prompt_decoder_unpairseg import UnpairSegMaskDecoder, merge_chunks
 
 # What the outputs of the heads pass on from the bare model.
+MAX_POINTS_PER_SIDE = 256  # 65,536 masks
 REQUESTED = (
     "hidden_states",
     "attentions",
@@ -213,9 +214,16 @@ class UnpairSegModel(UnpairSegPreTrainedModel):
 
         Shape:
             original_sizes: `(B, 2)`; output: `(B, Q, 1, 2)`, rows of the grid one after the other.
+
+        Raises:
+            ValueError: `points_per_side` is below 1 or above `MAX_POINTS_PER_SIDE`.
         """
         config, device = self.config, self.device
-        side = points_per_side or (config.train_points_per_side if self.training else config.points_per_side)
+        side = points_per_side
+        if side is None:
+            side = config.train_points_per_side if self.training else config.points_per_side
+        if not 1 <= side <= MAX_POINTS_PER_SIDE:
+            raise ValueError(f"points_per_side must lie between 1 and {MAX_POINTS_PER_SIDE}, got {side}.")
         last = (level_sizes((input_size,), device) - 1).expand(batch_size, 2)  # (x, y) of the last pixel
         if original_sizes is None:
             extent = last

@@ -55,7 +55,8 @@ class Vocabulary:
         empty = [index for index, (label, given) in enumerate(zip(labels, cleaned)) if not label or not given]
         if empty:
             raise ValueError(f"candidate_labels has an empty name at position {empty[0]}.")
-        twice = sorted({label for label in labels if labels.count(label) > 1})
+        same = [clean_text(label).casefold() for label in labels]  # as the text encoder reads them
+        twice = sorted({label for label, one in zip(labels, same) if same.count(one) > 1})
         if twice:
             raise ValueError(
                 f"candidate_labels names {', '.join(map(repr, twice))} twice: give every class once, synonyms as "
