@@ -176,7 +176,7 @@ def test_sizes_that_do_not_fit_into_memory():
             pipe(Image.new("RGB", (64, 64)), subtask="semantic", tta={"scales": [scale]})
     pipe = pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
     for points in (0, -3, 10**6):
-        with pytest.raises(ValueError, match="points_per_side.*1"):
+        with pytest.raises(ValueError, match=r"points_per_side.*1"):
             pipe(Image.new("RGB", (64, 64)), points_per_side=points)
 
 
