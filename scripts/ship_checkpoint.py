@@ -125,7 +125,7 @@ def ship(
     card = ModelCard.load(source / "README.md")
     card.data.license = license_id
     card.data.model_name = name
-    text = ABSOLUTE.sub(r"\1", card.text.replace(source.resolve().name, name))
+    text = ABSOLUTE.sub(r"\1", re.sub(rf"(?<![\w-]){re.escape(source.resolve().name)}(?![\w-])", name, card.text))
     for result in card.data.eval_results or []:
         result.metric_args = {"command": ABSOLUTE.sub(r"\1", (result.metric_args or {}).get("command", ""))}
     if data_terms:

@@ -13,7 +13,7 @@ from .bits import pack_masks, unpack_masks
 from .duplicates import distinct_pairs
 from .reductions import precise
 from .resizing import BAND_ELEMENTS_ACCELERATOR, BAND_ELEMENTS_CPU, BandResizer
-from .sizes import Size, check_logits, check_share, complete_sizes, logit_of
+from .sizes import Size, check_logits, check_shares, complete_sizes, logit_of
 
 # Share of all masks' pixels that may pass the threshold, up to which masks are made one by one in their regions.
 LARGEST_SHARE = 0.5
@@ -87,7 +87,7 @@ def instance_segmentation(
     check_logits(class_logits, mask_logits)
     geometry = complete_sizes(mask_logits, padded_size, image_sizes, output_sizes, canvas_sizes)
     logit_threshold = logit_of(mask_threshold, "mask_threshold")
-    check_share(threshold, "threshold")
+    check_shares(threshold=threshold)
     if num_instances < 1:
         raise ValueError(f"num_instances must be at least 1, got {num_instances}.")
     num_labels = class_logits.shape[-1] - 1

@@ -11,7 +11,7 @@ from torch import Tensor
 from .duplicates import distinct_queries
 from .reductions import count, descending, first_argmax, precise
 from .resizing import BandResizer
-from .sizes import Size, check_logits, check_share, complete_sizes, logit_of
+from .sizes import Size, check_logits, check_shares, complete_sizes, logit_of
 
 
 def _best_classes(
@@ -106,8 +106,7 @@ def panoptic_segmentation(
     check_logits(class_logits, mask_logits)
     geometry = complete_sizes(mask_logits, padded_size, image_sizes, output_sizes, canvas_sizes)
     logit_threshold = logit_of(mask_threshold, "mask_threshold")
-    check_share(threshold, "threshold")
-    check_share(overlap_mask_area_threshold, "overlap_mask_area_threshold")
+    check_shares(threshold=threshold, overlap_mask_area_threshold=overlap_mask_area_threshold)
     # First wait: the classes decide which masks are resized at all.
     scores, labels, kept_queries = _best_classes(class_logits, threshold, query_scores)
     fused = torch.tensor(sorted(label_ids_to_fuse), dtype=torch.int64)

@@ -78,15 +78,15 @@ def check_logits(class_logits: Tensor, mask_logits: Tensor) -> None:
         )
 
 
-def check_share(value: float, name: str) -> float:
-    """Checks a score or share; outside of [0, 1] nothing, or everything, would pass without a word.
+def check_shares(**values: float) -> None:
+    """Checks scores and shares by name; outside of [0, 1] nothing, or everything, would pass without a word.
 
     Raises:
-        ValueError: Outside of [0, 1], or NaN; `name` is that of the argument.
+        ValueError: Outside of [0, 1], or NaN.
     """
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name} must lie between 0 and 1, got {value}.")
-    return value
+    for name, value in values.items():
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"{name} must lie between 0 and 1, got {value}.")
 
 
 def logit_of(probability: float, name: str) -> float:
