@@ -32,6 +32,8 @@ ROOMS = {
     "models": {"layers", "losses", "files", "postprocess", "processing", "results", "volumes"},
     "data": {"files", "results", "volumes"},
     "metrics": {"files", "results", "data"},
+    # Without PyTorch: of the rooms that need none, and of `processing` the two modules that do not.
+    "onnx": {"files", "processing", "volumes"},
     # Models only through the Auto classes.
     "tasks": {"auto", "files"},
     # Inference: the averaging of views, when `tta` asks for it.

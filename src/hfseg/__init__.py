@@ -123,4 +123,8 @@ def _is_command_line() -> bool:
 
 
 if not _is_command_line():
-    auto.register()
+    try:
+        auto.register()
+    except ModuleNotFoundError as error:  # exported models run without them (`hfseg.onnx`)
+        if error.name not in ("torch", "transformers"):
+            raise

@@ -34,6 +34,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="of the traced image")
     parser.add_argument("--check_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="second size to compare")
     parser.add_argument("--batch_size", type=int, default=1, help="without --dynamic the only one")
+    parser.add_argument(
+        "--candidate_labels", nargs="+", default=(), metavar="NAME", help="classes that an open-vocabulary file carries"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as json")
     options = parser.parse_args(argv)
     ending = ENDINGS[options.format]
@@ -60,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         dynamic=options.dynamic,
         command=options.command,
+        candidate_labels=options.candidate_labels,
     )
     if options.json:
         print(json.dumps(report, indent=1))

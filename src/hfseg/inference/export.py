@@ -7,6 +7,7 @@ merging stay with the image processor. With `dynamic` one file serves all batch 
 Shapes: B images of (H, W) pixels, Q queries or prompts, K classes, L tokens.
 """
 
+import base64
 import contextlib
 import json
 import logging
@@ -17,7 +18,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ class Exportable:
         decide: Function from the results to what a user sees: masks and classes, as integers or booleans.
         divisor: Both sides of an image must be multiples of it.
         smallest: Least length of a side of a program for all sizes.
+        prompts: Axes of free length in programs for one image size, too: numbers of points and of names.
     """
 
     module: nn.Module
@@ -96,6 +98,7 @@ class Exportable:
     decide: Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
     divisor: int = 32
     smallest: int = 64
+    prompts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def _pixels(batch: int, height: int, width: int) -> Tensor:
@@ -202,6 +205,7 @@ def mask_generation(model: nn.Module) -> Exportable:
         {**PIXEL_AXES, "input_points": (0, 1)},
         ("pred_masks", "iou_scores"),
         lambda values: (values[0] > 0, values[1].argmax(-1)),
+        prompts={"input_points": (1,)},
     )
 
 
@@ -218,13 +222,14 @@ def open_vocabulary(model: nn.Module) -> Exportable:
             "text_embeds": nn.functional.normalize(embeds, dim=-1),
         }
 
-    results = ("class_queries_logits", "masks_queries_logits")
+    results = ("class_queries_logits", "masks_queries_logits", "iou_scores")
     return Exportable(
         _Names(model, results),
         names,
         {**PIXEL_AXES, "input_points": (0, 1), "text_embeds": (0,)},
         results,
         lambda values: (values[0].argmax(-1), values[1] > 0),
+        prompts={"input_points": (1,), "text_embeds": (0,)},
     )
 
 
@@ -266,8 +271,9 @@ def export_model(
     if format == "onnx":
         _need_onnx()
     shapes: Any = None
-    if dynamic:
-        shapes = tuple(dict.fromkeys(target.dynamic.get(name, ()), torch.export.Dim.DYNAMIC) or None for name in inputs)
+    free = target.dynamic if dynamic else target.prompts
+    if free:
+        shapes = tuple(dict.fromkeys(free.get(name, ()), torch.export.Dim.DYNAMIC) or None for name in inputs)
     target.module.eval()
     try:
         program = torch.export.export(target.module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
@@ -354,9 +360,10 @@ def _quiet(*names: str) -> Iterator[None]:
 
 def _need_onnx() -> Any:
     try:
-        import onnx  # noqa: F401
         import onnxruntime
         import onnxscript  # noqa: F401
+
+        import onnx  # noqa: F401
     except ImportError as error:
         raise ImportError(f"ONNX needs {error.name}: pip install 'hfseg[export]'.") from error
     return onnxruntime
@@ -449,25 +456,77 @@ def _processor_settings(folder: Path) -> dict[str, Any]:
     return content.get("image_processor", content)
 
 
-def describe_model(model: Any, folder: Path, task: str, target: Exportable, size: tuple[int, int]) -> dict[str, str]:
+def describe_model(
+    model: Any,
+    folder: Path,
+    task: str,
+    target: Exportable,
+    size: tuple[int, int],
+    candidate_labels: Sequence[str] = (),
+) -> dict[str, str]:
     """What whoever runs the file needs besides it, as texts; all but plain words are json.
 
     `hfseg` (version), `task`, `class`, `id2label`, `image_processor` (its whole configuration, with mean, deviation and
-    size), `input_size` (height and width of the traced image), `size_divisor` and `smallest_side`.
+    size), `input_size` (height and width of the traced image), `size_divisor` and `smallest_side`; and `settings`: what
+    of the model and its processor post-processing and prompts need (`hfseg.onnx`), by task.
+
+    Args:
+        model: The model.
+        folder: Its folder.
+        task: Its task.
+        target: See `exportable`.
+        size: Of the traced image.
+        candidate_labels: Classes of an open-vocabulary model, whose embeddings the file then carries.
+
+    Raises:
+        ValueError: Classes for a model of another task.
     """
     import hfseg
 
-    processor = {key: value for key, value in _processor_settings(folder).items() if key != "auto_map"}
+    if candidate_labels and task != "open-vocabulary":
+        raise ValueError(f"candidate_labels name classes of open-vocabulary models, and this one is {task}.")
+    written = _processor_settings(folder)
+    processor = {key: value for key, value in written.items() if key != "auto_map"}
     labels = {str(index): name for index, name in (getattr(model.config, "id2label", None) or {}).items()}
+    if candidate_labels:
+        labels = {str(index): name for index, name in enumerate(candidate_labels)}
     values = {
         "id2label": labels,
         "image_processor": processor,
         "input_size": list(size),
         "size_divisor": target.divisor,
         "smallest_side": target.smallest,
+        "settings": _settings_of_task(model, folder, task, candidate_labels) if written else {},
     }
     words = {"hfseg": hfseg.__version__, "task": task, "class": type(model).__name__}
     return {**words, **{name: json.dumps(value) for name, value in values.items()}}
+
+
+def _settings_of_task(model: Any, folder: Path, task: str, candidate_labels: Sequence[str]) -> dict[str, Any]:
+    """What post-processing and prompts of a task need of model and processor."""
+    config = model.config
+    if task == "referring":
+        length = int(getattr(config, "max_text_length", None) or config.text_config.max_position_embeddings)
+        file = folder / "tokenizer.json"
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")) if file.is_file() else {}
+        return {"tokenizer": content, "max_length": min(int(settings.get("model_max_length", length)), length)}
+    from transformers import AutoImageProcessor
+
+    found: dict[str, Any] = {}
+    if hasattr(config, "points_per_side"):
+        found["points_per_side"] = config.points_per_side
+    if task in ("universal", "open-vocabulary"):
+        processor: Any = AutoImageProcessor.from_pretrained(str(folder))
+        found["shown_threshold"] = processor.shown_threshold()
+        found["stuff_class_ids"] = getattr(config, "stuff_class_ids", None)
+    if candidate_labels:
+        from transformers import AutoProcessor
+
+        _, embeddings = AutoProcessor.from_pretrained(str(folder)).embed_labels(model, list(candidate_labels))
+        rows = nn.functional.normalize(embeddings[:, 0].float(), dim=-1).numpy()
+        found["text_embeds"] = base64.b64encode(rows.astype("float32").tobytes()).decode("ascii")
+    return found
 
 
 def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
@@ -489,6 +548,7 @@ def export_folder(
     batch_size: int = 1,
     dynamic: bool = False,
     command: str = "",
+    candidate_labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Exports a model and compares the file with it; the report is written beside the file.
 
@@ -501,6 +561,7 @@ def export_folder(
         batch_size: Of the traced batch.
         dynamic: One file for all batch and image sizes.
         command: Recorded in the report.
+        candidate_labels: Classes of an open-vocabulary model, whose embeddings the file then carries.
 
     Returns:
         The report; `passed` says whether file and model agree.
@@ -520,7 +581,7 @@ def export_folder(
     model = load(found, with_processor=False).model
     target = exportable(model)
     size = size or default_size(str(found), target.divisor, target.smallest)
-    about = describe_model(model, Path(found), task, target, size)
+    about = describe_model(model, Path(found), task, target, size, candidate_labels)
     file = export_model(target, output, format, size, batch_size, dynamic, about)
     places = [(batch_size, *size)]
     if dynamic:
@@ -542,7 +603,7 @@ def export_folder(
         "format": format,
         "dynamic": dynamic,
         "inputs": {name: list(value.shape) for name, value in target.inputs(*places[0]).items()},
-        "free_axes": {name: list(axes) for name, axes in target.dynamic.items()} if dynamic else {},
+        "free_axes": {name: list(axes) for name, axes in (target.dynamic if dynamic else target.prompts).items()},
         "outputs": list(target.outputs),
         "tolerance": TOLERANCE,
         "passed": difference <= TOLERANCE and not any(entry["different"] for entry in report),

@@ -4,8 +4,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 
 def output_sizes(target_sizes: Any, count: int) -> list[tuple[int, int]]:
     """(height, width) of each image of a batch, from a list or a tensor, which is brought to the host once.
@@ -18,7 +16,7 @@ def output_sizes(target_sizes: Any, count: int) -> list[tuple[int, int]]:
             f"target_sizes has {len(target_sizes)} entries for a batch of {count} images; "
             "give one (height, width) per image."
         )
-    sizes = target_sizes.tolist() if isinstance(target_sizes, Tensor) else target_sizes
+    sizes = target_sizes.tolist() if hasattr(target_sizes, "tolist") else target_sizes
     return [(int(height), int(width)) for height, width in sizes]
 
 

@@ -11,8 +11,8 @@ from .referring_processing import CrisImageProcessorKwargs, ReferringSegmentatio
 class CrisImageProcessor(RemoteCodeImageProcessor, ReferringSegmentationProcessing, TorchvisionPixels):
     """Prepares images (and masks) for CRIS and turns its outputs into masks.
 
-    Images are fitted into 416 x 416 pixels by the authors' warp (`warp_cris`), with CLIP's mean color around them, and
-    normalized with CLIP's mean and deviation.
+    Images are fitted into 416 x 416 pixels by the authors' warp (`hfseg.processing.letterbox`), with CLIP's mean color
+    around them, and normalized with CLIP's mean and deviation.
 
     Example:
         >>> import numpy as np

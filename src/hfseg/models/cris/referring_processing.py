@@ -12,8 +12,8 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 
+from ...processing.letterbox import from_frame, to_frame
 from ...processing.segmentation import Placement, SegmentationProcessing
-from .warp_cris import from_frame, to_frame
 
 
 class CrisImageProcessorKwargs(ImagesKwargs, total=False):

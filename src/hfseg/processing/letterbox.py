@@ -10,7 +10,6 @@ weights. One implementation serves NumPy arrays and tensors. It computes sub-pix
 from typing import Any
 
 import numpy as np
-import torch
 
 # Keys' cubic kernel with OpenCV's parameter.
 CUBIC = -0.75
@@ -61,7 +60,9 @@ def read_axis(image: Any, positions: np.ndarray, kind: str, axis: int) -> Any:
     shape = (-1, 1) if axis == -2 else (-1,)
     total = None
     for row, factor in zip(index, weight):
-        if isinstance(image, torch.Tensor):
+        if not isinstance(image, np.ndarray):
+            import torch
+
             read = image.index_select(axis, torch.from_numpy(row).to(image.device))
             read = read * torch.from_numpy(factor).to(image).reshape(shape)
         else:
@@ -102,11 +103,15 @@ def to_frame(image: Any, frame: tuple[int, int], fill: Any, kind: str = "cubic")
     Shape:
         image: `(..., C, h, w)`; output: `(..., C, *frame)`, float32.
     """
-    tensor = isinstance(image, torch.Tensor)
+    tensor = not isinstance(image, np.ndarray)
     integer = not image.is_floating_point() if tensor else not np.issubdtype(image.dtype, np.floating)
     image = image.float() if tensor else image.astype(np.float32)
     gray = np.asarray(fill, dtype=np.float32).reshape(-1, 1, 1)
-    level: Any = torch.from_numpy(gray).to(image.device) if tensor else gray
+    level: Any = gray
+    if tensor:
+        import torch  # here, so that arrays need none
+
+        level = torch.from_numpy(gray).to(image.device)
     scale, y, x = letterbox((image.shape[-2], image.shape[-1]), frame)
     warped = warp(image - level, scale, (y, x), frame, kind) + level
     if not integer:

@@ -1,11 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The warp of CRIS against plain sums over source pixels, and its way back."""
+"""The letterbox warp against plain sums over source pixels, and its way back."""
 
 import numpy as np
 import pytest
 import torch
 
-from hfseg.models.cris.warp_cris import from_frame, letterbox, taps, to_frame, warp
+from hfseg.processing.letterbox import from_frame, letterbox, taps, to_frame, warp
 
 
 def kernel(distance, kind):

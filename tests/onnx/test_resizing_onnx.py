@@ -1,0 +1,35 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Resizing against `torch.nn.functional.interpolate`."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from hfseg.onnx.resizing import cubic_to, resize_channels, resize_maps
+
+MAPS = np.random.default_rng(0).normal(size=(3, 9, 13)).astype(np.float32)
+
+
+def torch_resized(size, **options):
+    return interpolate(torch.from_numpy(MAPS)[None], size, **options)[0].numpy()
+
+
+@pytest.mark.parametrize("size", [(20, 31), (5, 7), (9, 40), (1, 1)])
+def test_maps_and_channels(size):
+    expected = torch_resized(size, mode="bilinear", align_corners=False)
+    np.testing.assert_allclose(resize_maps(MAPS, (36, 52), (36, 52), size), expected, atol=1e-5)
+    smooth = torch_resized(size, mode="bilinear", align_corners=False, antialias=True)
+    np.testing.assert_allclose(resize_channels(MAPS, size), smooth, atol=1e-5)
+
+
+def test_padding_is_cut_away():
+    padded = interpolate(torch.from_numpy(MAPS)[None], (36, 52), mode="bilinear")[:, :, :30, :41]
+    expected = interpolate(padded, (50, 60), mode="bilinear")[0].numpy()
+    np.testing.assert_allclose(resize_maps(MAPS, (36, 52), (30, 41), (50, 60)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(20, 31), (9, 13), (33, 14)])
+def test_cubic(size):
+    expected = torch_resized(size, mode="bicubic", align_corners=True)
+    np.testing.assert_allclose(cubic_to(MAPS, size), expected, atol=1e-5)
