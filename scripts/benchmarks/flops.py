@@ -43,8 +43,8 @@ NOTES = [
     "counted: the official code under fvcore. paper: as printed; COCO's totals are means, met at one width.",
     "encoder: the whole pixel decoder but its upsampling ('Tx. Enc.'), at the width of the image behind the paper's.",
     "executed: our forward, all of its products, without post-processing; deformable sampling has its own column.",
-    "MViTv2-T: timm's network with global attention (left out where timm is not installed); nothing was published to "
-    "compare with.",
+    "MViTv2-T: timm's network with attention in windows of 56 tokens at stride 4, global in blocks 7 and 9 (left out "
+    "where timm is not installed); the paper does not state its windows.",
     "RT-M2F: RT-DETR's hybrid encoder with masks at stride 8, which its printed costs imply.",
     "Lite-M2F: appendix A's (5+1)x1 plan: five layers update s4 and s3, one updates all; every layer attends all.",
 ]

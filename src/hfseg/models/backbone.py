@@ -94,7 +94,8 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
 
     Args:
         config: Of any backbone that `AutoBackbone` knows. A `timm_backbone` may have `stage_blocks`, the number of
-            blocks kept of each stage, see `cut_stages`.
+            blocks kept of each stage, see `cut_stages`; an MViTv2 also `window_size` and `global_blocks`, see
+            `timm_attention.adapt_pooling_attention`.
         timm_kwargs: Arguments of `timm.create_model`, for a `timm_backbone` only.
 
     `SwinBackbone` and `BeitBackbone` normalize their last tokens for a classifier that dense models do not have, and
@@ -105,11 +106,13 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     if config.model_type == "timm_backbone":
         from timm.layers import Conv2dSame
 
+        from .timm_attention import adapt_pooling_attention
         from .timm_convolution import AnySizeConv2dSame
 
         for module in backbone.modules():
             if type(module) is Conv2dSame:
                 module.__class__ = AnySizeConv2dSame
+        adapt_pooling_attention(backbone, getattr(config, "window_size", None), getattr(config, "global_blocks", None))
         if getattr(config, "stage_blocks", None) is not None:
             cut_stages(backbone, config.stage_blocks)
     if isinstance(backbone, SwinBackbone):

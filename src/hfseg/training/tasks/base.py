@@ -253,7 +253,7 @@ COMMON_FIELDS += ("out_features", "out_indices", "return_dict", "output_attentio
 
 
 # What `models.backbone.build_backbone` reads beside the fields of a network's configuration class.
-NETWORK_FIELDS = {"timm_backbone": ("stage_blocks",)}
+NETWORK_FIELDS = {"timm_backbone": ("stage_blocks", "window_size", "global_blocks")}
 
 
 def find(name: str, table: Mapping[str, str], what: str) -> Any:
