@@ -52,13 +52,18 @@ def tiny_recipe(model_type: str, folder: Path) -> None:
     job.image_processor.save_pretrained(folder)
 
 
-def tiny_task_recipe(model_type: str, folder: Path) -> None:
+def tiny_task_recipe(model_type: str, folder: Path, kind: str = "") -> None:
     """Saves the same of a recipe with another task, such as semantic or referring segmentation."""
-    arguments = load_recipe(f"{model_type}-tiny-shapes", ["data.train.num_scenes=2"])
+    arguments = load_recipe(f"{model_type}-tiny-shapes{kind}", ["data.train.num_scenes=2"])
     task = build_task(arguments)
     model = task.build_model(task.build_dataset(arguments.data.train))
     model.save_pretrained(folder)
     task.build_processor(model).save_pretrained(folder)
+
+
+def tiny_detector(_: str, folder: Path) -> None:
+    """Saves the detector of the recipe for it; its folder is known by its name."""
+    tiny_task_recipe("proscale", folder, "-detection")
 
 
 def tiny_medical_recipe(model_type: str, folder: Path) -> None:
@@ -100,6 +105,7 @@ def tiny_open_vocabulary(model_type: str, folder: Path) -> None:
 # do alone.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "lavin_dit": tiny_pipeline,
+    "detector": tiny_detector,
     "proscale": tiny_recipe,
     "unpairseg": tiny_open_vocabulary,
     "unisegformer": tiny_recipe,
@@ -113,6 +119,7 @@ def stand_in(tmp_path_factory):
     made = {}
 
     def place(model_type, folder):
+        model_type = "detector" if "detect" in folder.name.lower() else model_type
         if model_type not in made:
             made[model_type] = tmp_path_factory.mktemp(model_type) / "model"
             STAND_INS.get(model_type, tiny_task_recipe)(model_type, made[model_type])
