@@ -64,12 +64,17 @@ class AnySizeMultiScaleAttention(MultiScaleAttention):
         if self.window:
             counts = (-(-feat_size[0] // self.window), -(-feat_size[1] // self.window))
             sides = [self.window // self._stride(pool) for pool in pools[:2]]
-            cut = [to_windows(part, side, counts) for part, side in zip((queries, keys, values), (*sides, sides[1]))]
-            attended = self._attend(*cut, (sides[0], sides[0]), (sides[1], sides[1]))
+            attended = self._attend(
+                to_windows(queries, sides[0], counts),
+                to_windows(keys, sides[1], counts),
+                to_windows(values, sides[1], counts),
+                (sides[0], sides[0]),
+                (sides[1], sides[1]),
+            )
             attended = from_windows(attended, sides[0], counts, (height, width))
         else:
-            cut = [part.flatten(1, 2) for part in (queries, keys, values)]
-            attended = self._attend(*cut, (height, width), (keys.shape[1], keys.shape[2]))
+            shapes = ((height, width), (keys.shape[1], keys.shape[2]))
+            attended = self._attend(queries.flatten(1, 2), keys.flatten(1, 2), values.flatten(1, 2), *shapes)
             attended = attended.unflatten(1, (height, width))
         if self.residual_pooling:
             attended = attended + queries

@@ -1,0 +1,323 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""What four papers print beside what this code gives: costs, parameters, schedules; and what is not covered, and why.
+
+    python scripts/benchmarks/papers.py [docs/results/papers.md]
+
+Every figure of ours is computed when the page is written: models are built without memory and counted, recipes are
+read. A figure that would need training at the papers' scale is a row that says so. UniSegFormer and MedDenseViT have no
+paper with tables; their rows compare with the page that describes them.
+"""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "results" / "papers.md"
+NO_WEIGHTS = "needs training at this scale, which this project has not done; no released weights"
+COUNT = "python scripts/benchmark.py flops --table {}"
+PARAMETERS = "python scripts/benchmark.py params --table {}"
+
+
+class Row(NamedTuple):
+    """One item of a paper.
+
+    Attributes:
+        item: What and where in the paper.
+        command: What gives our figure; "" where there is none.
+        ours: Our figure; None where it is not covered.
+        printed: The paper's; None where it prints none.
+        note: Unit, condition or reason.
+    """
+
+    item: str
+    command: str
+    ours: float | str | None
+    printed: float | str | None
+    note: str = ""
+
+
+def recipe(name: str) -> Any:
+    """Reads a recipe."""
+    from hfseg.training import load_recipe
+
+    return load_recipe(name)
+
+
+def train(name: str) -> str:
+    """The command of a recipe."""
+    return f"hfseg train --recipe {name}"
+
+
+def rate(name: str, share: float) -> float:
+    """Learning rate of a recipe after a share of its updates."""
+    from hfseg.training.optimization import schedule_multiplier
+
+    settings = recipe(name)
+    steps = settings.run.max_steps
+    return settings.optimizer.learning_rate * schedule_multiplier(round(share * steps), steps, settings.schedule)
+
+
+def not_covered(items: Iterable[tuple[str, str, str]]) -> list[Row]:
+    """Rows without a figure of ours: item, what is printed, reason."""
+    return [Row(item, "", None, printed or None, reason) for item, printed, reason in items]
+
+
+# ----------------------------------------------------------------------------------------------------------- PRO-SCALE
+
+
+def proscale_costs() -> list[Row]:
+    """Costs of Tables 1, 2, 5, 6, 7, T1, T4 and of Figure 7."""
+    from benchmarks.flops import cost_tables
+
+    tables, rows = cost_tables(), []
+    for data in ("coco", "cityscapes"):
+        for row in tables[data]:
+            command = f"{COUNT.format('proscale')} --data {data}"
+            total = row.get("mean 1129", row.get("total 2048"))
+            size = "mean width 1129" if data == "coco" else "1024x2048"
+            if row["paper total"] is None:
+                continue
+            rows.append(Row(f"{row['model']}, {data}: total GFLOPs", command, total, row["paper total"], size))
+            size = f"width {row['encoder width']}"
+            rows.append(
+                Row(f"{row['model']}, {data}: encoder GFLOPs", command, row["encoder"], row["encoder paper"], size)
+            )
+    for row in tables["detection"]:
+        note = f"whole transformer at 800x1199, see the module; encoder layers alone {row['layers']:.1f}"
+        item = f"{row['model']}, detection (Table T1): encoder GFLOPs"
+        rows.append(Row(item, COUNT.format("proscale"), row["transformer"], row["paper"], note))
+    return rows
+
+
+def proscale_parameters() -> list[Row]:
+    """Parameters, where printed or counted on the official code."""
+    from benchmarks.parameters import parameter_table
+
+    return [
+        Row(f"{row['model']}, {row['data']}: parameters (M)", PARAMETERS.format("proscale"), row["total (M)"],
+            row["published (M)"])
+        for row in parameter_table()
+        if row["published (M)"] is not None
+    ]  # fmt: skip
+
+
+def proscale_schedules() -> list[Row]:
+    """Training settings of section 4 and of the yaml files."""
+    coco, city, boxes = (recipe(f"proscale-{name}") for name in ("r50-coco", "r50-cityscapes", "r50-coco-detection"))
+    names = [train(f"proscale-{name}") for name in ("r50-coco", "r50-cityscapes", "r50-coco-detection")]
+    epochs = boxes.run.max_steps / (118_287 / boxes.data.batch_size)
+    yaml = "the paper's text: 0.9 and 0.95; the authors' yaml: 0.889 and 0.963, which the recipe follows"
+    return [
+        Row("COCO: updates", names[0], coco.run.max_steps, 368_750),
+        Row("COCO: batch", names[0], coco.data.batch_size, 16),
+        Row("COCO: learning rate", names[0], coco.optimizer.learning_rate, 1e-4),
+        Row(
+            "COCO: backbone's learning rate",
+            names[0],
+            rate("proscale-r50-coco", 0) * coco.optimizer.backbone_multiplier,
+            1e-5,
+        ),
+        Row("COCO: weight decay", names[0], coco.optimizer.weight_decay, 0.05),
+        Row("COCO: first drop at a share of", names[0], coco.schedule.milestones[0] / coco.run.max_steps, 0.889, yaml),
+        Row("COCO: second drop at a share of", names[0], coco.schedule.milestones[1] / coco.run.max_steps, 0.963, yaml),
+        Row("Cityscapes: updates", names[1], city.run.max_steps, 90_000),
+        Row("Cityscapes: first drop at a share of", names[1], city.schedule.milestones[0] / city.run.max_steps, 0.9),
+        Row("Cityscapes: second drop at a share of", names[1], city.schedule.milestones[1] / city.run.max_steps, 0.95),
+        Row("Detection: epochs of COCO", names[2], epochs, 12, "118,287 images"),
+    ]
+
+
+def proscale_rows() -> list[Row]:
+    """Everything of PRO-SCALE."""
+    rest = not_covered(
+        [
+            ("Tables 1, 2, 5, 7, T4, Figure 7: PQ, mIoU, AP of every model", "see the cards",
+             NO_WEIGHTS + " but for two COCO files, which are not available here"),
+            ("Table T1: box AP", "49.0 and 49.4", NO_WEIGHTS),
+            ("Table T2: open vocabulary, PQ and GFLOPs", "34.53, 489.8",
+             "`ProScaleForOpenVocabularySegmentation` is not written"),
+            ("Ablations: temperature of the gate, average against max pooling", "60.05 to 60.58, 61.47",
+             NO_WEIGHTS + "; both are options (`trc_temperature`, `lpe`)"),
+            ("Figure 8: self-supervised MoBY weights", "", "its file is not read as a backbone yet"),
+            ("Figures F1, F2: token redundancy, gates", "",
+             "drawn by twenty lines of docs/architectures/proscale.md; no figure is printed in numbers"),
+        ]
+    )  # fmt: skip
+    return [*proscale_costs(), *proscale_parameters(), *proscale_schedules(), *rest]
+
+
+# -------------------------------------------------------------------------------------------------------- other papers
+
+
+def vpnext_rows() -> list[Row]:
+    """Everything of VPNeXt."""
+    from benchmarks.vpnext_cost import vpnext_cost_tables
+
+    note = "384x384, 2 FLOPs per multiply-add, G of 2^30: the paper states neither"
+    rows = [
+        Row(f"Table III, {row['model']}: GFlops", COUNT.format("vpnext"), row["GFlops"], row["paper"],
+            note if row["GFlops"] is not None else "Segmenter's and Mask2Former's decoders are not part of the model")
+        for row in vpnext_cost_tables()["Table III"]
+    ]  # fmt: skip
+    name = "vpnext-eva02-l-pascal-context"
+    context = recipe(name)
+    rows += [
+        Row("Pascal Context: updates", train(name), context.run.max_steps, 20_000),
+        Row("Pascal Context: batch", train(name), context.data.batch_size, 16),
+        Row("Optimizer", train(name), context.optimizer.name, "AdamW", "clipped by norm, as the paper says"),
+        Row("Learning rate, head and last block", train(name), context.optimizer.learning_rate, None, "PlainSeg's and "
+            "EVA-02's; the paper prints none"),
+    ]  # fmt: skip
+    return rows + not_covered(
+        [
+            ("Table I: mask-decoder baseline, mIoU", "67.88", "the baseline is not written"),
+            ("Table III: Mask2Former decoder with pyramid, GFlops", "> 2000", "the baseline is not written"),
+            ("Pascal Context, COCO-Stuff, Cityscapes, VOC: mIoU", "70.0, 53.0, 83.0, 92.2", NO_WEIGHTS),
+            ("Ablations of VCR's layers and HiCLR's iterations", "66.50 to 70.00", NO_WEIGHTS + "; all are options"),
+            ("VOC2012 test server", "92.2", "no export of its palette images and zip yet"),
+            ("Figure 4: affinity", "", "not drawn yet"),
+        ]
+    )
+
+
+def unisegformer_rows() -> list[Row]:
+    """Everything of UniSegFormer's page, which names no figure of accuracy, size or cost."""
+    from benchmarks.unisegformer_cost import parameter_table
+
+    name = "unisegformer-xlarge-pretraining"
+    settings, fine = recipe(name), recipe("unisegformer-large-cityscapes")
+    plan = settings.run.evaluation["plan"]["processes"]
+    batch = settings.data.batch_size * settings.run.gradient_accumulation_steps * plan
+    rows = [
+        Row("Pre-training: peak learning rate", train(name), rate(name, 0.05), 1.5e-4),
+        Row("Pre-training: learning rate at the end", train(name), rate(name, 1.0), 0.0),
+        Row(
+            "Pre-training: warm-up, share of the updates",
+            train(name),
+            settings.schedule.warmup_steps / settings.run.max_steps,
+            0.05,
+        ),
+        Row("Pre-training: effective batch", train(name), batch, 2048, f"{plan} processes"),
+        Row("Pre-training: accumulation", train(name), settings.run.gradient_accumulation_steps, 4),
+        Row("Pre-training: precision", train(name), settings.run.mixed_precision, "bf16"),
+        Row("Fine-tuning: learning rate", train("unisegformer-large-cityscapes"), fine.optimizer.learning_rate, 5e-5),
+    ]
+    for row in parameter_table():
+        note = f"nothing is printed; this project's specification says {row['specified (M)']}"
+        rows.append(
+            Row(f"{row['size']}: parameters (M)", PARAMETERS.format("unisegformer"), row["total (M)"], None, note)
+        )
+    return rows + not_covered(
+        [
+            (
+                "Pre-training on COCO, ADE20K and OpenImages together",
+                "",
+                "recipes take one segmentation set beside the pairs",
+            ),
+            ("1.2 billion pairs, 64 GPUs, six weeks", "", "not repeatable here; `--dry_run` prints the plan's cost"),
+            ("mIoU on held-out splits", "", "nothing is printed"),
+            (
+                "The proprietary panoptic set",
+                "",
+                "not public; `unisegformer-*-panoptic-folder` takes any of that format",
+            ),
+        ]
+    )
+
+
+def meddensevit_rows() -> list[Row]:
+    """Everything of the medical model's page."""
+    from benchmarks.medical_cost import parameter_table
+
+    name = "meddensevit-base-ct"
+    settings = recipe(name)
+    rows = [
+        Row("Warm-up, share of the updates", train(name), settings.schedule.warmup_steps / settings.run.max_steps, 0.1),
+        Row("Learning rate at the end", train(name), rate(name, 1.0), 1e-6),
+        Row("Global batch", train(name), settings.run.global_batch_size, 256, "checked against processes x batch x "
+            "accumulation"),
+        Row("Precision", train(name), settings.run.mixed_precision, "fp16"),
+        Row("Input", train(name), "x".join(map(str, settings.data.collator["size"])), "512x512"),
+    ]  # fmt: skip
+    for row in parameter_table():
+        note = f"nothing is printed; this project's specification says {row['specified (M)']}"
+        rows.append(
+            Row(f"{row['model']}: parameters (M)", PARAMETERS.format("meddensevit"), row["total (M)"], None, note)
+        )
+    return rows + not_covered(
+        [
+            ("1.8 million annotated images", "", "the larger part is not public; recipes for public sets"),
+            ("Recipes of X-ray and of CT, MR and X-ray together", "", "not written"),
+            ("DSC and ASSD of prostate and nodules", "", "no figure is printed; " + NO_WEIGHTS),
+        ]
+    )
+
+
+PAPERS = {
+    "PRO-SCALE (arXiv 2404.14657)": proscale_rows,
+    "VPNeXt (arXiv 2502.16654)": vpnext_rows,
+    "UniSegFormer": unisegformer_rows,
+    "MedDenseViT": meddensevit_rows,
+}
+
+
+def shown(value: float | str | None) -> str:
+    """A figure as it stands in the table."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    if value and abs(value) < 0.01:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def deviation(row: Row) -> str:
+    """By how much ours differs, in percent, where both are numbers."""
+    if row.ours is None:
+        return "not covered"
+    if isinstance(row.ours, str) or isinstance(row.printed, str):
+        return (
+            "-" if row.printed is None else "same" if str(row.ours).lower() == str(row.printed).lower() else "differs"
+        )
+    if row.printed is None:
+        return "-"
+    if row.printed == 0:
+        return f"{row.ours:+.2g}"
+    return f"{100 * (row.ours / row.printed - 1):+.2f} %"
+
+
+def render(tables: dict[str, list[Row]]) -> str:
+    """Writes the page."""
+    lines = [
+        "# Paper by paper",
+        "",
+        "What four papers print, the command that gives ours, and both. Written by",
+        "`python scripts/benchmarks/papers.py`, which computes every figure from the code: models are counted without memory,",
+        "recipes are read. GFLOPs count one multiply-add once. What is not covered is a row with the reason.",
+    ]
+    for title, rows in tables.items():
+        compared = [row for row in rows if row.ours is not None and row.printed is not None]
+        missing = sum(row.ours is None for row in rows)
+        lines += ["", f"## {title}", "", f"{len(compared)} items compared, {missing} not covered.", ""]
+        lines += ["| item | command | ours | printed | difference | note |", "|---|---|---|---|---|---|"]
+        for row in rows:
+            command = f"`{row.command}`" if row.command else "-"
+            cells = (row.item, command, shown(row.ours), shown(row.printed), deviation(row), row.note or "-")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(file: Path = PAGE) -> None:
+    """Computes all rows and writes the page."""
+    from hfseg.files.writing import write_text
+
+    write_text(file, render({title: rows() for title, rows in PAPERS.items()}))
+    print(f"{file} is written.")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "scripts"))
+    main(*map(Path, sys.argv[1:2]))
