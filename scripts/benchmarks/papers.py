@@ -295,8 +295,8 @@ def render(tables: dict[str, list[Row]]) -> str:
         "# Paper by paper",
         "",
         "What four papers print, the command that gives ours, and both. Written by",
-        "`python scripts/benchmarks/papers.py`, which computes every figure from the code: models are counted on shapes alone,",
-        "recipes are read. GFLOPs count one multiply-add once. What is not covered is a row with the reason.",
+        "`python scripts/benchmarks/papers.py`, which computes every figure from the code: models are counted by",
+        "shapes alone, recipes are read. GFLOPs count one multiply-add once. What is not covered is a row with the reason.",
     ]
     for title, rows in tables.items():
         compared = [row for row in rows if row.ours is not None and row.printed is not None]
