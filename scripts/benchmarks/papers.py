@@ -296,7 +296,7 @@ def render(tables: dict[str, list[Row]]) -> str:
         "",
         "What four papers print, the command that gives ours, and both. Written by",
         "`python scripts/benchmarks/papers.py`, which computes every figure from the code: models are counted by",
-        "shapes alone, recipes are read. GFLOPs count one multiply-add once. What is not covered is a row with the reason.",
+        "shapes alone, recipes are read. GFLOPs count one multiply-add once. What is not covered says why.",
     ]
     for title, rows in tables.items():
         compared = [row for row in rows if row.ours is not None and row.printed is not None]
