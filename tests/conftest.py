@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HFSEG_CACHE", "")  # nothing is kept on disk
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # At the end: evaluate.py there must not hide the package `evaluate`.

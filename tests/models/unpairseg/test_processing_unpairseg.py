@@ -10,6 +10,7 @@ from hfseg import (
     UnpairSegImageProcessor,
     UnpairSegProcessor,
 )
+from hfseg.models.unpairseg import processing_unpairseg
 from hfseg.models.unpairseg.processing_unpairseg import Vocabulary, clean_text
 from unpairseg_inputs import tiny_tokenizer
 from unpairseg_models import tiny_config
@@ -46,6 +47,25 @@ def test_synonyms_are_averaged_over_templates_and_kept_apart():
     with torch.no_grad():
         expected = F.normalize(F.normalize(model.get_text_features(tokens["input_ids"]), dim=-1).mean(0), dim=-1)
     torch.testing.assert_close(embeddings[0, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_many_texts_are_embedded_once_and_as_one_by_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("HFSEG_CACHE", str(tmp_path))
+    monkeypatch.setattr(processing_unpairseg, "TEXTS_KEPT", 6)
+    monkeypatch.setattr(processing_unpairseg, "TEXTS_AT_ONCE", 3)
+    processor = UnpairSegProcessor(UnpairSegImageProcessor(size={"longest_edge": 64}), tiny_tokenizer())
+    torch.manual_seed(0)
+    model = UnpairSegForOpenVocabularySegmentation(tiny_config()).eval()
+    names = ["abc", "a", "abcde", "ab", "b"]
+    sentences = ["{}", "the {}"]
+    plain = torch.cat([processor.embed_labels(model, [name], sentences)[1] for name in names])
+    assert not list(tmp_path.rglob("*"))  # two texts each are not kept
+    first = processor.embed_labels(model, names, sentences)[1]
+    torch.testing.assert_close(first, plain, rtol=1e-5, atol=1e-5)
+    calls = []
+    monkeypatch.setattr(model, "get_text_features", lambda *tokens: calls.append(tokens))
+    assert torch.equal(processor.embed_labels(model, names, sentences)[1], first) and not calls
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
 
 
 # Pipelines.

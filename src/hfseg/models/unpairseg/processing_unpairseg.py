@@ -11,12 +11,15 @@ import torch.nn.functional as F
 from transformers.image_processing_utils import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
 
+from ...files.embedding_cache import cached_embeddings
 from ...files.tokenizers import check_tokenizer
 from .prompt_templates import TEMPLATES
 
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
 # Texts embedded at once.
 TEXTS_AT_ONCE = 256
+# From so many texts on embeddings are kept on disk; fewer are made sooner than weights are hashed.
+TEXTS_KEPT = 128
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ class UnpairSegProcessor(ProcessorMixin):
     ) -> tuple[Vocabulary, torch.Tensor]:
         """Embeds classes: per name the normalized mean over templates of normalized embeddings.
 
+        Embeddings of many texts stay on disk, see `hfseg.files.embedding_cache`.
+
         Args:
             model: With `get_text_features`.
             candidate_labels: Names of the classes; see `Vocabulary.read`.
@@ -191,14 +196,13 @@ class UnpairSegProcessor(ProcessorMixin):
         vocabulary, sentences = Vocabulary.read(candidate_labels), templates_of(templates)
         names = [name for given in vocabulary.names for name in given]
         texts = [clean_text(sentence.format(name)) for name in names for sentence in sentences]
-        parts = []
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            tokens = self.tokenizer(
-                texts[start : start + TEXTS_AT_ONCE], padding=True, truncation=True, return_tensors="pt"
-            ).to(model.device)
-            features = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
-            parts.append(F.normalize(features.float(), dim=-1))
-        rows = F.normalize(torch.cat(parts).unflatten(0, (len(names), len(sentences))).mean(1), dim=-1)  # (names, D)
+        if len(texts) < TEXTS_KEPT:
+            embeddings = self._embed_texts(model, texts)
+        else:
+            encoder = getattr(model, "text_model", model)
+            embed = lambda: self._embed_texts(model, texts)  # noqa: E731
+            embeddings = cached_embeddings(encoder, self.tokenizer, texts, model.device, embed)
+        rows = F.normalize(embeddings.unflatten(0, (len(names), len(sentences))).mean(1), dim=-1)  # (names, D)
         most = max(len(given) for given in vocabulary.names)
         indices, first = [], 0
         for given in vocabulary.names:
@@ -206,6 +210,19 @@ class UnpairSegProcessor(ProcessorMixin):
             indices.append(own + own[:1] * (most - len(own)))
             first += len(given)
         return vocabulary, rows[torch.tensor(indices, device=rows.device)]
+
+    def _embed_texts(self, model: Any, texts: Sequence[str]) -> torch.Tensor:
+        """Normalized embeddings of texts. Texts of equal length go together. Shape: `(N, D)`, float32."""
+        lengths = [len(tokens) for tokens in self.tokenizer(list(texts), truncation=True)["input_ids"]]
+        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        parts = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            some = [texts[index] for index in order[start : start + TEXTS_AT_ONCE]]
+            tokens = self.tokenizer(some, padding=True, truncation=True, return_tensors="pt").to(model.device)
+            features = model.get_text_features(tokens["input_ids"], tokens["attention_mask"])
+            parts.append(F.normalize(features.float(), dim=-1))
+        embeddings = torch.cat(parts)
+        return torch.empty_like(embeddings).index_copy_(0, torch.tensor(order, device=embeddings.device), embeddings)
 
     def post_process_masks(self, *args: Any, **kwargs: Any) -> list[torch.Tensor]:
         """See `UnpairSegImageProcessor.post_process_masks`."""

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PROCESSOR_MAPPING, AutoConfig
 from transformers.utils import ModelOutput
 
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 
 from ...auto import find_auto_class
 from ...data.synthetic.shapes_captions import entity_tokenizer
@@ -225,10 +225,16 @@ class AlignmentTask(Task):
         return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
-        """Adds the embedding of every entity of the dataset."""
+        """Adds the embedding of every entity, made on the accelerator, by one process per machine."""
         names = sorted({name for entities in dataset.all_entities() for name in entities})
         templates = self.arguments.data.collator.get("templates", "vild")
-        _, embeddings = processor.embed_labels(model, {name: [name] for name in names}, templates)
+        state = PartialState()
+        with state.local_main_process_first():  # the others read what it left on disk
+            network: Any = model
+            home = network.device
+            network.to(state.device)
+            _, embeddings = processor.embed_labels(network, {name: [name] for name in names}, templates)
+            network.to(home)
         table = dict(zip(names, embeddings[:, 0].cpu()))
         config: Any = model.config
         sizes = {"region_sizes": tuple(config.region_sizes)}
