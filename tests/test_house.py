@@ -55,7 +55,8 @@ ROOMS = {
         "tasks",
     },
     "backbone_weights": {"models"},
-    "hub": {"auto", "data", "files", "models", "results"},
+    # Inference: the fixed text of the handler that is published.
+    "hub": {"auto", "data", "files", "inference", "models", "results"},
     "recipes": set(),
     "demo": {"files", "inference", "results", "tasks", "volumes"},
     "auto": {"pipelines", "models"},

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_shard_size", type=read_size, default=MAX_SHARD_SIZE, metavar="SIZE", help="of weights (5GB)"
     )
+    parser.add_argument("--endpoint", action="store_true", help="add handler.py for Inference Endpoints")
     parser.add_argument("--json", action="store_true", help="print the plan, and problems, as JSON")
     return parser
 
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
             evaluation=options.evaluation,
             include=options.include,
             max_shard_size=options.max_shard_size,
+            endpoint=options.endpoint,
             show=(lambda text: None) if options.json else print,
         )
     except (PublishingError, ValueError, OSError) as error:

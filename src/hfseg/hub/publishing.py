@@ -26,6 +26,7 @@ from ..files.hub_access import READ_SECONDS, resolves
 from ..files.model_folders import ModelFolderError, check_code
 from ..files.remote_code import SHIM, auto_classes, write_shim
 from ..files.repositories import is_component_file, is_model_file, leaves_folder, private_reason, without_paths
+from ..inference.endpoint import HANDLER
 from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
 from .checks import components, is_pickle, read_json
 
@@ -336,6 +337,20 @@ def _without_names(content: Any) -> Any:
         kept = {key: value for key, value in content.items() if key not in ("_name_or_path", "name_or_path")}
         return {key: _without_names(value) for key, value in kept.items()}
     return [_without_names(value) for value in content] if isinstance(content, list) else content
+
+
+def add_endpoint(target: Path) -> None:
+    """Adds what the Hub's Inference Endpoints ask for: a handler of this package, and what to install.
+
+    Raises:
+        PublishingError: The repository is a diffusers pipeline.
+    """
+    from hfseg import __version__
+
+    if (target / "model_index.json").is_file():
+        raise PublishingError("--endpoint serves models of transformers; this is a diffusers pipeline.")
+    (target / "handler.py").write_text(HANDLER, encoding="utf-8")
+    (target / "requirements.txt").write_text(f"hfseg=={__version__}\n", encoding="utf-8")
 
 
 def _add_model_shims(target: Path) -> None:

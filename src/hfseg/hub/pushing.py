@@ -13,6 +13,7 @@ from .checks import folder_problems, loading_problems
 from .publishing import (
     MAX_SHARD_SIZE,
     PublishingError,
+    add_endpoint,
     check_reachable,
     check_repo_id,
     check_tag,
@@ -43,6 +44,7 @@ def push(
     evaluation: Path | None = None,
     include: Sequence[str] = (),
     max_shard_size: int = MAX_SHARD_SIZE,
+    endpoint: bool = False,
     show: Callable[[str], Any] = print,
 ) -> dict[str, Any]:
     """Publishes a model folder on the Hub, if nothing is wrong with it.
@@ -59,6 +61,8 @@ def push(
         evaluation: Folder of an evaluation whose results go into the card.
         include: Patterns of further files.
         max_shard_size: Of weights, in bytes.
+        endpoint: Whether to add `handler.py` and `requirements.txt` for Inference Endpoints: fixed texts that name
+            this package.
         show: Gets the plan as text.
 
     Returns:
@@ -92,6 +96,8 @@ def push(
             include=list(include),
             link=temporary is not None,
         )
+        if endpoint:
+            add_endpoint(target)
         print("Checking the folder, and that it loads in a new process ...", file=sys.stderr)
         problems = check(target, max_shard_size)
         plan = make_plan(target, repo_id, commit_message, tag, private, left_out)
