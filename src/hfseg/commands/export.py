@@ -3,6 +3,7 @@
 
 hfseg export --model DIR --format onnx --dynamic -o model.onnx      one file for all image sizes
 hfseg export --model DIR --format torch_export -o model.pt2         one size, with `--size HEIGHT WIDTH`
+hfseg export --model DIR --format web -o page.html                  a page that segments images in the browser
 
 The program takes normalized pixels (of CRIS also token ids, of Unpair-Seg also points, and embeddings of names) and
 gives logits; the image processor does the rest, before and after. The report beside the file, FILE.json, says at two
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from .running import command_line, describe, run_command
 
-ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2"}
+ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2", "web": ".html"}
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -29,7 +30,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hfseg export", **describe(__doc__))
     parser.add_argument("--model", required=True, metavar="MODEL", help="shipped name, model folder or Hub id")
     parser.add_argument("--format", required=True, choices=sorted(ENDINGS))
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="FILE.onnx or FILE.pt2")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="FILE.onnx, FILE.pt2 or FILE.html")
     parser.add_argument("--dynamic", action="store_true", help="free batch size and image size")
     parser.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="of the traced image")
     parser.add_argument("--check_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="second size to compare")
@@ -37,6 +38,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--candidate_labels", nargs="+", default=(), metavar="NAME", help="classes that an open-vocabulary file carries"
     )
+    parser.add_argument("--runtime", metavar="ADDRESS", help="of ONNX Runtime Web, for --format web")
     parser.add_argument("--json", action="store_true", help="print the report as json")
     options = parser.parse_args(argv)
     ending = ENDINGS[options.format]
@@ -52,19 +54,25 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Exports and prints the comparison; returns 1 if file and model differ."""
-    from ..inference.export import export_folder
+    if options.format == "web":
+        from ..inference.web import RUNTIME, export_web
 
-    report = export_folder(
-        options.model,
-        options.output,
-        options.format,
-        size=tuple(options.size) if options.size else None,
-        check_size=tuple(options.check_size) if options.check_size else None,
-        batch_size=options.batch_size,
-        dynamic=options.dynamic,
-        command=options.command,
-        candidate_labels=options.candidate_labels,
-    )
+        runtime = options.runtime or RUNTIME
+        report = export_web(options.model, options.output, runtime=runtime, command=options.command)
+    else:
+        from ..inference.export import export_folder
+
+        report = export_folder(
+            options.model,
+            options.output,
+            options.format,
+            size=tuple(options.size) if options.size else None,
+            check_size=tuple(options.check_size) if options.check_size else None,
+            batch_size=options.batch_size,
+            dynamic=options.dynamic,
+            command=options.command,
+            candidate_labels=options.candidate_labels,
+        )
     if options.json:
         print(json.dumps(report, indent=1))
         return 0 if report["passed"] else 1
