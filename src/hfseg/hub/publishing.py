@@ -345,12 +345,12 @@ def add_endpoint(target: Path) -> None:
     Raises:
         PublishingError: The repository is a diffusers pipeline.
     """
-    from hfseg import __version__
+    import hfseg
 
     if (target / "model_index.json").is_file():
         raise PublishingError("--endpoint serves models of transformers; this is a diffusers pipeline.")
     (target / "handler.py").write_text(HANDLER, encoding="utf-8")
-    (target / "requirements.txt").write_text(f"hfseg=={__version__}\n", encoding="utf-8")
+    (target / "requirements.txt").write_text(f"hfseg=={hfseg.__version__}\n", encoding="utf-8")
 
 
 def _add_model_shims(target: Path) -> None:
