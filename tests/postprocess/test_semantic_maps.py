@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hfseg import postprocess
+from hfseg.postprocess.semantic import LikelyClasses
 
 LARGEST_DIFFERENT_SHARE = 0.0005
 
@@ -27,3 +28,27 @@ def test_half_precision_logits_are_resized_in_float32(dtype):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found, _ = postprocess.semantic_segmentation(*halves, output_sizes=[(20, 20)])
     assert torch.equal(found[0], expected[0])
+
+
+@pytest.mark.parametrize("likely", [1, 4, 25])
+def test_unlikely_classes_win_where_they_should(likely):
+    """Against all scores at once: strong masks, none, equal scores, and unlikely classes that win."""
+    generator = torch.Generator().manual_seed(likely)
+    weights = 0.01 * torch.rand(40, 12, generator=generator)
+    weights[torch.randperm(40, generator=generator)[:likely], torch.arange(likely) % 12] = 0.5
+    weights[7] = weights[3]
+    probabilities = torch.rand(12, 5000, generator=generator)
+    probabilities[:, 1000:2000] *= 1e-6
+    probabilities[:, 2000:3000] *= torch.rand(12, 1, generator=generator) > 0.7
+    probabilities[: min(likely, 11), 2500:3000] = 0  # what the likely classes need
+    probabilities[:, 3000:3010] = 0
+    few = LikelyClasses.of(weights)
+    assert few is not None and len(few.likely) <= likely + 1
+    scores = (weights.double() @ probabilities.double()).float()
+    found, expected = few.best(probabilities), (weights @ probabilities).max(0).values
+    assert (found[3000:3010] == 0).all()  # the first of equal ones
+    torch.testing.assert_close(scores.gather(0, found[None])[0], expected, rtol=1e-5, atol=0)
+    assert (found == scores.argmax(0)).float().mean() > 0.999
+    if likely < 12:
+        assert torch.isin(found, few.unlikely).float().mean() > 0.05
+    assert LikelyClasses.of(torch.full((10, 3), 0.3)) is None and LikelyClasses.of(torch.zeros(10, 3)) is None

@@ -2,6 +2,7 @@
 """Class maps from queries or from class logits per pixel."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,6 +11,59 @@ from torch.nn import functional
 from .reductions import descending, first_argmax
 from .resizing import BandResizer
 from .sizes import Size, check_logits, complete_sizes
+
+# A class that some query gives this probability is likely; if more than this share is, all are compared at once.
+LIKELY = 0.02
+LARGEST_SHARE = 0.7
+# Scores are compared with a bound that rounding cannot reach.
+MARGIN = 1 + 1e-4
+
+
+@dataclass(frozen=True)
+class LikelyClasses:
+    """Finds the class of largest score, and computes scores of unlikely classes only where one of them could win.
+
+    At no pixel does an unlikely class score more than the sum over queries of the largest probability that the query
+    gives any of them, times the mask probability: one product more for a bound of all of them.
+
+    Attributes:
+        likely, unlikely: Classes, ascending, `(n,)` and `(K - n,)`.
+        bounded: Weights of the likely classes, then those of the bound, `(n + 1, Q)`.
+        others: Weights of the unlikely classes, `(K - n, Q)`.
+    """
+
+    likely: Tensor
+    unlikely: Tensor
+    bounded: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor) -> "LikelyClasses | None":
+        """Splits the classes, None if most are likely or none is. Shape: weights (K, Q), on the CPU."""
+        is_likely = weights.amax(1) >= LIKELY if weights.numel() else torch.zeros(0, dtype=torch.bool)
+        number = int(is_likely.sum())
+        if not 0 < number <= LARGEST_SHARE * len(weights):
+            return None
+        others = weights[~is_likely]
+        bounded = torch.cat((weights[is_likely], others.amax(0, keepdim=True)))
+        return cls(is_likely.nonzero()[:, 0], (~is_likely).nonzero()[:, 0], bounded, others)
+
+    def best(self, probabilities: Tensor) -> Tensor:
+        """Class of each pixel, the first of equal ones. Shape: mask probabilities (Q, S) -> (S,), int64."""
+        scores = self.bounded @ probabilities
+        scores, bound = scores[:-1], scores[-1]
+        ramp = torch.arange(len(scores), 0, -1, dtype=torch.float32)[:, None]
+        best = self.likely[first_argmax(scores, ramp, torch.empty_like(scores))]
+        values = scores.amax(0)
+        (open_pixels,) = (~(values > bound * MARGIN)).nonzero(as_tuple=True)
+        if len(open_pixels):
+            scores = self.others @ probabilities.index_select(1, open_pixels)
+            ramp = torch.arange(len(scores), 0, -1, dtype=torch.float32)[:, None]
+            rival = self.unlikely[first_argmax(scores, ramp, torch.empty_like(scores))]
+            value, before, mine = scores.amax(0), values[open_pixels], best[open_pixels]
+            wins = (value > before) | ((value == before) & (rival < mine))
+            best[open_pixels] = torch.where(wins, rival, mine)
+        return best
 
 
 @torch.no_grad()
@@ -55,7 +109,11 @@ def semantic_segmentation(
             label_map = torch.empty(output_size, dtype=torch.int64, device=device)
             num_labels = len(weights)
             score_map = torch.empty((num_labels, *output_size), device=device) if return_scores else None
+            few = None if return_scores or device.type != "cpu" else LikelyClasses.of(weights)
             for rows, band in BandResizer(mask_logits[index], *geometry.of(index)).bands():
+                if few is not None:
+                    label_map[rows] = few.best(band.sigmoid_().flatten(1)).view(band.shape[1:])
+                    continue
                 band_scores = (weights @ band.sigmoid_().flatten(1)).view(num_labels, *band.shape[1:])
                 label_map[rows] = first_argmax(band_scores, ramp, torch.empty_like(band_scores))
                 if score_map is not None:
