@@ -579,6 +579,17 @@ ENTRIES = [
         ),
     ),
     Model(
+        name="proscale-hybrid",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
+        config_kwargs=lambda: {**proscale_config(), "encoder": "hybrid"},
+        models={PROSCALE_MODEL: "base", PROSCALE_HEAD: "head"},
+        inputs=images,
+        labels=universal_labels,
+        seed_forward=True,
+        auto={"AutoModel": PROSCALE_MODEL, "AutoModelForUniversalSegmentation": PROSCALE_HEAD},
+    ),
+    Model(
         name="proscale-detection",
         imports=["hfseg"],
         config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import pipeline
 
-from contract import ModelContract, OneCompiledProgram, assert_same, kaiming, peaked, xavier
+from contract import ModelContract, OneCompiledProgram, kaiming, peaked, xavier
 from hfseg import ProScaleConfig, ProScaleDetectionModel, ProScaleForObjectDetection, ProScaleImageProcessor
 from proscale_models import STAGES, tiny_config
 
@@ -390,8 +390,9 @@ def test_pipeline_gives_boxes_of_the_image_as_it_was_given(tmp_path):
     assert found[0]["label"] == model.config.id2label[int(pair % 5)]
 
 
-def test_backbone_loses_the_map_that_boxes_do_not_need():
-    model = ProScaleDetectionModel(detector_config(backbone_config=RESNET))
-    assert list(model.backbone.channels) == [16, 32, 64] and list(model.config.backbone_config.out_features) == STAGES
-    again = ProScaleDetectionModel(detector_config(backbone_config={**RESNET, "out_features": STAGES}))
-    assert_same(torch.tensor(again.backbone.channels), torch.tensor(model.backbone.channels))
+def test_the_map_that_boxes_do_not_need_has_no_norm():
+    config = detector_config()
+    model = ProScaleDetectionModel(config)
+    names = [name for name, _ in model.backbone.named_parameters() if "hidden_states_norms" in name]
+    assert {name.split(".")[-2] for name in names} == {"stage2", "stage3", "stage4"}
+    assert model.backbone.config is config.backbone_config and list(config.backbone_config.out_features) == STAGES

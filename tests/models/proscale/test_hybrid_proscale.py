@@ -59,7 +59,7 @@ def test_fusion_is_rt_detrs():
     )
     torch.manual_seed(0)
     theirs = peaked(RTDetrHybridEncoder(theirs_config)).eval()
-    ours = ProScaleHybridPixelDecoder(tiny_config(encoder="hybrid"), [16, 24, 32]).eval()
+    ours = ProScaleHybridPixelDecoder(tiny_config(encoder="hybrid"), [8, 16, 24, 32]).eval()
     pairs = (
         ("laterals.", "lateral_convs."),
         ("top_down.", "fpn_blocks."),
@@ -82,7 +82,7 @@ def test_fusion_is_rt_detrs():
         generator = torch.Generator().manual_seed(1)
         maps = [torch.randn(2, 32, *size, generator=generator) for size in ((16, 24), (8, 12), (4, 6))]
         expected = theirs(inputs_embeds=[level.clone() for level in maps]).last_hidden_state
-        actual = ours(tuple(maps))
+        actual = ours((None, *maps))
     for mine, other in zip(reversed(actual.multi_scale_features), expected):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
     assert tuple(actual.pixel_embedding.shape) == (2, 24, 32, 48)

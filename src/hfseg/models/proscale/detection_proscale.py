@@ -47,7 +47,7 @@ from ...losses.box_detection import (
 from ...losses.levels import weighted_terms
 from ..backbone import build_backbone
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScaleEncoder, ProScalePreTrainedModel, without_finest
+from .encoder_proscale import ProScaleEncoder, ProScalePreTrainedModel, without_finest_norm
 
 # Logit of a fresh class predictor: every class has a probability of 1 % (Lin et al., "Focal Loss", section 4.1).
 CLASS_BIAS = -4.59512
@@ -174,8 +174,6 @@ class NoisedQueries(NamedTuple):
 class ProScaleDetectionPreTrainedModel(ProScalePreTrainedModel):
     """Weight initialization of the detector's own parts, which is DINO's."""
 
-    _no_split_modules = ["ProScaleEncoderLayer", "BoxDecoderLayer"]
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -269,6 +267,7 @@ class ProScaleAnchorSelection(nn.Module):
 class ProScaleBoxDecoder(ProScaleDetectionPreTrainedModel):
     """DINO's decoder (`layers.box_decoder`) under this model's configuration."""
 
+    _no_split_modules = ["BoxDecoderLayer"]
     _can_record_outputs = {
         "hidden_states": BoxDecoderLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
@@ -314,13 +313,14 @@ class ProScaleDetectionModel(ProScaleDetectionPreTrainedModel):
         super().__init__(config)
         if config.encoder == "hybrid":
             raise ValueError('encoder="hybrid" is of masks; a detector has one of progressive, full, lite.')
-        self.backbone: Any = build_backbone(without_finest(config.backbone_config))
-        if len(self.backbone.channels) != 3:
+        self.backbone: Any = build_backbone(config.backbone_config)
+        if len(self.backbone.channels) != 4:
             raise ValueError(
-                f"The backbone gives {len(self.backbone.channels)} maps, the detector needs those at strides 8, 16 and "
-                "32 (and leaves out the one at 4): set out_features or out_indices of backbone_config."
+                f"The backbone gives {len(self.backbone.channels)} maps, the detector needs four, at strides 4 "
+                "(which it leaves out), 8, 16 and 32: set out_features or out_indices of backbone_config."
             )
-        self.encoder = ProScaleDetectionEncoder(config, list(self.backbone.channels))
+        without_finest_norm(self.backbone)
+        self.encoder = ProScaleDetectionEncoder(config, list(self.backbone.channels[1:]))
         self.anchor_selection = ProScaleAnchorSelection(config)
         self.query_features = nn.Embedding(config.num_queries, config.feature_size)
         self.decoder = ProScaleBoxDecoder(config)
@@ -365,7 +365,7 @@ class ProScaleDetectionModel(ProScaleDetectionPreTrainedModel):
         Shape:
             pixel_values: `(B, 3, H, W)`.
         """
-        encoded = self.encoder(self.backbone(pixel_values).feature_maps, **kwargs)
+        encoded = self.encoder(self.backbone(pixel_values).feature_maps[1:], **kwargs)
         tokens, shapes = encoded.last_hidden_state, encoded.spatial_shapes
         encoder_logits, encoder_boxes = self.anchor_selection(tokens, shapes)
         content = self.query_features.weight.unsqueeze(0).expand(tokens.shape[0], -1, -1)

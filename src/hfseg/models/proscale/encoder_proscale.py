@@ -8,9 +8,7 @@ Shape legend: B images, H x W padded input, s1..s4 backbone maps at strides 4, 8
 C `feature_size`, M `mask_feature_size`.
 """
 
-import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -50,17 +48,14 @@ class ProScalePixelDecoderOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-def without_finest(config: Any) -> Any:
-    """A backbone's configuration without its map at stride 4, for models that do not need it.
+def without_finest_norm(backbone: nn.Module) -> None:
+    """Removes the norm of a backbone's map at stride 4, if it has one, for models that leave this map out.
 
-    A norm of that map would never get a gradient.
+    Such a norm would count as a parameter and, never receiving a gradient, stop distributed training.
     """
-    config = copy.deepcopy(config)
-    name = "out_indices" if config.model_type == "timm_backbone" else "out_features"
-    given = getattr(config, name)
-    if given is not None and len(given) == 4:
-        setattr(config, name, list(given)[1:])
-    return config
+    norms = getattr(backbone, "hidden_states_norms", None)
+    if norms is not None:
+        norms[next(iter(norms))] = nn.Identity()
 
 
 class ProScaleTokenRecalibration(nn.Module):
@@ -166,7 +161,8 @@ class ProScalePreTrainedModel(VisionModel):
     """Weight initialization (that of the authors) and what the model family supports."""
 
     config: ProScaleConfig
-    _no_split_modules = ["ProScaleEncoderLayer", "MaskedAttentionDecoderLayer"]
+    # Each part lists its own; transformers joins them.
+    _no_split_modules = []
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -193,6 +189,7 @@ class ProScaleEncoder(ProScalePreTrainedModel):
             scale more, it is a 3x3 convolution with stride 2 of the last, as in Deformable DETR.
     """
 
+    _no_split_modules = ["ProScaleEncoderLayer"]
     _can_record_outputs = {
         "hidden_states": ProScaleEncoderLayer,
         "attentions": OutputRecorder(MultiScaleDeformableAttention, index=1),

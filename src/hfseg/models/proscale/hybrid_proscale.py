@@ -72,6 +72,7 @@ class ProScaleHybridPixelDecoder(ProScalePreTrainedModel):
     Runs in the type of its weights even under autocast, as the other encoders.
     """
 
+    _no_split_modules = ["ProScaleIntraScaleLayer"]
     _can_record_outputs = {
         "hidden_states": ProScaleIntraScaleLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
@@ -88,13 +89,13 @@ class ProScaleHybridPixelDecoder(ProScalePreTrainedModel):
             return RTDetrConvNormLayer(blocks, channels, channels, kernel, stride, activation=activation)
 
         self.input_projections = nn.ModuleList(
-            [nn.Sequential(nn.Conv2d(c, channels, 1), nn.GroupNorm(32, channels)) for c in reversed(in_channels)]
+            [nn.Sequential(nn.Conv2d(c, channels, 1), nn.GroupNorm(32, channels)) for c in reversed(in_channels[1:])]
         )
         self.intra_scale = ProScaleIntraScaleLayer(config)
-        self.laterals = nn.ModuleList([convolution(1, 1) for _ in in_channels[1:]])
-        self.top_down = nn.ModuleList([RTDetrCSPRepLayer(blocks) for _ in in_channels[1:]])
-        self.downsamplings = nn.ModuleList([convolution(3, 2) for _ in in_channels[1:]])
-        self.bottom_up = nn.ModuleList([RTDetrCSPRepLayer(blocks) for _ in in_channels[1:]])
+        self.laterals = nn.ModuleList([convolution(1, 1) for _ in in_channels[2:]])
+        self.top_down = nn.ModuleList([RTDetrCSPRepLayer(blocks) for _ in in_channels[2:]])
+        self.downsamplings = nn.ModuleList([convolution(3, 2) for _ in in_channels[2:]])
+        self.bottom_up = nn.ModuleList([RTDetrCSPRepLayer(blocks) for _ in in_channels[2:]])
         self.mask_projection = nn.Conv2d(channels, config.mask_feature_size, 1)
         self.post_init()
 
@@ -121,7 +122,7 @@ class ProScaleHybridPixelDecoder(ProScalePreTrainedModel):
         """Encodes backbone maps.
 
         Args:
-            feature_maps: s2, s3, s4.
+            feature_maps: s1, which is left out, s2, s3, s4.
             output_gates: There are none; taken as the other encoders do.
 
         Shape:
@@ -129,8 +130,8 @@ class ProScaleHybridPixelDecoder(ProScalePreTrainedModel):
         """
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dtype = self.mask_projection.weight.dtype
-        with maybe_autocast(feature_maps[0].device.type, enabled=False):
-            coarse_to_fine = [features.to(dtype) for features in reversed(feature_maps)]
+        with maybe_autocast(feature_maps[-1].device.type, enabled=False):
+            coarse_to_fine = [features.to(dtype) for features in reversed(feature_maps[1:])]
             maps = [project(features) for project, features in zip(self.input_projections, coarse_to_fine)]
             height, width = maps[0].shape[-2:]
             positions = grid_sine_positions(height, width, maps[0].shape[1], maps[0].device, dtype)

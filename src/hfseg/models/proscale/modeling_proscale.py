@@ -52,7 +52,7 @@ from ..mask_decoding import (
 )
 from ..outputs import MaskClassificationOutput
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel, without_finest
+from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel, without_finest_norm
 from .hybrid_proscale import ProScaleHybridPixelDecoder
 
 logger = logging.get_logger(__name__)
@@ -132,6 +132,7 @@ class ProScaleForUniversalSegmentationOutput(MaskClassificationOutput):
 class ProScaleMaskDecoder(ProScalePreTrainedModel):
     """Mask2Former's masked-attention decoder (`layers.mask_decoder`) under this model's configuration."""
 
+    _no_split_modules = ["MaskedAttentionDecoderLayer"]
     _can_record_outputs = {
         "hidden_states": MaskedAttentionDecoderLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attn"),
@@ -174,16 +175,15 @@ class ProScaleModel(ProScalePreTrainedModel):
                 f"encoder_stage_layers={tuple(config.encoder_stage_layers)} has {config.num_feature_levels} scales, as "
                 "the detector (ProScaleForObjectDetection) may have; masks need three, (p1, p2, p3)."
             )
-        hybrid = config.encoder == "hybrid"
-        self.backbone: Any = build_backbone(
-            without_finest(config.backbone_config) if hybrid else config.backbone_config
-        )
-        if len(self.backbone.channels) != 4 - hybrid:
+        self.backbone: Any = build_backbone(config.backbone_config)
+        if len(self.backbone.channels) != 4:
             raise ValueError(
                 f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, "
                 "8, 16 and 32: set out_features or out_indices of backbone_config."
             )
-        decoder_class = ProScaleHybridPixelDecoder if hybrid else ProScalePixelDecoder
+        if config.encoder == "hybrid":
+            without_finest_norm(self.backbone)
+        decoder_class = ProScaleHybridPixelDecoder if config.encoder == "hybrid" else ProScalePixelDecoder
         self.pixel_decoder = decoder_class(config, list(self.backbone.channels))
         self.mask_decoder = ProScaleMaskDecoder(config)
         if config.freeze_batch_norm:
