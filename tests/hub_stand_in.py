@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
@@ -106,7 +106,8 @@ class HubStandIn:
     """The server. `fail` maps a word of a path to how many requests with it are still to be refused with 500.
 
     Attributes:
-        repositories: By `owner/name`.
+        repositories: By `owner/name`, of models; datasets by `datasets/owner/name`.
+        gated: Names of repositories whose files nobody may read yet.
         objects: LFS objects by SHA-256.
         received: Number of LFS uploads by SHA-256.
         requests: (method, path) in order.
@@ -115,6 +116,7 @@ class HubStandIn:
     def __init__(self, token="hf_test"):
         self.token, self.fail, self.status = token, {}, 500
         self.repositories, self.objects, self.received, self.requests = {}, {}, {}, []
+        self.gated = set()
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -178,6 +180,7 @@ class HubStandIn:
     def create(self, http, body):
         asked = json.loads(body)
         name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+        name = f"datasets/{name}" if asked.get("type") == "dataset" else name
         if name in self.repositories:
             return http.answer(409, {"error": "You already created this model repo", "url": f"{self.url}/{name}"})
         self.repositories[name] = Repository(bool(asked.get("private")) or asked.get("visibility") == "private")
@@ -251,17 +254,43 @@ class HubStandIn:
         content = {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings}
         return http.answer(200, {**content, "tags": [], "downloads": 0, "likes": 0})
 
+    def entry(self, path, content):
+        entry = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+        if len(content) >= LFS_FROM:
+            entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+        return entry
+
     def list_tree(self, http, body, name, revision, folder=""):
         _, tree = self.repositories[name].tree(revision)
-        entries = []
-        for path, content in sorted(tree.items()):
-            entry = {"type": "file", "path": path, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
-            if len(content) >= LFS_FROM:
-                entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-            entries.append(entry)
+        prefix = f"{folder}/" if folder else ""
+        inside = {path: content for path, content in sorted(tree.items()) if path.startswith(prefix)}
+        if parse_qs(urlsplit(http.path).query).get("recursive", ["false"])[0].lower() not in ("true", "1"):
+            folders = sorted({path[len(prefix) :].partition("/")[0] for path in inside if "/" in path[len(prefix) :]})
+            oid = hashlib.sha1(b"folder").hexdigest()
+            entries = [{"type": "directory", "path": prefix + one, "size": 0, "oid": oid} for one in folders]
+            inside = {path: content for path, content in inside.items() if "/" not in path[len(prefix) :]}
+        else:
+            entries = []
+        return http.answer(200, entries + [self.entry(*item) for item in inside.items()])
+
+    def paths_info(self, http, body, name, revision):
+        _, tree = self.repositories[name].tree(revision)
+        text = body.decode()
+        wanted = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text).get("paths", [])
+        entries = [self.entry(path, tree[path]) for path in wanted if path in tree]
+        oid = hashlib.sha1(b"folder").hexdigest()
+        entries += [
+            {"type": "directory", "path": path, "size": 0, "oid": oid}
+            for path in wanted
+            if any(file.startswith(f"{path}/") for file in tree)
+        ]
         return http.answer(200, entries)
 
     def resolve(self, http, body, name, revision, path):
+        if name in self.gated:
+            message = f"Access to {name} is restricted: ask for it on its page."
+            headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": message}
+            return http.answer(403, {"error": message}, headers)
         commit = self.repositories[name].tree(revision) if name in self.repositories else None
         if commit is None or path not in commit[1]:
             code = "EntryNotFound" if commit else "RepoNotFound"
@@ -279,17 +308,18 @@ class HubStandIn:
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-NAME = r"([\w.-]+/[\w.-]+)"
+NAME = r"((?:datasets/)?[\w.-]+/[\w.-]+)"
 ROUTES = [
     (r"/api/repos/create", HubStandIn.create),
     (r"/api/validate-yaml", HubStandIn.validate),
-    (rf"/api/models/{NAME}/preupload/(.+)", HubStandIn.preupload),
+    (rf"/api/(?:models/)?{NAME}/preupload/(.+)", HubStandIn.preupload),
     (rf"/{NAME}\.git/info/lfs/objects/batch", HubStandIn.batch),
     (r"/storage/(\w+)", HubStandIn.store),
-    (rf"/api/models/{NAME}/commit/(.+)", HubStandIn.commit),
-    (rf"/api/models/{NAME}/tag/(.+)", HubStandIn.tag),
-    (rf"/api/models/{NAME}/tree/([^/]+)(?:/(.*))?", HubStandIn.list_tree),
-    (rf"/api/models/{NAME}/revision/(.+)", HubStandIn.info),
-    (rf"/api/models/{NAME}", HubStandIn.info),
+    (rf"/api/(?:models/)?{NAME}/commit/(.+)", HubStandIn.commit),
+    (rf"/api/(?:models/)?{NAME}/tag/(.+)", HubStandIn.tag),
+    (rf"/api/(?:models/)?{NAME}/tree/([^/]+)(?:/(.*))?", HubStandIn.list_tree),
+    (rf"/api/(?:models/)?{NAME}/paths-info/(.+)", HubStandIn.paths_info),
+    (rf"/api/(?:models/)?{NAME}/revision/(.+)", HubStandIn.info),
+    (rf"/api/(?:models/)?{NAME}", HubStandIn.info),
     (rf"/{NAME}/resolve/([^/]+)/(.+)", HubStandIn.resolve),
 ]

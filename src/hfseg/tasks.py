@@ -313,6 +313,12 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
         patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*/*.json", "*/*.safetensors"]
         return Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # the client's errors are many and change
+        causes = (error, error.__cause__, error.__context__)
+        if any(type(cause).__name__ == "GatedRepoError" for cause in causes):
+            raise FileNotFoundError(
+                f"{name!r} is gated on the Hub, and this account may not read it: ask for access on the page of the "
+                "model, then log in (hf auth login) with the account that has it."
+            ) from error
         reason = str(error).strip().split("\n")[0]
         raise FileNotFoundError(
             f"{name!r} is no folder, and is not available from the Hub: {reason} Download it elsewhere (hf "

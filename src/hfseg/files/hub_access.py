@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0  # to resolve the name, and again to connect
 READ_SECONDS = 5.0  # between two pieces of an answer
+# Beginnings of servers that `datasets` asks beside the Hub, for counting downloads and for converted files: it goes on
+# without them.
+AUXILIARY = ("s3.amazonaws.com", "datasets-server.")
 _given_up: dict[str, str] = {}  # why, and what was wanted, once the Hub could not be reached
 
 
@@ -47,7 +50,8 @@ def bound_hub_look_ups() -> None:
             host, look_up = request.url.host, request.method in ("GET", "HEAD")
             if look_up:
                 request.extensions = {**request.extensions, "timeout": _bounded(request.extensions.get("timeout"))}
-            new = look_up and host not in known  # what is sent, such as a card to be validated, fails by itself
+            # What is sent, such as a card to be validated, fails by itself.
+            new = look_up and host not in known and not host.startswith(AUXILIARY)
             if new and not constants.is_offline_mode() and not resolves(host):
                 _give_up(constants, f"the name {host} cannot be resolved", request.url.path)
             try:
