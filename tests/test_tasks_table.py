@@ -58,3 +58,11 @@ def test_a_shipped_checkpoint_is_a_model_everywhere(tmp_path, monkeypatch):
         hfseg.checkpoint("notes")
     with pytest.raises(FileNotFoundError, match=r"no model folder 'nowhere'.*shipped model \(tiny\)"):
         tasks.model_folder("nowhere")
+
+
+def test_paths_without_a_folder_are_no_hub_ids():
+    """The Hub's client would complain about the letters of the name."""
+    for name in ("/nowhere/model", "./model", "~/model", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="no model folder"):
+            tasks.pretrained_source(name)
+    assert tasks.pretrained_source("owner/name") == "owner/name"

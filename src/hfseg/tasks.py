@@ -270,9 +270,15 @@ def pretrained_source(name: str) -> str:
     """Turns the name of a shipped model into its folder; folders and Hub ids stay what they are.
 
     Raises:
+        FileNotFoundError: It is a path, and there is no folder.
         ValueError: It is an address.
     """
     _refuse_address(name)
+    if not os.path.exists(name) and (name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name):
+        raise FileNotFoundError(
+            f"There is no model folder {name!r}; give a folder, a Hub id (owner/name) or a shipped model "
+            f"({', '.join(shipped_checkpoints()) or 'none'})."
+        )
     return name if os.path.isdir(name) or name not in shipped_checkpoints() else str(CHECKPOINTS / name)
 
 

@@ -1,7 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Files of predictions: names of results."""
 
-from hfseg.inference.files import find_sources
+import pytest
+
+from hfseg.inference.files import find_sources, refuse_results_among_inputs
 from tiny_zoo import image
 
 
@@ -17,3 +19,13 @@ def test_links_to_nothing_fail_by_name_and_the_others_go_on(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
     assert [source.path.name for source in find_sources([str(tmp_path)])] == ["a.png", "b.png"]
+
+
+def test_results_in_the_folder_of_the_inputs_are_refused(tmp_path):
+    """They would be inputs of the next run; a folder below is not listed."""
+    refuse_results_among_inputs([str(tmp_path)], tmp_path / "out")
+    refuse_results_among_inputs([str(tmp_path / "a.png")], tmp_path)
+    for same in (tmp_path, tmp_path / "." / "x" / ".."):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match="would be segmented the next time"):
+            refuse_results_among_inputs(["b", str(tmp_path)], same)

@@ -107,3 +107,26 @@ def test_the_samples_of_an_update_are_those_the_recipe_is_made_for():
         run.check_global_batch(7, 1)
     RunArguments(max_steps=1).check_global_batch(7, 3)
     assert load_recipe("meddensevit-small-ct").run.global_batch_size == 256
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("optimizer.learning_rate=0", "optimizer.learning_rate is 0.0; it must be positive"),
+        ("optimizer.learning_rate=.nan", "optimizer.learning_rate is nan"),
+        ("optimizer.learning_rate=.inf", "optimizer.learning_rate is inf"),
+        ("optimizer.weight_decay=-1", "optimizer.weight_decay is -1.0; it must be not negative"),
+        ("optimizer.betas=[0.9, 1.0]", "optimizer.betas is 1.0; it must be at least 0 and below 1"),
+        ("optimizer.clip_norm=0", "optimizer.clip_norm is 0.0; it must be positive"),
+        ("schedule.warmup_factor=3", "schedule.warmup_factor is 3.0; it must be between 0 and 1"),
+        ("schedule.warmup_steps=-5", "schedule.warmup_steps is -5"),
+        ("data.batch_size=0", "data.batch_size is 0; it must be positive"),
+        ("data.num_workers=-1", "data.num_workers is -1"),
+        ("run.ema_decay=1.0", "run.ema_decay is 1.0; it must be at least 0 and below 1"),
+        ("run.max_seconds=0", "run.max_seconds is 0"),
+    ],
+)
+def test_numbers_that_would_train_nothing_are_refused_by_name(override, message):
+    """A learning rate of 0 ran through and saved a model that had learned nothing."""
+    with pytest.raises(ValueError, match=message):
+        load_recipe("proscale-tiny-shapes", [override])

@@ -83,12 +83,12 @@ def test_stages_start_from_each_other_and_resume(tmp_path, capsys):
     assert first["data"]["train"]["image_size"] == [64, 64] and first["run"]["max_steps"] == 2
     assert second["data"]["train"]["image_size"] == [96, 96] and second["run"]["max_steps"] == 3
     assert second["model"]["pretrained"] == str(folder / "stage-1-small")
-    # with a rate of 0 the second stage returns what it started from (but for running statistics)
+    # with a rate that moves no bit the second stage returns what it started from (but for running statistics)
     still = tmp_path / "still"
-    (tmp_path / "still.yaml").write_text(STAGES.replace("1e-4", "0.0"))
+    (tmp_path / "still.yaml").write_text(STAGES.replace("1e-4", "1.0e-30"))
     main(["--recipe", str(tmp_path / "still.yaml"), "--output_dir", str(still)])
     one, two = (load_file(place / "model.safetensors") for place in (still / "stage-1-small", still))
-    moved = [name for name in one if not torch.equal(one[name], two[name])]
+    moved = [name for name in one if not torch.allclose(one[name], two[name], rtol=0, atol=1e-25)]
     assert one.keys() == two.keys() and moved and all("running" in n or "num_batches" in n for n in moved)
     capsys.readouterr()
     main(["--recipe", str(recipe), "--output_dir", str(folder), "--resume_from_checkpoint", "latest"])

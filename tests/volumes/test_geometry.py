@@ -60,3 +60,10 @@ def test_sheared_grids_are_refused(cosine, sheared):
         return
     with pytest.raises(ValueError, match=rf"sheared affine \(cosine {abs(cosine):.3f}"):
         volume_from_array(np.zeros((2, 3, 4)), affine)
+
+
+def test_voxels_of_meters_are_another_unit():
+    """Micrometers whose header says millimeters; both sides of the limit."""
+    assert volume_from_array(np.zeros((2, 3, 4)), np.diag([1.0, 1.0, 1000.0, 1.0])).spacing[2] == 1000
+    with pytest.raises(ValueError, match="voxels of 1 x 1 x 1500 mm"):
+        volume_from_array(np.zeros((2, 3, 4)), np.diag([1.0, 1.0, 1500.0, 1.0]))

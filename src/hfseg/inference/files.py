@@ -21,6 +21,7 @@ __all__ = [
     "find_sources",
     "id_map_image",
     "natural_order",
+    "refuse_results_among_inputs",
     "write_image",
     "write_prediction",
 ]
@@ -68,6 +69,20 @@ def _kind(path: Path) -> str | None:
 def _is_slice(path: Path) -> bool:
     """Whether a file is DICOM, by its ending or, under an unknown one, by its content."""
     return _suffix(path) in DICOM or (_kind(path) is None and path.is_file() and is_dicom(path))
+
+
+def refuse_results_among_inputs(inputs: list[str], folder: Path) -> None:
+    """Checks that results do not come to lie in a folder of inputs, where they would be inputs the next time.
+
+    Raises:
+        ValueError: An input is the folder of the results.
+    """
+    for name in inputs:
+        if Path(name).is_dir() and folder.resolve() == Path(name).resolve():
+            raise ValueError(
+                f"--output_dir {folder} is the folder of the inputs: its results would be segmented the next time. "
+                f"Name another folder, such as {folder / 'segmented'}."
+            )
 
 
 def find_sources(inputs: list[str], volumes: bool = False, frames: bool = False) -> list[Source]:

@@ -26,7 +26,7 @@ from ..files.images import DEFAULT_MAX_PIXELS
 from ..files.writing import write_json
 from ..volumes import read_volume
 from .clips import segment_video
-from .files import Source, find_sources, write_image, write_prediction
+from .files import Source, find_sources, refuse_results_among_inputs, write_image, write_prediction
 from .loading import LoadedModel
 from .predictor import Options, Prediction, Predictor, Prompts
 from .video import VideoReader
@@ -208,6 +208,7 @@ class Job:
         self.sources = find_sources(options.inputs, self.predictor.reads_volumes, options.frames)
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"--output_dir {self.folder} is a file; name a folder.")
+        refuse_results_among_inputs(options.inputs, self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.about = {
             "hfseg": hfseg.__version__,

@@ -7,6 +7,7 @@ another recipe; what the file itself says wins. Unknown keys are errors that nam
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -19,6 +20,34 @@ from typing import Any, Literal
 import yaml
 
 from ..metrics.renamed import RENAMED_METRICS
+
+
+def _check_numbers(section: str, arguments: Any, **rules: str) -> None:
+    """Checks the numbers of a section before anything is loaded.
+
+    Args:
+        section: Its name in the recipe.
+        arguments: The section.
+        **rules: Per field `positive`, `not negative`, `share` (0 to 1) or `below one` (0 inclusive to 1 exclusive);
+            None passes.
+
+    Raises:
+        ValueError: A number is not finite, or outside of its rule.
+    """
+    for name, rule in rules.items():
+        given = getattr(arguments, name)
+        for value in given if isinstance(given, (tuple, list)) else (given,):
+            if value is None or not isinstance(value, (int, float)):
+                continue
+            fits = {
+                "positive": value > 0,
+                "not negative": value >= 0,
+                "share": 0 <= value <= 1,
+                "below one": 0 <= value < 1,
+            }[rule]
+            if not fits or not math.isfinite(value):
+                wanted = {"share": "between 0 and 1", "below one": "at least 0 and below 1"}.get(rule, rule)
+                raise ValueError(f"{section}.{name} is {value}; it must be {wanted}.")
 
 
 @dataclass
@@ -89,6 +118,9 @@ class DataArguments:
     shuffle_buffer: int = 256
     on_error: Literal["stop", "skip"] = "stop"
 
+    def __post_init__(self) -> None:
+        _check_numbers("data", self, batch_size="positive", num_workers="not negative", shuffle_buffer="positive")
+
 
 @dataclass
 class OptimizerArguments:
@@ -124,6 +156,20 @@ class OptimizerArguments:
     layer_decay: float | None = None
     clip_norm: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_numbers(
+            "optimizer",
+            self,
+            learning_rate="positive",
+            weight_decay="not negative",
+            betas="below one",
+            epsilon="positive",
+            momentum="below one",
+            backbone_multiplier="not negative",
+            layer_decay="positive",
+            clip_norm="positive",
+        )
+
 
 @dataclass
 class ScheduleArguments:
@@ -151,6 +197,19 @@ class ScheduleArguments:
     floor: float = 0.0
     decay_from_start: bool = False
     backbone_full_rate_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(
+            "schedule",
+            self,
+            warmup_steps="not negative",
+            warmup_factor="share",
+            milestones="positive",
+            gamma="positive",
+            power="positive",
+            floor="share",
+            backbone_full_rate_until="not negative",
+        )
 
 
 @dataclass
@@ -289,6 +348,9 @@ class RunArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"run.{name} is {value}; it must be at least 1.")
+        _check_numbers(
+            "run", self, epochs="positive", max_seconds="positive", ema_decay="below one", patience="positive"
+        )
         if self.metric in RENAMED_METRICS:
             raise ValueError(f"run.metric {self.metric!r} is called {RENAMED_METRICS[self.metric]!r} now.")
         if (self.patience is not None or self.final_weights == "best") and self.metric is None:

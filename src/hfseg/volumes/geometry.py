@@ -15,6 +15,8 @@ import numpy as np
 __all__ = ["MODALITIES", "Volume", "check_same_geometry", "volume_from_array"]
 
 MODALITIES = ("CT", "MR", "XR")
+# Of one voxel, in mm: a scanner's slices are below 30.
+LARGEST_SPACING = 1000.0
 # Affines are stored in float32: two files of one scan agree to about this many millimeters, or this share of a voxel.
 GEOMETRY_TOLERANCE = 1e-2
 VOXEL_TOLERANCE = 0.1
@@ -142,6 +144,11 @@ def volume_from_array(
         raise ValueError(
             f"{name} has no usable spacing: its affine is {np.array2string(affine, precision=3)}. Every axis needs a "
             "length above 0 mm; repair the header or give spacing=."
+        )
+    if lengths.max() > LARGEST_SPACING:
+        raise ValueError(
+            f"{name} has voxels of {' x '.join(f'{length:g}' for length in lengths)} mm, larger than any scanner's: "
+            "its header says another unit than it means. Repair it, or give spacing= in millimeters."
         )
     directions = affine[:3, :3] / lengths
     shear = np.abs(directions.T @ directions - np.eye(3)).max()
