@@ -98,7 +98,7 @@ def test_an_import_still_registers_the_models():
 
 def test_every_command_has_a_parser_and_an_entry():
     for name in COMMANDS:
-        assert callable(importlib.import_module(f"hfseg.commands.{name}").main), name
+        assert callable(importlib.import_module(f"hfseg.commands.{name.replace('-', '_')}").main), name
 
 
 def refused(command: str, folder: Path) -> list[str]:
@@ -113,6 +113,7 @@ def refused(command: str, folder: Path) -> list[str]:
         "export": [*model, "--format", "torch_export", "-o", str(folder / "o")],
         "convert": ["--architecture", "cris", "--checkpoint", nothing, "--output_dir", str(folder / "o")],
         "push": [nothing, "me/x"],
+        "push-dataset": [nothing, "me/x"],
         "caption": ["--images", nothing, "--captions", nothing, "--output", str(folder / "o")],
         "benchmark": [nothing],
         "list": ["--no-such-option"],

@@ -26,7 +26,6 @@ from ..files.hub_access import READ_SECONDS, resolves
 from ..files.model_folders import ModelFolderError, check_code
 from ..files.remote_code import SHIM, auto_classes, write_shim
 from ..files.repositories import is_component_file, is_model_file, leaves_folder, private_reason, without_paths
-from ..inference.endpoint import HANDLER
 from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
 from .checks import components, is_pickle, read_json
 
@@ -349,6 +348,8 @@ def add_endpoint(target: Path) -> None:
 
     if (target / "model_index.json").is_file():
         raise PublishingError("--endpoint serves models of transformers; this is a diffusers pipeline.")
+    from ..inference.endpoint import HANDLER  # heavy: `hfseg push --help` needs none of it
+
     (target / "handler.py").write_text(HANDLER, encoding="utf-8")
     (target / "requirements.txt").write_text(f"hfseg=={hfseg.__version__}\n", encoding="utf-8")
 

@@ -100,6 +100,15 @@ def _codes(affine: np.ndarray) -> str:
     return "".join(names[order.index(stored)] for stored in range(3))
 
 
+def _check_lengths(lengths: np.ndarray, name: str) -> None:
+    """Refuses voxels larger than any scanner's."""
+    if lengths.max() > LARGEST_SPACING:
+        raise ValueError(
+            f"{name} has voxels of {' x '.join(f'{length:g}' for length in lengths)} mm, larger than any scanner's: "
+            "its header says another unit than it means. Repair it, or give spacing= in millimeters."
+        )
+
+
 def volume_from_array(
     voxels: np.ndarray,
     affine: np.ndarray | None = None,
@@ -145,11 +154,7 @@ def volume_from_array(
             f"{name} has no usable spacing: its affine is {np.array2string(affine, precision=3)}. Every axis needs a "
             "length above 0 mm; repair the header or give spacing=."
         )
-    if lengths.max() > LARGEST_SPACING:
-        raise ValueError(
-            f"{name} has voxels of {' x '.join(f'{length:g}' for length in lengths)} mm, larger than any scanner's: "
-            "its header says another unit than it means. Repair it, or give spacing= in millimeters."
-        )
+    _check_lengths(lengths, name)
     directions = affine[:3, :3] / lengths
     shear = np.abs(directions.T @ directions - np.eye(3)).max()
     if shear > 0.01:
