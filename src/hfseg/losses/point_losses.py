@@ -5,7 +5,7 @@ A few masks are handled at a time, with their gradients: what is made at the poi
 processor's cache, and only the points, and what the two losses say about them, are kept for the backward pass.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ class _PointLosses(torch.autograd.Function):
     """`point_losses`, whose derivatives at the points are written down by hand."""
 
     @staticmethod
-    def forward(ctx, masks, target, candidates, fresh, num_uncertain):  # type: ignore[no-untyped-def]
+    def forward(ctx: Any, masks: Any, target: Any, candidates: Any, fresh: Any, num_uncertain: int) -> Any:
         num_masks, num_points = len(masks), num_uncertain + fresh.shape[1]
         bce, dice = masks.new_empty(num_masks), masks.new_empty(num_masks)
         places = masks.new_empty(num_masks, num_points, 2)
@@ -130,7 +130,7 @@ class _PointLosses(torch.autograd.Function):
         return bce, dice
 
     @staticmethod
-    def backward(ctx, bce_gradient, dice_gradient):  # type: ignore[no-untyped-def]
+    def backward(ctx: Any, bce_gradient: torch.Tensor, dice_gradient: torch.Tensor) -> Any:
         places, (bce_slopes, dice_slopes) = ctx.saved_tensors
         gradient = places.new_empty(len(places), *ctx.size)
         for some in _parts(gradient, places.shape[1]):

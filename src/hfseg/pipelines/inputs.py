@@ -115,7 +115,8 @@ class OneByOne:
     def __call__(self, inputs: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `Pipeline.__call__`; an empty list is a ValueError."""
         refuse_nothing(inputs)
-        return super().__call__(inputs, *args, **kwargs)  # type: ignore[misc]
+        pipeline: Any = super()  # the mixin comes before a pipeline
+        return pipeline.__call__(inputs, *args, **kwargs)
 
     def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any, **named: Any) -> Any:
         """See `Pipeline.get_iterator`."""

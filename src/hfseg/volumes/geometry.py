@@ -100,13 +100,20 @@ def _codes(affine: np.ndarray) -> str:
     return "".join(names[order.index(stored)] for stored in range(3))
 
 
-def _check_lengths(lengths: np.ndarray, name: str) -> None:
-    """Refuses voxels larger than any scanner's."""
+def _axis_lengths(affine: np.ndarray, name: str) -> np.ndarray:
+    """Lengths of the three axes in mm; refuses affines without any, and voxels larger than any scanner's."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0) if affine.shape == (4, 4) else np.zeros(3)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all() or lengths.min() < 1e-6:
+        raise ValueError(
+            f"{name} has no usable spacing: its affine is {np.array2string(affine, precision=3)}. Every axis needs a "
+            "length above 0 mm; repair the header or give spacing=."
+        )
     if lengths.max() > LARGEST_SPACING:
         raise ValueError(
             f"{name} has voxels of {' x '.join(f'{length:g}' for length in lengths)} mm, larger than any scanner's: "
             "its header says another unit than it means. Repair it, or give spacing= in millimeters."
         )
+    return lengths
 
 
 def volume_from_array(
@@ -148,13 +155,7 @@ def volume_from_array(
             )
         affine = np.diag([*map(float, spacing), 1.0])
     affine = np.asarray(affine, dtype=np.float64)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0) if affine.shape == (4, 4) else np.zeros(3)
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or lengths.min() < 1e-6:
-        raise ValueError(
-            f"{name} has no usable spacing: its affine is {np.array2string(affine, precision=3)}. Every axis needs a "
-            "length above 0 mm; repair the header or give spacing=."
-        )
-    _check_lengths(lengths, name)
+    lengths = _axis_lengths(affine, name)
     directions = affine[:3, :3] / lengths
     shear = np.abs(directions.T @ directions - np.eye(3)).max()
     if shear > 0.01:

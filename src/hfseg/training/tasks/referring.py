@@ -118,7 +118,7 @@ class ReferringTask(Task):
             )
         assert made is not None
         processor = made.from_words(referring_words(), **arguments.processor)
-        size = model.config.text_config.vocab_size  # type: ignore[union-attr]
+        size = cast(Any, model).config.text_config.vocab_size
         if size != len(processor.tokenizer):
             raise ValueError(
                 f"model.config.text_config.vocab_size is {size}; the tokenizer of the shapes words has "
