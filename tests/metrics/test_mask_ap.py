@@ -107,3 +107,16 @@ def test_errors():
         MaskAP(LABELS, iou_type="masks")
     with pytest.raises(ValueError, match=r"\(5, 5\).*\(100, 100\)"):
         metric.add(prediction={"segmentation": np.zeros((5, 5)), "segments_info": []}, reference=truth)
+
+
+@pytest.mark.parametrize("count", [255, 256, 700])
+def test_more_masks_than_fit_into_8_bits(count):
+    """pycocotools' own areas end in an OverflowError from 256 masks on."""
+    places = [(4 * (k // 25), 4 * (k % 25)) for k in range(count)]
+    size = (4 * 28, 100)
+    masks = [rectangle(top, left, 1 + k % 3, 3, size) for k, (top, left) in enumerate(places)]
+    metric = MaskAP(LABELS)
+    true = [{"category_id": 1, "segmentation": mask, "iscrowd": 0} for mask in masks]
+    found = [{"category_id": 1, "segmentation": mask, "score": 0.5} for mask in masks[:90]]
+    metric.add(prediction=found, reference={"height": size[0], "width": size[1], "annotations": true})
+    assert metric.compute()["ar_100"] == pytest.approx(100 * 90 / count)

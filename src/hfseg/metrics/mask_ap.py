@@ -26,6 +26,7 @@ from .streaming import StreamingMetric, metric_info, to_numpy
 
 __all__ = ["MaskAP"]
 
+AREAS_AT_ONCE = 128
 _PRECISIONS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 _RECALLS = ("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
 
@@ -181,7 +182,10 @@ class MaskAP(StreamingMetric):
         if len(masked) < len(entries) and self.iou_type == "segm":
             raise ValueError("an entry has no 'segmentation', which iou_type 'segm' compares")
         checked = _run_lengths([entry["segmentation"] for entry in masked], size)
-        areas, boxes = (tools.area(checked), tools.toBbox(checked)) if checked else ([], [])
+        # pycocotools 2.0.11 counts the masks of `area` in 8 bits.
+        portions = [checked[start : start + AREAS_AT_ONCE] for start in range(0, len(checked), AREAS_AT_ONCE)]
+        areas = [area for portion in portions for area in tools.area(portion)]
+        boxes = tools.toBbox(checked) if checked else []
         for entry, mask, area, box in zip(masked, checked, areas, boxes):
             entry["segmentation"] = mask
             entry.setdefault("area", float(area))
