@@ -49,7 +49,7 @@ def entries() -> list[dict]:
         {
             "name": "scene",
             "data": "shapes",
-            "tasks": ["universal", "semantic"],
+            "tasks": ["universal", "object-detection", "semantic"],
             "file": "scene.png",
             "about": DRAWN,
         },

@@ -598,7 +598,7 @@ ENTRIES = [
         inputs=images,
         labels=universal_labels,
         seed_forward=True,
-        auto={"AutoModel": PROSCALE_BOX_MODEL, "AutoModelForObjectDetection": PROSCALE_BOX_HEAD},
+        auto={"AutoModelForObjectDetection": PROSCALE_BOX_HEAD},
     ),
     ImageProcessor(
         name="proscale-image-processor",

@@ -252,7 +252,7 @@ def command_of(line: str) -> tuple[str, list[str]] | None:
         return SCRIPTS[Path(words[script]).stem], words[script + 1 :]
     if words[0] == "hfseg":
         assert words[1] in COMMANDS, f"there is no command hfseg {words[1]}"
-        return f"hfseg.commands.{words[1]}", words[2:]
+        return f"hfseg.commands.{words[1].replace('-', '_')}", words[2:]
     return None
 
 

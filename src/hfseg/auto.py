@@ -30,7 +30,7 @@ class Architecture:
         adapter_converter: Function that gives a trained adapter the names of diffusers, `(tensors, config) -> (tensors,
             settings)`.
         tasks: What its models do, by the names of `hfseg.tasks`, the usual one first.
-        functions: Public functions of the architecture.
+        functions: Public functions of the architecture, and classes that no Auto class builds.
         sources: Name of another architecture whose folders become this one's, to the function that writes them, as
             `folder_converter`.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
@@ -58,11 +58,8 @@ ARCHITECTURES = [
         tasks=("universal", "object-detection"),
         config="models.proscale.configuration_proscale:ProScaleConfig",
         models={
-            # The folder's `architectures` decides.
-            "AutoModel": (
-                "models.proscale.modeling_proscale:ProScaleModel",
-                "models.proscale.detection_proscale:ProScaleDetectionModel",
-            ),
+            # Of a pair transformers could build nothing from a configuration alone.
+            "AutoModel": "models.proscale.modeling_proscale:ProScaleModel",
             "AutoModelForObjectDetection": "models.proscale.detection_proscale:ProScaleForObjectDetection",
             "AutoModelForUniversalSegmentation": "models.proscale.modeling_proscale:ProScaleForUniversalSegmentation",
             # pipeline("image-segmentation") asks this one only.
@@ -73,7 +70,10 @@ ARCHITECTURES = [
             "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
         },
         converter="models.proscale.convert_proscale:convert",
-        functions=("models.proscale.convert_mask2former:from_mask2former",),
+        functions=(
+            "models.proscale.convert_mask2former:from_mask2former",
+            "models.proscale.detection_proscale:ProScaleDetectionModel",
+        ),
         sources={"mask2former": "models.proscale.convert_mask2former:convert_folder"},
         training={
             "universal": "models.proscale.training_proscale:ProScaleTask",

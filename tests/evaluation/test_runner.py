@@ -40,6 +40,7 @@ def volumes(tmp_path_factory):
 
 CASES = {
     "universal": ("proscale", "segments", {}, {"pq", "mean_iou", "pixel_accuracy"}),
+    "object-detection": ("proscale_boxes", "segments", {}, {"box_ap", "box_ap50"}),
     "semantic": ("vpnext", "segments", {}, {"mean_iou", "mean_accuracy"}),
     "open-vocabulary": ("unpairseg", SCENES, {}, {"pq", "mean_iou"}),
     "referring": ("cris", SCENES, {}, {"oiou", "miou", "precision@0.5", "first_miou"}),

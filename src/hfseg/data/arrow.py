@@ -171,7 +171,8 @@ def _stream(path: str, split: str | None) -> datasets.IterableDataset:
     if place.is_file():
         return datasets.load_dataset("parquet", data_files={"train": path}, split="train", streaming=True)
     if (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
-        return load_dataset(path, split).to_iterable_dataset()  # mapped into memory, not read
+        mapped: Any = load_dataset(path, split)  # into memory, not read
+        return mapped.to_iterable_dataset()
     from .readers.samples import same_split
 
     names = datasets.get_dataset_split_names(path)

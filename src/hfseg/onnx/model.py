@@ -289,7 +289,7 @@ class OnnxModel:
         canvas = np.full((3, side, side), float(self._setting("pad_value", 128)), dtype=np.float32)
         canvas[:, : values.shape[1], : values.shape[2]] = values
         unit = int(self._setting("size_divisor", 1) or 1)
-        padded = (-(-side // unit) * unit,) * 2
+        padded = (-(-side // unit) * unit, -(-side // unit) * unit)
         longest = max(output)
         return Geometry(padded, (side, side), output, (longest, longest)), self._padded(
             self._normalized(canvas), padded
@@ -438,7 +438,7 @@ class OnnxModel:
         if isinstance(image, np.ndarray):
             array = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
         else:
-            photo = image if isinstance(image, Image.Image) else open_image(image)
+            photo: Any = image if isinstance(image, Image.Image) else open_image(image)
             deep = photo.mode not in ("L", "RGB")
             array = np.array(photo)[None] if deep else np.asarray(photo.convert("RGB")).transpose(2, 0, 1)
         modality = self.settings["modality"]

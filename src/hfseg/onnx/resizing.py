@@ -31,7 +31,9 @@ def resize_channels(channels: np.ndarray, size: Size, resample: int = Image.Resa
         return channels
     resized = [
         np.asarray(
-            Image.fromarray(np.ascontiguousarray(one, np.float32)).resize(size[::-1], Image.Resampling(resample))
+            Image.fromarray(np.ascontiguousarray(one, np.float32)).resize(
+                (size[1], size[0]), Image.Resampling(resample)
+            )
         )
         for one in channels
     ]

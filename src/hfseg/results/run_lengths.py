@@ -436,5 +436,5 @@ def decompress_all(texts: Sequence[str | bytes]) -> list[np.ndarray]:
         chain = np.flatnonzero((index >= first) & (index % 2 == first % 2))
         sums, heads = np.cumsum(values[chain]), np.flatnonzero(index[chain] == first)
         before = sums[heads] - values[chain[heads]]
-        values[chain] = sums - np.repeat(before, np.diff([*heads, len(chain)]))
+        values[chain] = sums - np.repeat(before, np.diff(np.append(heads, len(chain))))
     return [values[low:high] for low, high in pairwise(bounds)]

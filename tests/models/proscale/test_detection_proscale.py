@@ -32,7 +32,6 @@ def detector_config(**fields) -> ProScaleConfig:
 
 class TestProScaleDetectionModel(ModelContract):
     model_class = ProScaleDetectionModel
-    auto_classes = ("AutoModel",)
     recorded = {
         "hidden_states": 3,
         "attentions": 2,
@@ -44,7 +43,7 @@ class TestProScaleDetectionModel(ModelContract):
     not_applicable = dict.fromkeys(
         ("test_compiles_to_one_graph", "test_exports_with_dynamic_shapes"),
         "the test of the head runs the whole of this model; twice would only cost time",
-    )
+    ) | {"test_auto_classes_load_the_folder": "AutoModel is the model of masks: one class per configuration"}
 
     def config(self):
         return detector_config()

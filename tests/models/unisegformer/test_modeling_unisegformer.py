@@ -22,7 +22,7 @@ from hfseg.data.synthetic.shapes import ShapesDataset
 from hfseg.evaluation.segmentation import evaluate_segmentation
 from unisegformer_models import ENCODER, segments, strides, swinv2, tiny_config
 
-OVERFITTING_STEPS = 160
+OVERFITTING_STEPS = 240
 
 
 class TestUniSegFormerBackbone(ModelContract):

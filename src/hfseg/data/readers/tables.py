@@ -399,7 +399,7 @@ def load_table(
         table = datasets.load_from_disk(str(place))
         if isinstance(table, datasets.DatasetDict):
             if split not in table:
-                raise ValueError(f"{place} has no split {split!r}; it has {', '.join(table)}")
+                raise ValueError(f"{place} has no split {split!r}; it has {', '.join(map(str, table))}")
             table = table[split]
     elif place.suffix == ".parquet" and place.is_file():
         table = datasets.Dataset.from_parquet(str(place))

@@ -18,7 +18,7 @@ noised queries, K classes. Boxes are (center x, center y, width, height), 0..1 o
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -180,7 +180,7 @@ class ProScaleDetectionPreTrainedModel(ProScalePreTrainedModel):
         if isinstance(module, BoxDecoderLayer):
             init_feedforward(module.fc1, module.fc2)
         elif isinstance(module, BoxDecoder):
-            init_feedforward(*module.position_encoder.layers)
+            init_feedforward(*cast(Any, module.position_encoder.layers))
             init_box_predictor(module.box_predictor)
         elif isinstance(module, ProScaleAnchorSelection):
             init_projection(module.projection)
@@ -299,7 +299,7 @@ class ProScaleBoxDecoder(ProScaleDetectionPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> ProScaleBoxDecoderOutput:
         """Refines queries. Shapes: see `BoxDecoder`."""
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation or "eager", eager_attention)
         outputs = self.decoder(queries, anchors, tokens, shapes, attention_mask, attend, **kwargs)
         return ProScaleBoxDecoderOutput(
             last_hidden_state=outputs.queries[-1], queries=tuple(outputs.queries), boxes=tuple(outputs.boxes)
@@ -456,7 +456,7 @@ class ProScaleForObjectDetection(ProScaleDetectionPreTrainedModel):
             label_noise_ratio=config.label_noise_ratio,
             box_noise_scale=config.box_noise_scale,
         )
-        if content is None:
+        if content is None or logits is None or mask is None or about is None:
             return None
         # Without noise the library leaves boxes as they are; with noise it gives their logits.
         boxes = logits.sigmoid() if config.box_noise_scale > 0 else logits

@@ -128,7 +128,7 @@ class ProScaleHybridPixelDecoder(ProScalePreTrainedModel):
         Shape:
             feature_maps: `(B, C_i, H / stride_i, W / stride_i)`.
         """
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation or "eager", eager_attention)
         dtype = self.mask_projection.weight.dtype
         with maybe_autocast(feature_maps[-1].device.type, enabled=False):
             coarse_to_fine = [features.to(dtype) for features in reversed(feature_maps[1:])]
