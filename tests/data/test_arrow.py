@@ -79,6 +79,20 @@ def test_a_stream_of_a_table_names_the_split_that_there_is_not(tmp_path):
         hfseg.load_dataset(str(tmp_path / "rows"), "test", streaming=True)
 
 
+def test_a_stream_of_one_split_by_two_names(tmp_path):
+    """The very name goes first; `val` beside `valid` is not a choice that is made in silence."""
+    for name, count in (("val", 1), ("validation", 2)):
+        rows = datasets.Dataset.from_dict({"image_id": [str(row) for row in range(count)]})
+        rows.to_parquet(str(tmp_path / "data" / f"{name}-00000-of-00001.parquet"))
+    card = {"configs": [{"config_name": "default", "data_files": [
+        {"split": name, "path": f"data/{name}-*.parquet"} for name in ("val", "validation")]}]}  # fmt: skip
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps(card)}\n---\n")
+    for name, count in (("val", 1), ("validation", 2)):
+        assert len(list(hfseg.load_dataset(f"table:{tmp_path}", name, streaming=True))) == count
+    with pytest.raises(ValueError, match="ambiguous"):
+        hfseg.load_dataset(f"table:{tmp_path}", "dev", streaming=True)
+
+
 @pytest.mark.parametrize("name", ["coco_instance", "cityscapes_semantic", "pascal_voc", "ade20k_semantic"])
 def test_official_layouts(name, tmp_path):
     fills = {"coco_instance": coco_2017, **{fill.__name__: fill for fill in CLASS_MAPS}}

@@ -12,7 +12,7 @@ from hfseg.files.remote_code import auto_classes, write_shim
 
 @pytest.mark.parametrize("row", [row for row in auto.ARCHITECTURES if row.config], ids=lambda row: row.model_type)
 def test_auto_classes_are_public_classes(row):
-    found = auto_classes(row.model_type)
+    found = auto_classes(row.model_type, "")
     assert set(found) == {"AutoConfig", *row.models}
     for place in found.values():
         module, _, name = place.partition(".")
@@ -32,3 +32,10 @@ def test_the_file_is_written_anew_and_names_what_all_settings_need(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == {"model_type": "proscale", "auto_map": classes}
     code = (tmp_path / "modeling_hfseg.py").read_text()
     assert code.splitlines()[-1] == "from hfseg import ProScaleConfig, ProScaleImageProcessor" and "os" not in code
+
+
+@pytest.mark.parametrize("kind", ["Universal", "Semantic"])
+def test_an_auto_class_of_two_finds_the_one_that_was_saved(kind):
+    """Else the pipeline would build the other class around the weights, with parts that nobody trained."""
+    found = auto_classes("unisegformer", f"UniSegFormerFor{kind}Segmentation")
+    assert found["AutoModelForImageSegmentation"] == f"modeling_hfseg.UniSegFormerFor{kind}Segmentation"

@@ -14,12 +14,23 @@ from hfseg import ProScaleForUniversalSegmentation
 from hfseg.hub.checks import folder_problems, loading_problems
 from hfseg.hub.publishing import MAX_SHARD_SIZE, stage
 from hub_stand_in import CARD
+from tiny_zoo import model_folder
 
 
 @pytest.fixture
 def folder(trained, tmp_path):
     """A copy to spoil."""
     return Path(shutil.copytree(trained, tmp_path / "tiny"))
+
+
+def test_what_is_staged_names_its_own_class(tmp_path):
+    """An Auto class that has two in this package: the published folder and its check name the one that was saved."""
+    mine = model_folder("unisegformer_semantic", tmp_path)
+    (mine / "README.md").write_text(CARD)
+    stage(mine, tmp_path / "staged")
+    auto_map = json.loads((tmp_path / "staged" / "config.json").read_text())["auto_map"]
+    assert auto_map["AutoModelForImageSegmentation"] == "modeling_hfseg.UniSegFormerForSemanticSegmentation"
+    assert not [problem for problem in folder_problems(tmp_path / "staged", MAX_SHARD_SIZE) if "auto_map" in problem]
 
 
 def edit_json(path, **fields):

@@ -16,6 +16,7 @@ import hfseg
 from hfseg.commands.push import main as push
 from hfseg.inference.endpoint import HANDLER, EndpointHandler
 from hfseg.tasks import model_folder
+from tiny_zoo import model_folder as tiny_folder
 
 EXAMPLES = Path(hfseg.__file__).parent / "examples"
 
@@ -68,6 +69,16 @@ def test_expressions_and_points():
     answer = handler({"inputs": {"image": encoded("expressions.png"), "text": ["the leftmost star"]}})
     pipe = pipeline("referring-image-segmentation", model=str(model_folder("cris-tiny-shapes")))
     same(answer, pipe(EXAMPLES / "expressions.png", text=["the leftmost star"]))
+
+
+def test_boxes(tmp_path):
+    folder = str(tiny_folder("proscale_boxes", tmp_path))
+    answer = EndpointHandler(folder)({"inputs": encoded("scene.png"), "parameters": {"threshold": 0.0}})
+    json.dumps(answer)
+    expected = pipeline("object-detection", model=folder)(str(EXAMPLES / "scene.png"), threshold=0.0)
+    assert answer and [(entry["label"], entry["box"]) for entry in answer] == [
+        (entry["label"], entry["box"]) for entry in expected
+    ]
 
 
 def test_foreign_code_stays_at_home(tmp_path, capsys):

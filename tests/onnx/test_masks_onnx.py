@@ -82,5 +82,16 @@ def test_boxes():
 
 
 def test_thresholds_are_probabilities():
-    with pytest.raises(ValueError, match=r"between 0 and 1; got 1\.5"):
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
         masks.logit_of(1.5)
+    classes, logits, geometry = np.zeros((2, 3)), np.zeros((2, 4, 4)), Geometry((16, 16), (16, 16), (16, 16))
+    given = {"mask_threshold": 0.5, "stuff": set()}
+    for value in (2.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="threshold must lie"):
+            masks.panoptic(classes, logits, geometry, threshold=value, overlap_mask_area_threshold=0.5, **given)
+        with pytest.raises(ValueError, match="overlap_mask_area_threshold must lie"):
+            masks.panoptic(classes, logits, geometry, threshold=0.5, overlap_mask_area_threshold=value, **given)
+        with pytest.raises(ValueError, match="threshold must lie"):
+            masks.instances(classes, logits, geometry, threshold=value, num_instances=3, **given)
+        with pytest.raises(ValueError, match="threshold must lie"):
+            masks.boxes(classes, np.zeros((2, 4)), geometry, value)

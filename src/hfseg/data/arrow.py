@@ -173,11 +173,11 @@ def _stream(path: str, split: str | None) -> datasets.IterableDataset:
     if (place / "state.json").is_file() or (place / "dataset_dict.json").is_file():
         mapped: Any = load_dataset(path, split)  # into memory, not read
         return mapped.to_iterable_dataset()
-    from .readers.samples import same_split
+    from .readers.samples import matching_splits
 
     names = datasets.get_dataset_split_names(path)
     wanted = split or "validation"
-    chosen = next((name for name in names if same_split(name, wanted)), None)
-    if chosen is None:
+    chosen = matching_splits(names, wanted, place)
+    if not chosen:
         raise ValueError(f"split {wanted!r} is not in {path}; the splits there are {', '.join(names)}")
-    return datasets.load_dataset(path, split=chosen, streaming=True)
+    return datasets.load_dataset(path, split=chosen[0], streaming=True)

@@ -24,10 +24,12 @@ SHIM = "modeling_hfseg"
 MAPPED = {"config.json", "preprocessor_config.json", "processor_config.json"}
 
 
-def auto_classes(model_type: str, class_name: str = "") -> dict[str, str]:
-    """Lists, for a model type, which class each Auto class finds, as `auto_map` wants it.
+def auto_classes(model_type: str, class_name: str) -> dict[str, str]:
+    """Lists which class each Auto class finds in a folder, as `auto_map` wants it.
 
-    Where an Auto class has several, it is the one of the folder (`class_name`), else the first.
+    Args:
+        model_type: Architecture.
+        class_name: Class that the folder was saved of. Where an Auto class has several, it is this one; else the first.
     """
     from ..auto import find
 

@@ -108,9 +108,14 @@ def _model_problems(folder: Path) -> list[str]:
     except ValueError as error:
         return [*problems, f"config.json: {error}"]
     problems += _config_problems(config, row)
-    classes = {name.partition(".")[2] for name in auto_classes(row.model_type).values()}
+    classes = {name.partition(".")[2] for name in auto_classes(row.model_type, class_of(config)).values()}
     problems += _shim_problems(folder / f"{SHIM}.py", classes)
     return problems + _processor_problems(folder, row.processor is not None)
+
+
+def class_of(config: Mapping[str, Any]) -> str:
+    """Class that a configuration was saved of; empty where it names none."""
+    return str(next(iter(config.get("architectures") or []), ""))
 
 
 def _config_problems(config: Mapping[str, Any], row: auto.Architecture) -> list[str]:
@@ -122,7 +127,8 @@ def _config_problems(config: Mapping[str, Any], row: auto.Architecture) -> list[
         problems.append(
             f"config.json has architectures {architectures}; it must name one of {', '.join(sorted(names))}."
         )
-    if {key: str(value) for key, value in config.get("auto_map", {}).items()} != auto_classes(row.model_type):
+    mapped = {key: str(value) for key, value in config.get("auto_map", {}).items()}
+    if mapped != auto_classes(row.model_type, class_of(config)):
         problems.append("config.json: auto_map is not that of this package; save the model again.")
     labels = config.get("id2label") or {}
     if labels and all(str(name) == f"LABEL_{index}" for index, name in labels.items()):

@@ -27,7 +27,7 @@ from ..files.model_folders import ModelFolderError, check_code
 from ..files.remote_code import SHIM, auto_classes, write_shim
 from ..files.repositories import is_component_file, is_model_file, leaves_folder, private_reason, without_paths
 from .cards import HUB_ID, result_files, split_card, with_evaluation, with_fields
-from .checks import components, is_pickle, read_json
+from .checks import class_of, components, is_pickle, read_json
 
 WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)\.safetensors")
 TAG = re.compile(r"[A-Za-z0-9][\w.+-]*(/[\w.+-]+)*")
@@ -363,7 +363,7 @@ def _add_model_shims(target: Path) -> None:
         raise PublishingError(f"config.json: {error}") from error
     config.pop("_name_or_path", None)  # a path of this machine
     _write_json(target / "config.json", config)
-    write_shim(target, "config.json", auto_classes(row.model_type))
+    write_shim(target, "config.json", auto_classes(row.model_type, class_of(config)))
     image_processors = {name.partition(":")[2] for name in row.image_processors.values()}
     for name in ("preprocessor_config.json", "processor_config.json"):
         if not (target / name).is_file():

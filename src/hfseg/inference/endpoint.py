@@ -31,6 +31,7 @@ PARAMETERS = {
     "image-segmentation": {*_SEGMENTS, "tta"},
     "referring-image-segmentation": {"text", "threshold"},
     "open-vocabulary-segmentation": {*_SEGMENTS, *_MASKS, "candidate_labels", "templates", "stuff_labels"},
+    "object-detection": {"threshold"},
     "mask-generation": {*_MASKS, "input_points", "input_labels", "input_boxes", "stability_threshold", "min_area"},
 }
 
@@ -65,7 +66,7 @@ class EndpointHandler:
 
         Returns:
             `[{"label", "score", "mask"}]`, masks as base64 PNG (0 or 255) of the image's size; of a mask generator
-            without labels.
+            without labels; of a detector "box" (xmin, ymin, xmax, ymax) in pixels instead of a mask.
 
         Raises:
             ValueError: There is no image, or it cannot be read; a parameter is unknown.
@@ -83,10 +84,12 @@ class EndpointHandler:
                 {"score": float(score), "mask": _encoded(mask)}
                 for score, mask in zip(results["scores"], results["masks"])
             ]
-        return [
-            {"label": entry["label"], "score": entry["score"], "mask": _encoded(np.asarray(entry["mask"]))}
-            for entry in results
-        ]
+        return [{"label": entry["label"], "score": entry["score"], **_place(entry)} for entry in results]
+
+
+def _place(entry: dict[str, Any]) -> dict[str, Any]:
+    """Where a segment or an object is."""
+    return {"box": entry["box"]} if "box" in entry else {"mask": _encoded(np.asarray(entry["mask"]))}
 
 
 def _image(value: Any) -> Image.Image:

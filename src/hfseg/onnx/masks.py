@@ -51,14 +51,24 @@ def softmax(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return (z / z.sum(axis, keepdims=True)).astype(np.float32)
 
 
+def check_shares(**values: float) -> None:
+    """Checks scores and shares by name; outside of [0, 1] nothing, or everything, would pass without a word.
+
+    Raises:
+        ValueError: Outside of [0, 1], or NaN.
+    """
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {value}.")
+
+
 def logit_of(probability: float) -> float:
     """Logit of a probability, infinite at 0 and 1.
 
     Raises:
         ValueError: It is outside of [0, 1].
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"a threshold must lie between 0 and 1; got {probability}")
+    check_shares(mask_threshold=probability)
     if probability in (0.0, 1.0):
         return math.inf if probability else -math.inf
     return math.log(probability / (1 - probability))
@@ -139,6 +149,7 @@ def panoptic(
     Shape:
         class_logits: (Q, K + 1); mask_logits: (Q, h, w); query_scores: (Q,).
     """
+    check_shares(threshold=threshold, overlap_mask_area_threshold=overlap_mask_area_threshold)
     probabilities = softmax(class_logits)
     labels, scores = probabilities.argmax(1), probabilities.max(1)
     taking_part = (labels != class_logits.shape[1] - 1) & (scores > threshold)
@@ -206,6 +217,7 @@ def instances(
     Shape:
         class_logits: (Q, K + 1); mask_logits: (Q, h, w); query_scores: (Q,).
     """
+    check_shares(threshold=threshold)
     count = class_logits.shape[1] - 1
     pairs = softmax(class_logits)[:, :-1].ravel()
     best = np.argsort(-pairs, kind="stable")[:num_instances]
@@ -256,6 +268,7 @@ def boxes(
     Shape:
         logits: (Q, K), one sigmoid each; placed: (Q, 4), center and size as shares of the padded input.
     """
+    check_shares(threshold=threshold)
     flat = sigmoid(logits).ravel()
     best = np.argsort(-flat, kind="stable")[:num_detections]
     best = best[flat[best] >= threshold]

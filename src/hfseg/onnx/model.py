@@ -299,10 +299,7 @@ class OnnxModel:
         if self._setting("do_rescale", True):
             values = values * np.float32(self._setting("rescale_factor", 1 / 255))
         if self._setting("do_normalize", True):
-            mean, std = (
-                np.asarray(self.settings[name], np.float32)[:, None, None] for name in ("image_mean", "image_std")
-            )
-            values = (values - mean) / std
+            values = self._standardized(values)
         return values.astype(np.float32)
 
     def _standardized(self, values: np.ndarray) -> np.ndarray:
@@ -383,7 +380,7 @@ class OnnxModel:
             points = self._grid(geometry.padded, size)
         else:
             given = np.asarray(input_points, dtype=np.float64).reshape(1, -1, 1, 2)
-            if ((given < 0) | (given > np.asarray(size[::-1]))).any():
+            if not ((given >= 0) & (given <= np.asarray(size[::-1]))).all():  # NaN does not lie anywhere
                 raise ValueError(f"a point lies outside of the image of {size[1]} x {size[0]} pixels")
             inside = resized_size(*size, self.settings["size"])
             points = (given * (np.asarray(inside[::-1]) / np.asarray(size[::-1]))).astype(np.float32)
@@ -420,6 +417,7 @@ class OnnxModel:
         frame = to_frame(np.asarray(photo).transpose(2, 0, 1), size, fill)
         pixels = self._padded(self._normalized(frame.astype(np.float32)), size)
         limit = self._setting("threshold", 0.35) if threshold is None else threshold
+        rules.check_shares(threshold=limit)
         entries = []
         for one in texts:
             ids = np.asarray([self._tokenizer(one)], dtype=np.int64)
@@ -459,10 +457,7 @@ class OnnxModel:
         size = (int(self.settings["size"]["height"]), int(self.settings["size"]["width"]))
         values = resize_channels(channels, size)
         if self._setting("do_normalize", False):
-            mean, std = (
-                np.asarray(self.settings[name], np.float32)[:, None, None] for name in ("image_mean", "image_std")
-            )
-            values = (values - mean) / std
+            values = self._standardized(values)
         (logits,) = self._run({"pixel_values": self._padded(values, size)})
         return resize_maps(softmax(logits[0], 0), size, size, output).argmax(0)
 

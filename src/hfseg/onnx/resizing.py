@@ -29,14 +29,8 @@ def resize_channels(channels: np.ndarray, size: Size, resample: int = Image.Resa
     """
     if channels.shape[1:] == tuple(size):
         return channels
-    resized = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(one, np.float32)).resize(
-                (size[1], size[0]), Image.Resampling(resample)
-            )
-        )
-        for one in channels
-    ]
+    wide, method = (size[1], size[0]), Image.Resampling(resample)
+    resized = [Image.fromarray(np.ascontiguousarray(one, np.float32)).resize(wide, method) for one in channels]
     return np.stack([np.asarray(one) for one in resized])
 
 

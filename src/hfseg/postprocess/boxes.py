@@ -41,8 +41,8 @@ def detect_boxes(
     for index, (score, pair) in enumerate(zip(scores, pairs)):
         kept = score >= threshold
         score, pair = score[kept], pair[kept]
-        center, half = boxes[index, pair // num_classes].float().chunk(2, dim=-1)
-        placed = torch.cat((center - half / 2, center + half / 2), dim=-1)
+        center, side = boxes[index, pair // num_classes].float().chunk(2, dim=-1)
+        placed = torch.cat((center - side / 2, center + side / 2), dim=-1)
         padded = padded_sizes[index]
         inner = padded if image_sizes is None else image_sizes[index]
         scale = placed.new_tensor([padded[1] / inner[1], padded[0] / inner[0]]).repeat(2)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from ..readers.schema import DEFAULT_IGNORE_INDEX
-from .collation import IMAGENET_MEAN, IMAGENET_STD, UniversalCollator
+from .collation import UniversalCollator
 
 __all__ = ["DetectionCollator", "boxes_of_ids"]
 
@@ -39,8 +38,7 @@ class DetectionCollator(UniversalCollator):
     As `UniversalCollator`, but the truth is a box around each thing's visible pixels. Stuff has none.
 
     Args:
-        stuff_class_ids: Classes without boxes.
-        (the others): As `UniversalCollator`.
+        As `UniversalCollator`; classes of `stuff_class_ids` have no boxes.
 
     Returns (of a call):
         `pixel_values`: normalized images, zero-padded right and bottom;
@@ -52,25 +50,12 @@ class DetectionCollator(UniversalCollator):
         class_labels: (N,), int64; boxes: (N, 4), float32.
     """
 
-    def __init__(
-        self,
-        ignore_index: int = DEFAULT_IGNORE_INDEX,
-        transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-        num_labels: int | None = None,
-        size_divisor: int = 32,
-        image_mean: Sequence[float] = IMAGENET_MEAN,
-        image_std: Sequence[float] = IMAGENET_STD,
-        stuff_class_ids: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(ignore_index, transforms, num_labels, size_divisor, image_mean, image_std)
-        self.without_boxes = torch.tensor(sorted(stuff_class_ids or ()), dtype=torch.int64)
-
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         batch = super().__call__(examples)
         height, width = batch["pixel_values"].shape[-2:]
-        labels = []
+        stuff, labels = torch.from_numpy(self.stuff - 1), []
         for id_map, classes in zip(batch["mask_labels"], batch["class_labels"]):
-            things = ~torch.isin(classes, self.without_boxes)
+            things = ~torch.isin(classes, stuff)
             boxes = boxes_of_ids(id_map, len(classes))[things]
             center, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
             shares = torch.cat((center, side), dim=1) / torch.tensor([width, height, width, height])

@@ -45,9 +45,14 @@ from ...losses.box_detection import (
     noised_pairs,
 )
 from ...losses.levels import weighted_terms
-from ..backbone import build_backbone
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScaleEncoder, ProScalePreTrainedModel, without_finest_norm
+from .encoder_proscale import (
+    BackboneOwner,
+    ProScaleEncoder,
+    ProScalePreTrainedModel,
+    build_four_stage_backbone,
+    without_finest_norm,
+)
 
 # Logit of a fresh class predictor: every class has a probability of 1 % (Lin et al., "Focal Loss", section 4.1).
 CLASS_BIAS = -4.59512
@@ -306,48 +311,21 @@ class ProScaleBoxDecoder(ProScaleDetectionPreTrainedModel):
         )
 
 
-class ProScaleDetectionModel(ProScaleDetectionPreTrainedModel):
+class ProScaleDetectionModel(BackboneOwner, ProScaleDetectionPreTrainedModel):
     """Backbone, encoder, anchor selection and decoder: boxes, and the queries that made them."""
 
     def __init__(self, config: ProScaleConfig):
         super().__init__(config)
         if config.encoder == "hybrid":
             raise ValueError('encoder="hybrid" is of masks; a detector has one of progressive, full, lite.')
-        self.backbone: Any = build_backbone(config.backbone_config)
-        if len(self.backbone.channels) != 4:
-            raise ValueError(
-                f"The backbone gives {len(self.backbone.channels)} maps, the detector needs four, at strides 4 "
-                "(which it leaves out), 8, 16 and 32: set out_features or out_indices of backbone_config."
-            )
+        self.backbone = build_four_stage_backbone(config)  # the map at stride 4 is left out
         without_finest_norm(self.backbone)
         self.encoder = ProScaleDetectionEncoder(config, list(self.backbone.channels[1:]))
         self.anchor_selection = ProScaleAnchorSelection(config)
         self.query_features = nn.Embedding(config.num_queries, config.feature_size)
         self.decoder = ProScaleBoxDecoder(config)
-        if config.freeze_batch_norm:
-            for module in self.frozen_modules():
-                module.requires_grad_(False)
+        self.freeze_batch_norm()
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.backbone.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.backbone.set_input_embeddings(value)
-
-    def frozen_modules(self) -> list[nn.Module]:
-        """Lists the batch normalization layers of the backbone."""
-        return [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-    def train(self, mode: bool = True) -> "ProScaleDetectionModel":
-        """Sets training mode; frozen batch normalization stays in evaluation mode."""
-        super().train(mode)
-        if self.config.freeze_batch_norm:
-            for module in self.frozen_modules():
-                module.eval()
-        return self
 
     @can_return_tuple
     def forward(

@@ -9,6 +9,7 @@ C `feature_size`, M `mask_feature_size`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
 from ...layers.initialization import init_convolution, init_linear_bias, init_mask_classification, init_projection
 from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
+from ..backbone import build_backbone
 from ..vision_model import VisionModel
 from .configuration_proscale import ProScaleConfig
 
@@ -56,6 +58,54 @@ def without_finest_norm(backbone: nn.Module) -> None:
     norms = getattr(backbone, "hidden_states_norms", None)
     if norms is not None:
         norms[next(iter(norms))] = nn.Identity()
+
+
+def build_four_stage_backbone(config: ProScaleConfig) -> Any:
+    """Builds the backbone of a configuration.
+
+    Raises:
+        ValueError: It does not give four maps.
+    """
+    backbone: Any = build_backbone(config.backbone_config)
+    if len(backbone.channels) != 4:
+        raise ValueError(
+            f"The backbone gives {len(backbone.channels)} maps, PRO-SCALE needs four, at strides 4, 8, 16 and 32: set "
+            "out_features or out_indices of backbone_config."
+        )
+    return backbone
+
+
+class BackboneOwner(nn.Module):
+    """What bare models have in common: the backbone, whose batch normalization may be frozen."""
+
+    backbone: Any
+    config: ProScaleConfig
+
+    def freeze_batch_norm(self):
+        """Takes the gradients of frozen layers; their statistics are frozen by `train`."""
+        if self.config.freeze_batch_norm:
+            for module in self.frozen_modules():
+                module.requires_grad_(False)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the backbone's patch embedding."""
+        return self.backbone.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module):
+        """Replaces the backbone's patch embedding."""
+        self.backbone.set_input_embeddings(value)
+
+    def frozen_modules(self) -> list[nn.Module]:
+        """Lists the batch normalization layers of the backbone."""
+        return [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def train(self, mode: bool = True) -> "BackboneOwner":
+        """Sets training mode; frozen batch normalization stays in evaluation mode."""
+        super().train(mode)
+        if self.config.freeze_batch_norm:
+            for module in self.frozen_modules():
+                module.eval()
+        return self
 
 
 class ProScaleTokenRecalibration(nn.Module):

@@ -21,7 +21,6 @@ of a layer type.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +40,6 @@ from ...layers.mask_decoder import (
     mask_logits,
 )
 from ...losses.mask_classification import count_targets
-from ..backbone import build_backbone
 from ..mask_decoding import (
     StuffClassesModel,
     auxiliary_predictions,
@@ -52,7 +50,13 @@ from ..mask_decoding import (
 )
 from ..outputs import MaskClassificationOutput
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import ProScalePixelDecoder, ProScalePreTrainedModel, without_finest_norm
+from .encoder_proscale import (
+    BackboneOwner,
+    ProScalePixelDecoder,
+    ProScalePreTrainedModel,
+    build_four_stage_backbone,
+    without_finest_norm,
+)
 from .hybrid_proscale import ProScaleHybridPixelDecoder
 
 logger = logging.get_logger(__name__)
@@ -165,7 +169,7 @@ class ProScaleMaskDecoder(ProScalePreTrainedModel):
         )
 
 
-class ProScaleModel(ProScalePreTrainedModel):
+class ProScaleModel(BackboneOwner, ProScalePreTrainedModel):
     """Backbone, pixel decoder and mask decoder: class-agnostic masks and the queries that made them."""
 
     def __init__(self, config: ProScaleConfig):
@@ -175,41 +179,14 @@ class ProScaleModel(ProScalePreTrainedModel):
                 f"encoder_stage_layers={tuple(config.encoder_stage_layers)} has {config.num_feature_levels} scales, as "
                 "the detector (ProScaleForObjectDetection) may have; masks need three, (p1, p2, p3)."
             )
-        self.backbone: Any = build_backbone(config.backbone_config)
-        if len(self.backbone.channels) != 4:
-            raise ValueError(
-                f"The backbone gives {len(self.backbone.channels)} maps, the pixel decoder needs four, at strides 4, "
-                "8, 16 and 32: set out_features or out_indices of backbone_config."
-            )
+        self.backbone = build_four_stage_backbone(config)
         if config.encoder == "hybrid":
             without_finest_norm(self.backbone)
         decoder_class = ProScaleHybridPixelDecoder if config.encoder == "hybrid" else ProScalePixelDecoder
         self.pixel_decoder = decoder_class(config, list(self.backbone.channels))
         self.mask_decoder = ProScaleMaskDecoder(config)
-        if config.freeze_batch_norm:
-            for module in self.frozen_modules():
-                module.requires_grad_(False)
+        self.freeze_batch_norm()
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the backbone's patch embedding."""
-        return self.backbone.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module):
-        """Replaces the backbone's patch embedding."""
-        self.backbone.set_input_embeddings(value)
-
-    def frozen_modules(self) -> list[nn.Module]:
-        """Lists the batch normalization layers of the backbone."""
-        return [m for m in self.backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-    def train(self, mode: bool = True) -> "ProScaleModel":
-        """Sets training mode; frozen batch normalization stays in evaluation mode."""
-        super().train(mode)
-        if self.config.freeze_batch_norm:
-            for module in self.frozen_modules():
-                module.eval()
-        return self
 
     @can_return_tuple
     def forward(

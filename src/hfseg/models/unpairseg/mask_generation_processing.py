@@ -357,10 +357,20 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         Returns:
             Logits of the kept masks, best first, their scores, and their indices among all masks of the image.
 
+        Raises:
+            ValueError: A threshold is NaN or infinite.
+
         Shape: logits (n, h, w), scores (n,), indices (n,).
         """
         scores = outputs.iou_scores[index].flatten().float()
         threshold = self.score_threshold if score_threshold is None else score_threshold
+        limits = (
+            self.iou_threshold if iou_threshold is None else iou_threshold,
+            self.cover_threshold if cover_threshold is None else cover_threshold,
+        )
+        for name, value in zip(("score_threshold", "iou_threshold", "cover_threshold"), (threshold, *limits)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a number, got {value}.")
         indices = (scores >= threshold).nonzero().flatten()
         masks = outputs.get("masks_queries_logits")
         if masks is None:
@@ -381,8 +391,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         kept = postprocess.mask_nms(
             doubled,
             scores[indices],
-            self.iou_threshold if iou_threshold is None else iou_threshold,
-            self.cover_threshold if cover_threshold is None else cover_threshold,
+            *limits,
             self.nms_rule if nms_rule is None else nms_rule,
         )
         return logits[kept], scores[indices][kept], indices[kept]

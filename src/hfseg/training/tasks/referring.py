@@ -99,17 +99,18 @@ class ReferringTask(Task):
         if backbone is not None and any((backbone / name).is_file() for name in TOKENIZER_FILES):
             source = str(backbone)
         if source is not None:
-            source, text_config = pretrained_source(source), cast(Any, model).config.text_config
+            source = pretrained_source(source)
+            vocab_size = cast(Any, model).config.text_config.vocab_size
             arguments = dataclasses.replace(arguments, tokenizer=source)
             if made is None or _holds_processor(source, made):
                 processor = load_processor(arguments)
-                check_vocabulary(processor.tokenizer, text_config.vocab_size)
+                check_vocabulary(processor.tokenizer, vocab_size)
                 return processor
             image_processor = build_image_processor(
                 dataclasses.replace(arguments, pretrained=None, backbone=None), model
             )
             tokenizer = _load_tokenizer(source)
-            check_vocabulary(tokenizer, text_config.vocab_size)
+            check_vocabulary(tokenizer, vocab_size)
             return made(image_processor, tokenizer)
         if self.arguments.data.name != "referring_shapes":
             raise ValueError(
