@@ -15,6 +15,7 @@ from hfseg.evaluation.object_detection import (
     ObjectDetectionEvaluator,
     check_things,
     evaluate_object_detection,
+    number_boxes,
     true_boxes,
 )
 
@@ -87,9 +88,24 @@ def test_evaluator_counts_and_draws(dataset):
     by_class = {row["name"]: row["box_ap"] for row in outcome.per_class}
     assert set(by_class) == {"circle", "square", "triangle", "star", "ring", "cross"}
     assert set(outcome.metrics) == set(outcome.averages)
+    assert {name: np.mean(values) for name, values in outcome.curves.items()} == {
+        "IoU 0.50": outcome.metrics["box_ap50"],
+        "IoU 0.75": outcome.metrics["box_ap75"],
+        "IoU 0.50:0.95": pytest.approx(outcome.metrics["box_ap"]),
+    }
     own.loaded.model.place = 0
     (shown,) = own.draw(1)["The first images"]
     assert np.asarray(shown.image).any()
+
+
+def test_a_box_has_the_color_of_the_true_one_that_it_covers():
+    truth = [{"box": [0.0, 0.0, 10.0, 10.0]}, {"box": [20.0, 0.0, 30.0, 10.0]}]
+    found = [{"box": box} for box in ([21.0, 0.0, 31.0, 10.0], [20.0, 0.0, 29.0, 10.0], [0.0, 6.0, 10.0, 16.0])]
+    number_boxes(truth, found)
+    # The second box covers an object that a better one has; the third has an IoU of 4/16.
+    assert [entry["color_number"] for entry in truth + found] == [0, 1, 1, 2, 3]
+    number_boxes([], found)
+    assert [entry["color_number"] for entry in found] == [0, 1, 2]
 
 
 def test_annotations_need_a_coco_dataset(dataset):

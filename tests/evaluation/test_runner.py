@@ -79,7 +79,7 @@ def test_every_task_by_the_same_call(task, zoo, request, tmp_path):
     assert record["metrics"] == result.metrics and record["task"] == task and record["number_of_images"] > 0
     assert record["command"] and record["versions"]["torch"] and record["processes"] == 1
     page = (folder / "report.html").read_text()
-    assert page == result.to_html() and "<img" in page
+    assert page == result.to_html(links=True) and "<img" in page and "<a " in page and "<a " not in result.to_html()
     assert list((folder / "overlays").glob("*.png")), "images were asked for"
     with pytest.raises(KeyError, match=sorted(expected)[0]):
         result["no such metric"]

@@ -51,8 +51,8 @@ def scene(rng: np.random.Generator) -> tuple[list[dict], list[dict]]:
     return annotations, found
 
 
-def coco(images: list[tuple[list[dict], list[dict]]], iou_type: str) -> np.ndarray:
-    """The twelve figures by pycocotools."""
+def coco(images: list[tuple[list[dict], list[dict]]], iou_type: str) -> COCOeval:
+    """pycocotools' evaluation: the twelve figures are its `stats`."""
     sides: list[list[dict]] = [[], []]
     for image_id, scene_sides in enumerate(images, start=1):
         for side, entries in zip(sides, scene_sides):
@@ -78,7 +78,7 @@ def coco(images: list[tuple[list[dict], list[dict]]], iou_type: str) -> np.ndarr
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return evaluation.stats
+    return evaluation
 
 
 @pytest.mark.parametrize("iou_type", ["segm", "bbox"])
@@ -98,11 +98,18 @@ def test_all_figures_are_pycocotools(seed, iou_type):
     result = metric.compute()
     names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
     names += ("ar_1", "ar_10", "ar_100", "ar_small", "ar_medium", "ar_large")
-    expected = coco(images, iou_type)
+    evaluation = coco(images, iou_type)
+    expected = evaluation.stats
     assert expected[0] > 0.05
     for name, value in zip(names, expected):
         assert result[name] == (pytest.approx(100 * value, rel=1e-14) if value >= 0 else -1), name
     assert result["per_class"]["never"] is None
+    # Thresholds, recalls, classes, ranges of areas, numbers of detections; the class that never occurs has -1.
+    precision = evaluation.eval["precision"][:, :, [0, 1, 2], 0, 2].mean(-1)
+    assert (evaluation.eval["precision"][:, :, 3] == -1).all() and len(result["curves"]) == 3
+    for name, points in (("IoU 0.50", precision[0]), ("IoU 0.75", precision[5]), ("IoU 0.50:0.95", precision.mean(0))):
+        assert result["curves"][name] == pytest.approx(100 * points, rel=1e-12)
+    assert np.mean(result["curves"]["IoU 0.50:0.95"]) == pytest.approx(result["ap"])
 
 
 def test_of_equal_overlaps_the_last_annotation_is_taken():

@@ -2,9 +2,11 @@
 """Boxes drawn, and filled as masks."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from hfseg.results.boxes import draw_boxes, mask_of_box
+from hfseg.results.colors import distinct_color
 
 
 def test_a_box_is_drawn_around_its_pixels():
@@ -17,6 +19,12 @@ def test_a_box_is_drawn_around_its_pixels():
     two = [{"box": (0, 20, 20, 40), "label_id": 1}, {"box": (40, 20, 60, 40), "label_id": 1}]
     drawn = np.asarray(draw_boxes(image, two, {1: "."}))
     assert tuple(drawn[39, 10]) != tuple(drawn[39, 50])
+    # By instance, a number says the color, whatever the class and the order.
+    two = [two[1] | {"color_number": 3}, two[0] | {"color_number": 7, "label_id": 2}]
+    drawn = np.asarray(draw_boxes(image, two, {1: ".", 2: "."}, color_by="instance"))
+    assert tuple(drawn[39, 50]) == distinct_color(3) and tuple(drawn[39, 10]) == distinct_color(7)
+    with pytest.raises(ValueError, match="color_by must be one of class, instance"):
+        draw_boxes(image, two, color_by="score")
 
 
 def test_mask_of_a_box():

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 
 from ..data.specs import open_dataset
 from ..inference.loading import LoadedModel
+from ..results.confusion import ConfusionMatrix
 from .report import Shown
 
 __all__ = ["Outcome", "TaskEvaluator", "gathered"]
@@ -30,7 +31,8 @@ class Outcome:
         record: What the numbers depend on, for `metrics.json`.
         facts: The same for people, name to text.
         legend: Class id to name, of the colors in the images.
-        confusion: Image of the confusion of classes, or None.
+        confusion: Pixels by true and predicted class, or None.
+        curves: Curves of precision by recall, name to precisions in percent at recalls from 0 to 100 %.
     """
 
     metrics: dict[str, float | None]
@@ -43,7 +45,8 @@ class Outcome:
     record: dict[str, Any] = dataclasses.field(default_factory=dict)
     facts: dict[str, str] = dataclasses.field(default_factory=dict)
     legend: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    confusion: Any = None
+    confusion: ConfusionMatrix | None = None
+    curves: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 class TaskEvaluator:

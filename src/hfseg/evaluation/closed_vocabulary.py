@@ -14,8 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ..inference import augmented_scores, sliding_window_segmentation, tiled_panoptic_segmentation
-from ..results.drawing import confusion_plot, overlay, overlay_semantic, side_by_side
+from ..results.confusion import ConfusionMatrix
+from ..results.drawing import overlay, overlay_semantic, side_by_side
 from .base import Outcome, TaskEvaluator, gathered
+from .comparison import TITLES, compare_segments
 from .labels import match_labels
 from .prediction import Segmenter, as_predict, predict_samples
 from .report import Shown, file_name
@@ -235,14 +237,9 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
         self.metrics.load_states(gathered(self.metrics.state_dict(), ranks))
         if self.metrics.indices != list(range(count)):
             raise ValueError(f"{len(self.metrics.indices)} of {count} images were counted; a process did not finish.")
-        confusion, row_names, column_names = self.metrics.confusion()
+        confusion = ConfusionMatrix(*self.metrics.confusion())
         self.image_scores = list(self.metrics.image_scores)
         numbers, rows = self.metrics.compute()
-        plot = None
-        if confusion.any() and rank == 0:
-            name = Path(self.specification).name or self.specification
-            title = f"Pixels of each true class by predicted class, in % ({name})"
-            plot = confusion_plot(confusion, row_names, column_names, title)
         record = self.describe()
         return Outcome(
             metrics=numbers,
@@ -252,9 +249,16 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
             per_class=rows,
             record=record,
             facts=self.facts(record),
-            legend={} if self.tasks == ["semantic"] else self.dataset.id2label,  # class maps have their own
-            confusion=plot,
+            legend=self._legend(),
+            confusion=confusion if confusion.counts.any() else None,
+            curves=self.metrics.curves,
         )
+
+    def _legend(self) -> dict[int, str]:
+        """Classes that have a color: stuff; things have one each, and class maps a legend of their own."""
+        if self.tasks == ["semantic"]:
+            return {}
+        return {class_id: name for class_id, name in self.metrics.id2label.items() if class_id in self.metrics.stuff}
 
     def results(self, batches: Sequence[Sequence[int]]) -> Iterator[tuple[int, Any, dict[str, Any]]]:
         """Position, example and results of images, in order."""
@@ -383,15 +387,13 @@ class ClosedVocabularyEvaluator(TaskEvaluator):
     def image(self, example: Any, results: dict[str, Any]) -> Any:
         """The image, its ground truth and its prediction, side by side."""
         labels, image = self.dataset.id2label, np.asarray(example["image"])
-        plain = overlay(image, np.zeros(image.shape[:2], dtype=np.int32), [], labels)
-        if self.tasks == ["semantic"]:
-            truth = overlay_semantic(image, np.maximum(self.metrics.truth(example), -1), labels, ignore_index=-1)
-            found = overlay_semantic(image, results["semantic"], labels, ignore_index=-1)
-        else:
+        if self.tasks != ["semantic"]:
             segments = self.metrics.segments(results, image.shape[:2])
-            truth = overlay(image, example["segmentation"], example["segments_info"], labels)
-            found = overlay(image, segments["segmentation"], segments["segments_info"], labels)
-        return side_by_side([plain, truth, found], ["image", "ground truth", "prediction"])
+            return compare_segments(image, example, segments, labels, self.metrics.stuff)
+        plain = overlay(image, np.zeros(image.shape[:2], dtype=np.int32), [], labels)
+        truth = overlay_semantic(image, np.maximum(self.metrics.truth(example), -1), labels, ignore_index=-1)
+        found = overlay_semantic(image, results["semantic"], labels, ignore_index=-1)
+        return side_by_side([plain, truth, found], TITLES)
 
 
 def _as_size(image_processor: Any, size: Mapping[str, int]) -> Any:

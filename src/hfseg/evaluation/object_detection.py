@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import nn
+from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from ..metrics.mask_ap import MaskAP
 from ..results.boxes import draw_boxes
 from ..results.drawing import side_by_side
 from .base import Outcome, TaskEvaluator, gathered
+from .comparison import TITLES
 from .labels import LabelMatch, match_labels
 from .prediction import Sample, predict_samples
 from .report import Shown
@@ -23,6 +26,7 @@ __all__ = ["AVERAGES", "ObjectDetectionEvaluator", "evaluate_object_detection", 
 
 NUM_DETECTIONS = 100  # COCO looks at no more
 SHOWN_SCORE = 0.5  # of boxes that are drawn
+SAME_OBJECT = 0.5  # IoU with a true box whose color a box has
 KEYS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
 AVERAGES = {
     "box_ap": "COCO box AP: mean over IoU thresholds 0.50 to 0.95 in steps of 0.05 and over thing classes in the truth",
@@ -139,8 +143,24 @@ def _shown(sample: Sample, image_processor: Any, match: LabelMatch, dataset: Any
             box = [left, top, left + width, top + height]
             found.append({"box": box, "label_id": entry["category_id"], "score": entry["score"]})
     truth = true_boxes(sample.example, frozenset(map(int, dataset.stuff_class_ids)))
-    drawn = [draw_boxes(image, boxes, names) for boxes in (truth, found)]
-    return side_by_side([image, *drawn], ["image", "ground truth", "prediction"])
+    number_boxes(truth, found)
+    drawn = [draw_boxes(image, boxes, names, color_by="instance") for boxes in (truth, found)]
+    return side_by_side([image, *drawn], TITLES)
+
+
+def number_boxes(truth: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
+    """Numbers the colors: the best box on an object (IoU of 0.5 or more) has the color of the true one."""
+    for number, entry in enumerate(truth):
+        entry["color_number"] = number
+    sides = [torch.tensor([entry["box"] for entry in side]).reshape(-1, 4) for side in (found, truth)]
+    overlaps, free, following = box_iou(*sides), set(range(len(truth))), len(truth)
+    for entry, row in zip(found, overlaps.tolist()):
+        partner = max(free, key=row.__getitem__, default=None)
+        if partner is not None and row[partner] >= SAME_OBJECT:
+            free.remove(partner)
+            entry["color_number"] = partner
+        else:
+            entry["color_number"], following = following, following + 1
 
 
 class ObjectDetectionEvaluator(TaskEvaluator):
@@ -205,7 +225,7 @@ class ObjectDetectionEvaluator(TaskEvaluator):
             per_class=[{"name": name, "box_ap": value} for name, value in measured["per_class"].items()],
             record={"ground_truth": truth, "num_detections": NUM_DETECTIONS},
             facts={"ground truth": truth},
-            legend=self.dataset.id2label,
+            curves=measured["curves"],
         )
 
     def draw(self, count: int) -> dict[str, list[Shown]]:

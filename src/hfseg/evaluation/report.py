@@ -1,18 +1,24 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""`report.html` of an evaluation: one file with numbers, classes and images, which needs nothing from elsewhere."""
+"""`report.html` of an evaluation: one file with images, curves and numbers, which needs nothing from elsewhere.
+
+What is looked at comes first: headline numbers, images, curves, confusion; then tables; last, how it was measured.
+"""
 
 import base64
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 
 from ..files.writing import write_text
+from ..results.confusion import MOST_CLASSES, ConfusionMatrix, color_of_share
+from ..results.curves import precision_recall_svg
 from ..results.drawing import class_color
 
 __all__ = ["EvaluationPage", "Shown", "file_name", "write_report"]
@@ -21,8 +27,11 @@ NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 WIDEST = 1800  # pixels of an image in the page
 # The largest possible value of a column, for which its bars are full; other columns have none.
-PERCENT = ("iou", "accuracy", "pq", "sq", "rq", "ap", "ap50", "ap75", "precision", "recall", "dice")
+PERCENT = ("iou", "accuracy", "pq", "sq", "rq", "ap", "ap50", "ap75", "precision", "recall", "dice", "share")
 LONGEST_LEGEND = 60
+DENSE = 30  # classes from which on the cells of the confusion are small
+TOLD_SHARE = 0.005  # of a true class: smaller ones have no number in the confusion
+DARK_SHARE = 0.45  # from which on numbers are white
 
 CSS = """
 :root { color-scheme: light; }
@@ -39,7 +48,7 @@ p.about { margin: 0 0 1.2rem; color: #4a4f57; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #e6e9ec; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th:first-child, td:first-child, td.text, td.name, th.name { text-align: left; }
 td.text { color: #4a4f57; white-space: normal; }
 td.bar { background: linear-gradient(#b9d8ee, #b9d8ee) no-repeat left / var(--part) 100%; }
 .chip { display: inline-block; width: .9em; height: .9em; border: 1px solid #3c3c3c; border-radius: .15em;
@@ -48,6 +57,26 @@ ul.legend { list-style: none; padding: 0; margin: 0 0 1rem; display: flex; flex-
 figure { margin: 0 0 1.4rem; }
 figcaption { margin-bottom: .3rem; }
 figure img { max-width: 100%; max-height: 34rem; width: auto; height: auto; border: 1px solid #d5d9de; display: block; }
+figure a { display: inline-block; }
+details { margin: .8rem 0; }
+summary { cursor: pointer; color: #0b5394; }
+svg.curves { display: block; width: 100%; max-width: 44rem; height: auto; }
+.matrix { overflow: auto; max-height: 85vh; border: 1px solid #d5d9de; width: fit-content; max-width: 100%; }
+.matrix table { border-collapse: separate; border-spacing: 0; font-size: .85rem; }
+.matrix th { background: #fff; padding: .1rem .45rem; font-weight: 400; border: 0; }
+.matrix thead th { position: sticky; top: 0; z-index: 1; padding: .45rem 0; text-align: left; vertical-align: bottom; }
+.matrix thead th span { writing-mode: vertical-rl; transform: rotate(180deg); line-height: 1; padding: 0 .3rem; }
+.matrix thead th:first-child { left: 0; z-index: 2; padding: .45rem; color: #4a4f57; }
+.matrix tbody th { position: sticky; left: 0; text-align: right; }
+.matrix td { min-width: 2rem; height: 1.7rem; padding: 0; text-align: center; border: 0;
+             box-shadow: inset 0 0 0 .5px #eceff2; }
+.matrix.dense td { min-width: 1.25rem; height: 1.25rem; line-height: 1.25rem; font-size: .68rem; }
+.matrix.dense tbody th { line-height: 1.25rem; padding-top: 0; padding-bottom: 0; }
+.matrix td.dark { color: #fff; }
+.matrix td.right { outline: 1px solid #3c3c3c; outline-offset: -1px; }
+@media (max-width: 40rem) { body { margin: 1rem auto; padding: 0 .8rem; } .headline div { flex: 1; }
+  figure { overflow-x: auto; } figure img { max-width: none; width: max(46rem, 100%); max-height: none; }
+  .matrix tbody th { max-width: 7.5rem; overflow: hidden; text-overflow: ellipsis; } }
 pre { background: #f3f5f7; padding: .7rem 1rem; overflow-x: auto; border-radius: .4rem; white-space: pre-wrap;
       overflow-wrap: anywhere; }
 """
@@ -60,7 +89,7 @@ class Shown:
     Attributes:
         caption: What it shows.
         image: File or image.
-        name: Of the file that it is saved as, without its ending; "" is not saved.
+        name: Of the file `overlays/NAME.png` that it is saved as; "" is not saved.
     """
 
     caption: str
@@ -78,10 +107,14 @@ class EvaluationPage:
         command: Command line of the evaluation.
         headline: The most telling numbers, name to value as it is to be read.
         numbers: Rows of name, value and what it is.
-        tables: Heading to rows, dictionaries with the same keys; the first column names the row.
         images: Heading to images.
         legend: Class number to name, of the colors in the images.
+        curves: Precision by recall, name to precisions in percent.
+        confusion: Pixels by true and predicted class, or None.
+        tables: Heading to rows, dictionaries with the same keys; the first column names the row. Rows of classes that
+            do not occur are folded.
         facts: Further conditions, name to text.
+        links: Whether images and plots link to their files beside the page.
     """
 
     title: str
@@ -89,10 +122,13 @@ class EvaluationPage:
     command: str
     headline: Mapping[str, str] = field(default_factory=dict)
     numbers: Sequence[tuple[str, str, str]] = ()
-    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     images: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
     legend: Mapping[int, str] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    confusion: ConfusionMatrix | None = None
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    links: bool = False
 
 
 def file_name(text: str) -> str:
@@ -113,6 +149,12 @@ def render(page: EvaluationPage) -> str:
             f"<div><b>{_text(value)}</b><span>{_text(name)}</span></div>" for name, value in page.headline.items()
         )
         parts.append(f'<div class="headline">{boxes}</div>')
+    legend = _legend(page.legend)
+    for heading, shown in page.images.items():
+        if shown:
+            parts.append(f"<h2>{_text(heading)}</h2>{legend}" + "".join(_figure(one, page.links) for one in shown))
+            legend = ""  # once is enough
+    parts += _curves(page) + _confusion(page)
     if page.numbers:
         rows = "".join(
             f'<tr><td>{_text(name)}</td><td>{_text(value)}</td><td class="text">{_text(what)}</td></tr>'
@@ -122,12 +164,7 @@ def render(page: EvaluationPage) -> str:
         parts.append(f"<h2>Numbers</h2>{table}")
     for heading, entries in page.tables.items():
         if entries:
-            parts.append(f'<h2>{_text(heading)}</h2><div class="wide">{_table(entries)}</div>')
-    legend = _legend(page.legend)
-    for heading, shown in page.images.items():
-        if shown:
-            parts.append(f"<h2>{_text(heading)}</h2>{legend}" + "".join(_figure(one) for one in shown))
-            legend = ""  # once is enough
+            parts.append(f"<h2>{_text(heading)}</h2>{_folded_table(entries)}")
     facts = "".join(
         f'<tr><td>{_text(name)}</td><td class="text">{_text(value)}</td></tr>' for name, value in page.facts.items()
     )
@@ -144,25 +181,111 @@ def _text(value: Any) -> str:
     return html.escape(str(value))
 
 
-def _head(names: Sequence[str]) -> str:
-    return "<thead><tr>" + "".join(f'<th scope="col">{_text(name)}</th>' for name in names) + "</tr></thead>"
+def _head(names: Sequence[str], left: Collection[str] = ()) -> str:
+    kinds = [' class="name"' if name in left else "" for name in names]
+    cells = "".join(f'<th scope="col"{kind}>{_text(name)}</th>' for name, kind in zip(names, kinds))
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
+def _curves(page: EvaluationPage) -> list[str]:
+    """Heading, drawing and explanation of the curves, if there are any."""
+    if not page.curves:
+        return []
+    about = "Mean over the classes that occur; the mean of a curve, in its legend, is the average precision."
+    file = ' Points: <a href="precision_recall.csv">precision_recall.csv</a>' if page.links else ""
+    return [f"<h2>Precision by recall</h2>{precision_recall_svg(page.curves)}<p>{about}{file}</p>"]
+
+
+def _confusion(page: EvaluationPage) -> list[str]:
+    """Heading, most frequent confusions and the matrix, whose names stay in sight, if there is one."""
+    matrix = page.confusion
+    if matrix is None:
+        return []
+    parts = ["<h2>Confusion of classes</h2>"]
+    pairs = matrix.most_frequent(10)
+    if pairs:
+        parts.append(f'<p>The most frequent ones:</p><div class="wide">{_table(pairs)}</div>')
+    shares, rows, columns = matrix.shares()
+    most = f" The {MOST_CLASSES} classes with the most pixels are shown." if len(rows) == MOST_CLASSES else ""
+    files = (
+        ' <a href="confusion.png">As a plot</a>, <a href="confusion.csv">as numbers of pixels</a>.'
+        if page.links
+        else ""
+    )
+    parts.append(
+        f"<p>Rows: true class. Columns: predicted class. Numbers: share of the true class, in %.{most}{files}</p>"
+    )
+    head = "".join(f'<th scope="col"><span>{_text(name)}</span></th>' for name in columns)
+    lines = [
+        f'<tr><th scope="row">{_text(name)}</th>'
+        + "".join(_share(share, name, column) for share, column in zip(row, columns))
+        + "</tr>"
+        for name, row in zip(rows, shares.tolist())
+    ]
+    dense = " dense" if max(len(rows), len(columns)) > DENSE else ""
+    parts.append(
+        f'<div class="matrix{dense}" tabindex="0"><table><thead><tr><th>true</th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+    return parts
+
+
+def _share(share: float, true: str, predicted: str) -> str:
+    """A cell of the confusion, with both names for whoever points at it; empty where hardly a pixel is."""
+    kinds = [name for name, holds in (("right", true == predicted), ("dark", share > DARK_SHARE)) if holds]
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
+    if share < TOLD_SHARE:
+        return f"<td{kind}></td>"
+    color = "#{:02x}{:02x}{:02x}".format(*color_of_share(share))
+    title = _text(f"{true} as {predicted}: {100 * share:.1f} %")
+    return f'<td{kind} style="background:{color}" title="{title}">{100 * share:.0f}</td>'
+
+
+def _folded_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table; rows of classes that the ground truth does not show are in a second one, folded."""
+    absent = [row for row in rows if _is_absent(row)]
+    parts = []
+    if len(absent) < len(rows):
+        parts.append(f'<div class="wide">{_table([row for row in rows if not _is_absent(row)])}</div>')
+    if absent:
+        told = "1 class does" if len(absent) == 1 else f"{len(absent)} classes do"
+        parts.append(
+            f"<details><summary>{told} not occur in the ground truth</summary>"
+            f'<div class="wide">{_table(absent)}</div></details>'
+        )
+    return "".join(parts)
+
+
+def _is_absent(row: Mapping[str, Any]) -> bool:
+    """Whether a class has no pixel (object, case) in the ground truth; without counts, whether it has no number."""
+    if "pixels" in row:
+        return row["pixels"] == 0
+    if "tp" in row and "fn" in row:
+        return row["tp"] + row["fn"] == 0
+    if "cases" in row:
+        return row["cases"] == 0
+    values = [value for name, value in row.items() if name not in ("class", "kind")]
+    return bool(values) and all(value is None or value != value for value in values)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = ["".join(_cell(column, row.get(column)) for column in columns) for row in rows]
-    return f"<table>{_head(columns)}<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody></table>"
+    named = {column for row in rows for column, value in row.items() if isinstance(value, str)}
+    return f"<table>{_head(columns, named)}<tbody>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</tbody></table>"
 
 
 def _cell(column: str, value: Any) -> str:
-    """A cell; numbers that are percentages have a bar of that length behind them."""
+    """A cell; numbers that are percentages have a bar of that length behind them, names stand at the left."""
     if value is None or value != value:
         return "<td>-</td>"
     if isinstance(value, float):
         part = f"{min(max(value, 0.0), 100.0):.1f}%"
         bar = f' class="bar" style="--part:{part}"' if column.partition(" ")[0] in PERCENT else ""
         return f"<td{bar}>{value:.2f}</td>"
-    return f"<td>{_text(value)}</td>"
+    if isinstance(value, int):
+        return f"<td>{value:,}</td>"
+    return f'<td class="name">{_text(value)}</td>'
 
 
 def _legend(names: Mapping[int, str]) -> str:
@@ -176,8 +299,8 @@ def _legend(names: Mapping[int, str]) -> str:
     return f'<ul class="legend">{entries}</ul>'
 
 
-def _figure(shown: Shown) -> str:
-    """An image as a part of the page: JPEG, or PNG where that is smaller."""
+def _figure(shown: Shown, links: bool) -> str:
+    """An image as a part of the page: JPEG, or PNG where that is smaller; it links to its file."""
     if isinstance(shown.image, Image.Image):
         image = shown.image.convert("RGB")
     else:
@@ -194,4 +317,7 @@ def _figure(shown: Shown) -> str:
     source = f"data:image/{kind};base64,{base64.b64encode(encoded[kind]).decode()}"
     caption = _text(shown.caption)
     size = f'width="{image.width}" height="{image.height}"'
-    return f'<figure><figcaption>{caption}</figcaption><img {size} alt="{caption}" src="{source}"></figure>'
+    drawn = f'<img {size} alt="{caption}" src="{source}">'
+    if links and shown.name and isinstance(shown.image, Image.Image):
+        drawn = f'<a href="overlays/{quote(shown.name)}.png">{drawn}</a>'
+    return f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>"

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..files.writing import write_json, write_text
 from ..metrics.renamed import RENAMED_METRICS
+from ..results.confusion import ConfusionMatrix, confusion_plot
 from .report import EvaluationPage, Shown, render
 
 __all__ = ["EvaluationResult", "unit_of"]
@@ -52,7 +53,8 @@ class EvaluationResult:
         headline: Keys of the most telling numbers.
         facts: Conditions, for people.
         legend: Class id to name, of the colors in the images.
-        confusion: Image of the confusion of classes, or None.
+        confusion_matrix: Pixels by true and predicted class, or None.
+        curves: Curves of precision by recall, name to precisions in percent at 101 recalls from 0 to 100 %.
         is_main_process: Whether this process should write; the numbers are the same in all of them.
     """
 
@@ -66,7 +68,8 @@ class EvaluationResult:
     headline: Sequence[str] = ()
     facts: dict[str, str] = field(default_factory=dict)
     legend: Mapping[int, str] = field(default_factory=dict)
-    confusion: Image.Image | None = None
+    confusion_matrix: ConfusionMatrix | None = None
+    curves: dict[str, list[float]] = field(default_factory=dict)
     is_main_process: bool = True
 
     def __getitem__(self, key: str) -> float | None:
@@ -91,12 +94,18 @@ class EvaluationResult:
     def _told(self) -> list[str]:
         return [name for name in self.headline or self.metrics if self.metrics.get(name) is not None]
 
-    def page(self) -> EvaluationPage:
-        """What the report says."""
+    @property
+    def confusion(self) -> Image.Image | None:
+        """Drawing of the confusion of classes, or None."""
+        if self.confusion_matrix is None:
+            return None
+        matrix = self.confusion_matrix
+        title = f"Pixels of each true class by predicted class, in % ({self.record['dataset']['name']})"
+        return confusion_plot(matrix.counts, matrix.row_names, matrix.column_names, title)
+
+    def page(self, links: bool = False) -> EvaluationPage:
+        """What the report says; with links to the files that `save` writes beside it, or without."""
         record = self.record
-        images: dict[str, Sequence[Shown]] = dict(self.images)
-        if self.confusion is not None:
-            images["Confusion of classes"] = [Shown("Rows: true class. Columns: predicted class.", self.confusion)]
         tables: dict[str, Sequence[Mapping[str, Any]]] = {}
         if self.per_class:
             tables["Classes"] = [
@@ -114,21 +123,29 @@ class EvaluationResult:
             headline={name: shown(name, self.metrics[name]) for name in self._told()[:4]},
             numbers=[(name, shown(name, value), self.averages.get(name, "")) for name, value in known.items()],
             tables={**tables, **self.tables},
-            images=images,
+            images=self.images,
+            curves=self.curves,
+            confusion=self.confusion_matrix,
             legend=self.legend,
             facts={
                 **self.facts,
                 "device": f"{record['device']}, {record['dtype']}, {record['seconds']:.1f} s",
                 "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
             },
+            links=links,
         )
 
-    def to_html(self) -> str:
-        """The report as one HTML file that needs nothing from elsewhere."""
-        return render(self.page())
+    def to_html(self, links: bool = False) -> str:
+        """The report as one HTML file that needs nothing from elsewhere.
+
+        Args:
+            links: Whether images link to the files that `save` writes beside the report.
+        """
+        return render(self.page(links))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes `metrics.json`, `per_class.csv`, `confusion.png`, `overlays/`, `report.html` and `model_index.yml`.
+        """Writes `metrics.json`, `report.html`, `model_index.yml`, tables (`per_class.csv`, `confusion.csv`,
+        `precision_recall.csv`), `confusion.png` and `overlays/`.
 
         Files that there is nothing for are not written. Processes other than the first write nothing.
         """
@@ -139,11 +156,18 @@ class EvaluationResult:
         write_json(folder / "metrics.json", self.record)
         if self.per_class:
             write_csv(folder / "per_class.csv", self.per_class)
-        if self.confusion is not None:
-            self.confusion.save(folder / "confusion.png")
+        if self.confusion_matrix is not None and (plot := self.confusion) is not None:
+            plot.save(folder / "confusion.png")
+            write_confusion(folder / "confusion.csv", self.confusion_matrix)
+        if self.curves:
+            recalls = range(len(next(iter(self.curves.values()))))
+            points = zip(recalls, *self.curves.values())
+            write_csv(
+                folder / "precision_recall.csv", [dict(zip(("recall", *self.curves), values)) for values in points]
+            )
         write_text(folder / "model_index.yml", self.to_model_index())
         self._save_images(folder / "overlays")
-        write_text(folder / "report.html", self.to_html())
+        write_text(folder / "report.html", self.to_html(links=True))
         return folder
 
     def _save_images(self, folder: Path) -> None:
@@ -196,6 +220,14 @@ def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writeheader()
         for row in rows:
             writer.writerow({key: round(v, 4) if isinstance(v, float) else v for key, v in row.items()})
+
+
+def write_confusion(file: Path, matrix: ConfusionMatrix) -> None:
+    """Writes the pixels of each true class by predicted class; one line per true class."""
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["true class", *matrix.column_names])
+        writer.writerows([name, *counts] for name, counts in zip(matrix.row_names, matrix.counts.tolist()))
 
 
 def _slug(text: str) -> str:

@@ -147,7 +147,8 @@ def _run(
         headline=outcome.headline,
         facts=outcome.facts,
         legend=outcome.legend,
-        confusion=outcome.confusion,
+        confusion_matrix=outcome.confusion,
+        curves=outcome.curves,
         is_main_process=main,
     )
 

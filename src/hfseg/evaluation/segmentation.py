@@ -22,8 +22,9 @@ from ..data.readers.schema import semantic_map
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
-from ..results.drawing import overlay, overlay_semantic, side_by_side
+from ..results.drawing import overlay_semantic, side_by_side
 from ..results.run_lengths import decode_run_lengths
+from .comparison import TITLES, compare_segments
 from .labels import LabelMatch, embed_classes
 from .labels import some as _some
 from .prediction import OpenVocabularySegmenter, Segmenter, open_vocabulary_samples, predict_samples
@@ -208,6 +209,7 @@ class SegmentationMetrics:
         self.ignore_index = dataset.ignore_index
         self.known_background = getattr(dataset, "kind", "panoptic") == "instance"
         self.metrics: dict[str, Any] = {}
+        self.curves: dict[str, list[float]] = {}
         if "panoptic" in self.tasks:
             self.metrics["panoptic"] = self._quality()
         if "instance" in self.tasks:
@@ -336,7 +338,7 @@ class SegmentationMetrics:
 
         Returns:
             Numbers as `AVERAGES` explains them (None where nothing of the kind occurs), and one row per class:
-            `class_id`, `name`, `kind` and the class's numbers.
+            `class_id`, `name`, `kind` and the class's numbers. The curves of average precision are in `curves`.
         """
         rows: dict[str, dict[str, Any]] = {
             name: {"class_id": class_id, "name": name, "kind": "stuff" if class_id in self.stuff else "thing"}
@@ -364,6 +366,7 @@ class SegmentationMetrics:
                 numbers[name] = known(measured[name])
             for name, value in measured["per_class"].items():
                 rows[name]["ap"] = known(value)
+            self.curves = measured["curves"]
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
@@ -411,11 +414,10 @@ def segmentation_overlays(
         if possible == ["semantic"]:
             predicted = overlay_semantic(image, results["semantic"], names, ignore_index=-1)
             truth = overlay_semantic(image, metrics.truth(sample.example), names, ignore_index=-1)
+            drawn.append(side_by_side([image, truth, predicted], TITLES))
         else:
             found, reference = metrics.segments(results, sample.size), _reference(sample.example)
-            predicted = overlay(image, found["segmentation"], found["segments_info"], names)
-            truth = overlay(image, reference["segmentation"], reference["segments_info"], names)
-        drawn.append(side_by_side([image, truth, predicted], ["image", "truth", "prediction"]))
+            drawn.append(compare_segments(image, reference, found, names, metrics.stuff))
     return drawn
 
 

@@ -43,7 +43,7 @@ Args:
         {"height", "width", "annotations": [{"segmentation", "category_id", "iscrowd", "area" (optional)}]}.
 Returns, in percent (-1 where nothing of the kind occurs, as in pycocotools):
     ap, ap50, ap75, ap_small, ap_medium, ap_large, ar_1, ar_10, ar_100, ar_small, ar_medium, ar_large, per_class {name:
-    ap}, num_images.
+    ap}, curves {name: precision at the 101 recalls, mean over classes}, num_images.
 """
 
 
@@ -92,7 +92,7 @@ class MaskAP(StreamingMetric):
         ValueError: On an unknown class, a prediction without a score, or maps of different sizes.
     """
 
-    shares = frozenset((*_PRECISIONS, *_RECALLS))
+    shares = frozenset((*_PRECISIONS, *_RECALLS, "curves"))
 
     def __init__(
         self, id2label: Mapping[int, str], iou_type: str = "segm", stuff_class_ids: Any = (), **kwargs: Any
@@ -240,5 +240,19 @@ class MaskAP(StreamingMetric):
         result |= {name: mean(recall[..., place, last]) for place, name in enumerate(_RECALLS[3:], start=1)}
         of_class = {class_id: mean(precision[:, :, place, 0]) for class_id, place in self._position.items()}
         result["per_class"] = {self.id2label[key]: None if value < 0 else value for key, value in of_class.items()}
+        result["curves"] = self._curves(precision[..., 0], at)
         result["num_images"] = self._num_images
         return result
+
+    def _curves(self, precision: np.ndarray, at: Mapping[float, int]) -> dict[str, list[float]]:
+        """Precision by recall, mean over the classes that occur; the mean of a curve is the AP of its name.
+
+        Shape:
+            precision: (T, 101, K), -1 for classes that do not occur.
+        """
+        occurring = precision[..., (precision > -1).all((0, 1))]
+        if not occurring.shape[-1]:
+            return {}
+        by_recall = occurring.mean(-1)  # (T, 101)
+        curves = {"IoU 0.50": by_recall[at[0.5]], "IoU 0.75": by_recall[at[0.75]], "IoU 0.50:0.95": by_recall.mean(0)}
+        return {name: values.tolist() for name, values in curves.items()}

@@ -31,7 +31,7 @@ def in_percent(result: Mapping[str, Any], shares: frozenset[str]) -> dict[str, A
 
     Args:
         result: Values by key; below `per_class` by class, then by key.
-        shares: Keys whose values are shares; of a mapping under such a key, all values are.
+        shares: Keys whose values are shares; of a mapping or a list under such a key, all values are.
 
     >>> in_percent({"pq": 0.5, "num_images": 2, "per_class": {"pq": {"tp": 1, "pq": None}}}, frozenset(["pq"]))
     {'pq': 50.0, 'num_images': 2, 'per_class': {'pq': {'tp': 1, 'pq': None}}}
@@ -40,6 +40,8 @@ def in_percent(result: Mapping[str, Any], shares: frozenset[str]) -> dict[str, A
     def scaled(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: scaled(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [scaled(entry) for entry in value]
         return value if value is None or value < 0 else 100 * value
 
     def converted(key: str, value: Any) -> Any:

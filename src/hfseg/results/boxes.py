@@ -8,13 +8,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .canvas import font_of
-from .colors import instance_color
+from .colors import distinct_color, instance_color
 
 __all__ = ["draw_boxes", "mask_of_box"]
 
 
 def draw_boxes(
-    image: Image.Image, boxes: Sequence[Mapping[str, Any]], id2label: Mapping[int, str] | None = None
+    image: Image.Image,
+    boxes: Sequence[Mapping[str, Any]],
+    id2label: Mapping[int, str] | None = None,
+    color_by: str = "class",
 ) -> Image.Image:
     """Draws boxes over an image, the last given first, so that the best ones lie on top.
 
@@ -22,15 +25,25 @@ def draw_boxes(
         image: RGB image.
         boxes: `{"box": (left, top, right, bottom) in pixels, "label_id", "score" (optional)}`.
         id2label: Names of the classes; default: their ids.
+        color_by: "class": shades of the color of the class; "instance": a color of its own for each box, that of its
+            `"color_number"` where it has one.
+
+    Raises:
+        ValueError: `color_by` is unknown.
     """
+    if color_by not in ("class", "instance"):
+        raise ValueError(f"color_by must be one of class, instance; got {color_by!r}")
     drawn = image.convert("RGB").copy()
     canvas, side = ImageDraw.Draw(drawn), max(drawn.size)
     font, width = font_of(max(round(side / 45), 9)), max(round(side / 300), 1)
     numbers: dict[int, int] = {}
     styled = []
-    for entry in boxes:
+    for position, entry in enumerate(boxes):
         label = int(entry["label_id"])
-        styled.append((entry, label, instance_color(label, numbers.get(label, 0))))
+        color = instance_color(label, numbers.get(label, 0))
+        if color_by == "instance":
+            color = distinct_color(int(entry.get("color_number", position)))
+        styled.append((entry, label, color))
         numbers[label] = numbers.get(label, 0) + 1
     for entry, label, color in reversed(styled):
         left, top, right, bottom = (float(value) for value in entry["box"])

@@ -1,7 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Colors of classes and objects that color-blind people can tell apart."""
 
-__all__ = ["class_color", "distinct_color", "instance_color"]
+from collections.abc import Collection
+
+__all__ = ["class_color", "distinct_color", "instance_color", "object_numbers"]
 
 # Color-blind-safe qualitative colors: seven of Okabe & Ito (2008), then those of Paul Tol's "muted" set that differ,
 # the two darkest of them lightened so that the image stays visible under the tint.
@@ -46,3 +48,14 @@ def distinct_color(index: int) -> tuple[int, int, int]:
     """Color of object number 0, 1, ... of an image, whatever its class; neighbors in the list differ most."""
     lap, position = divmod(int(index), len(_PALETTE))
     return _shade(_PALETTE[(5 * position + 2 * lap) % len(_PALETTE)], _ROUNDS[lap % len(_ROUNDS)])
+
+
+def object_numbers(count: int, class_ids: Collection[int]) -> list[int]:
+    """Numbers for `distinct_color` of so many objects, none with the color of these classes (as far as colors go).
+
+    >>> distinct_color(1) == class_color(5), object_numbers(3, [5])
+    (True, [0, 2, 3])
+    """
+    taken, numbers = {class_color(class_id) for class_id in class_ids}, range(len(_PALETTE) * len(_ROUNDS))
+    free = [number for number in numbers if distinct_color(number) not in taken] or list(numbers)
+    return [free[position % len(free)] for position in range(count)]

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from .canvas import font_of, to_pil
-from .colors import class_color, distinct_color, instance_color
+from .colors import class_color, distinct_color, instance_color, object_numbers
 from .confusion import confusion_plot
 from .grids import image_grid, side_by_side
 
@@ -204,12 +204,15 @@ def _segment_colors(
     """Color of each segment, and whether it is that of its class."""
     seen: dict[int, int] = {}
     colors, of_class = [], []
-    for position, (segment, class_id) in enumerate(zip(segments, classes)):
+    things = [not segment.get("was_fused", segment.get("score") is None) for segment in segments]
+    stuff = {class_id for class_id, thing in zip(classes, things) if not thing}
+    numbers = iter(object_numbers(len(segments), stuff))
+    for segment, class_id, thing in zip(segments, classes, things):
         number = int(segment["track"]) - 1 if "track" in segment else seen.get(class_id, 0)
         seen[class_id] = seen.get(class_id, 0) + 1
-        thing = not segment.get("was_fused", segment.get("score") is None)
         if color_by == "instance" and thing:
-            colors.append(distinct_color(int(segment["track"]) - 1 if "track" in segment else position))
+            own = int(segment["track"]) - 1 if "track" in segment else int(segment.get("color_number", next(numbers)))
+            colors.append(distinct_color(own))
         else:
             colors.append(instance_color(class_id, number))
         of_class.append(color_by != "instance" or not thing)
@@ -288,7 +291,8 @@ def overlay(
             0 for never.
         maximum_labels: Number of labels at most.
         color_by: "class": the color of the class, instances of one class in shades of it; "instance": a color of its
-            own for each object, while stuff (`was_fused`, or without a score) keeps that of its class.
+            own for each object, that of its `"color_number"` where it has one, while stuff (`was_fused`, or without a
+            score) keeps that of its class.
 
     Raises:
         ValueError: If image and map differ in size, `alpha` is not in [0, 1], or `color_by` is unknown.
