@@ -119,7 +119,7 @@ def test_the_command_reports_both_protocols(folder, tmp_path, capsys):
     assert 0 <= report["metrics"]["miou"] <= 100 and (tmp_path / "overlays" / "00.png").is_file()
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == 1 and f"{report['metrics']['oiou']:.2f} %" in page
-    assert report["kinds"] and all(f"<td>{kind}</td>" in page for kind in report["kinds"])
+    assert report["kinds"] and all(f'<td class="name">{kind}</td>' in page for kind in report["kinds"])
     counted = sum(of_kind["num_samples"] for of_kind in report["kinds"].values())
     assert counted == report["metrics"]["num_samples"]
     limited = [*arguments, "--dataset", dataset, "--limit", "1", "--overlays", "0"]
