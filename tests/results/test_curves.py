@@ -19,6 +19,9 @@ def test_points_lie_where_the_numbers_say():
         assert [(x - LEFT) / width for x, _ in points] == pytest.approx([0, 0.5, 1], abs=1e-3)
         assert [100 * (HEIGHT - BOTTOM - y) / height for _, y in points] == pytest.approx(values, abs=0.1)
     assert len({(line.get("stroke"), line.get("stroke-dasharray")) for line in lines}) == 2
+    box = root.findall("rect")[1]  # of the legend, away from low curves
+    low = ElementTree.fromstring(precision_recall_svg({"a": [30.0, 20.0]})).findall("rect")[1]
+    assert float(box.get("y")) > HEIGHT / 2 > float(low.get("y")) and float(box.get("x")) < float(low.get("x"))
     texts = [text.text for text in root.findall("text")]
     assert "IoU 0.50: 60.0 %" in texts and "<b> & c: 41.7 %" in texts and "recall, %" in texts
 

@@ -73,14 +73,14 @@ def compare_segments(
 ) -> Image.Image:
     """Draws the image, its true segments and its predicted ones side by side; each thing has a color of its own.
 
-    Names are written on the segments where there are few.
+    Names are written on the segments where there are few, and of more than one class.
 
     Shape:
         image: (H, W, 3), uint8.
     """
     sides: list[Sequence[dict[str, Any]]] = [[], *in_same_colors(truth, found, stuff_class_ids)]
     maps = [np.zeros(image.shape[:2], dtype=np.int32), truth["segmentation"], found["segmentation"]]
-    labeled = max(map(len, sides)) <= MOST_LABELS
+    labeled = max(map(len, sides)) <= MOST_LABELS and len(id2label) > 1
     drawn = [
         overlay(image, ids, segments, id2label, draw_labels=labeled, color_by="instance")
         for ids, segments in zip(maps, sides)

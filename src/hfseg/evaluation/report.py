@@ -49,13 +49,14 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #e6e9ec; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, td.name, th.name { text-align: left; }
-td.text { color: #4a4f57; white-space: normal; }
+td.text { color: #4a4f57; white-space: normal; overflow-wrap: anywhere; }
+.wide td.text { min-width: 18rem; }
 td.bar { background: linear-gradient(#b9d8ee, #b9d8ee) no-repeat left / var(--part) 100%; }
 .chip { display: inline-block; width: .9em; height: .9em; border: 1px solid #3c3c3c; border-radius: .15em;
         margin-right: .45em; vertical-align: -.1em; }
 ul.legend { list-style: none; padding: 0; margin: 0 0 1rem; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }
 figure { margin: 0 0 1.4rem; }
-figcaption { margin-bottom: .3rem; }
+figcaption { margin-bottom: .3rem; overflow-wrap: anywhere; }
 figure img { max-width: 100%; max-height: 34rem; width: auto; height: auto; border: 1px solid #d5d9de; display: block; }
 figure a { display: inline-block; }
 details { margin: .8rem 0; }

@@ -77,15 +77,16 @@ def _axes() -> list[str]:
 
 
 def _legend(curves: Mapping[str, Sequence[float]]) -> list[str]:
-    """Line, name and mean of each curve, at the lower left, where curves rarely are."""
-    top = HEIGHT - BOTTOM - 14 - 24 * len(curves)
-    width = 76 + 8 * max(len(_with_mean(*entry)) for entry in curves.items())
-    box = f'<rect x="{LEFT + 8}" y="{top}" width="{width}" height="{24 * len(curves) + 6}"'
+    """Line, name and mean of each curve: at the lower left, and at the upper right where curves are low."""
+    width, height = 76 + 8 * max(len(_with_mean(*entry)) for entry in curves.items()), 24 * len(curves) + 6
+    low = all(sum(values) < 50 * len(values) for values in curves.values())
+    left, top = (WIDTH - RIGHT - width - 8, TOP + 8) if low else (LEFT + 8, HEIGHT - BOTTOM - height - 8)
+    box = f'<rect x="{left}" y="{top}" width="{width}" height="{height}"'
     parts = [f'{box} fill="#fff" fill-opacity="0.85" stroke="#d5d9de" rx="4"></rect>']
     for place, ((name, values), (color, dashes)) in enumerate(zip(curves.items(), STYLES)):
         y = top + 16 + 24 * place
         parts.append(
-            f'<path d="M{LEFT + 16} {y}h44" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dashes}"></path>'
-            f'<text x="{LEFT + 68}" y="{y + 5}" fill="#1c1e21">{html.escape(_with_mean(name, values))}</text>'
+            f'<path d="M{left + 8} {y}h44" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dashes}"></path>'
+            f'<text x="{left + 60}" y="{y + 5}" fill="#1c1e21">{html.escape(_with_mean(name, values))}</text>'
         )
     return parts
