@@ -13,17 +13,7 @@ from pathlib import Path
 
 from ..hub.publishing import MAX_SHARD_SIZE, PublishingError
 from ..hub.pushing import push
-from .running import run_command
-
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
-
-
-def read_size(text: str) -> int:
-    """Reads a size such as `500MB`."""
-    number, unit = text[:-2], text[-2:].upper()
-    if unit not in UNITS or not number.isdigit() or int(number) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; give for example 500MB or 5GB")
-    return int(number) * UNITS[unit]
+from .running import read_size, run_command
 
 
 def read_dataset(text: str) -> tuple[str, str]:

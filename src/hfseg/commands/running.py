@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "command_line", "describe", "refuse_old", "run_command"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "command_line", "describe", "read_size", "refuse_old", "run_command"]
 
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 INTERRUPTED = 130
 REFUSED = 2
 EXIT_CODES = {
@@ -36,6 +37,18 @@ def describe(doc: str) -> dict[str, Any]:
         "epilog": examples,
         "formatter_class": argparse.RawDescriptionHelpFormatter,
     }
+
+
+def read_size(text: str) -> int:
+    """Reads a size such as `500MB`.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    number, unit = text[:-2], text[-2:].upper()
+    if unit not in UNITS or not number.isdigit() or int(number) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give for example 500MB or 5GB")
+    return int(number) * UNITS[unit]
 
 
 def command_line(command: str, argv: Sequence[str] | None) -> str:
