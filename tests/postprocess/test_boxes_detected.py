@@ -27,3 +27,8 @@ def test_shares_without_sizes_and_the_number_of_boxes():
     torch.testing.assert_close(found["boxes"], torch.tensor([[0.15, 0.3, 0.35, 0.7]]))
     (found,) = detect_boxes(LOGITS, BOXES, padded_sizes=[(40, 80)])
     assert len(found["boxes"]) == 6 and found["scores"].tolist() == sorted(found["scores"].tolist(), reverse=True)
+
+
+def test_a_score_at_the_threshold_passes():
+    (found,) = detect_boxes(torch.zeros(1, 1, 1), BOXES[:, :1], padded_sizes=[(40, 80)], threshold=0.5)
+    assert found["scores"].tolist() == [0.5]

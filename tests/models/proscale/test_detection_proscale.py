@@ -2,6 +2,7 @@
 """PRO-SCALE's detector: the common contract, DINO's decoder against transformers, noised queries, the pipeline."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -247,6 +248,39 @@ def test_anchors_are_the_tokens_that_the_class_predictor_trusts_most():
         index -= height * width
     expected = (steps[0, best[0, 0]] + anchor.logit()).sigmoid()
     torch.testing.assert_close(boxes[0, 0], expected)
+
+
+def test_tokens_at_the_border_are_all_alike():
+    """Their anchors stand for nothing; what is in them must not be chosen (centers nearer than 1 % to the border)."""
+    torch.manual_seed(0)
+    model = peaked(ProScaleDetectionModel(detector_config(backbone_config=RESNET, num_queries=63))).eval()
+    shapes = ((1, 1), (1, 1), (1, 1), (1, 60))  # the last row's first and last tokens lie at 1 / 120
+    tokens = torch.randn(1, 63, 64)
+    changed = tokens.clone()
+    changed[:, [3, 62]] += torch.randn(1, 2, 64)
+    with torch.no_grad():
+        for one, other in zip(model.anchor_selection(tokens, shapes), model.anchor_selection(changed, shapes)):
+            assert torch.equal(one, other)
+        changed[:, 30] += torch.randn(64)
+        assert not torch.equal(model.anchor_selection(changed, shapes)[0], model.anchor_selection(tokens, shapes)[0])
+
+
+def test_more_groups_of_noised_queries_weigh_no_more():
+    """Each group is divided by its boxes: twice the same group has the losses of one (DINO, section 3.3)."""
+    torch.manual_seed(0)
+    model = ProScaleForObjectDetection(detector_config(backbone_config=RESNET)).train()
+    labels = [{"class_labels": torch.tensor([1, 3]), "boxes": torch.rand(2, 4) * 0.5 + 0.2}]
+    logits, boxes = torch.randn(2, 1, 4 + 10, 5), torch.rand(2, 1, 4 + 10, 4) * 0.5 + 0.2
+    outputs = SimpleNamespace(encoder_logits=logits[0, :, 4:], encoder_boxes=boxes[0, :, 4:])
+    terms = []
+    for groups in (1, 2):
+        repeated = [torch.cat((part[:, :, :4].repeat(1, 1, groups, 1), part[:, :, 4:]), 2) for part in (logits, boxes)]
+        positives = (torch.cat([torch.tensor([0, 1]) + 4 * group for group in range(groups)]),)
+        noised = SimpleNamespace(positives=positives, groups=groups)
+        terms.append(model.losses(*repeated, outputs, labels, noised, None))
+    assert terms[0].keys() == terms[1].keys() and any(name.startswith("denoising_") for name in terms[0])
+    for name, value in terms[0].items():
+        torch.testing.assert_close(terms[1][name], value)
 
 
 def test_fewer_tokens_than_queries():

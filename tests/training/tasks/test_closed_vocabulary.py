@@ -2,14 +2,17 @@
 """Tasks of closed vocabularies: metrics during training are those of the public evaluation."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
 from hfseg.commands.train import main
 from hfseg.data import ShapesDataset
 from hfseg.training import load_recipe
+from hfseg.training.tasks import build_task
 from hfseg.training.tasks.base import build_model
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=3", "data.batch_size=2"]
@@ -62,3 +65,15 @@ def test_ranks_share_the_evaluation(monkeypatch):
     shared = evaluation.evaluate_segmentation(model, processor, held_out, 2, tasks, rank=0, ranks=2)
     assert [sorted(state["indices"]) for state in states] == [[2, 3], [0, 1, 4]]
     assert shared == pytest.approx(whole, abs=1e-9)
+
+
+@pytest.mark.parametrize("recipe", ["proscale-tiny-shapes", "proscale-tiny-shapes-detection"])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_each_process_takes_its_share_unless_parameters_are_sharded(recipe, sharded, monkeypatch):
+    """Sharded parameters are gathered in every pass: all ranks must make equally many."""
+    task, asked = build_task(load_recipe(recipe)), []
+    monkeypatch.setattr(task, "measure", lambda *_, rank, ranks: asked.append((rank, ranks)) or {})
+    kind = DistributedType.FSDP if sharded else DistributedType.MULTI_CPU
+    accelerator = SimpleNamespace(distributed_type=kind, process_index=1, num_processes=3)
+    task.evaluate(torch.nn.Identity(), object(), ShapesDataset("validation", 2), list, accelerator)
+    assert asked == [(0, 1) if sharded else (1, 3)]
