@@ -75,7 +75,8 @@ def deformable_convolution_gather(
         sampled = F.embedding_bag(
             corners[:, tap].reshape(-1, 4), table, mode="sum", per_sample_weights=shares[:, tap].reshape(-1, 4)
         )  # (B H W, C)
-        output = sampled @ kernel.t() if output is None else torch.addmm(output, sampled, kernel.t())
+        # In place: no backward pass needs the sum before, and a copy of the map per tap is saved.
+        output = sampled @ kernel.t() if output is None else output.addmm_(sampled, kernel.t())
     assert output is not None
     return output.view(batch_size, height, width, -1).permute(0, 3, 1, 2)
 
