@@ -72,6 +72,8 @@ def masks_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=1, help="rounds that are not counted")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the weights")
 
 
 def oracle_arguments(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +195,15 @@ def waits_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it runs")
 
 
+def gpu_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `gpu`."""
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="bfloat16", help="by autocast")
+    parser.add_argument("--minutes", type=float, default=8, help="after which no further part is begun")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="of these titles alone")
+    parser.add_argument("--tiny", action="store_true", help="small sizes in float32: shows that it runs")
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -222,6 +233,7 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "From JPEG bytes to masks, a Mask2Former of transformers and the PRO-SCALE made of it.",
         pipelines_arguments,
     ),
+    "gpu": ("All tables of a machine with one GPU, in one command of a few minutes.", gpu_arguments),
     "waits": ("Losses, metrics, sliding windows and post-processing, beside peers.", waits_arguments),
     "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),

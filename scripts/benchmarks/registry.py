@@ -181,7 +181,14 @@ def mask_generation_speed(options: argparse.Namespace) -> Result:
 
     torch.set_num_threads(options.threads or torch.get_num_threads())
     grid = (options.size, options.points, options.rounds)
-    return speed_table(*grid, options.against, options.authors_code, warmup=options.warmup)
+    return speed_table(
+        *grid,
+        options.against,
+        options.authors_code,
+        warmup=options.warmup,
+        device=options.device,
+        dtype=options.dtype,
+    )
 
 
 @measures("data")
@@ -288,3 +295,11 @@ def waits(options: argparse.Namespace) -> Result:
     from .waits import waits_table
 
     return waits_table(options.parts, options.rounds, options.tiny)
+
+
+@measures("gpu")
+def gpu(options: argparse.Namespace) -> Result:
+    from .arguments import build_parser
+    from .gpu_tables import gpu_tables
+
+    return gpu_tables(options, build_parser().parse_args, find)

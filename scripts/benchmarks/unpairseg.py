@@ -171,6 +171,8 @@ def speed_table(
     authors_code: str | None = None,
     config: UnpairSegConfig | None = None,
     warmup: int = 1,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> tuple[dict, list[str]]:
     """Times automatic mask generation of one image, both sides taking turns.
 
@@ -182,6 +184,8 @@ def speed_table(
         authors_code: Checkout of the authors' repository, for `"authors"`.
         config: Of our model; default: the published one.
         warmup: Rounds that are not counted.
+        device: As torch names it.
+        dtype: Of the weights, for both sides.
 
     Raises:
         ValueError: If the official code is asked for and not there.
@@ -217,7 +221,9 @@ def speed_table(
     else:
         # Fresh scores lie around one half: the best third of the masks takes part, as with trained weights.
         ours, threshold = UnpairSegForMaskGeneration(config).eval(), 0.5
-    own = HfsegMaskGenerationPipeline(model=ours, image_processor=processor)
+    place: dict[str, Any] = {"device": device}
+    ours = ours.to(getattr(torch, dtype))
+    own = HfsegMaskGenerationPipeline(model=ours, image_processor=processor, **place)
     calls["unpairseg"] = lambda: len(
         own(image, points_per_side=points_per_side, score_threshold=threshold)["masks"]  # type: ignore[call-overload, index]
     )
@@ -228,7 +234,8 @@ def speed_table(
         vision_config: Any = sam_config.vision_config
         vision_config.image_size = side
         sam_processor = SamImageProcessor(size={"longest_edge": side}, pad_size={"height": side, "width": side})
-        other = HfsegMaskGenerationPipeline(model=SamModel(sam_config).eval(), image_processor=sam_processor)
+        sam: Any = SamModel(sam_config).eval().to(getattr(torch, dtype))
+        other = HfsegMaskGenerationPipeline(model=sam, image_processor=sam_processor, **place)
         calls["transformers SAM ViT-B"] = lambda: len(
             other(  # type: ignore[index]
                 image,
