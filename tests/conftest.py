@@ -27,6 +27,15 @@ def fresh_accelerate():
         GradientState._reset_state()
 
 
+@pytest.fixture(autouse=True)
+def same_path():
+    """Python's path is for the next test what it was: processes started there get it too."""
+    kept = list(sys.path)
+    yield
+    if sys.path != kept:
+        sys.path[:] = kept
+
+
 @pytest.fixture
 def refuses(capsys):
     """Runs a command that must refuse: exit code 2 and one line, which is returned."""

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,8 +258,9 @@ def _memory_of(instances: int, size: int, batch: int) -> tuple[int, int]:
 
 def memory_row(settings: DataOptions) -> dict:
     """Peak memory per sample of a batch of crowded images, measured in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        peak, kept = pool.apply(_memory_of, (settings.instances, settings.target, settings.batch))
+    # An executor, not a pool: a process that dies is an error there, and here would be waited for without end.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        peak, kept = executor.submit(_memory_of, settings.instances, settings.target, settings.batch).result()
     return {
         "instances": kept,
         "target": f"{settings.target} x {settings.target}",

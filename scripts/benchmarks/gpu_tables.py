@@ -32,47 +32,40 @@ class Part(NamedTuple):
         arguments: Of `scripts/benchmark.py`, without device, type and batches.
         tiny: Further ones, for a run that only shows that it works; they win.
         batched: Whether it takes `--batch`.
-        typed: Whether it takes `--device` and `--dtype`.
+
     """
 
     title: str
     arguments: tuple[str, ...]
     tiny: tuple[str, ...]
     batched: bool = True
-    typed: bool = True
 
 
 SMALL = ("--size", "64", "64", "--rounds", "1", "--warmup", "0")
+PRO_SCALE, VPNEXT = ("speed", "--model", "proscale"), ("speed", "--model", "vpnext", "--size", "512", "512")
+LAVIN_DIT = ("speed", "--model", "lavin_dit", "--lavin-size", "3.4B", "--size", "512", "512", "--pairs", "8")
+ONE_EXAMPLE = ("--lavin-size", "tiny", "--size", "32", "32", "--pairs", "1", "--points", "3", "--rounds", "1")
+R50, VIT_T = ("--rows", "1,1,1", "--backbone", "R50"), ("--backbone", "ViT-T")
+COMPILED_VPNEXT = ("--compile", "--rows", "vpnext", "--against", "transformers:eomt")
+FOUR_POINTS = ("--size", "64", "--points", "2", "--rounds", "1", "--warmup", "0")
 # Most telling first: what the time does not reach is left out.
 PARTS = (
-    Part("PRO-SCALE", ("speed", "--model", "proscale"), (*SMALL, "--rows", "1,1,1", "--backbone", "R50")),
-    Part(
-        "PRO-SCALE, compiled",
-        ("speed", "--model", "proscale", "--compile", "--rows", "3,3,3"),
-        (*SMALL, "--rows", "1,1,1", "--backbone", "R50"),
-    ),
-    Part("PRO-SCALE, training", ("speed", "--model", "proscale", "--training", "--rows", "3,3,3"), SMALL),
-    Part("PRO-SCALE, panoptic", ("speed", "--model", "proscale", "--postprocess"), (*SMALL, "--output-size", "60", "64")),
-    Part("VPNeXt", ("speed", "--model", "vpnext", "--size", "512", "512"), (*SMALL, "--backbone", "ViT-T")),
-    Part(
-        "VPNeXt, compiled",
-        ("speed", "--model", "vpnext", "--size", "512", "512", "--compile", "--rows", "vpnext", "--against", "transformers:eomt"),
-        (*SMALL, "--backbone", "ViT-T"),
-    ),
-    Part("LaVin-DiT 3.4B", ("speed", "--model", "lavin_dit", "--lavin-size", "3.4B", "--size", "512", "512",
-                            "--pairs", "8", "--rounds", "2"),
-         ("--lavin-size", "tiny", "--size", "32", "32", "--pairs", "1", "--points", "3", "--rounds", "1"),
-         batched=False),
+    Part("PRO-SCALE", PRO_SCALE, (*SMALL, *R50)),
+    Part("PRO-SCALE, compiled", (*PRO_SCALE, "--compile", "--rows", "3,3,3"), (*SMALL, *R50)),
+    Part("PRO-SCALE, training", (*PRO_SCALE, "--training", "--rows", "3,3,3"), SMALL),
+    Part("PRO-SCALE, panoptic", (*PRO_SCALE, "--postprocess"), (*SMALL, "--output-size", "60", "64")),
+    Part("VPNeXt", VPNEXT, (*SMALL, *VIT_T)),
+    Part("VPNeXt, compiled", (*VPNEXT, *COMPILED_VPNEXT), (*SMALL, *VIT_T)),
+    Part("LaVin-DiT 3.4B", (*LAVIN_DIT, "--rounds", "2"), ONE_EXAMPLE, batched=False),
     Part("UniSegFormer", ("speed", "--model", "unisegformer"), SMALL),
-    Part("Unpair-Seg", ("masks",), ("--size", "64", "--points", "2", "--rounds", "1", "--warmup", "0"), batched=False),
-)  # fmt: skip
+    Part("Unpair-Seg", ("masks",), FOUR_POINTS, batched=False),
+)
 
 
 def command_of(part: Part, options: argparse.Namespace) -> list[str]:
     """Writes a part as the arguments of `scripts/benchmark.py`."""
-    command = [*part.arguments]
-    if part.typed:
-        command += ["--device", options.device, "--dtype", "float32" if options.tiny else options.dtype]
+    command = [*part.arguments, "--device", options.device]
+    command += ["--dtype", "float32" if options.tiny else options.dtype]
     if part.batched:
         command += ["--batch", "1"] if options.tiny else ["--batch", "1", "8"]
     if options.tiny:  # compiling for a CPU takes minutes, however small the network
