@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Writes the example inputs of the package: python scripts/write_examples.py NUCLEI_IMAGE HIPPOCAMPUS_VOLUME.
+"""Writes the example inputs: python scripts/write_examples.py NUCLEI_IMAGE HIPPOCAMPUS_VOLUME HIPPOCAMPUS_LABELS.
 
-The scenes are drawn anew (test split); the micrograph is stored in gray, the volume byte by byte.
+The scenes are drawn anew (test split); the micrograph is stored in gray, the volumes byte by byte.
 """
 
 import json
@@ -99,11 +99,12 @@ def write_drawn(folder: Path) -> None:
     (folder / "examples.json").write_text(json.dumps(entries(), indent=1) + "\n", encoding="utf-8")
 
 
-def main(nuclei: str, hippocampus: str) -> None:
+def main(nuclei: str, hippocampus: str, hippocampus_labels: str) -> None:
     """Writes everything."""
     FOLDER.mkdir(exist_ok=True)
     Image.open(nuclei).convert("L").save(FOLDER / "nuclei.png", optimize=True)
     shutil.copyfile(hippocampus, FOLDER / "hippocampus.nii.gz")
+    shutil.copyfile(hippocampus_labels, FOLDER / "hippocampus_labels.nii.gz")
     write_drawn(FOLDER)
 
 

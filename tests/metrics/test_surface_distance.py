@@ -47,6 +47,19 @@ def test_surface_distances_equal_all_pairs():
     assert both.mean() != pytest.approx((there.mean() + back.mean()) / 2, rel=1e-4)
 
 
+def test_spacings_are_taken_by_every_way_in():
+    """A cube and the same 3 voxels of 2 mm further on: no surface is farther than 6 mm from the other."""
+    cube = np.zeros((20, 12, 12), dtype=int)
+    cube[2:10, 2:10, 2:10] = 1
+    case = {"predictions": [np.roll(cube, 3, axis=0)], "references": [cube], "spacings": [(2.0, 1.0, 1.0)]}
+    names = {0: "background", 1: "cube"}
+    whole, batch = SurfaceDistance(names).compute(**case), SurfaceDistance(names)
+    batch.add_batch(**case)
+    assert batch.compute() == whole and whole["hd"] == 6.0 and whole["unit"] == "mm"
+    with pytest.raises(ValueError, match="must both be given"):
+        SurfaceDistance(names).compute(spacings=[(1, 1, 1)])
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), SPACING])
 def test_equals_monai(spacing):
     metrics = pytest.importorskip("monai.metrics")

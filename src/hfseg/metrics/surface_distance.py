@@ -143,6 +143,19 @@ class SurfaceDistance(StreamingMetric):
         for prediction, reference, spacing in zip(predictions, references, sizes):
             self.add(prediction=prediction, reference=reference, spacing=spacing)
 
+    def compute(
+        self,
+        *,
+        predictions: Sequence[Any] | None = None,
+        references: Sequence[Any] | None = None,
+        spacings: Sequence[Sequence[float]] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Result over all cases added so far (and those given here, with their spacings); clears the state."""
+        if predictions is not None or references is not None or spacings is not None:
+            self.add_batch(predictions=predictions, references=references, spacings=spacings)
+        return super().compute(**kwargs)
+
     def _update(self, prediction: Any, reference: Any, spacing: Sequence[float] | None = None) -> None:
         prediction, reference = to_numpy(prediction), to_numpy(reference)
         if prediction.shape != reference.shape:
