@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoImageProcessor,
     AutoModelForUniversalSegmentation,
@@ -77,7 +78,11 @@ class Evaluator:
                 {"segmentation": mask, "category_id": segment["label_id"], "score": segment["score"]}
                 for mask, segment in zip(result.run_length_masks(compressed=True), result["segments_info"])
             ]
-            true = [{"id": number, "category_id": int(label)} for number, label in enumerate(class_of, start=1)]
+            true = [
+                {"id": number, "category_id": int(label)}
+                for number, label in enumerate(class_of, start=1)
+                if label >= 0
+            ]
             self.metric.add(prediction=found, reference={"segmentation": np.asarray(id_map), "segments_info": true})
         if not compute_result:
             return {}
@@ -85,8 +90,10 @@ class Evaluator:
         return {name: result[name] for name in ("ap", "ap50", "ap75")}
 
 
-class TwoCollatorsTrainer(Trainer):
-    """A Trainer that leaves out the augmentation when it evaluates.
+class InstanceTrainer(Trainer):
+    """A Trainer that leaves out the augmentation when it evaluates, and gathers labels as tensors.
+
+    A list of tensors would be cut one by one in a last batch that is not full.
 
     Args:
         evaluation_collator: Of validation samples.
@@ -104,6 +111,12 @@ class TwoCollatorsTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.data_collator = training_collator
+
+    def prediction_step(self, *arguments: Any, **options: Any) -> tuple[Any, Any, Any]:
+        """Loss, outputs, and maps (B, H, W) with classes (B, N), which are -100 behind the last object."""
+        loss, outputs, labels = super().prediction_step(*arguments, **options)
+        maps, classes = labels
+        return loss, outputs, (torch.stack(tuple(maps)), pad_sequence(tuple(classes), True, -100))
 
 
 def main(words: list[str] | None = None) -> dict[str, float]:
@@ -135,7 +148,7 @@ def main(words: list[str] | None = None) -> dict[str, float]:
     }
     smallest, largest = data_arguments.scale_range
     augmentation = instance_training_transforms((height, width), (smallest, largest))
-    trainer = TwoCollatorsTrainer(
+    trainer = InstanceTrainer(
         UniversalCollator(validation.ignore_index, RandomShortSide([height]), **settings),
         model=model,
         args=training_arguments,

@@ -87,7 +87,7 @@ def class_maps(outputs: tuple | torch.Tensor, labels: torch.Tensor) -> torch.Ten
     return nn.functional.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False).argmax(1)
 
 
-class TwoCollatorsTrainer(Trainer):
+class SemanticTrainer(Trainer):
     """A Trainer that leaves out the augmentation when it evaluates.
 
     Args:
@@ -135,7 +135,7 @@ def main(words: list[str] | None = None) -> dict[str, float]:
         "label_ignore_index": VOID,
     }
     augmentation = semantic_training_transforms((height, width), short_sides)
-    trainer = TwoCollatorsTrainer(
+    trainer = SemanticTrainer(
         SemanticCollator(validation.ignore_index, RandomShortSide([height]), **settings),
         model=model,
         args=training_arguments,
