@@ -201,7 +201,7 @@ def as_page(notebook: dict[str, Any], name: str) -> tuple[str, dict[str, bytes]]
             images[file] = base64.b64decode("".join(data[kind]))
             parts.append(f"![Output of the cell above]({file})")
     title, *rest = parts
-    link = f"[The notebook]({name}.ipynb){{: download }}"
+    link = f"[Download this notebook]({name}.ipynb){{: download }}"
     return "\n\n".join([title, link, *rest]) + "\n", images
 
 
