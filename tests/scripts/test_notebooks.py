@@ -74,8 +74,8 @@ def test_outputs_are_those_of_jupyter(script):
         {"output_type": "execute_result", "data": {"text/plain": ["3"]}, "metadata": {}, "execution_count": 1},
     ]
     assert [output["output_type"] for output in second] == ["display_data", "stream"] and third == fourth == []
-    picture = "from PIL import Image\nImage.new('L', (60, 50), 7)"
-    ((output,),) = script.run(notebook(picture))
+    drawn = "from PIL import Image\nImage.new('L', (60, 50), 7)"
+    ((output,),) = script.run(notebook(drawn))
     with Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))) as image:
         assert image.size == (60, 50) and image.getpixel((0, 0)) == (7, 7, 7)
 
