@@ -16,6 +16,7 @@ from torch import nn
 
 from .. import auto, tasks
 from ..files.model_folders import ModelFolderError, check_pipeline_weights, check_sizes, check_weights, loading
+from .precision import usable_dtype
 
 __all__ = ["LoadedModel", "load", "one_line"]
 
@@ -53,6 +54,11 @@ class LoadedModel:
         return {name: part for name, part in self.model.components.items() if isinstance(part, nn.Module)}
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(parameter.dtype for module in self.modules.values() for parameter in module.parameters())
+
+    @property
     def num_parameters(self) -> int:
         """Number of parameters of all networks."""
         return sum(parameter.numel() for module in self.modules.values() for parameter in module.parameters())
@@ -88,7 +94,8 @@ def load(
         task: Of the architecture, where the folder's own is not meant: an open-vocabulary folder can be loaded for
             "mask-generation".
         device: Where it runs.
-        dtype: Of its weights, as `torch.dtype` or its name.
+        dtype: Of its weights, as `torch.dtype` or its name; float32, with a warning, where `device` is a CPU without
+            instructions for it.
         with_processor: False loads the model alone, of a folder that may hold no processor.
 
     Raises:
@@ -103,7 +110,7 @@ def load(
     """
     auto.register()
     folder = tasks.model_folder(name_or_path)
-    dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    dtype = usable_dtype(dtype, device)
     own_task, model_type, class_name, row = _describe(folder)
     chosen = own_task if task is None else task
     if row is not None and chosen not in row.tasks:

@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput
 from ..files.images import load_image
 from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
-from .inputs import read_image, refuse_nothing
+from .inputs import in_usable_dtype, read_image, refuse_nothing
 
 __all__ = ["HfsegImageSegmentationPipeline", "register"]
 
@@ -45,6 +45,11 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
 
     # Segmentation needs none; looking for one would ask for trust in the remote-code entry of the image processor.
     _load_video_processor: Any = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self._is_ours:
+            in_usable_dtype(self.model)
 
     def __call__(self, inputs: Any = None, **kwargs: Any) -> Any:
         """Segments; see the class.

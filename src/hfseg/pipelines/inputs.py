@@ -14,7 +14,7 @@ from transformers.image_utils import load_image as load_any_image
 
 from ..files.images import load_image, sixteen_bit_to_eight
 
-__all__ = ["OneByOne", "image_of_array", "is_stream", "read_image", "refuse_nothing"]
+__all__ = ["OneByOne", "image_of_array", "in_usable_dtype", "is_stream", "read_image", "refuse_nothing"]
 
 
 def refuse_nothing(images: Any) -> None:
@@ -106,11 +106,27 @@ def read_image(image: Any, timeout: float | None = None, load: Callable[[Any], I
     return load(image)
 
 
+def in_usable_dtype(model: torch.nn.Module) -> None:
+    """Brings a model of half precision into float32, with a warning, on a CPU that does not compute with its type."""
+    first = next(model.parameters())
+    if first.dtype in (torch.bfloat16, torch.float16):
+        from ..inference.precision import usable_dtype
+
+        model.to(usable_dtype(first.dtype, first.device))
+
+
 class OneByOne:
     """Mixin before a pipeline whose inputs differ in prompts, names or sizes: a batch runs image by image.
 
     `batch_size` is taken, and changes nothing but how many images are prepared ahead.
     """
+
+    model: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if getattr(self, "_is_ours", True):
+            in_usable_dtype(self.model)
 
     def __call__(self, inputs: Any = None, *args: Any, **kwargs: Any) -> Any:
         """See `Pipeline.__call__`; an empty list is a ValueError."""
