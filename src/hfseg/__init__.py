@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .evaluation.runner import evaluate as evaluate
     from .inference.loading import load as load
     from .inference.predict import predict as predict
+    from .inference.predictor import Predictor as Predictor
     from .models.cris.configuration_cris import CrisConfig as CrisConfig
     from .models.cris.image_processing_cris import CrisImageProcessor as CrisImageProcessor
     from .models.cris.image_processing_pil_cris import CrisImageProcessorPil as CrisImageProcessorPil
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _DOORS = {
+    "Predictor": "inference.predictor:Predictor",
     "checkpoint": "tasks:checkpoint",
     "evaluate": "evaluation.runner:evaluate",
     "from_recipe": "training.recipe_models:from_recipe",

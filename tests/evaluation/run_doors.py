@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Evaluates models of all tasks and predicts, in as many processes as torchrun starts.
+"""Evaluates models of all tasks and predicts, in as many processes as the launcher starts.
 
 `run_doors.py CASES.json IMAGES OUTPUT_DIR`: cases are `{name: [model, dataset, options]}`.
 """

@@ -73,9 +73,17 @@ def runs(tmp_path_factory) -> SimpleNamespace:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        str(port),
+    ]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    for name, launcher in (("one", []), ("two", torchrun)):
+    for name, launcher in (("one", []), ("two", launch)):
         command = [sys.executable, *launcher, str(SCRIPT), str(root / "cases.json"), str(images), str(root / name)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]

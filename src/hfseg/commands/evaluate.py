@@ -7,7 +7,7 @@ hfseg evaluate --model UNPAIRSEG --dataset FOLDER --labels NAMES.json --output_d
 hfseg evaluate --model UNPAIRSEG --task mask-generation --dataset segment-anything:ROOT --output_dir OUT
 hfseg evaluate --model MEDDENSEVIT --dataset decathlon:ROOT --split val:0/5 --output_dir OUT
 hfseg evaluate --model LAVIN_DIT --task depth_estimation --dataset nyuv2:ROOT --output_dir OUT
-torchrun --nproc_per_node N -m hfseg evaluate ...                               processes share the images
+accelerate launch -m hfseg evaluate ...                                         processes share the images
 
 Writes metrics.json (numbers, what they average over, options, versions, the command), per_class.csv, confusion.png,
 overlays/ (the worst and best images, or the first), report.html (all of it on a page) and model_index.yml (results for

@@ -10,7 +10,7 @@ hfseg predict photo.jpg --model LAVIN_DIT --examples PAIRS --task depth -o OUT
 hfseg predict clip.mp4 --model DIR -o OUT                           ids stay with their objects
 hfseg predict clip.mp4 --model LAVIN_DIT --examples CLIPS --task depth -o OUT
 hfseg predict scan.nii.gz --model MEDDENSEVIT -o OUT
-torchrun --nproc_per_node N -m hfseg predict FOLDER ...             processes share the inputs
+accelerate launch -m hfseg predict FOLDER ...                       processes share the inputs
 
 Of each image: NAME_overlay.png, NAME_ids.png (16-bit, 0 for nothing) and NAME.json (COCO, run-length masks); of a
 volume NAME_segmentation.nii.gz; of a video NAME_overlay.mp4 and a folder of id maps; of an in-context model
@@ -126,7 +126,8 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{result['input']}: {in_one_line(result)}")
         summary = f"{len(job.results)} of {len(job.sources)} segmented in {job.seconds:.1f} s; results in {job.folder}."
         print(summary, file=sys.stderr if options.json or job.errors else sys.stdout)
-    return 1 if job.errors else 0
+    # The first process speaks for all: a launcher stops the others, and this one too, at the first code that is not 0.
+    return 1 if job.errors and job.rank == 0 else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

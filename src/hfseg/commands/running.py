@@ -24,7 +24,7 @@ EXIT_CODES = {
     143: "SIGTERM while training: saved first, says how to go on",
 }
 # Errors of ours that derive from none of the built-in ones below; by name, so that nothing is imported for them.
-OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError")
+OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError", "OtherProcessError")
 # What torch says in a plain RuntimeError where the machine, not the program, is at fault.
 MACHINE_ERRORS = ("out of memory", "No space left", "CUDA error", "can't allocate memory")
 
@@ -84,18 +84,30 @@ def run_command(work: Callable[[], int | None]) -> int:
         if type(error).__name__ == "TrainingStopped":  # a signal, after which everything is saved
             print(error, file=sys.stderr)
             return 128 + getattr(error, "signal_number", 15)
+        if getattr(error, "is_said", False):  # by another process of this launch
+            _wait_for_all()
+            return REFUSED
         if not is_user_error(error):
             raise
         text = " ".join(str(error).split()) or type(error).__name__
         hub = sys.modules.get("hfseg.files.hub_access")
         if hub is not None and (reason := hub.what_was_not_reached()) is not None and reason not in text:
             text = f"{text.rstrip('.')}. {reason}"
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        if getattr(error, "in_all_processes", False):
+            _wait_for_all()
         return REFUSED
     finally:
         distributed = sys.modules.get("torch.distributed")
         if distributed is not None and "WORLD_SIZE" in os.environ and distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _wait_for_all() -> None:
+    """Lets the process that prints do so: the launcher stops all at the first that ends."""
+    from torch import distributed
+
+    distributed.barrier()
 
 
 class _Old(argparse.Action):

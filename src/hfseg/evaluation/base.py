@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from accelerate.utils import gather_object
-
 from ..data.specs import open_dataset
 from ..inference.loading import LoadedModel
+from ..inference.processes import gathered
 from ..results.confusion import ConfusionMatrix
 from .report import Shown
 
@@ -110,8 +109,3 @@ class TaskEvaluator:
     def draw(self, count: int) -> dict[str, list[Shown]]:
         """Draws samples, by heading; called by one process, after `measure`."""
         return {}
-
-
-def gathered(own: Any, ranks: int) -> list[Any]:
-    """The objects of all processes, in the order of ranks."""
-    return gather_object([own]) if ranks > 1 else [own]

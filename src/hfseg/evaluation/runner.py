@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from accelerate import PartialState
-
 from .. import tasks
 from ..data.specs import is_medical
 from ..inference.loading import LoadedModel, load
+from ..inference.predict import find_device
+from ..inference.processes import join_processes, starting_together
 from .base import TaskEvaluator
 from .result import EvaluationResult
 
@@ -70,7 +70,7 @@ def evaluate(
         num_workers: Processes that read and resize images.
         overlays: Samples to draw: of universal and semantic models as many of the worst and of the best.
         device: Default: an accelerator if there is one.
-        dtype: Of the model's weights.
+        dtype: Of the model's weights; float32, with a warning, on a CPU without instructions for it.
         command: Recorded with the numbers; default: this call.
         **options: Of the task.
 
@@ -103,16 +103,17 @@ def _run(
     command: str | None,
 ) -> EvaluationResult:
     """Loads, measures this process's share, gathers, and draws."""
-    on_cpu = str(device) == "cpu" or (device is None and not torch.cuda.is_available())
-    state = PartialState(cpu=True) if on_cpu else PartialState()
+    state = join_processes(device)
     started = time.perf_counter()
-    loaded = model if isinstance(model, LoadedModel) else _load(model, task, dtype)
-    loaded.to(state.device if device is None else device)
-    name, asked = _choose(loaded, dataset, task)
-    evaluator_class: type[TaskEvaluator] = tasks.load(tasks.find(name).evaluator)
-    own = _own_options(evaluator_class, name, asked, options)
-    given = SimpleNamespace(**{**common, "batch_size": common["batch_size"] or evaluator_class.batch_size}, **own)
-    evaluator = evaluator_class(loaded, os.fspath(dataset) if isinstance(dataset, os.PathLike) else dataset, given)
+    with starting_together(state):
+        place = state.device if device is None else find_device(str(device))
+        loaded = model if isinstance(model, LoadedModel) else _load(model, task, place, dtype)
+        loaded.to(place)
+        name, asked = _choose(loaded, dataset, task)
+        evaluator_class: type[TaskEvaluator] = tasks.load(tasks.find(name).evaluator)
+        own = _own_options(evaluator_class, name, asked, options)
+        given = SimpleNamespace(**{**common, "batch_size": common["batch_size"] or evaluator_class.batch_size}, **own)
+        evaluator = evaluator_class(loaded, os.fspath(dataset) if isinstance(dataset, os.PathLike) else dataset, given)
     outcome = evaluator.measure(state.process_index, state.num_processes)
     seconds = time.perf_counter() - started
     main = state.is_main_process
@@ -131,7 +132,7 @@ def _run(
         "command": command,
         "versions": _versions(),
         "device": _device_name(next(iter(loaded.modules.values()))),
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
         "processes": state.num_processes,
         "batch_size": given.batch_size,
         "seconds": round(seconds, 2),
@@ -153,9 +154,10 @@ def _run(
     )
 
 
-def _load(model: str | os.PathLike[str], task: str | None, dtype: Any) -> LoadedModel:
+def _load(model: str | os.PathLike[str], task: str | None, place: torch.device, dtype: Any) -> LoadedModel:
     """Loads a model; "mask-generation" of an open-vocabulary folder is another class of the same weights."""
-    return load(model, task=task if task in ("mask-generation", "open-vocabulary") else None, dtype=dtype)
+    chosen = task if task in ("mask-generation", "open-vocabulary") else None
+    return load(model, task=chosen, device=place, dtype=dtype)
 
 
 def _choose(loaded: LoadedModel, dataset: Any, task: str | None) -> tuple[str, str | None]:

@@ -10,14 +10,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate.utils import gather_object
 from PIL import Image
 from tqdm import tqdm
 
@@ -29,6 +27,7 @@ from .clips import segment_video
 from .files import Source, find_sources, refuse_results_among_inputs, write_image, write_prediction
 from .loading import LoadedModel
 from .predictor import Options, Prediction, Predictor, Prompts
+from .processes import gathered, join_processes, number_of_processes, starting_together
 from .video import VideoReader
 from .volume_images import fullest_slice, labels_in_ras, slice_prediction
 from .volumes import VolumeSegmentation, predict_volume
@@ -96,7 +95,7 @@ def predict(
         num_inference_steps, guidance_scale, num_examples, seed: Of in-context models; see `Options`.
         modality: Of volumes whose file does not say it.
         device: "auto" takes a GPU if there is one.
-        dtype: Of the model's weights.
+        dtype: Of the model's weights; float32, with a warning, on a CPU without instructions for it.
 
     Returns:
         A `Prediction` (of a volume a `VolumeSegmentation`), or a list of them for a list.
@@ -115,7 +114,6 @@ def predict(
         predictor = model
     else:
         promptable = bool(len(points) or len(boxes)) or not (prompts.labels or prompts.text)
-        dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
         found = find_device(device)
         predictor = Predictor(model, found, dtype, promptable, progress=False)
     several = isinstance(images, (list, tuple))
@@ -133,12 +131,10 @@ def _predict_one(
             volume = read_volume(source.path, modality)
             model = predictor.pipe.model
             return predict_volume(model, predictor.image_processor, volume, modality=modality, progress=False)
-        image = predictor.read(source.path)
-    elif isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    elif not isinstance(image, Image.Image):
+        image = source.path
+    elif isinstance(image, Mapping):
         raise ValueError(f"An image must be a path, a PIL image or an array; got {type(image).__name__}.")
-    return predictor(image, prompts, options)
+    return predictor(predictor.as_image(image), prompts, options)
 
 
 @dataclass
@@ -196,20 +192,14 @@ class Job:
 
         self.options, self.prompts, self.how = options, options.prompts, options.how
         self.folder = Path(options.output_dir)
-        options.inputs = self.fetched(options.inputs)
-        find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
-        prompts = options.prompts
-        promptable = bool(prompts.points or prompts.boxes) or not (prompts.labels or prompts.text)
-        self.rank, self.ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        self.shown = sys.stderr.isatty() and not options.quiet and self.rank == 0
-        device, dtype = _own_device(options.device, self.ranks), getattr(torch, options.dtype)
-        self.predictor = Predictor(options.model, device, dtype, promptable, progress=self.shown)
-        self.predictor.check(self.prompts, self.how)
-        self.sources = find_sources(options.inputs, self.predictor.reads_volumes, options.frames)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise ValueError(f"--output_dir {self.folder} is a file; name a folder.")
-        refuse_results_among_inputs(options.inputs, self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.rank, self.ranks = 0, 1
+        if number_of_processes() == 1:
+            self.prepare()
+        else:
+            state = join_processes(options.device)
+            self.rank, self.ranks = state.process_index, state.num_processes
+            with starting_together(state):
+                self.prepare()
         self.about = {
             "hfseg": hfseg.__version__,
             "model": str(self.predictor.folder),
@@ -223,6 +213,22 @@ class Job:
         }
         self.results: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []
+
+    def prepare(self) -> None:
+        """Finds the inputs, loads the model and makes the folder of the results."""
+        options, prompts = self.options, self.prompts
+        options.inputs = self.fetched(options.inputs)
+        find_sources(options.inputs, True, options.frames)  # a name that is wrong is said before a model is loaded
+        promptable = bool(prompts.points or prompts.boxes) or not (prompts.labels or prompts.text)
+        self.shown = sys.stderr.isatty() and not options.quiet and self.rank == 0
+        device = _own_device(options.device, self.ranks)
+        self.predictor = Predictor(options.model, device, options.dtype, promptable, progress=self.shown)
+        self.predictor.check(self.prompts, self.how)
+        self.sources = find_sources(options.inputs, self.predictor.reads_volumes, options.frames)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"--output_dir {self.folder} is a file; name a folder.")
+        refuse_results_among_inputs(options.inputs, self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def fetched(self, inputs: Sequence[str]) -> list[str]:
         """Downloads the inputs that are addresses, where that was asked for; the others as they are."""
@@ -247,11 +253,7 @@ class Job:
                     entries.append((number, "error", {"input": str(source.path), "message": message}))
                     tqdm.write(f"error: {message}", file=sys.stderr)
                 bar.update()
-        if self.ranks > 1:
-            from accelerate import PartialState
-
-            PartialState(cpu=self.predictor.device.type == "cpu")
-            entries = gather_object(entries)
+        entries = [entry for part in gathered(entries, self.ranks) for entry in part]
         entries.sort(key=lambda entry: entry[0])
         self.results = [entry for _, kind, entry in entries if kind == "result"]
         self.errors = [entry for _, kind, entry in entries if kind == "error"]

@@ -6,21 +6,23 @@ the class is, and the task has one `pipeline()`. What the pipelines return is br
 list of segments (`hfseg.results.segmentation_result`), or an image for models that paint their answer.
 """
 
+import json
 import math
 import os
+import pickle
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
 from .. import auto, tasks
-from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image
+from ..files.images import DEFAULT_MAX_PIXELS, convert_to_rgb, load_image, open_image
 from ..results.boxes import mask_of_box
 from ..results.drawing import side_by_side
 from ..results.segment import Segment
@@ -33,6 +35,8 @@ from .loading import LoadedModel, load
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
 
 TASKS = tuple(segmentation_tasks())
+
+IMPORTED_BY = os.getpid()
 
 # What a prediction with segments does as its result does.
 HANDED_ON = ("plot", "save", "to_coco", "to_pandas", "to_supervision")
@@ -162,12 +166,12 @@ class Prediction:
 
 
 class Predictor:
-    """A loaded model with its processing.
+    """A loaded model with its processing: called with an image, or with a batch of a table, as engines hand it out.
 
     Args:
         folder: Shipped name, model folder or Hub id; or a model that `hfseg.load` returned.
         device: Where it runs.
-        dtype: Of its weights and activations.
+        dtype: Of its weights and activations, see `hfseg.load`; a model that is loaded keeps its own.
         promptable: Load an open-vocabulary folder for points and boxes instead of names, where its model can.
         progress: Whether the libraries show bars while they load.
 
@@ -179,33 +183,55 @@ class Predictor:
 
     Raises:
         FileNotFoundError, ValueError: As `find_task`, and what the folder lacks.
+
+    Example:
+        >>> from hfseg import Predictor
+        >>> predictor = Predictor("proscale-tiny-nuclei")  # doctest: +SKIP
+        >>> predictor({"image": ["a.jpg", "b.jpg"]})["segments"]  # doctest: +SKIP
     """
 
     def __init__(
         self,
         folder: str | os.PathLike[str] | LoadedModel,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         promptable: bool = False,
         progress: bool = True,
     ) -> None:
         if not progress:
             _hide_bars()
-        self.device, self.dtype = torch.device(device), dtype
-        loaded = folder if isinstance(folder, LoadedModel) else self._load(folder, promptable)
-        self.loaded, self.folder = loaded, loaded.folder
+        self.device = torch.device(device)
+        loaded = folder if isinstance(folder, LoadedModel) else self._load(folder, promptable, dtype)
+        self.loaded, self.folder, self.dtype = loaded, loaded.folder, loaded.dtype
         self.task, self.model_type, self.class_name = loaded.task, loaded.model_type, loaded.class_name
         self.image_processor: Any = loaded.image_processor
         self.pipe = self._pipeline()
         self._examples: tuple[Any, Any, Any] | None = None
+        self._given = (folder, str(self.device), self.dtype, promptable)
         self.reads_volumes = hasattr(self.image_processor, "volume_settings")
 
-    def _load(self, folder: str | os.PathLike[str], promptable: bool) -> LoadedModel:
+    def __reduce__(self) -> Any:
+        """A copy in another process loads the model itself.
+
+        Sizes and times of the folder's files tell `datasets`, which keeps results by what computed them, of changes.
+
+        Raises:
+            pickle.PicklingError: The model was given loaded.
+        """
+        if isinstance(self._given[0], LoadedModel):
+            raise pickle.PicklingError(
+                "A Predictor of a loaded model cannot go to another process: make it of the model's name or folder."
+            )
+        files = sorted(file for file in self.folder.rglob("*") if file.is_file())
+        stamp = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return _copy, (*self._given, stamp)
+
+    def _load(self, folder: str | os.PathLike[str], promptable: bool, dtype: torch.dtype | str) -> LoadedModel:
         found = tasks.model_folder(folder)
         task, model_type, _ = find_task(found)
         if promptable and task == "open-vocabulary" and "mask-generation" in auto.find(model_type).tasks:
             task = "mask-generation"
-        return load(found, task=task, device=self.device, dtype=self.dtype)
+        return load(found, task=task, device=self.device, dtype=dtype)
 
     def _pipeline(self) -> Any:
         """The pipeline of the task, around the loaded model."""
@@ -277,15 +303,74 @@ class Predictor:
         own = getattr(self.image_processor, "load_image", None)
         return load_image(path, max_pixels) if own is None else own(path)
 
-    @torch.inference_mode()
+    def as_image(self, value: Any) -> Image.Image:
+        """An image of any form in which files, tables and engines hold one.
+
+        Args:
+            value: A path, the content of a file, `{"bytes", "path"}` (an undecoded column of `datasets`), a PIL image,
+                or an array, (H, W, 3) or (H, W) uint8.
+
+        Raises:
+            FileNotFoundError, ValueError: As `read`; it is none of these.
+        """
+        if isinstance(value, Mapping):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, (str, os.PathLike)):
+            return self.read(value)
+        if isinstance(value, bytes):
+            return load_image(open_image(value))
+        if isinstance(value, np.ndarray):
+            return Image.fromarray(value)
+        if not isinstance(value, Image.Image):
+            raise ValueError(f"An image must be a path, a PIL image or an array; got {type(value).__name__}.")
+        return value
+
+    def batch(self, rows: Mapping[str, Any], prompts: Prompts | None, options: Options | None) -> dict[str, Any]:
+        """Segments a batch of rows, as columns: `map_batches` of Ray Data, `map(batched=True)` of `datasets`.
+
+        Args:
+            rows: Columns; of them `image`, or else `bytes` or `path`, holds images in any form of `as_image`.
+            prompts, options: For all rows.
+
+        Returns:
+            The columns and `segments`, per row the json text of a list of COCO entries with names
+            (`Prediction.entries`): a column of texts has one type, also where the first thousand rows show nothing. Of
+            an in-context model `answer` too, the images generated, (H, W, 3) uint8.
+
+        Raises:
+            ValueError: There is no column with images.
+        """
+        name = next((name for name in ("image", "bytes", "path") if name in rows), None)
+        if name is None:
+            raise ValueError(f"A batch must have a column image, bytes or path; it has {', '.join(map(str, rows))}.")
+        # Not by calling the predictor: Ray Data derives a class whose calls wait for each other.
+        found = [self._segment(self.as_image(value), prompts, options) for value in rows[name]]
+        columns = {**rows, "segments": [_as_json(prediction.entries()) for prediction in found]}
+        if self.task == "in-context":
+            columns["answer"] = [np.asarray(prediction.answer) for prediction in found]
+        return columns
+
+    @overload
+    def __call__(
+        self, image: Mapping[str, Any], prompts: Prompts | None = None, options: Options | None = None
+    ) -> dict[str, Any]: ...
+
+    @overload
     def __call__(
         self, image: Image.Image, prompts: Prompts | None = None, options: Options | None = None
-    ) -> Prediction:
-        """Segments one image.
+    ) -> Prediction: ...
+
+    @torch.inference_mode()
+    def __call__(self, image: Any, prompts: Prompts | None = None, options: Options | None = None) -> Any:
+        """Segments one image; or the images of a batch of rows, see `batch`.
 
         Raises:
             ValueError: As `check`; prompts outside the image; what pipelines and processors refuse.
         """
+        ask = self.batch if isinstance(image, Mapping) else self._segment
+        return ask(image, prompts, options)
+
+    def _segment(self, image: Image.Image, prompts: Prompts | None, options: Options | None) -> Prediction:
         prompts, options = prompts or Prompts(), options or Options()
         self.check(prompts, options)
         photo = _shown(image)
@@ -462,6 +547,18 @@ class Predictor:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _copy(folder: Any, device: str, dtype: torch.dtype, promptable: bool, stamp: Any) -> Predictor:
+    """A predictor in a process that got it from another."""
+    if os.getpid() != IMPORTED_BY:  # forked: a second thread would wait for the parent's threads, which are not here
+        torch.set_num_threads(1)
+    return Predictor(folder, device, dtype, promptable, progress=False)
+
+
+def _as_json(entries: list[dict[str, Any]]) -> str:
+    """Entries of a row, which is the image itself."""
+    return json.dumps([{name: value for name, value in entry.items() if name != "image_id"} for entry in entries])
 
 
 def _shown(image: Image.Image) -> Image.Image:
