@@ -143,6 +143,9 @@ def test_names_points_boxes_and_everything(zoo, tmp_path):
         assert np.array_equal(decode_run_lengths(entry["segmentation"]), found["masks"][index])
     assert predict(file, "--model", folder, "-o", tmp_path / "box", "--box", "5,5,60,50") == 0
     assert read(tmp_path / "box", "a")[1]["annotations"][0]["label"] == "box 1"
+    without = ["--box", "5,5,60,50", "--negative_points", "30,30"]
+    assert predict(file, "--model", folder, "-o", tmp_path / "without", *without) == 0
+    assert not decode_run_lengths(read(tmp_path / "without", "a")[1]["annotations"][0]["segmentation"])[30, 30]
     masks = model_folder("unpairseg_masks", zoo)
     assert predict(file, "--model", masks, "-o", tmp_path / "all") == 0
     assert check_files(tmp_path / "all", "a", (90, 60))[1]["annotations"]

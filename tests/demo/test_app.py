@@ -19,8 +19,9 @@ def zoo(tmp_path_factory):
 
 
 def test_answer_of_a_tab(zoo, tmp_path):
+    from hfseg.demo.answers import draw
     from hfseg.demo.app import build_app, load
-    from hfseg.demo.tabs import _Segments, draw
+    from hfseg.demo.tabs import _Segments
     from hfseg.demo.visits import Limits
 
     predictors = load([str(model_folder(name, zoo)) for name in ("proscale", "vpnext", "unpairseg")])

@@ -34,7 +34,7 @@ def rows_of(app):
 
 def test_every_tab_has_its_examples_only_for_shipped_models(predictors, tmp_path):
     from hfseg.demo.app import build_app
-    from hfseg.demo.tabs import read_places
+    from hfseg.demo.place_tab import read_places
 
     assert not rows_of(build_app(predictors, folder=tmp_path / "own"))
     found = rows_of(build_app(predictors, folder=tmp_path / "shipped", shipped=True))
@@ -51,6 +51,22 @@ def test_every_tab_has_its_examples_only_for_shipped_models(predictors, tmp_path
     assert [tuple(box) for box in read[1].boxes] == list(by_name["box"].boxes)
     pairs = next(rows for labels, rows in flat.items() if "Example 1, input" in labels)
     assert pairs[0][3] == "an image" and "depth_shown.png" in str(pairs[0][0])
+
+
+def test_an_example_chooses_a_model_of_its_dataset():
+    from types import SimpleNamespace
+
+    from hfseg.demo.example_rows import models_for
+
+    names = ("a-nuclei", "b-shapes", "c-shapes", "d-other")
+    models = [
+        SimpleNamespace(name=name, predictor=SimpleNamespace(task="universal", reads_volumes=False, folder=Path(name)))
+        for name in names
+    ]
+    by_name = {example.name: example for example in examples()}
+    assert models_for(by_name["nuclei"], models) == ["a-nuclei"]
+    assert models_for(by_name["scene"], models) == ["b-shapes", "c-shapes"]
+    assert models_for(by_name["scene"], models[-1:]) == ["d-other"] and not models_for(by_name["names"], models)
 
 
 def test_without_a_model_the_shipped_ones_are_shown(monkeypatch):

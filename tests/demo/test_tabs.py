@@ -34,7 +34,8 @@ class _Lock:
 
 def test_volume_tab(zoo, tmp_path):
     pytest.importorskip("nibabel")
-    from hfseg.demo.tabs import Loaded, _Volumes, draw
+    from hfseg.demo.answers import draw
+    from hfseg.demo.tabs import Loaded, _Volumes
     from hfseg.demo.visits import Limits
     from hfseg.inference.volume_images import slice_prediction
 
@@ -152,12 +153,3 @@ def test_videos_of_words(zoo, tmp_path):
         tab.segment("cris", str(clip), " ", "model's own", 9, 0.5)
     with pytest.raises(ValueError, match="3 lines at once"):
         tab.segment("cris", str(clip), "a\nb\nc", "model's own", 9, 0.5)
-
-
-def test_places():
-    from hfseg.demo.tabs import read_places
-
-    assert read_places("1,2; 3,4").points == [[1, 2], [3, 4]] and read_places("1,2,3,4").boxes == [[1, 2, 3, 4]]
-    for text in ("1", "1,2,3", "a,b", "nan,1"):
-        with pytest.raises(ValueError, match="neither a point"):
-            read_places(text)

@@ -5,8 +5,8 @@ hfseg demo                                              the models that come wit
 hfseg demo --model DIR [DIR2 ...]                       serves http://127.0.0.1:7860
 hfseg demo --model DIR --space FOLDER                   writes a Space for the Hub instead
 
-Each task has its tab: upload an image, click points, drag a box, type expressions or names, show examples, scroll
-through a volume. Addresses are refused, uploads have a limit, and nothing is reported to anybody.
+Each task has its tab: upload an image, click points and places to leave out, drag a box, type expressions or names,
+show examples, scroll through a volume. Addresses are refused, uploads have a limit, and nothing is reported to anybody.
 """
 
 import argparse

@@ -63,6 +63,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="X0,Y0,X1,Y1", help="one mask each",
     )  # fmt: skip
     ask.add_argument(
+        "--negative_points", nargs="+", type=numbers(2, "x,y"), default=[], metavar="X,Y",
+        help="beside points or boxes: places that no mask may cover",
+    )  # fmt: skip
+    ask.add_argument(
         "--examples",
         metavar="DIR",
         help="in-context: folder of <id>_input.png and <id>_target.png; of clips .mp4 or folders",
@@ -114,9 +118,9 @@ def run(options: argparse.Namespace) -> int:
     from ..inference.predictor import Options, Prompts
 
     given = {name: vars(options)[name] for name in JobOptions.__dataclass_fields__ if name in vars(options)}
-    prompts = [vars(options)[name] for name in ("text", "labels", "points", "boxes", "examples", "task")]
+    prompts = {name: vars(options)[name] for name in Prompts.__dataclass_fields__}
     how = {name: vars(options)[name] for name in Options.__dataclass_fields__}
-    job = Job(JobOptions(prompts=Prompts(*prompts), how=Options(**how), **given))
+    job = Job(JobOptions(prompts=Prompts(**prompts), how=Options(**how), **given))
     job.work()
     if job.rank == 0:
         if options.json:

@@ -18,6 +18,7 @@ from .. import tasks
 from ..inference.predictor import Predictor
 from .examples import FOLDER as EXAMPLES
 from .guard import RequestGuard
+from .place_tab import CSS, SCRIPT
 from .tabs import Loaded, _Tab
 from .video_tabs import TABS
 from .visits import KEPT_SECONDS, Limits, forget_visit
@@ -27,63 +28,27 @@ __all__ = ["Limits", "build_app", "launch"]
 # Fonts of the reader's own machine: nothing is loaded from elsewhere.
 FONT = ["system-ui", "sans-serif"]
 MONO = ["ui-monospace", "monospace"]
-CSS = """
-.hfseg-band { position: fixed; border: 2px dashed #0072B2; background: rgba(86, 180, 233, 0.25); z-index: 1000;
-              pointer-events: none; }
-#hfseg-drag { display: none; }
-#hfseg-places img { cursor: crosshair; }
-"""
-# A box is dragged on the image itself: Gradio's image only knows clicks.
-DRAG = """
-() => {
-  if (window.hfsegDrag) return;
-  window.hfsegDrag = true;
-  let start = null, band = null, dragged = false;
-  const place = (image, event) => {
-    const box = image.getBoundingClientRect();
-    let scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
-    if (getComputedStyle(image).objectFit === 'scale-down') scale = Math.min(scale, 1);
-    const left = box.left + (box.width - image.naturalWidth * scale) / 2;
-    const top = box.top + (box.height - image.naturalHeight * scale) / 2;
-    const clamp = (value, most) => Math.min(Math.max(Math.round(value), 0), most);
-    return [clamp((event.clientX - left) / scale, image.naturalWidth),
-            clamp((event.clientY - top) / scale, image.naturalHeight)];
-  };
-  document.addEventListener('pointerdown', (event) => {
-    const part = event.target.closest && event.target.closest('#hfseg-places');
-    const image = part && part.querySelector('img');
-    dragged = false;
-    const box = image && image.getBoundingClientRect();
-    const inside = box && event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top
-      && event.clientY <= box.bottom;
-    if (inside) start = { image, x: event.clientX, y: event.clientY, at: place(image, event) };
-  }, true);
-  document.addEventListener('dragstart', (event) => {
-    if (event.target.closest && event.target.closest('#hfseg-places')) event.preventDefault();
-  }, true);
-  document.addEventListener('pointermove', (event) => {
-    if (!start || Math.hypot(event.clientX - start.x, event.clientY - start.y) < 6) return;
-    if (!band) { band = document.createElement('div'); band.className = 'hfseg-band'; document.body.append(band); }
-    band.style.left = Math.min(start.x, event.clientX) + 'px';
-    band.style.top = Math.min(start.y, event.clientY) + 'px';
-    band.style.width = Math.abs(event.clientX - start.x) + 'px';
-    band.style.height = Math.abs(event.clientY - start.y) + 'px';
-  }, true);
-  document.addEventListener('pointerup', (event) => {
-    if (!start) return;
-    const { image, at } = start;
-    start = null;
-    if (!band) return;
-    band.remove(); band = null; dragged = true;
-    const end = place(image, event);
-    const box = [Math.min(at[0], end[0]), Math.min(at[1], end[1]), Math.max(at[0], end[0]), Math.max(at[1], end[1])];
-    const field = document.querySelector('#hfseg-drag textarea, #hfseg-drag input');
-    field.value = box.join(',');
-    field.dispatchEvent(new Event('input', { bubbles: true }));
-  }, true);
-  document.addEventListener('click', (event) => {
-    if (dragged) { dragged = false; event.stopPropagation(); event.preventDefault(); }
-  }, true);
+STYLE = """
+.hfseg-head h1 { margin: 0; display: inline; font-size: 1.6rem; }
+.hfseg-head p { display: inline; margin-left: 0.6rem; }
+.hfseg-input img { width: 100%; height: 100%; object-fit: contain !important; }  /* small images are enlarged */
+.hfseg-status { min-height: 1.5rem; }
+/* Gradio's legend blends its colors with the page; a square in front of each name shows them nearly pure. */
+.hfseg-result .legend-item { position: relative; padding-left: 1.7em; line-height: 1.3; }
+.hfseg-result .legend-item::before, .hfseg-result .legend-item::after {
+  content: ""; position: absolute; left: 0.45em; top: calc(50% - 0.45em); width: 0.9em; height: 0.9em;
+  background: inherit;
+}
+.hfseg-result .legend-item::after { outline: 1px solid rgba(0, 0, 0, 0.6); }
+/* Errors fit in one line. */
+.toast-wrap { width: min(48rem, calc(100vw - 1.5rem)) !important; left: auto !important; }
+.hfseg-examples thead { display: none; }
+.hfseg-examples .label { white-space: normal; }
+@media (max-width: 640px) {
+  .hfseg-head h1 { font-size: 1.25rem; }
+  .hfseg-head p { font-size: 0.8rem; }
+  .hfseg-limits { display: none; }
+  .hfseg-result { height: auto !important; min-height: 240px; }
 }
 """
 
@@ -131,13 +96,16 @@ def build_app(
             tabs.append(build(chosen, limits, folder))
             tabs[-1].shipped = shipped
     with gr.Blocks(title="hfseg", analytics_enabled=False, delete_cache=(KEPT_SECONDS, KEPT_SECONDS)) as app:
-        gr.Markdown(f"# hfseg\n{_models_in_words(models)}. Uploads stay on this server; a file may have "
-                    f"{limits.megabytes} MB, an image {limits.pixels / 1e6:g} megapixels.")  # fmt: skip
+        gr.Markdown(
+            f"# hfseg\n{_models_in_words(models)}. Uploads stay on this server"
+            f"<span class='hfseg-limits'>; up to {limits.megabytes} MB and {limits.pixels / 1e6:g} megapixels</span>.",
+            elem_classes="hfseg-head",
+        )
         with gr.Tabs():
             for tab in tabs:
                 with gr.Tab(tab.title):  # type: ignore[attr-defined]
                     tab.build()  # type: ignore[attr-defined]
-        app.load(None, js=DRAG)
+        app.load(None, js=SCRIPT)
 
         def leave(request: gr.Request) -> None:
             """Removes the files of a visit that ends."""
@@ -215,7 +183,7 @@ def launch(
         footer_links=[],
         allowed_paths=[str(EXAMPLES)] if shipped else None,
         theme=gr.themes.Default(font=FONT, font_mono=MONO, primary_hue="blue"),
-        css=CSS,
+        css=CSS + STYLE,
         app_kwargs={"middleware": [Middleware(RequestGuard)]},
     )
     return app

@@ -15,26 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import ImageDraw
 
 from .. import tasks
 from ..files.images import load_image, open_image
 from ..files.writing import write_json
 from ..inference import predict_volume
 from ..inference.files import Source, write_prediction
-from ..inference.predictor import SUBTASKS, Options, Prediction, Predictor, Prompts
+from ..inference.predictor import SUBTASKS, Options, Predictor, Prompts
 from ..inference.volume_images import fullest_slice, labels_in_ras, slice_prediction
-from ..results.drawing import instance_color
 from ..results.visual_formats import FORMATS
 from ..volumes import MODALITIES, NOT_A_MEDICAL_DEVICE, Volume, read_volume
+from .answers import draw, refusal, status
 from .example_rows import example_rows
 from .uploads import check_volume_file
 from .visits import KEPT_SECONDS, Limits, note_upload, visit_folder
 
-LARGEST_COUNT = 40  # segments that are drawn; the files have all
 # Tasks that need words, and what they call them.
 WORDED = {row.name: row.needs for row in tasks.TASKS.values() if row.needs in ("text", "labels")}
+SCROLL = """
+() => {
+  const shown = [...document.querySelectorAll('.hfseg-result, .hfseg-video-result')].find((part) => part.offsetParent);
+  const show = () => shown.scrollIntoView({ behavior: 'smooth', block: 'start' });
+  if (shown && window.innerWidth < 640) setTimeout(show, 300);  // when the image has its height
+}
+"""
 INPUT_ERRORS = (ValueError, TypeError, OSError, ImportError, RuntimeError, MemoryError)
 
 
@@ -44,7 +48,7 @@ def image_field(**settings: Any) -> gr.Image:
     It is opened by us: Gradio would decode it before our checks, and say less about damage. Nothing may `gr.update` it:
     Gradio would build a plain image in its place. (A class of its own would make Gradio write a `.pyi` file here.)
     """
-    field = gr.Image(sources=["upload", "clipboard"], **settings)
+    field = gr.Image(sources=["upload", "clipboard"], elem_classes="hfseg-input", **settings)
     setattr(field, "preprocess", lambda payload: None if payload is None else payload.path)  # noqa: B010
     return field
 
@@ -58,59 +62,6 @@ class Loaded:
     lock: Any
 
 
-def _say(error: Exception) -> gr.Error:
-    """The message of an input error, which stays until it is closed."""
-    message = str(error).strip() or type(error).__name__
-    return gr.Error(message[:600], duration=None, print_exception=False)
-
-
-def _labels(prediction: Prediction) -> list[tuple[int, str, tuple[int, int, int]]]:
-    """Position, text and color of the segments that are drawn: the largest, each with a text of its own."""
-    result = prediction.result
-    if result is None:
-        return []
-    areas = [entry["area"] for entry in result.to_coco(1)]
-    chosen = sorted(sorted(range(len(areas)), key=lambda index: -areas[index])[:LARGEST_COUNT])
-    seen: dict[int, int] = {}
-    texts: set[str] = set()
-    shown = []
-    for index in chosen:
-        segment = result.segments_info[index]
-        label = int(segment["label_id"])
-        number = seen[label] = seen.get(label, -1) + 1
-        score = segment.get("score")
-        text = prediction.names.get(label, str(label)) + ("" if score is None else f" {score:.2f}")
-        while text in texts:
-            text = f"{text} #{number + 1}" if "#" not in text else text + "'"
-        texts.add(text)
-        if areas[index]:
-            shown.append((index, text, instance_color(label, number)))
-    return shown
-
-
-def draw(prediction: Prediction | None, opacity: float, prompts: Prompts | None = None) -> Any:
-    """What the image with hover labels shows: the image with prompts, and masks of the given opacity."""
-    if prediction is None:
-        return None
-    base = (prediction.image if prediction.result is not None else prediction.answer or prediction.image).copy()
-    if prompts is not None and (prompts.points or prompts.boxes):
-        pen, size = ImageDraw.Draw(base), max(round(max(base.size) / 120), 3)
-        for x, y in prompts.points:
-            pen.ellipse(
-                (x - size, y - size, x + size, y + size), fill="white", outline="black", width=max(size // 3, 1)
-            )
-        for box in prompts.boxes:
-            pen.rectangle(tuple(box), outline="black", width=size)
-            pen.rectangle(tuple(box), outline="white", width=max(size // 2, 1))
-    result = prediction.result
-    shown = _labels(prediction)
-    masks: list[Any] = (
-        [(result.mask(index) * float(opacity), text) for index, text, _ in shown] if result is not None else []
-    )
-    colors = {text: "#{:02x}{:02x}{:02x}".format(*color) for _, text, color in shown}
-    return gr.AnnotatedImage(value=(base, masks), color_map=colors)
-
-
 class _Tab:
     """What the tabs share: a menu of models, the result with its opacity, files and time.
 
@@ -121,6 +72,9 @@ class _Tab:
 
     shipped = False
     takes_volumes = False
+    model: Any = None
+    filled: Any = None
+    shown: Any = None
 
     def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path) -> None:
         self.models, self.limits, self.folder = {model.name: model for model in models}, limits, folder
@@ -128,11 +82,25 @@ class _Tab:
     def menu(self) -> Any:
         """The models of the tab."""
         names = list(self.models)
-        return gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1, interactive=True)
+        self.model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1, interactive=True)
+        return self.model
 
     def examples(self, inputs: Sequence[Any], row: Callable[[Any], list[Any]]) -> None:
-        """Example inputs, below the input that they fill."""
-        example_rows(list(self.models.values()), inputs, row, self.shipped, self.takes_volumes)
+        """Example inputs, below the input that they fill; see `run_examples`."""
+        models = list(self.models.values())
+        self.filled = example_rows(models, self.model, inputs, row, self.shipped, self.takes_volumes)
+
+    def run_examples(self, run: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any] = ()) -> None:
+        """Asks the model about an example as soon as it is chosen."""
+        if self.filled is not None:
+            self.finish(self.filled.then(run, list(inputs), [*self.results, *outputs], api_visibility="private"))
+
+    def finish(self, event: Any, scroll: bool = True) -> None:
+        """After an answer a phone scrolls to it; after an error no earlier answer stands beside the new input."""
+        nothing: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        event.failure(lambda: [None] * len(self.results), None, self.results, **nothing)
+        if scroll:
+            event.success(None, js=SCROLL, **nothing)
 
     def outputs(self) -> None:
         """The right-hand side."""
@@ -143,7 +111,7 @@ class _Tab:
         self.state = gr.State(time_to_live=KEPT_SECONDS)
         self.opacity.release(
             lambda kept, opacity: draw(kept[0], opacity, kept[1]) if kept else None,
-            [self.state, self.opacity], self.shown, show_progress="hidden",
+            [self.state, self.opacity], self.shown, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
     @property
@@ -167,7 +135,16 @@ class _Tab:
             open_image(file, self.limits.pixels)  # within the limit, and whole
             return own(file)
         except INPUT_ERRORS as error:  # the server's own paths are nobody's business
-            raise ValueError(str(error).replace(str(Path(file).parent) + os.sep, "")) from error
+            raise ValueError(self.without_folders(error, file)) from error
+
+    @staticmethod
+    def without_folders(error: Exception, *files: str) -> str:
+        """The message of a reader without the folders of uploads."""
+        # What a server's owner may change is no advice for its visitors.
+        message = str(error).partition(" If the source is trusted")[0]
+        for file in files:
+            message = message.replace(str(Path(file).parent) + os.sep, "")
+        return message
 
     def room(self) -> Path:
         """A new folder for downloads; those of a while ago are removed."""
@@ -183,7 +160,7 @@ class _Tab:
         try:
             if name not in self.models:
                 raise ValueError(f"There is no model {name!r} here.")
-            for given in (prompts.text, prompts.labels, prompts.points, prompts.boxes):
+            for given in (prompts.text, prompts.labels, [*prompts.points, *prompts.negative_points], prompts.boxes):
                 if len(given) > self.limits.prompts:
                     raise ValueError(f"{len(given)} prompts at once; the limit is {self.limits.prompts}.")
             model = self.models[name]
@@ -194,20 +171,11 @@ class _Tab:
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(str(file)).stem)[:40] or "image"
             written = write_prediction(prediction, Source(Path(str(file)), "image", stem), self.room(), about, opacity)
         except INPUT_ERRORS as error:
-            raise _say(error) from error
+            raise refusal(error, self.models.get(name)) from error
         return (
-            draw(prediction, opacity, prompts), _status(prediction), [str(path) for path in written],
+            draw(prediction, opacity, prompts), status(prediction, prompts), [str(path) for path in written],
             (prediction, prompts),
         )  # fmt: skip
-
-
-def _status(prediction: Prediction) -> str:
-    """Time and number of segments."""
-    width, height = prediction.image.size
-    count = len(prediction.result.segments_info) if prediction.result is not None else None
-    found = "" if count is None else f"{count} segment{'' if count == 1 else 's'}, "
-    more = f" (the {LARGEST_COUNT} largest are drawn)" if count is not None and count > LARGEST_COUNT else ""
-    return f"**{found}{prediction.seconds:.2f} s** for {width} x {height} pixels{more}"
 
 
 # ---------------------------------------------------------------------------------------------------------------- tabs
@@ -230,14 +198,16 @@ class _Segments(_Tab):
             with gr.Column():
                 self.outputs()
 
-        def run(name: str, file: str | None, kind: str, smallest: float, opacity: float) -> tuple[Any, ...]:
-            task = self.models[name].predictor.task if name in self.models else ""
-            chosen = kind if kind in SUBTASKS else None
-            least = smallest if smallest > 0 and task in ("universal", "object-detection") else None
-            return self.answer(name, file, opacity, Prompts(), Options(subtask=chosen, threshold=least))
-
         given = [model, image, subtask, threshold, self.opacity]
-        gr.on([button.click, image.upload], run, given, self.results, api_name="segments")
+        self.finish(gr.on([button.click, image.upload], self.run, given, self.results, api_name="segments"))
+        self.run_examples(self.run, given)
+
+    def run(self, model: str, image: str | None, subtask: str, threshold: float, opacity: float) -> tuple[Any, ...]:
+        """Segments an image."""
+        task = self.models[model].predictor.task if model in self.models else ""
+        chosen = subtask if subtask in SUBTASKS else None
+        least = threshold if threshold > 0 and task in ("universal", "object-detection") else None
+        return self.answer(model, image, opacity, Prompts(), Options(subtask=chosen, threshold=least))
 
 
 class _Words(_Tab):
@@ -262,88 +232,16 @@ class _Words(_Tab):
             with gr.Column():
                 self.outputs()
 
-        def run(name: str, file: str | None, words: str, subtask: str, opacity: float) -> tuple[Any, ...]:
-            lines = [line.strip() for line in (words or "").splitlines() if line.strip()]
-            prompts = Prompts(labels=lines) if self.names else Prompts(text=lines)
-            return self.answer(name, file, opacity, prompts, Options(subtask=subtask if self.names else None))
-
         given = [model, image, text, kind, self.opacity]
-        gr.on([button.click], run, given, self.results, api_name="names" if self.names else "expressions")
+        name = "names" if self.names else "expressions"
+        self.finish(button.click(self.run, given, self.results, api_name=name))
+        self.run_examples(self.run, given)
 
-
-def read_places(text: str) -> Prompts:
-    """Reads points and boxes as the field has them: `x,y; x,y; x0,y0,x1,y1`.
-
-    Raises:
-        ValueError: Something else, or both kinds.
-    """
-    points: list[list[float]] = []
-    boxes: list[list[float]] = []
-    for part in filter(None, (part.strip() for part in (text or "").replace("\n", ";").split(";"))):
-        try:
-            values = [float(value) for value in part.split(",")]
-        except ValueError:
-            values = []
-        if len(values) not in (2, 4) or not np.isfinite(values).all():
-            raise ValueError(f"{part!r} is neither a point x,y nor a box x0,y0,x1,y1.")
-        (points if len(values) == 2 else boxes).append(values)
-    return Prompts(points=points, boxes=boxes)
-
-
-def write_places(prompts: Any) -> str:
-    """Writes points and boxes as `read_places` reads them."""
-    return "; ".join(",".join(f"{value:g}" for value in place) for place in (*prompts.points, *prompts.boxes))
-
-
-class _Places(_Tab):
-    """Points and boxes: click and drag on the image."""
-
-    title = "Points and boxes"
-
-    def build(self) -> None:
-        with gr.Row():
-            with gr.Column():
-                model = self.menu()
-                gr.Markdown("Click on a thing, or drag a box around it. Without either, everything is segmented.")
-                image = image_field(
-                    label="Image", height=420, elem_id="hfseg-places",
-                    buttons=[],
-                )  # fmt: skip
-                places = gr.Textbox(label="Points x,y and boxes x0,y0,x1,y1 (with ; between)", max_length=2000)
-                drag = gr.Textbox(elem_id="hfseg-drag", show_label=False)
-                with gr.Row():
-                    button = gr.Button("Segment", variant="primary", elem_id="hfseg-places-run")
-                    clear = gr.Button("Clear")
-                self.examples([image, places], lambda example: [str(example.path), write_places(example)])
-            with gr.Column():
-                self.outputs()
-
-        def add(text: str, place: str) -> str:
-            """Points replace boxes and boxes points: a model is asked for one kind at a time."""
-            old = [part.strip() for part in (text or "").split(";") if part.strip()]
-            kept = [part for part in old if part.count(",") == place.count(",")]
-            return "; ".join([*kept, place])
-
-        def click(text: str, event: gr.SelectData) -> str:
-            x, y = event.index[:2]
-            return add(text, f"{round(x)},{round(y)}")
-
-        def run(name: str, file: str | None, text: str, opacity: float) -> tuple[Any, ...]:
-            try:
-                prompts = read_places(text)
-            except ValueError as error:
-                raise _say(error) from error
-            return self.answer(name, file, opacity, prompts)
-
-        given = [model, image, places, self.opacity]
-        image.select(click, places, places, show_progress="hidden", api_visibility="private").then(
-            run, given, self.results, api_visibility="private"
-        )
-        drag.change(add, [places, drag], places, show_progress="hidden", api_visibility="private").then(
-            run, given, self.results, api_visibility="private"
-        )
-        button.click(run, given, self.results, api_name="places")
-        gr.on([clear.click, image.clear, image.upload], lambda: "", None, places, api_visibility="private")
+    def run(self, model: str, image: str | None, words: str, subtask: str, opacity: float) -> tuple[Any, ...]:
+        """Segments what the words mean."""
+        lines = [line.strip() for line in (words or "").splitlines() if line.strip()]
+        prompts = Prompts(labels=lines) if self.names else Prompts(text=lines)
+        return self.answer(model, image, opacity, prompts, Options(subtask=subtask if self.names else None))
 
 
 class _Examples(_Tab):
@@ -359,7 +257,7 @@ class _Examples(_Tab):
                 for number in (1, 2, 3):
                     with gr.Row():
                         for kind in ("input", "target"):
-                            fields.append(image_field(label=f"Example {number}, {kind}", height=150))
+                            fields.append(image_field(label=f"Example {number}, {kind}", height=150, min_width=120))
                 image = image_field(label="Image", height=260)
                 task = gr.Dropdown(["an image", *FORMATS], value="an image", label="The answer is")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
@@ -371,24 +269,49 @@ class _Examples(_Tab):
             with gr.Column():
                 self.outputs()
 
-        def run(name: str, file: str | None, kind: str, count: float, opacity: float, *files: str | None) -> Any:
-            try:
-                pairs = []
-                for number, (given, target) in enumerate(zip(files[::2], files[1::2]), start=1):
-                    if bool(given) != bool(target):
-                        raise ValueError(f"Example {number} has an input or a target only; give both.")
-                    if given:
-                        pairs.append(tuple(load_image(path, self.limits.pixels) for path in (given, str(target))))
-                if not pairs:
-                    raise ValueError(
-                        "Give at least one example, an input with its target: the model has no other task."
-                    )
-            except INPUT_ERRORS as error:
-                raise _say(error) from error
-            prompts = Prompts(examples=pairs, task=kind if kind in FORMATS else None)
-            return self.answer(name, file, opacity, prompts, Options(num_inference_steps=int(count)))
+        given = [model, image, task, steps, self.opacity, *fields]
+        self.finish(button.click(self.run, given, self.results, api_name="examples"))
+        self.run_examples(self.run, given)
 
-        button.click(run, [model, image, task, steps, self.opacity, *fields], self.results, api_name="examples")
+    def run(
+        self,
+        model: str,
+        image: str | None,
+        answer: str,
+        steps: float,
+        opacity: float,
+        input_1: str | None = None,
+        target_1: str | None = None,
+        input_2: str | None = None,
+        target_2: str | None = None,
+        input_3: str | None = None,
+        target_3: str | None = None,
+    ) -> tuple[Any, ...]:
+        """Answers an image after the pattern of one to three pairs."""
+        given = ((input_1, target_1), (input_2, target_2), (input_3, target_3))
+        try:
+            pairs = [self.pair(number, *files) for number, files in enumerate(given, start=1) if any(files)]
+            if not pairs:
+                raise ValueError("Give at least one example, an input with its target: the model has no other task.")
+        except INPUT_ERRORS as error:
+            raise refusal(error) from error
+        prompts = Prompts(examples=pairs, task=answer if answer in FORMATS else None)
+        return self.answer(model, image, opacity, prompts, Options(num_inference_steps=int(steps)))
+
+    def pair(self, number: int, given: str | None, target: str | None) -> tuple[Any, Any]:
+        """Opens the images of an example.
+
+        Raises:
+            ValueError: One is missing; as the reader.
+        """
+        if not given or not target:
+            raise ValueError(f"Example {number} has an input or a target only; give both.")
+        for path in (given, target):
+            note_upload(self.folder, path)
+        try:
+            return load_image(given, self.limits.pixels), load_image(target, self.limits.pixels)
+        except INPUT_ERRORS as error:
+            raise ValueError(self.without_folders(error, given, target)) from error
 
 
 class _Volumes(_Tab):
@@ -410,29 +333,11 @@ class _Volumes(_Tab):
             with gr.Column():
                 self.outputs()
 
-        def show(kept: Any, index: float, opacity: float) -> Any:
-            if not kept:
-                return None
-            volume, labels, axis, names = kept
-            chosen = min(max(int(index), 0), labels.shape[axis] - 1)
-            return draw(slice_prediction(volume, labels, axis, chosen, names), opacity)
-
-        def run(name: str, path: str | None, kind: str, opacity: float) -> tuple[Any, ...]:
-            try:
-                kept, written, seconds, found = self.segment(name, path, kind)
-            except INPUT_ERRORS as error:
-                raise _say(error) from error
-            _, labels, axis, _ = kept
-            index = fullest_slice(labels, axis)
-            amounts = ", ".join(f"{label} {ml:.2f} ml" for label, ml in list(found.milliliters_per_class.items())[1:])
-            size = " x ".join(map(str, labels.shape))
-            status = f"**{seconds:.2f} s** for {size} voxels. {amounts}. *{found.notice}.*"
-            slider = gr.Slider(0, labels.shape[axis] - 1, index, step=1)
-            return show(kept, index, opacity), status, written, kept, slider
-
-        button.click(run, [model, file, modality, self.opacity], [*self.results, place], api_name="volumes")
+        given = [model, file, modality, self.opacity]
+        self.finish(button.click(self.run, given, [*self.results, place], api_name="volumes"))
+        self.run_examples(self.run, given, [place])
         gr.on(
-            [place.change, self.opacity.change], show, [self.state, place, self.opacity], self.shown,
+            [place.change, self.opacity.change], self.slice, [self.state, place, self.opacity], self.shown,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 
@@ -443,6 +348,30 @@ class _Volumes(_Tab):
         self.opacity = gr.Slider(0, 1, 0.6, step=0.05, label="Opacity")
         self.files = gr.Files(label="Download", interactive=False)
         self.state = gr.State(time_to_live=KEPT_SECONDS)
+
+    def slice(self, kept: Any, index: float, opacity: float) -> Any:
+        """Draws a slice of what is kept of a segmented volume."""
+        if not kept:
+            return None
+        volume, labels, axis, names = kept
+        chosen = min(max(int(index), 0), labels.shape[axis] - 1)
+        return draw(slice_prediction(volume, labels, axis, chosen, names), opacity)
+
+    def run(self, model: str, volume: str | None, modality: str, opacity: float) -> tuple[Any, ...]:
+        """Segments a volume and shows its fullest slice."""
+        try:
+            kept, written, seconds, found = self.segment(model, volume, modality)
+        except INPUT_ERRORS as error:
+            raise refusal(error, self.models.get(model)) from error
+        _, labels, axis, _ = kept
+        index = fullest_slice(labels, axis)
+        present = list(found.milliliters_per_class.items())[1:]
+        amounts = ", ".join(f"{label} {ml:.2f} ml" for label, ml in present)
+        nothing = "Nothing found, " if not any(ml for _, ml in present) else ""
+        size = " x ".join(map(str, labels.shape))
+        line = f"**{nothing}{seconds:.2f} s** for {size} voxels. {amounts}. *{found.notice}.*"
+        slider = gr.Slider(0, labels.shape[axis] - 1, index, step=1)
+        return self.slice(kept, index, opacity), line, written, kept, slider
 
     def segment(self, name: str, path: str | None, kind: str) -> tuple[Any, list[str], float, Any]:
         """Segments a volume file."""
@@ -457,7 +386,7 @@ class _Volumes(_Tab):
             check_volume_file(path, self.limits.voxels)
             volume: Volume = read_volume(path, modality)
         except INPUT_ERRORS as error:
-            raise ValueError(str(error).replace(str(Path(path).parent) + os.sep, "")) from error
+            raise ValueError(self.without_folders(error, path)) from error
         if volume.voxels.size > self.limits.voxels:
             raise ValueError(f"The volume has {volume.voxels.size} voxels; the limit is {self.limits.voxels}.")
         room = self.room()

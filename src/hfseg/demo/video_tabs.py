@@ -4,7 +4,7 @@
 import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ from ..inference.files import VIDEOS
 from ..inference.predictor import SUBTASKS, Options, Predictor, Prompts
 from ..inference.video import VideoReader
 from ..results.visual_formats import FORMATS
-from .tabs import INPUT_ERRORS, WORDED, _Examples, _Places, _say, _Segments, _Tab, _Volumes, _Words
-from .visits import note_upload
+from .answers import refusal
+from .place_tab import PlaceTab
+from .tabs import INPUT_ERRORS, WORDED, Loaded, _Examples, _Segments, _Tab, _Volumes, _Words
+from .visits import Limits, note_upload
 
 
 class _Videos(_Tab):
     """Videos frame by frame, with ids that stay with their objects."""
 
     title = "Videos"
+
+    def __init__(self, models: Sequence[Loaded], limits: Limits, folder: Path) -> None:
+        # The tab opens with a model that needs no words.
+        super().__init__(sorted(models, key=lambda model: model.predictor.task in WORDED), limits, folder)
 
     def video_settings(self) -> list[Any]:
         """Sliders of the number of frames and the opacity."""
@@ -36,14 +42,17 @@ class _Videos(_Tab):
 
     def video_results(self) -> list[Any]:
         """Fields of the overlay, the status and the files."""
-        return [
-            gr.Video(
-                label="Result", height=420, interactive=False, autoplay=True, loop=True,
-                elem_classes="hfseg-video-result",
-            ),
-            gr.Markdown(elem_classes="hfseg-status"),
-            gr.Files(label="Download", interactive=False),
-        ]  # fmt: skip
+        self.shown = gr.Video(
+            label="Result", height=420, interactive=False, autoplay=True, loop=True, elem_classes="hfseg-video-result"
+        )
+        self.status = gr.Markdown(elem_classes="hfseg-status")
+        self.files = gr.Files(label="Download", interactive=False)
+        return self.results
+
+    @property
+    def results(self) -> list[Any]:
+        """Components that an answer fills."""
+        return [self.shown, self.status, self.files]
 
     def build(self) -> None:
         worded = [model for model in self.models.values() if model.predictor.task in WORDED]
@@ -55,7 +64,7 @@ class _Videos(_Tab):
                     elem_id="hfseg-video",
                 )  # fmt: skip
                 words = gr.Textbox(
-                    label="Expressions or names of classes, one per line", lines=2, max_length=2000,
+                    label="Expressions or names of classes, one per line", value="", lines=2, max_length=2000,
                     visible=bool(worded),
                 )  # fmt: skip
                 kind = gr.Radio(["model's own", *SUBTASKS], value="model's own", label="Kind of segments")
@@ -65,15 +74,15 @@ class _Videos(_Tab):
                 results = self.video_results()
 
         def run(
-            name: str, path: str | None, text: str, subtask: str, count: float, strength: float,
+            model: str, video: str | None, words: str, subtask: str, frames: float, opacity: float,
             progress: Any = gr.Progress(),  # noqa: B008
         ) -> tuple[str, str, list[str]]:  # fmt: skip
             try:
-                return self.segment(name, path, text, subtask, int(count), strength, progress)
+                return self.segment(model, video, words, subtask, int(frames), opacity, progress)
             except INPUT_ERRORS as error:
-                raise _say(error) from error
+                raise refusal(error, self.models.get(model)) from error
 
-        button.click(run, [model, file, words, kind, most, opacity], results, api_name="videos")
+        self.finish(button.click(run, [model, file, words, kind, most, opacity], results, api_name="videos"))
 
     def segment(
         self,
@@ -163,7 +172,8 @@ class _Videos(_Tab):
         ids = shutil.make_archive(str(done.ids), "zip", done.ids)
         frames, objects = len(done.frames), len(done.objects)
         rest = f", the first {frames}{f' of {reader.count}' if reader.count else ''}" if done.cut else ""
-        status = f"**{frames} frames{rest}, {objects} {what}, {done.seconds:.2f} s**"
+        found = f"{objects} {what}" if objects or done.answer is not None else "nothing found"
+        status = f"**{frames} frames{rest}, {found}, {done.seconds:.2f} s**"
         if done.broken is not None:
             status += f" {done.broken.replace(where, '')}"
         answers = [] if done.answer is None else [str(done.answer)]
@@ -193,16 +203,16 @@ class _ClipsByExample(_Videos):
                 results = self.video_results()
 
         def run(
-            name: str, example: str | None, answer: str | None, path: str | None, kind: str, steps: float,
-            count: float, strength: float, progress: Any = gr.Progress(),  # noqa: B008
+            model: str, input: str | None, target: str | None, video: str | None, answer: str, steps: float,
+            frames: float, opacity: float, progress: Any = gr.Progress(),  # noqa: B008
         ) -> tuple[str, str, list[str]]:  # fmt: skip
             try:
-                return self.answered(name, (example, answer), path, kind, int(steps), int(count), strength, progress)
+                return self.answered(model, (input, target), video, answer, int(steps), int(frames), opacity, progress)
             except INPUT_ERRORS as error:
-                raise _say(error) from error
+                raise refusal(error, self.models.get(model)) from error
 
         fields = [model, given, target, file, task, steps, most, opacity]
-        button.click(run, fields, results, api_name="clips")
+        self.finish(button.click(run, fields, results, api_name="clips"))
 
     def answered(
         self,
@@ -249,7 +259,7 @@ TABS: tuple[tuple[Callable[..., Any], Callable[[Predictor], bool]], ...] = (
     (_Segments, lambda predictor: _tab(predictor) == "segments"),
     (lambda *given: _Words(*given, names=False), lambda predictor: _tab(predictor) == "text"),
     (lambda *given: _Words(*given, names=True), lambda predictor: _tab(predictor) == "labels"),
-    (_Places, lambda predictor: _tab(predictor) == "prompts"),
+    (PlaceTab, lambda predictor: _tab(predictor) == "prompts"),
     (_Examples, lambda predictor: _tab(predictor) == "examples"),
     (_Volumes, lambda predictor: predictor.reads_volumes),
     (_ClipsByExample, lambda predictor: _tab(predictor) == "examples"),

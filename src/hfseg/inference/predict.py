@@ -63,6 +63,7 @@ def predict(
     labels: Sequence[str] = (),
     points: Sequence[Sequence[float]] = (),
     boxes: Sequence[Sequence[float]] = (),
+    negative_points: Sequence[Sequence[float]] = (),
     examples: Any = None,
     task: str | None = None,
     subtask: str | None = None,
@@ -86,6 +87,7 @@ def predict(
         text: Expressions, for referring models: one mask each.
         labels: Names of classes, for open-vocabulary models.
         points, boxes: (x, y) or (x0, y0, x1, y1) in pixels of the image, for models of masks: one mask each.
+        negative_points: (x, y) that none of these masks may cover.
         examples: Folder of pairs, or pairs of images or clips, for in-context models.
         task: What the generated image of an in-context model means, e.g. "depth".
         subtask: "panoptic", "instance" or "semantic"; default: the model's first.
@@ -108,7 +110,8 @@ def predict(
         >>> prediction = hfseg.predict("path/to/model", "photo.jpg")  # doctest: +SKIP
         >>> prediction.overlay().save("overlay.png")  # doctest: +SKIP
     """
-    prompts = Prompts([text] if isinstance(text, str) else text, labels, points, boxes, examples, task)
+    words = [text] if isinstance(text, str) else text
+    prompts = Prompts(words, labels, points, boxes, examples, task, negative_points)
     options = Options(subtask, threshold, tile, num_inference_steps, seed, guidance_scale, num_examples, scales, flip)
     if isinstance(model, Predictor):
         predictor = model

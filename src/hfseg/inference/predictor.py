@@ -31,6 +31,7 @@ from ..tasks import SUBTASKS, find_task, segmentation_tasks
 from . import sliding_window_segmentation, tiled_panoptic_segmentation
 from .augmentation import augmented_scores
 from .loading import LoadedModel, load
+from .negative_points import masks_without
 
 __all__ = ["TASKS", "Options", "Prediction", "Predictor", "Prompts", "find_task"]
 
@@ -54,6 +55,7 @@ class Prompts:
         examples: Folder of `<id>_input.png` and `<id>_target.png` (of clips: folders of frames, or videos, of these
             names), or pairs of images or clips, for in-context models.
         task: Visual format of an in-context answer (`hfseg.results.visual_formats`): what its colors mean.
+        negative_points: (x, y) that no mask may cover, beside points or boxes (`hfseg.inference.negative_points`).
     """
 
     text: Sequence[str] = ()
@@ -62,6 +64,7 @@ class Prompts:
     boxes: Sequence[Sequence[float]] = ()
     examples: Any = None
     task: str | None = None
+    negative_points: Sequence[Sequence[float]] = ()
 
 
 @dataclass
@@ -264,6 +267,7 @@ class Predictor:
             "labels": prompts.labels,
             "points": prompts.points,
             "boxes": prompts.boxes,
+            "negative_points": prompts.negative_points,
             "examples": prompts.examples,
             "task": prompts.task,
             "subtask": options.subtask,
@@ -285,6 +289,8 @@ class Predictor:
             raise ValueError(f"{described}, which needs {needed}.")
         if prompts.points and prompts.boxes:
             raise ValueError("Points and boxes were given; ask for one kind at a time.")
+        if prompts.negative_points and not (prompts.points or prompts.boxes):
+            raise ValueError("Negative points were given alone; give a point or a box, whose mask must not cover them.")
         _check_values(options)
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
@@ -454,7 +460,10 @@ class Predictor:
             asked["input_boxes"] = [[float(value) for value in box] for box in prompts.boxes]
         if options.threshold is not None and not asked:
             asked["score_threshold"] = options.threshold
-        found = self.pipe(image, **asked)
+        if prompts.negative_points:
+            found = masks_without(self.pipe, image, asked, prompts.negative_points)
+        else:
+            found = self.pipe(image, **asked)
         kind = "point" if prompts.points else "box" if prompts.boxes else "mask"
         scores = [float(score) for score in found["scores"]]
         # The pipeline filters the masks of a grid itself.
@@ -593,7 +602,7 @@ def _check_values(options: Options) -> None:
 
 def _check_places(prompts: Prompts, size: tuple[int, int]) -> None:
     width, height = size
-    for point in prompts.points:
+    for point in (*prompts.points, *prompts.negative_points):
         if len(point) != 2 or not (0 <= point[0] <= width and 0 <= point[1] <= height):
             raise ValueError(f"The point {tuple(point)} is not in the image of {width} x {height} pixels (x,y).")
     for box in prompts.boxes:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from .canvas import font_of, to_pil
-from .colors import class_color, distinct_color, instance_color, object_numbers
+from .colors import class_color, instance_color, segment_colors
 from .confusion import confusion_plot
 from .grids import image_grid, side_by_side
 
@@ -25,6 +25,7 @@ __all__ = [
     "confusion_plot",
     "image_grid",
     "instance_color",
+    "outlined",
     "overlay",
     "overlay_semantic",
     "side_by_side",
@@ -133,6 +134,21 @@ def _tint(image: Image.Image, index_map: np.ndarray, colors: Sequence[Color], al
     return Image.fromarray(pixels)
 
 
+def outlined(image: Image.Image, segmentation: Any) -> Image.Image:
+    """Image with white lines around the segments of an id map, on which tints of any color can be told apart.
+
+    Raises:
+        ValueError: Image and map differ in size.
+
+    Shape:
+        segmentation: (H, W), integer; 0 for no segment.
+    """
+    pixels = np.array(image.convert("RGB"))
+    border = _contours(_to_map(segmentation, image), max(round(max(image.size) / 400), 1))
+    pixels[border] = 0.2 * pixels[border] + 0.8 * 255
+    return Image.fromarray(pixels)
+
+
 def _inner_point(mask: np.ndarray) -> tuple[int, int]:
     """(x, y) of a pixel far from the border of a region, where a label is seen to belong to it."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -196,27 +212,6 @@ def _with_legend(image: Image.Image, entries: Sequence[tuple[str, tuple[int, int
         draw.rectangle((x, y, x + size, y + size), fill=color, outline=(60, 60, 60))
         draw.text((x + 1.5 * size, y + size / 2), name, font=font, fill="black", anchor="lm")
     return result
-
-
-def _segment_colors(
-    segments: Sequence[Mapping[str, Any]], classes: Sequence[int], color_by: str
-) -> tuple[list[Color], list[bool]]:
-    """Color of each segment, and whether it is that of its class."""
-    seen: dict[int, int] = {}
-    colors, of_class = [], []
-    things = [not segment.get("was_fused", segment.get("score") is None) for segment in segments]
-    stuff = {class_id for class_id, thing in zip(classes, things) if not thing}
-    numbers = iter(object_numbers(len(segments), stuff))
-    for segment, class_id, thing in zip(segments, classes, things):
-        number = int(segment["track"]) - 1 if "track" in segment else seen.get(class_id, 0)
-        seen[class_id] = seen.get(class_id, 0) + 1
-        if color_by == "instance" and thing:
-            own = int(segment["track"]) - 1 if "track" in segment else int(segment.get("color_number", next(numbers)))
-            colors.append(distinct_color(own))
-        else:
-            colors.append(instance_color(class_id, number))
-        of_class.append(color_by != "instance" or not thing)
-    return colors, of_class
 
 
 def _name_of(segment: Mapping[str, Any], class_id: int, id2label: Mapping[int, str] | None) -> str:
@@ -309,7 +304,7 @@ def overlay(
 
     segments = [segment for segment in segments_info if int(segment["id"]) > 0]
     classes = [int(s["category_id"] if "category_id" in s else s["label_id"]) for s in segments]
-    colors, of_class = _segment_colors(segments, classes, color_by)
+    colors, of_class = segment_colors(segments, classes, color_by)
     index_map = _index_map(id_map, [int(segment["id"]) for segment in segments])
     drawn = _tint(drawn, index_map, colors, alpha, max(round(max(drawn.size) / 400), 1))
 
