@@ -11,7 +11,7 @@ from hfseg.tasks import model_folder
 
 TEXTS = [
     "the second star from the left", "it's 42 naïve café's!! ring", "¿qué? 日本 <b>&amp;x", "a_b-c...d  e\tf",
-    "THE Ring", "don't we'll they've I'm", "²³½ x٣y", "e\u0301te\u0301", "🙂 ok", "''s", "the " * 30,
+    "THE Ring", "don't we'll they've I'm", "²³½ x٣y", "e\u0301te\u0301", "🙂 ok", "''s", "#5 !7", "the " * 30,
 ]  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def test_ids(text):
 
 def test_words_and_refusals():
     assert words_of("it's 42!? ab") == ["it", "'s", "4", "2", "!?", "ab"]
+    assert words_of("#5 a1!7") == ["#", "5", "a", "1", "!", "7"]  # a number ends signs too
     with pytest.raises(ValueError, match="no byte-pair tokenizer"):
         Tokenizer({"model": {"type": "WordLevel"}}, 12)
     folder = model_folder("cris-tiny-shapes")
