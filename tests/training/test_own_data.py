@@ -52,6 +52,19 @@ def test_volumes_are_trained_on_as_they_are(fill, tmp_path, capsys):
     assert "no medical layout" in capsys.readouterr().err
 
 
+def test_a_folder_takes_the_place_of_drawn_scenes(tmp_path, capsys):
+    """A recipe of the embedded scenes learns the folder's classes; one whose reader takes no folder says what does."""
+    CLASS_MAPS[0](tmp_path / "data")
+    assert train("vpnext-tiny-shapes", tmp_path / "data", tmp_path / "out", "run.max_steps=1", "data.batch_size=2") == 0
+    names = json.loads((tmp_path / "out/config.json").read_text())["id2label"]
+    assert set(names.values()) == set(load_folder(tmp_path / "data", "train").id2label.values())
+    capsys.readouterr()
+    for recipe, word in (("cris-tiny-shapes", "data.train.seed"), ("proscale-swin-t-coco", "data.train.root")):
+        assert train(recipe, tmp_path / "data", tmp_path / "no") == 2
+        error = capsys.readouterr().err
+        assert "takes no folder of images and labels" in error and word in error and "-folder" in error
+
+
 def test_a_share_of_train_is_held_out_where_nothing_is_for_validation(tmp_path):
     split_first_without_validation(tmp_path)
     assert len(load_folder(tmp_path, "train")) == 5 and list_splits(tmp_path) == ["test", "train"]

@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """A folder of one's own in the place of a recipe's data, and a recipe cut to a few updates."""
 
+import inspect
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -32,13 +33,13 @@ def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
 
     Raises:
         FileNotFoundError: There is no such folder, and no such dataset on the Hub.
-        ValueError: The recipe reads volumes, and the folder holds none in a layout that is recognized.
+        ValueError: The recipe reads volumes, and the folder holds none in a layout that is recognized; or the recipe's
+            reader takes no folder.
     """
     if _is_on_the_hub(folder) or (is_table(Path(folder)) and arguments.data.name != "folder"):
         return _with_table(arguments, folder)
     if arguments.data.name != "medical":
-        path = json.dumps(folder)
-        return [f"data.train.path={path}", f"data.validation.path={path}"]
+        return _with_path(arguments, folder)
     layout = medical_layout(Path(folder))
     if layout is None:
         raise ValueError(
@@ -58,6 +59,31 @@ def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
     if described and sides[0]["modality"] != arguments.model.processor.get("modality"):
         changes.append(f"model.processor.modality={sides[0]['modality']}")
     return changes
+
+
+def _with_path(arguments: TrainingArguments, folder: str) -> list[str]:
+    """Changes of a recipe that give its reader the folder, or read it in the place of drawn scenes.
+
+    Raises:
+        ValueError: The recipe's reader takes no folder, and the task has none that does.
+    """
+    from .tasks import build_task
+    from .tasks.base import find
+    from .tasks.closed_vocabulary import MeasuredTask
+
+    task, name, path = build_task(arguments), arguments.data.name, json.dumps(folder)
+    parameters = inspect.signature(find(name, task.datasets, "data.name")).parameters.values()
+    if any(parameter.name == "path" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return [f"data.train.path={path}", f"data.validation.path={path}"]
+    drawn = all(parameter.default is not parameter.empty for parameter in parameters)
+    if drawn and isinstance(task, MeasuredTask):
+        side = json.dumps({"path": folder})
+        return ["data.name=folder", f"data.train={side}", f"data.validation={side}"]
+    takes = ", ".join(f"data.train.{parameter.name}" for parameter in parameters)
+    raise ValueError(
+        f"The recipe reads data.name={name}, which takes no folder of images and labels ({folder}): set {takes}, or "
+        "data.name and data.train to a reader of your data; recipes for folders end in -folder (hfseg list)."
+    )
 
 
 def _is_on_the_hub(name: str) -> bool:
