@@ -120,6 +120,21 @@ def test_volumes_are_slices_with_names(fill, tmp_path):
     assert full[0]["spacing"] == [1.0, 1.0] and np.asarray(full[0]["image"]).shape == (3, 32, 32)
 
 
+def test_slices_with_foreground_are_not_repeated(tmp_path):
+    """Training repeats them where they are rare; a table has every slice once."""
+    nibabel = pytest.importorskip("nibabel")
+    VOLUMES[-1](tmp_path)
+    for file in (tmp_path / "labelsTr").glob("*.nii.gz"):
+        volume = nibabel.load(file)
+        labels = np.asarray(volume.dataobj).copy()
+        (axis,) = (k for k in range(3) if labels.shape[k] == 6)
+        held = np.nonzero(labels.any(tuple(k for k in range(3) if k != axis)))[0]
+        np.moveaxis(labels, axis, 0)[held[1:]] = 0
+        nibabel.save(nibabel.Nifti1Image(labels, volume.affine), file)
+    table = hfseg.load_dataset(str(tmp_path))
+    assert len(table) == 5 * 6 and sum(row["classes"] == [0, 1] for row in table) == 5
+
+
 def test_scenes_of_every_kind():
     table = hfseg.load_dataset("shapes:num_scenes=2,image_size=40", "test")
     reader = open_dataset("shapes:num_scenes=2,image_size=40", "test")
