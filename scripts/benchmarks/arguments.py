@@ -204,6 +204,23 @@ def gpu_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiny", action="store_true", help="small sizes in float32: shows that it runs")
 
 
+def precision_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `precision`."""
+    choices = ["proscale", "vpnext", "unisegformer", "meddensevit", "cris", "unpairseg"]
+    parser.add_argument("--architectures", nargs="+", choices=choices, default=choices)
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds, after one that is not counted")
+    parser.add_argument("--scenes", type=int, default=40, help="held-out scenes per shipped model")
+    parser.add_argument("--volumes", metavar="DIR", help="labeled volumes with splits, for the medical model")
+
+
+def growth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `growth`."""
+    choices = ["side", "targets", "queries", "names", "folder"]
+    parser.add_argument("--parts", nargs="+", choices=choices, default=choices, help="what grows")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds, after one that is not counted")
+    parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it runs")
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -235,6 +252,8 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     ),
     "gpu": ("All tables of a machine with one GPU, in one command of a few minutes.", gpu_arguments),
     "waits": ("Losses, metrics, sliding windows and post-processing, beside peers.", waits_arguments),
+    "precision": ("float32, bfloat16 and int8 on a CPU: time, memory, masks, quality.", precision_arguments),
+    "growth": ("How cost grows with image size, targets, queries, names and images in a folder.", growth_arguments),
     "distill": ("A small PRO-SCALE from a Mask2Former on shapes, with and without it as teacher.", distill_arguments),
     "medical": ("Training on medical volumes from scratch, beside MONAI's networks.", medical_arguments),
     "volume": (

@@ -303,3 +303,17 @@ def gpu(options: argparse.Namespace) -> Result:
     from .gpu_tables import gpu_tables
 
     return gpu_tables(options, build_parser().parse_args, find)
+
+
+@measures("growth")
+def growth(options: argparse.Namespace) -> Result:
+    from .growth import growth_tables
+
+    return growth_tables(options.parts, options.rounds, options.tiny)
+
+
+@measures("precision")
+def half_precision(options: argparse.Namespace) -> Result:
+    from .half_precision import half_precision_table
+
+    return half_precision_table(options.architectures, options.rounds, options.scenes, options.volumes)

@@ -9,7 +9,7 @@ import contextlib
 import io
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +20,7 @@ from hfseg.models.proscale.image_processing_proscale import ProScaleImageProcess
 
 Row = dict[str, Any]
 Side = Callable[[], Any]
+Case = tuple[int, int, tuple[int, int]]  # live queries, all queries, height and width of the image
 
 NOTES = [
     "ms: CPU time of the process, median over rounds; both sides in one process, in turns. ratio: median over rounds "
@@ -51,8 +52,8 @@ def paired(name: str, ours: Side, theirs: Side, rounds: int, agreement: str, cou
 
 
 # ---------------------------------------------------------------------------------------------------------------- loss
-def loss_rows(rounds: int, tiny: bool = False) -> list[Row]:
-    """Loss and gradients of mask classification beside transformers' `Mask2FormerLoss`."""
+def loss_rows(rounds: int, tiny: bool = False, counts: Sequence[int] = (10, 96), queries: int = 100) -> list[Row]:
+    """Loss and gradients of mask classification beside transformers' `Mask2FormerLoss`, by numbers of targets."""
     from transformers import Mask2FormerConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
@@ -60,12 +61,12 @@ def loss_rows(rounds: int, tiny: bool = False) -> list[Row]:
 
     from .training_step import segment_maps
 
-    levels, queries, classes, channels = 10, 100, 133, 256
+    levels, classes, channels = 10, 133, 256
     size, points = ((64, 96), 400) if tiny else ((256, 352), 12544)
     config = Mask2FormerConfig(num_labels=classes, train_num_points=points)
     peer = Mask2FormerLoss(config, weight_dict={"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 5.0})
     rows = []
-    for count in (10, 96):
+    for count in counts:
         generator = torch.Generator().manual_seed(0)
         class_logits = torch.randn(levels, 1, queries, classes + 1, generator=generator, requires_grad=True)
         embeddings = (torch.randn(levels, 1, queries, channels, generator=generator) * 0.3).requires_grad_()
@@ -229,7 +230,7 @@ def window_rows(rounds: int, tiny: bool = False) -> list[Row]:
 
 
 # ----------------------------------------------------------------------------------------------------- post-processing
-def postprocess_rows(rounds: int, tiny: bool = False) -> list[Row]:
+def postprocess_rows(rounds: int, tiny: bool = False, cases: Sequence[Case] | None = None) -> list[Row]:
     """Post-processing beside transformers' for three tasks, numbers of live queries and output sizes."""
     from transformers import Mask2FormerImageProcessor
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerForUniversalSegmentationOutput
@@ -238,9 +239,10 @@ def postprocess_rows(rounds: int, tiny: bool = False) -> list[Row]:
 
     ours, theirs = ProScaleImageProcessor(label_ids_to_fuse=list(range(80, 133))), Mask2FormerImageProcessor()
     quarter = (16, 24) if tiny else (200, 272)
-    cases = [(16, 100, (48, 64))] if tiny else [
-        (16, 100, (480, 640)), (100, 100, (480, 640)), (300, 300, (480, 640)), (16, 100, (3000, 4000)),
-    ]  # fmt: skip
+    if cases is None:
+        cases = [(16, 100, (48, 64))] if tiny else [
+            (16, 100, (480, 640)), (100, 100, (480, 640)), (300, 300, (480, 640)), (16, 100, (3000, 4000)),
+        ]  # fmt: skip
     rows = []
     for live, queries, size in cases:
         class_logits, masks = live_outputs(live, queries, 133, quarter)
