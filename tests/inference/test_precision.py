@@ -3,6 +3,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,13 @@ from hfseg.data.synthetic.shapes import render_scene
 from hfseg.inference import precision
 from hfseg.inference.precision import computes_in, usable_dtype
 
-HALF = {"vpnext-tiny-shapes": {}, "unisegformer-tiny-shapes": {}, "cris-tiny-shapes": {"text": "the red star"},
-        "unpairseg-tiny-shapes": {"points": [(30, 30)]}}  # fmt: skip
+HALF = {
+    "vpnext-tiny-shapes": {},
+    "proscale-tiny-shapes": {},
+    "unisegformer-tiny-shapes": {},
+    "cris-tiny-shapes": {"text": "the red star"},
+    "unpairseg-tiny-shapes": {"points": [(30, 30)]},
+}
 
 
 @pytest.fixture
@@ -91,3 +97,36 @@ def test_a_loaded_model_keeps_its_type_and_its_masks(name, processor):
         assert loaded.dtype is getattr(torch, dtype)
         found.append([np.asarray(hfseg.predict(loaded, scene(n), **HALF[name]).result.segmentation) for n in range(3)])
     assert np.mean([np.mean((one > 0) == (other > 0)) for one, other in zip(*found)]) > 0.97
+
+
+def test_volumes_too(processor):
+    """Slices are scaled to the network's input in float32, which a CPU does not do in half precision."""
+    pytest.importorskip("nibabel")
+    processor(True)
+    scan = str(Path(hfseg.__file__).parent / "examples/hippocampus.nii.gz")
+    one, other = (
+        hfseg.predict(hfseg.load("meddensevit-tiny-hippocampus", dtype=dtype), scan).milliliters_per_class
+        for dtype in ("float32", "bfloat16")
+    )
+    assert one.keys() == other.keys() and all(other[name] == pytest.approx(one[name], rel=0.05) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "metric"),
+    [
+        ("unpairseg-tiny-shapes", "mask-generation", "one_box_iou"),
+        ("unpairseg-tiny-shapes", "open-vocabulary", "mean_iou"),
+        ("cris-tiny-shapes", "referring", "miou"),
+    ],
+)
+def test_every_evaluation_takes_half_precision(name, task, metric, processor, tmp_path):
+    processor(True)
+    numbers = []
+    for dtype in ("float32", "bfloat16"):
+        words = ["--model", name, "--task", task, "--dtype", dtype, "--device", "cpu", "--overlays", "1"]
+        data = "referring-shapes:num_scenes=2" if task == "referring" else "shapes:num_scenes=2"
+        assert evaluate.main([*words, "--dataset", data, "--output_dir", str(tmp_path / dtype)]) == 0
+        record = json.loads((tmp_path / dtype / "metrics.json").read_text())
+        assert record["dtype"] == dtype
+        numbers.append(record["metrics"][metric])
+    assert numbers[1] == pytest.approx(numbers[0], abs=10.0)

@@ -102,7 +102,8 @@ def evaluate_promptable(
             name = f"input_{kind}s" if kind == "point" else "input_boxes"
             inputs = image_processor(images=[image], return_tensors="pt", **{name: values[None]}).to(device)
             if embeddings is None:
-                embeddings = cast(EmbedsImages, model).get_image_embeddings(inputs["pixel_values"])
+                pixel_values = inputs["pixel_values"].to(next(model.parameters()).dtype)
+                embeddings = cast(EmbedsImages, model).get_image_embeddings(pixel_values)
                 sizes = inputs["original_sizes"]
             given = {name: inputs[name], "original_sizes": sizes}
             outputs = model(image_embeddings=embeddings, **given)
@@ -175,8 +176,9 @@ class PromptableEvaluator(TaskEvaluator):
                 continue
             boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
             inputs = processor(images=[image], input_boxes=boxes[None], return_tensors="pt")
-            inputs = inputs.to(next(model.parameters()).device)
-            outputs = model(pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"])
+            first = next(model.parameters())
+            inputs = inputs.to(first.device)
+            outputs = model(pixel_values=inputs["pixel_values"].to(first.dtype), input_boxes=inputs["input_boxes"])
             own = _by_trust(processor, outputs, inputs["original_sizes"])[:, 0]
             names = {number: "" for number in range(1, len(masks) + 1)}
             info = [{"id": number, "label_id": number} for number in names]

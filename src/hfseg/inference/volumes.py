@@ -113,7 +113,9 @@ def slice_probabilities(
             )
         else:
             if native != tuple(size):
-                pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
+                # In float32: on a CPU this is not made for bfloat16.
+                scaled = F.interpolate(pixels.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+                pixels = scaled.to(slices.dtype)
             scores = predict(pixels).logits.float()  # (N, K, h, w)
             # Where nothing is averaged or scaled afterwards, the largest logit is the largest probability.
             scores = scores if ranking and len(views) == 1 and native == tuple(size) else scores.softmax(1)

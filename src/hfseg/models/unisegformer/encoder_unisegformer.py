@@ -96,7 +96,9 @@ class UniSegFormerWindowAttention(Swinv2SelfAttention):
             projection(hidden_states).unflatten(-1, (self.num_attention_heads, self.attention_head_size))
             for projection in (self.query, self.key, self.value)
         )
-        table = self.relative_coords_table.to(cast(nn.Linear, self.continuous_position_bias_mlp[0]).weight.dtype)
+        # Of a layer in int8 `weight` is a method, and what comes in and out is float32.
+        weight = self.continuous_position_bias_mlp[0].weight
+        table = self.relative_coords_table.to(getattr(weight, "dtype", torch.float32))
         table = 16 * self.continuous_position_bias_mlp(table).float().flatten(0, -2).sigmoid()  # (distances, heads)
         rows, columns = cast(tuple[int, int], self.window_size)
         tokens = rows * columns

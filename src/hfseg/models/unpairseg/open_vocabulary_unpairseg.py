@@ -507,7 +507,9 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         size = [max(32, round(length * side / longest)) for length in pixel_values.shape[-2:]]
         if size == list(pixel_values.shape[-2:]):
             return pixel_values
-        return F.interpolate(pixel_values, size=size, mode="bilinear", align_corners=False, antialias=True)
+        # In float32: on a CPU this is not made for bfloat16.
+        resized = F.interpolate(pixel_values.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+        return resized.to(pixel_values.dtype)
 
     def alignment(
         self,
