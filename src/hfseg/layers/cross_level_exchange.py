@@ -97,7 +97,9 @@ class CrossLevelExchange(GradientCheckpointingLayer):
         distance = torch.arange(smallest, largest + 1, device=device) * step + shift
         coordinate = distance.sign() * torch.log2(1 + 8 * distance.abs() / max(self.key_window - 1, 1)) / 3
         grid = torch.stack(torch.meshgrid(coordinate, coordinate, indexing="ij"), -1).flatten(0, 1)  # (count^2, 2)
-        table = self.position_bias(grid.to(self.q_proj.weight.dtype)).float()  # (count^2, heads)
+        # Of a layer in int8 `weight` is a method, and what comes in is float32.
+        dtype = getattr(self.q_proj.weight, "dtype", torch.float32)
+        table = self.position_bias(grid.to(dtype)).float()  # (count^2, heads)
         rows = positions - smallest
         index = rows[:, None, :, None] * count + rows[None, :, None, :]  # (row, column) of query, of key
         side = self.query_window**2

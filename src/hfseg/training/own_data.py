@@ -67,16 +67,16 @@ def _with_path(arguments: TrainingArguments, folder: str) -> list[str]:
     Raises:
         ValueError: The recipe's reader takes no folder, and the task has none that does.
     """
-    from .tasks import build_task
+    from .tasks import task_class
     from .tasks.base import find
     from .tasks.closed_vocabulary import MeasuredTask
 
-    task, name, path = build_task(arguments), arguments.data.name, json.dumps(folder)
+    task, name, path = task_class(arguments), arguments.data.name, json.dumps(folder)
     parameters = inspect.signature(find(name, task.datasets, "data.name")).parameters.values()
     if any(parameter.name == "path" or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return [f"data.train.path={path}", f"data.validation.path={path}"]
     drawn = all(parameter.default is not parameter.empty for parameter in parameters)
-    if drawn and isinstance(task, MeasuredTask):
+    if drawn and issubclass(task, MeasuredTask):
         side = json.dumps({"path": folder})
         return ["data.name=folder", f"data.train={side}", f"data.validation={side}"]
     takes = ", ".join(f"data.train.{parameter.name}" for parameter in parameters)

@@ -32,11 +32,11 @@ from ... import tasks
 from ..arguments import TrainingArguments
 from .base import Task, find, resolve_automatic_backbone
 
-__all__ = ["Task", "build_task"]
+__all__ = ["Task", "build_task", "task_class"]
 
 
-def build_task(arguments: TrainingArguments) -> Task:
-    """Builds the task of a recipe.
+def task_class(arguments: TrainingArguments) -> type[Task]:
+    """Finds the task of a recipe.
 
     Raises:
         ValueError: There is no task of this name; the nearest is named.
@@ -44,10 +44,20 @@ def build_task(arguments: TrainingArguments) -> Task:
     model_type, name = arguments.model.model_type, arguments.model.task
     if model_type is None and arguments.model.pretrained is not None:
         model_type = AutoConfig.from_pretrained(tasks.pretrained_source(arguments.model.pretrained)).model_type
-    resolve_automatic_backbone(arguments)
     table = tasks.training_places(model_type)
     if name not in table and ":" not in name:
         near = difflib.get_close_matches(name, table, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"model.task must be one of {', '.join(table)} or `package.module:Class`; got {name!r}.{hint}")
-    return find(name, table, "model.task")(arguments)
+    return find(name, table, "model.task")
+
+
+def build_task(arguments: TrainingArguments) -> Task:
+    """Builds the task of a recipe, whose automatic choices are made now.
+
+    Raises:
+        ValueError: There is no task of this name; the nearest is named.
+    """
+    found = task_class(arguments)
+    resolve_automatic_backbone(arguments)
+    return found(arguments)
