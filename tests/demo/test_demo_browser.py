@@ -134,7 +134,7 @@ def test_the_documented_calls_work(server, tmp_path, monkeypatch, capsys):
     """The example of docs/demo.md, run as it stands but for the address."""
     client = pytest.importorskip("gradio_client")
     text = (Path(__file__).parents[2] / "docs/demo.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1].replace("http://127.0.0.1:7860", server)
+    code = re.search(r"```py\n(.*?)```", text, re.DOTALL)[1].replace("http://127.0.0.1:7860", server)
     shutil.copy(FOLDER / "places.png", tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     names: dict = {}

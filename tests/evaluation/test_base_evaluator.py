@@ -7,6 +7,7 @@ import pytest
 
 from hfseg.evaluation import base
 from hfseg.evaluation.base import TaskEvaluator, gathered
+from hfseg.inference import processes
 
 
 @pytest.mark.parametrize("limit, count", [(None, 5), (3, 3), (5, 5), (9, 5)])
@@ -34,5 +35,5 @@ def test_empty_data_and_wrong_options_are_refused_in_this_order(monkeypatch):
 
 
 def test_one_process_gathers_its_own(monkeypatch):
-    monkeypatch.setattr(base, "gather_object", lambda own: [*own, "other"])
+    monkeypatch.setattr(processes, "gather_object", lambda own: [*own, "other"])
     assert gathered("own", 1) == ["own"] and gathered("own", 2) == ["own", "other"]

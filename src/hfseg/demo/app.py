@@ -172,7 +172,7 @@ def launch(
         server_name=host,
         server_port=port,
         share=False,
-        auth=[tuple(pair) for pair in auth] if auth else None,
+        auth=[(name, password) for name, password in auth] if auth else None,
         show_error=True,
         max_file_size=f"{limits.megabytes}mb",
         ssr_mode=False,

@@ -373,8 +373,9 @@ class Predictor:
         Raises:
             ValueError: As `check`; prompts outside the image; what pipelines and processors refuse.
         """
-        ask = self.batch if isinstance(image, Mapping) else self._segment
-        return ask(image, prompts, options)
+        if isinstance(image, Mapping):
+            return self.batch(image, prompts, options)
+        return self._segment(image, prompts, options)
 
     def _segment(self, image: Image.Image, prompts: Prompts | None, options: Options | None) -> Prediction:
         prompts, options = prompts or Prompts(), options or Options()
@@ -432,10 +433,10 @@ class Predictor:
             self._predict(pixel_values), target_sizes=[photo.size[::-1]], **threshold
         )
         result = SegmentationResult.from_masks(
-            [mask_of_box(box, photo.size[::-1]) for box in found["boxes"].tolist()],
+            [mask_of_box(box, (photo.height, photo.width)) for box in found["boxes"].tolist()],
             found["labels"].tolist(),
             found["scores"].tolist(),
-            photo.size[::-1],
+            (photo.height, photo.width),
             self.labels,
         )
         return Prediction(photo, result, self.labels)
@@ -474,7 +475,7 @@ class Predictor:
             [found["masks"][index] for index in kept],
             kept,
             [scores[index] for index in kept],
-            photo.size[::-1],
+            (photo.height, photo.width),
             names,
         )
         return Prediction(photo, result, names)

@@ -79,17 +79,17 @@ def focal_dice_cross_entropy(
             truth = torch.zeros_like(logits).scatter_(1, targets[:, None], 1.0)  # (B, K, H, W)
             probability = logits.sigmoid()
             inside = labeled[:, None].float()
-        if focal_weight:
-            entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-            # 1 - p_t, the probability of the wrong answer.
-            wrong = probability + truth - 2 * probability * truth
-            per_pixel = (wrong.pow(gamma) * entropy).mean(1)  # (B, H, W)
-            losses["focal"] = focal_weight * (per_pixel * labeled).sum() / count
-        if dice_weight:
-            both = (probability * truth * inside).sum((1, 2, 3))  # (B,)
-            either = (probability * inside).sum((1, 2, 3)) + pixels  # one true class per labeled pixel
-            dice = 1 - (2 * both + epsilon) / (either + epsilon)
-            losses["dice"] = dice_weight * (dice * pixels).sum() / count
+            if focal_weight:
+                entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+                # 1 - p_t, the probability of the wrong answer.
+                wrong = probability + truth - 2 * probability * truth
+                per_pixel = (wrong.pow(gamma) * entropy).mean(1)  # (B, H, W)
+                losses["focal"] = focal_weight * (per_pixel * labeled).sum() / count
+            if dice_weight:
+                both = (probability * truth * inside).sum((1, 2, 3))  # (B,)
+                either = (probability * inside).sum((1, 2, 3)) + pixels  # one true class per labeled pixel
+                dice = 1 - (2 * both + epsilon) / (either + epsilon)
+                losses["dice"] = dice_weight * (dice * pixels).sum() / count
         if cross_entropy_weight:
             entropy = F.cross_entropy(logits, targets, reduction="none")
             losses["cross_entropy"] = cross_entropy_weight * (entropy * labeled).sum() / count
