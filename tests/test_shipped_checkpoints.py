@@ -35,6 +35,7 @@ def test_half_precision_on_disk_single_in_memory_and_a_card(name):
         assert not part.training
     card = ModelCard.load(folder / "README.md")
     assert card.data.license and card.data.pipeline_tag and "## Limits" in card.text
+    assert f"\n# {name}\n" in f"\n{card.text}" and f'hfseg.checkpoint("{name}")' in card.text
     assert not list(folder.rglob("*.py"))
 
 
