@@ -1,11 +1,14 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Parquet shards: rows in order, shards by size, classes counted."""
 
+from collections import Counter
+
 import datasets
 import pytest
 
 from data.layout_folders import coco_2017, table_of_parquet
 from hfseg.data.parquet import write_parquet
+from hfseg.data.specs import open_dataset
 
 
 def test_shards_by_size_and_counts(tmp_path):
@@ -22,9 +25,14 @@ def test_shards_by_size_and_counts(tmp_path):
     assert len(one.shown) == 3 and one.bytes["val2017"] > 10_000
 
 
-def test_classes_of_maps_are_counted_by_image(tmp_path):
-    written = write_parquet("shapes:num_scenes=3,image_size=32", tmp_path, ["test"], kind="segmentation")
-    assert sum(written.samples_of_class["test"].values()) > 3 and not list(tmp_path.rglob("*.part"))
+def test_objects_of_a_class_are_counted_one_by_one(tmp_path):
+    spec = "shapes:num_scenes=12,image_size=64"
+    written = write_parquet(spec, tmp_path, ["test"], kind="segmentation")
+    scenes = open_dataset(spec, "test")
+    of_scenes = [[segment["category_id"] for segment in scenes[k]["segments_info"]] for k in range(12)]
+    assert any(len(set(one)) < len(one) for one in of_scenes)
+    assert written.samples_of_class["test"] == Counter(label for one in of_scenes for label in one)
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_what_is_refused(tmp_path):
