@@ -32,7 +32,6 @@ class Part(NamedTuple):
         arguments: Of `scripts/benchmark.py`, without device, type and batches.
         tiny: Further ones, for a run that only shows that it works; they win.
         batched: Whether it takes `--batch`.
-
     """
 
     title: str
@@ -107,7 +106,8 @@ def gpu_tables(options: argparse.Namespace, parse: Callable, find: Callable) -> 
             row["left out"] = f"the {options.minutes:g} minutes were over"
         else:
             try:
-                found, said = find(parse(command))(parse(command))
+                parsed = parse(command)
+                found, said = find(parsed)(parsed)
                 tables |= {f"{part.title}: {title}": rows for title, rows in found.items()}
                 notes += [f"{part.title}: {note}" for note in said]
             except (RuntimeError, ValueError) as error:  # the others' numbers stay

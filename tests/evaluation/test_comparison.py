@@ -31,6 +31,8 @@ def test_a_predicted_object_has_the_number_of_the_true_one():
     found["segmentation"][10:30, 50:70] = 7
     found["segmentation"][10:30, 61:81] = 9  # IoU 9/31
     assert [segment.get("color_number") for segment in in_same_colors(truth, found, {5})[1]] == [3, 4, None]
+    found["segmentation"][:, 40:90] = 9  # all of the object, and seven times as much
+    assert [segment.get("color_number") for segment in in_same_colors(truth, found, {5})[1]] == [3, 4, None]
 
 
 def test_colors_in_the_image():

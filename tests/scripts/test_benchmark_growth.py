@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 import torch
 
-from benchmarks import half_precision
+from benchmarks import growth, half_precision
 from benchmarks.growth import growth_tables
 
 ROOT = Path(__file__).parents[2]
@@ -73,3 +74,9 @@ def test_the_types_of_a_model():
         given = inputs.bfloat16() if kind == "bfloat16" else inputs
         assert torch.allclose(own(given).float(), model(inputs), atol=0.05)
     assert model[0].weight.dtype is torch.float32
+
+
+def test_loading_is_no_cost_of_an_image():
+    """101 images in 7 s, of which loading and the first one take 5: 20 ms each."""
+    row = growth._per_image({"images": 101, "CPU s": 7.0}, 5.0)
+    assert row["ms per image after the first"] == pytest.approx(20.0) and row["images"] == 101
