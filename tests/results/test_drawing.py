@@ -11,6 +11,7 @@ from hfseg.results.drawing import (
     class_color,
     image_grid,
     instance_color,
+    outlined,
     overlay,
     overlay_semantic,
     side_by_side,
@@ -185,3 +186,15 @@ def test_tinting_in_bands_is_tinting(monkeypatch):
     expected = np.asarray(image)[10:20, 10:20] * 0.7 + 0.3 * np.array(class_color(0))
     assert np.abs(whole[10:20, 10:20] - expected).max() <= 0.5 + 1e-4
     assert np.array_equal(whole[0:3, 0:3], np.asarray(image)[0:3, 0:3])
+
+
+def test_segments_are_outlined_in_white_and_nothing_else_changes():
+    image = Image.new("RGB", (40, 30), (10, 20, 30))
+    ids = np.zeros((30, 40), dtype=np.int32)
+    ids[5:25, 5:20], ids[5:25, 20:35] = 1, 2
+    pixels = np.asarray(outlined(image, ids))
+    light = (pixels == [206, 208, 210]).all(-1)  # four fifths of white
+    assert light[5:25, 19:21].any(1).all() and light[5, 5:35].all()
+    assert (pixels[~light] == [10, 20, 30]).all() and not light[8:22, 8:17].any()
+    with pytest.raises(ValueError, match="size"):
+        outlined(image, ids[:20])

@@ -10,7 +10,8 @@ import torch
 from hfseg import auto, tasks
 from hfseg.data import SemanticCollator, ShapesDataset, UniversalCollator
 from hfseg.training import TrainingArguments
-from hfseg.training.tasks import build_task
+from hfseg.training.arguments import load_recipe
+from hfseg.training.tasks import base, build_task, task_class
 from hfseg.training.tasks.closed_vocabulary import SemanticTask, UniversalTask
 
 
@@ -72,3 +73,20 @@ def test_a_folder_of_a_shipped_name_comes_first(tmp_path, monkeypatch):
     (tmp_path / "proscale-tiny-nuclei").mkdir()
     assert tasks.pretrained_source("proscale-tiny-nuclei") == "proscale-tiny-nuclei"
     assert tasks.pretrained_source("owner/name") == "owner/name"
+
+
+@pytest.mark.parametrize(
+    ("installed", "backbone", "multiplier"), [(True, "efficientnet-lite0", 0.1), (False, None, 1.0)]
+)
+def test_the_automatic_backbone_is_chosen_when_the_task_is_built(installed, backbone, multiplier, monkeypatch, caplog):
+    """ImageNet weights where they are installed, else none and the full learning rate; `task_class` decides nothing."""
+    monkeypatch.setattr(base, "packaged_is_installed", lambda name: installed)
+    arguments = load_recipe("proscale-tiny-instances")
+    arguments.optimizer.backbone_multiplier = 0.1
+    before = dict(arguments.model.config)
+    assert issubclass(task_class(arguments), UniversalTask)
+    assert arguments.model.backbone == "auto" and not caplog.records
+    build_task(arguments)
+    assert (arguments.model.backbone, arguments.optimizer.backbone_multiplier) == (backbone, multiplier)
+    assert (arguments.model.config == before) == (not installed)
+    assert ("starts from scratch" in caplog.text) == (not installed)
