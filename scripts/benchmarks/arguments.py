@@ -154,6 +154,18 @@ def pretraining_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe")
 
 
+def variants_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `variants`."""
+    parser.add_argument("--recipe", required=True, help="name or file")
+    text = "a name, or a name and changes of the recipe: 'full: model.config.encoder=full'; the first is compared with"
+    parser.add_argument("--variants", nargs="+", required=True, metavar="NAME[: CHANGES]", help=text)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--metrics", nargs="+", help="columns (default: every number of the evaluation)")
+    parser.add_argument("--image_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="times a forward pass")
+    parser.add_argument("--keep", metavar="FOLDER", help="where runs stay; finished ones are read, not trained again")
+    parser.add_argument("--overrides", nargs="+", default=[], metavar="section.key=value", help="changes for all")
+
+
 def medical_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `medical`."""
     parser.add_argument("--data", metavar="FOLDER", required=True, help="images/<split> and labels/<split> of NIfTI")
@@ -242,6 +254,7 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "data": ("Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.", data_arguments),
     "referring": ("What a model learned of the expressions of the embedded scenes.", referring_arguments),
     "learn": ("Training from scratch, both sides with the same data, updates and seed.", learn_arguments),
+    "variants": ("Variants of one recipe, trained alike with several seeds.", variants_arguments),
     "pretraining": (
         "What a pre-trained UniSegFormer knows: hidden pixels, texts, classes of pixels.",
         pretraining_arguments,

@@ -230,6 +230,22 @@ def universal_learning(options: argparse.Namespace) -> Result:
     return universal_learning_table(options.data, options.overrides, *chosen)
 
 
+@measures("variants")
+def variants(options: argparse.Namespace) -> Result:
+    from .variants import parse_variants, variant_tables
+
+    return variant_tables(
+        options.recipe,
+        parse_variants(options.variants),
+        options.overrides,
+        options.seeds,
+        options.metrics,
+        tuple(options.image_size) if options.image_size else None,
+        options.keep,
+        options.finished,
+    )
+
+
 @measures("pipelines")
 def pipelines(options: argparse.Namespace) -> Result:
     from .pipelines import pipeline_table
