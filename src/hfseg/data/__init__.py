@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .readers.tables import TableDataset as TableDataset
     from .readers.tables import TableStream as TableStream
     from .readers.tables import load_table as load_table
+    from .readers.union import SegmentationUnion as SegmentationUnion
     from .synthetic.referring_shapes import ReferringShapesDataset as ReferringShapesDataset
     from .synthetic.shapes import Scene as Scene
     from .synthetic.shapes import SceneObject as SceneObject
@@ -68,6 +69,7 @@ _EXPORTS = {
     "load_folder": "readers.folders",
     "load_official": "readers.official",
     "official_names": "readers.official",
+    "SegmentationUnion": "readers.union",
     "TolerantDataset": "readers.reading",
     "ReferDataset": "readers.refer",
     "ReferLmdbDataset": "readers.refer",

@@ -3,6 +3,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,10 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from benchmarks.pretraining import pretraining_tables
 from hfseg.commands.train import main
 from hfseg.models.unisegformer.pretraining_unisegformer import UniSegFormerForPreTraining
-from hfseg.models.unisegformer.training_unisegformer import retrieval
+from hfseg.models.unisegformer.training_unisegformer import held_out_mean_iou, model_classes, retrieval
+from hfseg.training import load_recipe
+from hfseg.training.tasks import build_task
+from scene_folders import save
 
 
 def test_retrieval_by_hand():
@@ -70,3 +74,105 @@ def test_what_a_folder_knows(folder, tmp_path):
     trained, fresh, guess = tables["Pre-training on held-out pairs"]
     assert trained["reconstruction"] != fresh["reconstruction"] and 0.1 < guess["reconstruction"] < 2
     assert (tmp_path / "seen.png").stat().st_size > 1000
+
+
+def labeled_folder(root, names, seed):
+    """A folder of images in stripes, one per class; the first row is void."""
+    generator = np.random.default_rng(seed)
+    for split in ("train", "validation"):
+        for number in range(2):
+            labels = np.repeat(np.arange(len(names), dtype=np.uint8), 64 // len(names))
+            labels = np.broadcast_to(np.pad(labels, (0, 64 - len(labels)), mode="edge"), (64, 64)).copy()
+            labels[0] = 255
+            image = generator.integers(0, 60, (64, 64, 3), dtype=np.uint8) + (labels[..., None] * 60)
+            save(root / "images" / split / f"{number}.png", image.astype(np.uint8))
+            save(root / "masks" / split / f"{number}.png", labels)
+    (root / "classes.json").write_text(json.dumps(dict(enumerate(names))))
+
+
+@pytest.fixture(scope="module")
+def united(tmp_path_factory):
+    """Two folders of different classes, and the changes that make a recipe train on both."""
+    root = tmp_path_factory.mktemp("sets")
+    labeled_folder(root / "street", ["road", "sky"], 0)
+    labeled_folder(root / "garden", ["grass", "Sky", "tree"], 1)
+    scenes = "num_scenes: 6, image_size: [64, 64]"
+    overrides = [
+        f"data.{side}={{pairs: {{reader: captioned_shapes, split: {side}, {scenes}}}, segments: ["
+        f"{{reader: folder, path: {root}/street, split: {side}}}, "
+        f"{{reader: folder, path: {root}/garden, split: {side}}}]}}"
+        for side in ("train", "validation")
+    ]
+    return root, overrides
+
+
+def test_pretraining_on_several_segmentation_sets(united, tmp_path):
+    _, overrides = united
+    steps = ["data.batch_size=4", "run.max_steps=2", "run.log_every=1", "schedule.warmup_steps=1"]
+    evaluation = ["run.evaluation={probe_images: 2}", "run.metric=mean_iou_street", "run.evaluate_every=1"]
+    recipe = ["--recipe", "unisegformer-tiny-shapes-pretraining", *overrides, *steps, *evaluation]
+    main([*recipe, "--output_dir", str(tmp_path)])
+    model = UniSegFormerForPreTraining.from_pretrained(tmp_path)
+    assert model.config.id2label == {0: "road", 1: "sky", 2: "grass", 3: "tree"}
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    for name in ("mean_iou_street", "mean_iou_garden", "probe_mean_iou_street", "probe_mean_iou_garden"):
+        assert 0 <= written["metrics"][name] <= 100
+        assert all(name in entry for entry in written["training"]["evaluations"])
+    assert [entry["step"] for entry in written["training"]["evaluations"]] == [1, 2]
+
+
+def test_classes_that_a_set_does_not_know_get_no_gradient(united):
+    _, overrides = united
+    arguments = load_recipe("unisegformer-tiny-shapes-pretraining", overrides)
+    task = build_task(arguments)
+    dataset = task.build_dataset(arguments.data.train)
+    torch.manual_seed(0)
+    model = task.build_model(dataset).train()
+    collate = task.build_collator(dataset, model, task.build_processor(model))
+    example = {"image": np.zeros((64, 64, 3), np.uint8), "text": "a"}
+    for number, unknown in ((0, [2, 3]), (2, [0])):  # of the street, of the garden
+        batch = collate([{**example, "segments": lambda number=number: dataset.segments[number]}])
+        model.zero_grad()
+        labels = {name: batch.get(name) for name in ("mask_labels", "class_labels", "void_masks", "known_classes")}
+        terms = model.segmentation_losses(batch["segmentation_pixel_values"], *labels.values())
+        torch.stack(list(terms.values())).sum().backward()
+        for weight in (model.mask_head.class_predictor.weight, model.dense_head.classifiers[0].weight):
+            moved = weight.grad.flatten(1).abs().sum(1)[:4]
+            assert (moved[unknown] == 0).all() and (moved[[k for k in range(4) if k not in unknown]] > 0).all()
+
+
+def test_held_out_mean_iou_by_hand(united):
+    """A head that says one thing everywhere: of a set's classes the best one is right on its share of pixels."""
+    _, overrides = united
+    arguments = load_recipe("unisegformer-tiny-shapes-pretraining", overrides)
+    task = build_task(arguments)
+    dataset = task.build_dataset(arguments.data.train)
+    model = task.build_model(dataset).eval()
+    processor = task.build_processor(model).image_processor
+    with torch.no_grad():
+        model.mask_head.class_predictor.weight.zero_()
+        model.mask_head.class_predictor.bias.copy_(
+            torch.tensor([1.0, 2.0, 9.0, 3.0, 0.0])
+        )  # grass, then tree, then sky
+        for name, expected in (("street", 100 * 0.5 / 2), ("garden", 100 * (21 / 64) / 3)):
+            part = dataset.segments.parts[name]
+            ids = model_classes(model.config.label2id, part.id2label)
+            assert held_out_mean_iou(model, processor, part, ids, 2) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="snow"):
+        model_classes(model.config.label2id, {0: "sky", 1: "snow"})
+    assert model_classes({"ground": 0}, {0: "Road"}, {"road": "ground"}) == [0]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("data.train.segments=[{path: a}]", r"segments\[0\] needs a reader"),
+        ("data.train.segments=[a]", r"segments\[0\] is 'a'"),
+        ("data.train.pairs=[{reader: shapes}]", "Only segments may be a list"),
+        ("data.train.aliases={road: sky, snow: sky}", "snow"),
+    ],
+)
+def test_lists_that_cannot_be_read(united, change, message):
+    arguments = load_recipe("unisegformer-tiny-shapes-pretraining", [*united[1], change])
+    with pytest.raises(ValueError, match=message):
+        build_task(arguments).build_dataset(arguments.data.train)

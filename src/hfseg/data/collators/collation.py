@@ -36,7 +36,8 @@ class UniversalCollator:
         image_mean: Mean per channel for images in [0, 1].
         image_std: Standard deviation per channel.
         mark_void: Whether to return void pixels apart, for models that leave them out of the masks' losses. Right for
-            data in which every pixel is meant to have a segment; wrong where unlabeled means background.
+            data in which every pixel is meant to have a segment; wrong where unlabeled means background, which an
+            example of mixed data can say of itself (`unlabeled_is_background`): none of its pixels is void.
         task_mixture: Weights of `panoptic`, `instance` and `semantic`, one of which is drawn for every example at
             every visit: all segments; only those of things, stuff being background; one segment per class. Default:
             segments as they are.
@@ -167,7 +168,7 @@ class UniversalCollator:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Image, map of ids 1 .. N, their classes, and void pixels of one example, after the transforms."""
         pixels, ids, classes = self._transformed(example, position)
-        void = torch.from_numpy(classes == 0)
+        void = torch.from_numpy((classes == 0) & (not example.get("unlabeled_is_background", False)))
         ids = self._segments_of_task(ids, classes)
         classes = np.where(ids == 0, 0, classes)
         present, index_map = compact_ids(ids)

@@ -25,6 +25,8 @@ from ..outputs import always_set
 from .configuration_unisegformer import UniSegFormerConfig
 from .encoder_unisegformer import STRIDES, UniSegFormerPreTrainedModel
 
+NO_CLASS = -100  # of pixels outside all segments; 255 is a class where there are more
+
 
 @dataclass
 class UniSegFormerMaskHeadOutput(ModelOutput):
@@ -196,13 +198,13 @@ def universal_losses(
         [masks.to(device) for masks in mask_labels],
         [classes.to(device) for classes in class_labels],
         size,
-        config.semantic_loss_ignore_index,
+        NO_CLASS,
     )
     dense = multi_scale_cross_entropy(
         dense_logits,
         [thin_out(labels, stride) for stride in STRIDES],
         dense_weights(config),
-        config.semantic_loss_ignore_index,
+        NO_CLASS,
         None if normalizer is None else normalizer[2:],
     )
     return terms | named_dense(dense)
@@ -216,11 +218,10 @@ def universal_normalizer(
     training: bool = True,
 ) -> torch.Tensor:
     """Counts targets, class weights of the queries, and labeled pixels at strides 4, 8, 16, 32. Shape: `(6,)`."""
-    ignore = config.semantic_loss_ignore_index
     counts = count_targets(class_labels, num_queries_in_use(config, training), config.no_object_weight)
     size = (pixel_values.shape[-2], pixel_values.shape[-1])
-    labels = pixel_classes(mask_labels, class_labels, size, ignore)
-    pixels = torch.stack([(thin_out(labels, stride) != ignore).sum() for stride in STRIDES]).float()
+    labels = pixel_classes(mask_labels, class_labels, size, NO_CLASS)
+    pixels = torch.stack([(thin_out(labels, stride) != NO_CLASS).sum() for stride in STRIDES]).float()
     return torch.cat((counts, pixels.to(counts.device)))
 
 

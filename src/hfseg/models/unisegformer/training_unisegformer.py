@@ -2,7 +2,7 @@
 # Sub-configurations and outputs are optional by their declared types only.
 """Pre-training of UniSegFormer: data, measures on held-out pairs, and the cost on paper."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +14,18 @@ from transformers import AutoTokenizer, SiglipTextConfig
 from accelerate import Accelerator
 
 from ...data.collators.collation import SemanticCollator
+from ...data.readers.images import to_rgb
 from ...data.readers.pretraining import PreTrainingMixture
+from ...data.readers.reading import TolerantDataset
+from ...data.readers.union import LARGE_IGNORE_INDEX, SegmentationUnion
 from ...data.synthetic.shapes_captions import caption_tokenizer
 from ...files.tokenizers import check_tokenizer
+from ...layers.mask_decoder import close_invalid_queries, mask_logits
+from ...metrics.mean_iou import MeanIoU
 from ...training.cost_sheet import Machines, cost_sheet
 from ...training.linear_probe import linear_probe
 from ...training.tasks.base import Task, call, find
+from ..outputs import MaskClassificationOutput
 from ..sub_configs import sub_config
 from .pretraining_unisegformer import UniSegFormerForPreTraining
 
@@ -42,10 +48,14 @@ class Preparation:
 class UniSegFormerPreTrainingTask(Task):
     """Pairs with a share of segments.
 
-    `data.train` and `data.validation` hold `pairs`, and optionally `segments`: a `reader` and its arguments.
+    `data.train` and `data.validation` hold `pairs`, and optionally `segments`: a `reader` and its arguments, or a list
+    of these, whose classes are united (`data.readers.union`). A reader of the list may have `repeat` (passes of it in
+    one of the union); `aliases` beside the list are those of the union. Datasets are called after their `name`, or
+    their folder, or their reader, with a number where that occurs before.
     `model.tokenizer` is a folder or Hub id, or `shapes` for the captions of the embedded scenes. `run.evaluation` takes
-    `probe_images` (images to fit the linear probe on, 0 for none) and `seed`; `plan` describes the machines of the cost
-    sheet (`training.cost_sheet.Machines`), `image_size` the sides it is computed for.
+    `probe_images` (images to fit the linear probe on, 0 for none), `segmentation_images` (held-out images of every
+    dataset with segments to measure mIoU on, null for all, 0 for none) and `seed`; `plan` describes the machines of the
+    cost sheet (`training.cost_sheet.Machines`), `image_size` the sides it is computed for.
     """
 
     auto_class = "AutoModelForPreTraining"
@@ -67,21 +77,47 @@ class UniSegFormerPreTrainingTask(Task):
         """
         if self.arguments.data.name != "mixture":
             return PreTrainingMixture(super().build_dataset(spec))
-        unknown = sorted(set(spec) - {"pairs", "segments"})
+        unknown = sorted(set(spec) - {"pairs", "segments", "aliases"})
         if unknown or "pairs" not in spec:
             raise ValueError(
-                f"data.name=mixture takes pairs and segments, not {', '.join(unknown) or 'segments alone'}."
+                f"data.name=mixture takes pairs, segments and aliases, not {', '.join(unknown) or 'segments alone'}."
             )
+        segments = spec.get("segments")
+        if isinstance(segments, list | tuple):
+            return PreTrainingMixture(self._reader(spec["pairs"], "pairs"), self._union(segments, spec.get("aliases")))
+        if spec.get("aliases"):
+            raise ValueError("aliases unite the classes of several datasets: make segments a list of readers.")
         return PreTrainingMixture(*(self._reader(spec.get(part), part) for part in ("pairs", "segments")))
 
     def _reader(self, spec: Mapping[str, Any] | None, part: str) -> Any:
         if spec is None:
             return None
+        if not isinstance(spec, Mapping):
+            raise ValueError(
+                f"data.train.{part} is {spec!r}; it needs a reader and its arguments. Only segments may be a list; "
+                "shards of pairs are listed in `shards`."
+            )
         given = dict(spec)
         name = given.pop("reader", None)
         if name is None:
             raise ValueError(f"data.train.{part} needs a reader: one of {', '.join(self.datasets)}.")
-        return call(find(name, self.datasets, f"data.train.{part}.reader"), given, {}, f"data.train.{part} {name}")
+        dataset = call(find(name, self.datasets, f"data.train.{part}.reader"), given, {}, f"data.train.{part} {name}")
+        # Segments are read by the collator, behind the loop's own tolerance.
+        tolerant = part != "pairs" and self.arguments.data.on_error == "skip"
+        return TolerantDataset(dataset, on_error="skip") if tolerant else dataset
+
+    def _union(self, specs: Sequence[Any], aliases: Mapping[str, str] | None) -> SegmentationUnion:
+        """Opens several datasets with segments, and unites their classes."""
+        parts, repeat = {}, {}
+        for position, spec in enumerate(specs):
+            given = dict(spec) if isinstance(spec, Mapping) else spec
+            times = given.pop("repeat", 1) if isinstance(given, dict) else 1
+            dataset = self._reader(given, f"segments[{position}]")
+            name = str(given.get("name") or Path(str(given.get("path") or given["reader"])).name)
+            while name in parts:
+                name = f"{name}-{position + 1}"
+            parts[name], repeat[name] = dataset, times
+        return SegmentationUnion(parts, repeat, aliases)
 
     def build_processor(self, model: nn.Module) -> Preparation:
         """Builds the image processor and loads the tokenizer."""
@@ -113,44 +149,56 @@ class UniSegFormerPreTrainingTask(Task):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Measures held-out reconstruction, retrieval among all held-out pairs, and a linear probe of the decoder."""
-        options = {"probe_images": 64, "seed": 0, "plan": None, "image_size": None}
+        options = {"probe_images": 64, "segmentation_images": None, "seed": 0, "plan": None, "image_size": None}
         unknown = sorted(set(self.arguments.run.evaluation) - set(options))
         if unknown:
             raise ValueError(f"run.evaluation takes no {', '.join(unknown)}; must be one of {', '.join(options)}.")
         options |= self.arguments.run.evaluation
-        device, size = accelerator.device, self.arguments.data.batch_size
-        generator = torch.Generator().manual_seed(int(options["seed"] or 0))
         pretrained = cast(UniSegFormerForPreTraining, model)
+        generator = torch.Generator().manual_seed(int(options["seed"] or 0))
+        numbers = self._of_pairs(pretrained, dataset, collate, accelerator.device, generator)
+        held_out = _parts(dataset)
+        if not held_out:
+            return numbers
+        image_processor = getattr(processor, "image_processor", processor)
+        probe_images = int(options["probe_images"] or 0)
+        training = _parts(self.build_dataset(self.arguments.data.train)) if probe_images else {}
+        for name, part in held_out.items():
+            ending = f"_{name}" if name else ""
+            limit = options["segmentation_images"]
+            count = len(part) if limit is None else min(int(limit), len(part))
+            if count:
+                aliases = self.arguments.data.train.get("aliases")
+                class_ids = model_classes(pretrained.config.label2id or {}, part.id2label, aliases)
+                numbers[f"mean_iou{ending}"] = held_out_mean_iou(pretrained, image_processor, part, class_ids, count)
+            if name in training:
+                numbers[f"probe_mean_iou{ending}"] = linear_probe(
+                    lambda pixels: pretrained.model(pixels.to(accelerator.device)).last_hidden_state,
+                    _labeled(training[name], probe_images),
+                    _labeled(part, len(part)),
+                    len(part.id2label),
+                    LARGE_IGNORE_INDEX,
+                )
+        return numbers
+
+    def _of_pairs(
+        self, model: UniSegFormerForPreTraining, dataset: Any, collate: Callable, device: Any, generator: Any
+    ) -> dict[str, float]:
+        """Measures the reconstruction of held-out images, and retrieval if they have texts."""
         errors, images, texts = [], [], []
+        size = self.arguments.data.batch_size
         for start in range(0, len(dataset), size):
             batch = collate([dataset[index] for index in range(start, min(start + size, len(dataset)))])
             pixels = batch["pixel_values"].to(device)
-            hidden = pretrained.draw_mask(batch["pixel_values"], generator).to(device)
+            hidden = model.draw_mask(batch["pixel_values"], generator).to(device)
             outputs = model(pixel_values=pixels, masked_units=hidden)
             errors.append(outputs.loss_dict["loss_mim"].item() * len(pixels))
             if "input_ids" in batch:
                 seen = model(pixels, batch["input_ids"].to(device), masked_units=None, embeddings_only=True)
-                whole = pretrained.image_features(pixels)[1]
-                images.append(whole)
+                images.append(model.image_features(pixels)[1])
                 texts.append(seen.text_embeds)
-        numbers = {"reconstruction": sum(errors) / len(dataset) / float(pretrained.config.mim_weight or 1)}
-        if images:
-            numbers |= retrieval(torch.cat(images), torch.cat(texts))
-        count = int(options["probe_images"] or 0)
-        if count and "segments" in dataset[0] and dataset.id2label:
-            numbers["probe_mean_iou"] = linear_probe(
-                lambda pixels: pretrained.model(pixels.to(device)).last_hidden_state,
-                self._labeled(self.build_dataset(self.arguments.data.train), count),
-                self._labeled(dataset, len(dataset)),
-                len(dataset.id2label),
-            )
-        return numbers
-
-    def _labeled(self, dataset: Any, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        collate = SemanticCollator(ignore_index=dataset.ignore_index, num_labels=len(dataset.id2label))
-        for start in range(0, min(count, len(dataset)), 16):
-            batch = collate([dataset[i]["segments"]() for i in range(start, min(start + 16, count, len(dataset)))])
-            yield batch["pixel_values"], batch["labels"]
+        numbers = {"reconstruction": sum(errors) / len(dataset) / float(model.config.mim_weight or 1)}
+        return numbers | retrieval(torch.cat(images), torch.cat(texts)) if images else numbers
 
     def cost_sheet(self) -> str:
         """Counts one sample's operations on the meta device and writes the sheet for the planned machines."""
@@ -191,6 +239,92 @@ class UniSegFormerPreTrainingTask(Task):
         return cost_sheet(
             parameters, counted, saved, data.batch_size, run.gradient_accumulation_steps, updates, machines
         )
+
+
+def _parts(dataset: Any) -> dict[str, Any]:
+    """Datasets with segments of pre-training data by name; a single one has the name ""."""
+    segments = dataset.segments
+    if isinstance(segments, SegmentationUnion):
+        return segments.parts
+    if segments is None:
+        segments = dataset.pairs
+        if not getattr(segments, "id2label", None) or "segments_info" not in segments[0]:
+            return {}
+    return {"": segments}
+
+
+def _labeled(dataset: Any, count: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of up to `count` images and class maps, read one batch at a time."""
+    collate = _semantic(dataset)
+    for start in range(0, min(count, len(dataset)), 16):
+        batch = collate([dataset[index] for index in range(start, min(start + 16, count, len(dataset)))])
+        yield batch["pixel_values"], batch["labels"]
+
+
+def _semantic(dataset: Any) -> SemanticCollator:
+    ignore_index = getattr(dataset, "ignore_index", 255)
+    return SemanticCollator(ignore_index, num_labels=len(dataset.id2label), label_ignore_index=LARGE_IGNORE_INDEX)
+
+
+def model_classes(
+    label2id: Mapping[str, Any], id2label: Mapping[int, str], aliases: Mapping[str, str] | None = None
+) -> list[int]:
+    """Finds the model's class of every class of a dataset by its name, as `SegmentationUnion` unites them.
+
+    Raises:
+        ValueError: The model was built without one of them.
+    """
+    known = {label.strip().casefold(): int(number) for label, number in label2id.items()}
+    other = {old.strip().casefold(): new.strip().casefold() for old, new in (aliases or {}).items()}
+    names = [str(id2label[class_id]).strip().casefold() for class_id in range(len(id2label))]
+    missing = [name for name in names if other.get(name, name) not in known]
+    if missing:
+        raise ValueError(
+            f"data.validation has the class(es) {', '.join(missing[:5])}, which are not in the training data; no mIoU "
+            "of them can be measured."
+        )
+    return [known[other.get(name, name)] for name in names]
+
+
+def held_out_mean_iou(
+    model: UniSegFormerForPreTraining, image_processor: Any, dataset: Any, class_ids: Sequence[int], count: int
+) -> float:
+    """Measures the mIoU, in percent, of the mask head on the first images of a dataset, one image at a time.
+
+    The head chooses among the classes of this dataset only: others of the union are not annotated in it, so what it
+    says of them cannot be right or wrong.
+
+    Args:
+        model: In evaluation mode.
+        image_processor: Resizes images, and class maps back to the images' own sizes.
+        dataset: With segments or class maps, `id2label` and `ignore_index`.
+        class_ids: The model's class of each class of the dataset; several may share one.
+        count: Number of images.
+    """
+    shared = list(dict.fromkeys(class_ids))
+    columns = [*shared, int(model.config.num_labels or 0)]
+    own = torch.tensor([shared.index(number) for number in class_ids])
+    metric = MeanIoU({number: str(number) for number in range(len(shared))}, LARGE_IGNORE_INDEX)
+    collate = _semantic(dataset)
+    for index in range(count):
+        example = dataset[index]
+        inputs = image_processor(example["image"], return_tensors="pt")
+        maps = model.model(inputs["pixel_values"].to(model.device)).decoder_maps
+        predicted = model.mask_head(maps)
+        embeddings, pixels = predicted.mask_embeddings[-1], predicted.pixel_embedding
+        outputs = MaskClassificationOutput(
+            class_queries_logits=close_invalid_queries(
+                predicted.class_logits[-1][..., columns], predicted.valid_queries
+            ),
+            masks_queries_logits=mask_logits(embeddings, pixels, precise=model.config.mask_positions),
+        )
+        height, width = to_rgb(example["image"]).shape[:2]
+        labels = collate([example])["labels"][0, :height, :width]
+        known = labels != LARGE_IGNORE_INDEX
+        truth = torch.where(known, own[labels.where(known, 0)], LARGE_IGNORE_INDEX)
+        found = image_processor.post_process_semantic_segmentation(outputs, target_sizes=[(height, width)])[0]
+        metric.add(prediction=found.cpu().numpy(), reference=truth.numpy())
+    return float(metric.compute()["mean_iou"])
 
 
 def kept_elements(model: Any, pixels: torch.Tensor, hidden: torch.Tensor) -> int:
