@@ -4,7 +4,8 @@
 hfseg evaluate --model DIR --dataset FOLDER --output_dir OUT                    panoptic, instance, semantic
 hfseg evaluate --model CRIS --dataset refcoco:ROOT --split testA --output_dir OUT
 hfseg evaluate --model UNPAIRSEG --dataset FOLDER --labels NAMES.json --output_dir OUT
-hfseg evaluate --model UNPAIRSEG --task mask-generation --dataset segment-anything:ROOT --output_dir OUT
+hfseg evaluate --model UNPAIRSEG --task promptable --dataset segment-anything:ROOT --output_dir OUT
+hfseg evaluate --model UNPAIRSEG --task promptable --dataset promptable-sets:ROOT --output_dir OUT
 hfseg evaluate --model MEDDENSEVIT --dataset decathlon:ROOT --split val:0/5 --output_dir OUT
 hfseg evaluate --model LAVIN_DIT --task depth_estimation --dataset nyuv2:ROOT --output_dir OUT
 accelerate launch -m hfseg evaluate ...                                         processes share the images
@@ -44,7 +45,10 @@ TASK_OPTIONS: dict[str, dict[str, Any]] = {
         "labels": {"metavar": "FILE.json", "help": "other names of classes, {class: [name, ...]}"},
         "templates": {"nargs": "+", "metavar": "SET|SENTENCE", "help": "vild (default), simple, ... or sentences"},
     },
-    "mask generation": {"points_per_side": {"type": int, "metavar": "N", "help": "of the 1-point oracle's grid"}},
+    "mask generation": {
+        "points_per_side": {"type": int, "metavar": "N", "help": "of the grid of points; default: the model's"},
+        "prompts": {"nargs": "+", "choices": ("point", "box", "grid", "everything"), "help": "default: all"},
+    },
     "volumes": {
         "measures": {"nargs": "+", "choices": ("dice", "surface_distance", "froc"), "help": "default: the first two"},
         "tolerance": {"type": float, "metavar": "MM", "help": "of nsd; default: 1"},
@@ -85,7 +89,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     parser.add_argument(
         "--task",
-        help="panoptic, instance, semantic or all; mask-generation, medical; of an in-context model one of the paper's "
+        help="panoptic, instance, semantic or all; promptable, medical; of an in-context model one of the paper's "
         "ten; default: what model and labels allow",
     )
     parser.add_argument("--split", help="default: the validation split, or a single annotation file as it is")

@@ -13,6 +13,7 @@ A specification is a path, or `NAME[:PATH][,key=value,...]`:
 | `coco_panoptic[:ROOT]`, ... | an official layout (`hfseg.data.official_names()`) |
 | `refcoco[/PARTITION]:ROOT`, `refcoco+:ROOT`, `refcocog:ROOT` | REFER's layout |
 | `segment-anything:ROOT` | SA-1B's layout: masks without names |
+| `egohos:ROOT`, `seginw:ROOT`, ..., `promptable-sets:ROOT` | masks without names of public sets, or of many at once |
 | `decathlon:ROOT`, `pairs:ROOT`, `amos:ROOT`, ... | a medical layout, with `modality=`, `input_mode=`, ... |
 | `images:ROOT`, `labeled:ROOT,depth_folder=DIR`, `nyuv2:ROOT`, `pascal-5i:ROOT,fold=0`, ... | in-context tasks |
 
@@ -292,6 +293,7 @@ def _named() -> dict[str, Any]:
     from .readers.in_context_sources import SOURCES
     from .readers.medical_layouts import LAYOUTS
     from .readers.official import official_names
+    from .readers.promptable_sets import PROMPTABLE_SETS
     from .readers.refer import REFER_SPLITS
 
     def official(spec: DatasetSpec, split: str | None, kind: str, settings: dict[str, Any]) -> Any:
@@ -321,6 +323,11 @@ def _named() -> dict[str, Any]:
 
         return SegmentAnythingData(_root(spec), **settings)
 
+    def promptable_set(spec: DatasetSpec, split: str | None, kind: str, settings: dict[str, Any]) -> Any:
+        from .readers.promptable_sets import open_promptable_set
+
+        return open_promptable_set(spec.name, _root(spec), split, **settings)
+
     return {
         **dict.fromkeys(official_names(), official),
         **{name: refer for name, _ in REFER_SPLITS},
@@ -328,4 +335,5 @@ def _named() -> dict[str, Any]:
         **dict.fromkeys(("images", "labeled", *SOURCES), in_context),
         "table": table,
         "segment-anything": segment_anything,
+        **dict.fromkeys(PROMPTABLE_SETS, promptable_set),
     }

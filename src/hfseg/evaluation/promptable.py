@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Evaluation of models that turn points and boxes into masks: with the mask a user gets, and an oracle's choice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -16,15 +16,37 @@ from ..results.drawing import overlay, side_by_side
 from .base import Outcome, TaskEvaluator, gathered
 from .report import Shown
 
-__all__ = ["AVERAGES", "PromptableEvaluator", "evaluate_promptable", "inner_points", "true_masks"]
+__all__ = [
+    "AVERAGES",
+    "PROMPTS",
+    "PromptableEvaluator",
+    "best_of_grid",
+    "evaluate_promptable",
+    "inner_points",
+    "true_masks",
+]
 
+PROMPTS = ("point", "box", "grid", "everything")
 AVERAGES = {
     "one_point_iou": "IoU of the mask that the model trusts most for one point inside; mean over true masks",
     "one_box_iou": "IoU of the mask that the model trusts most for the true mask's box; mean over true masks",
     "one_point_oracle_iou": "best IoU among all masks of a grid of points (1-pt IoU of papers); mean over true masks",
     "one_box_oracle_iou": "best IoU among the masks of the true mask's box (1-box IoU of papers); mean over true masks",
+    "everything_iou": "best IoU among the masks that are generated without a prompt; mean over true masks",
+    "everything_recall@0.5": "true masks of which a mask generated without a prompt has an IoU above 0.5",
+    "masks_generated": "masks generated without a prompt per image that shows a true mask",
     "num_masks": "true masks",
 }
+# Key of a result -> kind of prompt, and what its metric calls it.
+NUMBERS = {
+    "one_point_iou": ("point", "first_iou"),
+    "one_box_iou": ("box", "first_iou"),
+    "one_point_oracle_iou": ("grid", "oracle_iou"),
+    "one_box_oracle_iou": ("box", "oracle_iou"),
+    "everything_iou": ("everything", "oracle_iou"),
+    "everything_recall@0.5": ("everything", "recall_50"),
+}
+CHUNK = 16  # prompts of a grid whose masks are compared at a time: bounds memory at 1,600 masks per image
 
 
 class EmbedsImages(Protocol):
@@ -58,6 +80,116 @@ def inner_points(masks: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float32).reshape(-1, 2)
 
 
+class PromptedMasks:
+    """Masks of one model for prompts made from true masks, counted by set.
+
+    Args:
+        model: A mask generation model, in evaluation mode.
+        image_processor: Its image processor.
+        points_per_side: Of the grid; default: the model's.
+        prompts: Which of `PROMPTS` are asked for.
+    """
+
+    def __init__(self, model: nn.Module, image_processor: Any, points_per_side: int | None, prompts: Sequence[str]):
+        self.model, self.image_processor, self.points_per_side = model, image_processor, points_per_side
+        self.prompts = prompts
+        self.sets: dict[str, dict[str, OracleIoU]] = {}
+        self.generated: dict[str, list[int]] = {}  # by set: masks generated without a prompt, images
+
+    def metrics_of(self, name: str) -> dict[str, OracleIoU]:
+        """Metrics of one set by kind of prompt."""
+        matchings = {"grid": "pool", "everything": "pool", "point": "paired", "box": "paired"}
+        if name not in self.sets:
+            self.sets[name] = {kind: OracleIoU(matchings[kind]) for kind in self.prompts}
+        return self.sets[name]
+
+    def add(self, name: str, example: Mapping[str, Any]) -> None:
+        """Asks the model for the masks of one image, and compares them with the true ones."""
+        masks = true_masks(example)
+        masks = masks[masks.any((1, 2))] if len(masks) else masks
+        if not len(masks):
+            return
+        metrics = self.metrics_of(name)
+        first = next(self.model.parameters())
+        inputs = self.image_processor(images=[example["image"]], return_tensors="pt").to(first.device)
+        sizes = inputs["original_sizes"]
+        embeddings = cast(EmbedsImages, self.model).get_image_embeddings(inputs["pixel_values"].to(first.dtype))
+        for kind, values in (("point", inner_points), ("box", lambda m: boxes_of_masks(torch.from_numpy(m)).numpy())):
+            if kind in self.prompts:
+                argument = "input_points" if kind == "point" else "input_boxes"
+                given = self.image_processor(
+                    images=[example["image"]], return_tensors="pt", **{argument: values(masks)[None]}
+                ).to(first.device)
+                outputs = self.model(image_embeddings=embeddings, original_sizes=sizes, **{argument: given[argument]})
+                metrics[kind].add(prediction=_by_trust(self.image_processor, outputs, sizes), reference=masks)
+        if {"grid", "everything"} & set(self.prompts):
+            grid = self.model(image_embeddings=embeddings, original_sizes=sizes, points_per_side=self.points_per_side)
+            self._add_grid(name, grid, sizes, masks)
+
+    def _add_grid(self, name: str, grid: Any, sizes: Any, masks: np.ndarray) -> None:
+        """Compares the masks of a grid of points: all of them, and those that score and suppression leave."""
+        metrics = self.metrics_of(name)
+        if "grid" in self.prompts:
+            best = best_of_grid(self.image_processor, grid.pred_masks, sizes, masks)
+            metrics["grid"].add(prediction=best, reference=masks)
+        if "everything" in self.prompts:
+            kept = self.image_processor.post_process_mask_generation(grid, sizes)[0]["masks"].cpu().numpy()
+            metrics["everything"].add(prediction=kept, reference=masks)
+            count = self.generated.setdefault(name, [0, 0])
+            count[0], count[1] = count[0] + len(kept), count[1] + 1
+
+    def state(self) -> dict[str, Any]:
+        """What other processes need."""
+        metrics = {name: {kind: one.state_dict() for kind, one in kinds.items()} for name, kinds in self.sets.items()}
+        return {"metrics": metrics, "generated": self.generated}
+
+    def merge(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Takes the counts of all processes in place of its own."""
+        self.sets, self.generated = {}, {}
+        for state in states:
+            for name, kinds in state["metrics"].items():
+                for kind, one in self.metrics_of(name).items():
+                    one.merge_state(kinds[kind])
+            for name, (masks, images) in state["generated"].items():
+                count = self.generated.setdefault(name, [0, 0])
+                count[0], count[1] = count[0] + masks, count[1] + images
+
+    def numbers(self, name: str | None = None) -> dict[str, float]:
+        """Numbers of one set, or of all masks together."""
+        chosen = [name] if name is not None else sorted(self.sets)
+        results = {}
+        for kind in self.prompts:
+            metric = OracleIoU("pool" if kind in ("grid", "everything") else "paired")
+            for one in chosen:
+                metric.merge_state(self.sets[one][kind].state_dict())
+            results[kind] = metric.compute()
+        numbers = {key: results[kind][value] for key, (kind, value) in NUMBERS.items() if kind in results}
+        if "everything" in results:
+            counts = [self.generated.get(one, (0, 0)) for one in chosen]
+            numbers["masks_generated"] = sum(c[0] for c in counts) / max(sum(c[1] for c in counts), 1)
+        return {**numbers, "num_masks": results[self.prompts[0]]["num_masks"]}
+
+
+def best_of_grid(image_processor: Any, pred_masks: torch.Tensor, sizes: Any, masks: np.ndarray) -> np.ndarray:
+    """Draws, for every true mask, that of a grid's masks which fits it best; on the masks' device, a few at a time.
+
+    Shape:
+        pred_masks: (1, Q, M, h, w); masks: (N, H, W) bool; output: (N, H, W) bool.
+    """
+    true = torch.from_numpy(masks).to(pred_masks.device).flatten(1).float()  # (N, HW): counts are exact below 2^24
+    area, best = true.sum(1), torch.full((len(true),), -1.0, device=true.device)
+    chosen = torch.zeros((len(true), *masks.shape[1:]), dtype=torch.bool, device=true.device)
+    for start in range(0, pred_masks.shape[1], CHUNK):
+        part = image_processor.post_process_masks(pred_masks[:, start : start + CHUNK], sizes)[0].flatten(0, 1)
+        flat = part.flatten(1).float()  # (C, HW)
+        overlap = true @ flat.T
+        iou = overlap / (area[:, None] + flat.sum(1)[None] - overlap)  # (N, C)
+        value, place = iou.max(1)
+        better = value > best
+        chosen[better], best[better] = part[place[better]], value[better]
+    return chosen.cpu().numpy()
+
+
 @torch.no_grad()
 def evaluate_promptable(
     model: nn.Module,
@@ -68,6 +200,8 @@ def evaluate_promptable(
     ranks: int = 1,
     limit: int | None = None,
     progress: bool = False,
+    prompts: Sequence[str] = ("point", "box", "grid"),
+    sets: dict[str, dict[str, float]] | None = None,
 ) -> dict[str, float]:
     """Evaluates a mask generation model by points and boxes made from the true masks.
 
@@ -75,10 +209,12 @@ def evaluate_promptable(
         model: A mask generation model, in evaluation mode.
         image_processor: Its image processor.
         dataset: Examples with masks, in the promptable, universal or semantic schema; names are ignored.
-        points_per_side: Of the grid of the 1-point oracle; default: the model's.
+        points_per_side: Of the grid of the 1-point oracle and of everything; default: the model's.
         rank, ranks: This process and how many share the images; all of them return the whole set's numbers.
         limit: Images at most.
         progress: Whether to show a bar.
+        prompts: Which of `PROMPTS`.
+        sets: Gets the numbers of each set of a dataset that has several (`set_of`).
 
     Returns:
         Percent, as `AVERAGES` explains, and the number of true masks.
@@ -86,47 +222,17 @@ def evaluate_promptable(
     Raises:
         ValueError: There is no true mask.
     """
-    metrics = {name: OracleIoU("pool" if name == "grid" else "paired") for name in ("grid", "point", "box")}
-    device = next(model.parameters()).device
+    asked = PromptedMasks(model, image_processor, points_per_side, prompts)
     count = len(dataset) if limit is None else min(limit, len(dataset))
     for index in tqdm(range(rank, count, ranks), unit="image", disable=None if progress else True):
-        example = dataset[index]
-        masks = true_masks(example)
-        masks = masks[masks.any((1, 2))] if len(masks) else masks
-        if not len(masks):
-            continue
-        image = example["image"]
-        prompts = {"point": inner_points(masks), "box": boxes_of_masks(torch.from_numpy(masks)).numpy()}
-        embeddings = sizes = None
-        for kind, values in prompts.items():
-            name = f"input_{kind}s" if kind == "point" else "input_boxes"
-            inputs = image_processor(images=[image], return_tensors="pt", **{name: values[None]}).to(device)
-            if embeddings is None:
-                pixel_values = inputs["pixel_values"].to(next(model.parameters()).dtype)
-                embeddings = cast(EmbedsImages, model).get_image_embeddings(pixel_values)
-                sizes = inputs["original_sizes"]
-            given = {name: inputs[name], "original_sizes": sizes}
-            outputs = model(image_embeddings=embeddings, **given)
-            metrics[kind].add(prediction=_by_trust(image_processor, outputs, sizes), reference=masks)
-        grid = model(image_embeddings=embeddings, original_sizes=sizes, points_per_side=points_per_side)
-        candidates = image_processor.post_process_masks(grid.pred_masks, sizes)[0].flatten(0, 1).cpu().numpy()
-        metrics["grid"].add(prediction=candidates, reference=masks)
-    results = {}
-    for name, metric in metrics.items():
-        states = gathered(metric.state_dict(), ranks)
-        metric.reset()
-        for state in states:
-            metric.merge_state(state)
-        results[name] = metric.compute()
-    if not results["box"]["num_masks"]:
+        asked.add(dataset.set_of(index) if hasattr(dataset, "set_of") else "", dataset[index])
+    asked.merge(gathered(asked.state(), ranks))
+    if not asked.sets:
         raise ValueError("The dataset shows no mask; there is nothing to evaluate on.")
-    return {
-        "one_point_iou": results["point"]["first_iou"],
-        "one_box_iou": results["box"]["first_iou"],
-        "one_point_oracle_iou": results["grid"]["oracle_iou"],
-        "one_box_oracle_iou": results["box"]["oracle_iou"],
-        "num_masks": results["box"]["num_masks"],
-    }
+    numbers = asked.numbers()
+    if sets is not None and hasattr(dataset, "set_of"):
+        sets |= {name: asked.numbers(name) for name in sorted(asked.sets)}
+    return numbers
 
 
 def _by_trust(image_processor: Any, outputs: Any, sizes: Any) -> np.ndarray:
@@ -137,12 +243,28 @@ def _by_trust(image_processor: Any, outputs: Any, sizes: Any) -> np.ndarray:
 
 
 class PromptableEvaluator(TaskEvaluator):
-    """Mask generators, on any dataset with masks. Option: `points_per_side` of the grid; default: the model's."""
+    """Mask generators, on any dataset with masks.
 
-    options_of_task: ClassVar[Mapping[str, Any]] = {"points_per_side": None}
+    Options: `points_per_side` of the grid, default: the model's; `prompts`, some of point, box, grid and everything.
+    """
+
+    options_of_task: ClassVar[Mapping[str, Any]] = {"points_per_side": None, "prompts": PROMPTS}
+
+    def check_options(self) -> None:
+        """Checks that the prompts are known.
+
+        Raises:
+            ValueError: They are not.
+        """
+        prompts = self.options.prompts
+        prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        if not prompts or set(prompts) - set(PROMPTS):
+            raise ValueError(f"prompts must be some of {', '.join(PROMPTS)}; got {', '.join(map(str, prompts))}.")
+        self.prompts = tuple(kind for kind in PROMPTS if kind in prompts)
 
     def measure(self, rank: int, ranks: int) -> Outcome:
-        """Evaluates with one point, one box, and the oracles."""
+        """Evaluates with one point, one box, a grid of points, and without prompts."""
+        sets: dict[str, dict[str, float]] = {}
         numbers = evaluate_promptable(
             self.loaded.model,
             self.loaded.image_processor,
@@ -152,15 +274,18 @@ class PromptableEvaluator(TaskEvaluator):
             ranks,
             self.options.limit,
             progress=rank == 0,
+            prompts=self.prompts,
+            sets=sets,
         )
         grid = self.options.points_per_side or getattr(self.loaded.model.config, "points_per_side", None)
         return Outcome(
             metrics=dict(numbers),
             number_of_images=self.count,
-            averages=AVERAGES,
-            headline=("one_point_iou", "one_box_iou", "one_point_oracle_iou", "one_box_oracle_iou"),
-            record={"points_per_side": grid},
-            facts={"grid of the 1-point oracle": f"{grid} x {grid} points"},
+            averages={key: AVERAGES[key] for key in numbers},
+            headline=tuple(key for key in NUMBERS if key in numbers),
+            tables={"Sets": [{"set": name, **values} for name, values in sets.items()]} if sets else {},
+            record={"points_per_side": grid, "prompts": list(self.prompts), **({"sets": sets} if sets else {})},
+            facts={"grid of points": f"{grid} x {grid} points"},
         )
 
     @torch.no_grad()

@@ -30,6 +30,8 @@ UNITS = {
     "fid": "",
     "psnr": "dB",
     "ssim": "",
+    "num_masks": "",
+    "masks_generated": "",
 }
 
 

@@ -24,6 +24,7 @@ from .result import EvaluationResult
 
 __all__ = ["evaluate"]
 
+OTHER_NAMES = {"promptable": "mask-generation"}  # what papers call a task
 VERSIONS = ("torch", "torchvision", "transformers", "diffusers", "numpy", "pycocotools", "torchmetrics")
 
 
@@ -52,7 +53,7 @@ def evaluate(
     | universal, open-vocabulary | `pq`, `sq`, `rq`, `ap`, `ap50`, `mean_iou`, `pixel_accuracy`, as the labels allow |
     | semantic | `mean_iou`, `mean_accuracy`, `pixel_accuracy` |
     | referring | `oiou`, `miou`, `precision@0.5` ..., and the same with `first_` |
-    | mask-generation | `one_point_oracle_iou`, `one_box_iou` and the oracles among candidates |
+    | mask-generation | `one_point_oracle_iou`, `one_box_iou`, the oracles among candidates, `everything_iou` |
     | medical | `dice`, `assd`, `hd95`, `nsd`; `froc` on request |
     | in-context | as the paper measures its ten tasks, and numbers for the others |
 
@@ -62,7 +63,8 @@ def evaluate(
         model: Shipped name, folder, Hub id, or what `hfseg.load` returned.
         dataset: A specification (`hfseg.data.specs`), or an open dataset in the task's schema.
         task: For universal and open-vocabulary models "panoptic", "instance", "semantic" or "all"; for in-context
-            models one of the paper's ten; "mask-generation" for an open-vocabulary folder by points and boxes;
+            models one of the paper's ten; "mask-generation" or "promptable" for an open-vocabulary folder by points and
+            boxes;
             "medical" for volumes whose layout does not say it. Otherwise the model's own.
         split: Split of the dataset; default: the validation split, or a single file as it is.
         limit: Samples at most.
@@ -89,6 +91,7 @@ def evaluate(
         if value is not None and value < smallest:
             raise ValueError(f"{name} must be {smallest} or more; got {value}.")
     common = {"split": split, "limit": limit, "num_workers": num_workers, "overlays": overlays}
+    task = OTHER_NAMES.get(task or "", task)
     return _run(model, dataset, task, {**common, "batch_size": batch_size}, options, device, dtype, command)
 
 
