@@ -233,6 +233,33 @@ def growth_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tiny", action="store_true", help="small sizes: shows that it runs")
 
 
+def lavin_curves_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds those of `lavin-curves`."""
+    choices = ["latency", "context", "scaling"]
+    parser.add_argument("--parts", nargs="+", choices=choices, default=choices, help="which figures")
+    parser.add_argument("--plots", metavar="DIR", default="docs/figures", help="where the PNG files go")
+    parser.add_argument("--model", metavar="FOLDER", help="a trained pipeline; default: as the module says")
+    parser.add_argument(
+        "--lavin_size",
+        default="tiny",
+        choices=["tiny", "0.1B", "1.0B", "3.4B"],
+        help="latency: untrained, of this size",
+    )
+    parser.add_argument("--sides", nargs="+", type=int, default=[256, 320, 384, 448, 512], help="latency: pixels")
+    parser.add_argument("--pairs", type=int, default=8, help="latency: examples")
+    parser.add_argument("--steps", type=int, default=19, help="inference steps")
+    parser.add_argument("--rounds", type=int, default=3, help="latency: timed rounds, after one that is not counted")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--data", default="shapes:num_scenes=24", metavar="SPEC", help="context: queries and examples")
+    parser.add_argument("--counts", nargs="+", type=int, default=list(range(1, 13)), help="context: pairs")
+    parser.add_argument("--limit", type=int, default=24, help="context, scaling: queries per task")
+    parser.add_argument("--updates", type=int, default=1000, help="scaling: of each size")
+    parser.add_argument("--every", type=int, help="scaling: updates between points; default: eight points")
+    parser.add_argument("--keep", metavar="FOLDER", help="scaling: where the trained models stay")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="scaling: changes of the recipe")
+
+
 # Kind of measurement -> what it is, and its arguments.
 KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "params": ("Parameter counts beside the published ones (models are built without memory).", counts_arguments),
@@ -250,6 +277,10 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "in-context": (
         "Whether a trained LaVin-DiT reads its examples: right, wrong and no examples, on shapes.",
         in_context_arguments,
+    ),
+    "lavin-curves": (
+        "LaVin-DiT: latency with the VAE, number of examples and model size, as tables and PNG.",
+        lavin_curves_arguments,
     ),
     "data": ("Speed and memory of the input pipeline beside a plain torchvision v2 pipeline.", data_arguments),
     "referring": ("What a model learned of the expressions of the embedded scenes.", referring_arguments),

@@ -333,3 +333,10 @@ def half_precision(options: argparse.Namespace) -> Result:
     from .half_precision import half_precision_table
 
     return half_precision_table(options.architectures, options.rounds, options.scenes, options.volumes)
+
+
+@measures("lavin-curves")
+def lavin_curves(options: argparse.Namespace) -> Result:
+    from .lavin_dit_curves import curve_tables
+
+    return curve_tables(options)
