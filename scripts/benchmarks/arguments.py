@@ -122,7 +122,7 @@ def referring_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scene_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="pixels; default: the processor's frame"
     )
-    parser.add_argument("--grid", metavar="FILE.png", help="predictions beside the truth")
+    parser.add_argument("--grid", metavar="FILE.png", help="predictions and ground truth")
 
 
 def learn_arguments(parser: argparse.ArgumentParser) -> None:

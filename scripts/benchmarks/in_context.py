@@ -52,7 +52,7 @@ def _error(answers: list[np.ndarray], targets: list[np.ndarray]) -> float:
 
 def answer_grid(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Image.Image:
     """Draws a row per task, twice as large: example's input and target, query, the three answers, target."""
-    columns = ["", "its target", "query", "right example", "another task", "no example", "truth"]
+    columns = ["", "its target", "query", "right example", "another task", "no example", "target"]
     cells, titles = [], []
     for name, row in zip(names, rows):
         images = [Image.fromarray(np.asarray(cell)) for cell in row]

@@ -5,9 +5,11 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from hfseg.files.images import load_image
 from tiny_zoo import image, model_folder
 
 gradio = pytest.importorskip("gradio", reason="extra `demo`")
+gradio_client = pytest.importorskip("gradio_client", reason="extra `demo`")
 
 SERVE = """
 import sys
@@ -26,20 +29,14 @@ sys.exit(main(["demo", "--model", sys.argv[1], "--port", sys.argv[2], "--auth", 
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The command in a process of its own; its temporary files go below `tmp`."""
-    import socket
-
-    root = tmp_path_factory.mktemp("served")
+def serve(root: Path, auth: str) -> tuple[subprocess.Popen, int]:
+    """Starts the command in a process of its own, temporary files below `root / "tmp"`, and waits until it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (root / "tmp").mkdir()
-    (root / "auth.txt").write_text("# who\nme:secret:word\nyou:other\n")
     environment = {**os.environ, "TMPDIR": str(root / "tmp"), "HF_HUB_OFFLINE": "1"}
     with open(root / "log.txt", "w") as log:
-        command = [sys.executable, "-c", SERVE, str(model_folder("vpnext", root)), str(port), str(root / "auth.txt")]
+        command = [sys.executable, "-c", SERVE, str(model_folder("vpnext", root)), str(port), auth]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     for _ in range(600):
         assert process.poll() is None, (root / "log.txt").read_text()[-3000:]
@@ -48,6 +45,16 @@ def server(tmp_path_factory):
                 break
         except OSError:
             time.sleep(0.3)
+    return process, port
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The command, with a file of users."""
+    root = tmp_path_factory.mktemp("served")
+    (root / "tmp").mkdir()
+    (root / "auth.txt").write_text("# who\nme:secret:word\nyou:other\n")
+    process, port = serve(root, str(root / "auth.txt"))
     yield port, root, process
     if process.poll() is None:
         process.kill()
@@ -62,6 +69,12 @@ def ask(port: int, method: str, path: str, body: bytes = b"", **headers: str) ->
     connection.endheaders(body)
     answer = connection.getresponse()
     return answer.status, answer.read()
+
+
+def sign_in(port: int, user: str, password: str) -> int:
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    form = part.format("username", user) + part.format("password", password) + "--x--\r\n"
+    return ask(port, "POST", "/login", form.encode(), Content_Type="multipart/form-data; boundary=x")[0]
 
 
 ADDRESS = json.dumps(
@@ -86,10 +99,8 @@ def test_without_a_password_nothing_is_served(server):
     port = server[0]
     body = json.dumps({"data": []}).encode()
     assert ask(port, "POST", "/gradio_api/call/segments", body, Content_Type="application/json")[0] == 401
-    boundary = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
-    for word, expected in ((b"wrong", 400), (b"secret:word", 200)):
-        sent = boundary % (b"username", b"me") + boundary % (b"password", word) + b"--x--\r\n"
-        assert ask(port, "POST", "/login", sent, Content_Type="multipart/form-data; boundary=x")[0] == expected
+    for password, expected in (("wrong", 400), ("secret:word", 200)):
+        assert sign_in(port, "me", password) == expected
 
 
 def test_a_stopped_server_leaves_nothing(server):
@@ -102,6 +113,26 @@ def test_a_stopped_server_leaves_nothing(server):
 
 
 # ---------------------------------------------------------------------------------------------------------------- files
+
+
+def test_a_user_of_the_command_line_is_let_in_and_others_are_not(tmp_path):
+    """`--auth USER:PASSWORD`, the form without a file; a password may hold colons."""
+    (tmp_path / "tmp").mkdir()
+    process, port = serve(tmp_path, "me:secret:word")
+    try:
+        for user, password, status in (("me", "secret:word", 200), ("me", "secret", 400), ("you", "secret:word", 400)):
+            assert sign_in(port, user, password) == status
+        form = "application/x-www-form-urlencoded"  # as Python's client sends it
+        assert ask(port, "POST", "/login", b"username=me&password=secret%3Aword", Content_Type=form)[0] == 200
+        assert ask(port, "POST", "/login", b"username=" + b"m" * LARGEST_REQUEST, Content_Type=form)[0] == 413
+        assert ask(port, "POST", "/gradio_api/run/segments", b"username=me", Content_Type=form)[0] == 400
+        assert ask(port, "GET", "/config")[0] == 401
+        address = f"http://127.0.0.1:{port}"
+        assert gradio_client.Client(address, auth=("me", "secret:word"), verbose=False).endpoints
+        with pytest.raises(ValueError, match="login"):
+            gradio_client.Client(address, auth=("me", "secret"), verbose=False)
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.eps", "a.tif"])

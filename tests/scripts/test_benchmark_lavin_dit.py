@@ -65,5 +65,5 @@ def test_grid_names_its_columns_in_the_order_of_the_row(monkeypatch):
     row = [np.full((2, 3, 3), value, dtype=np.uint8) for value in range(7)]
     answer_grid(["depth_estimation"], [row])
     shades = {title: cell.getpixel((5, 3))[0] for title, cell in drawn.items()}
-    names = ["depth", "its target", "query", "right example", "another task", "no example", "truth"]
+    names = ["depth", "its target", "query", "right example", "another task", "no example", "target"]
     assert shades == dict(zip(names, range(7)))

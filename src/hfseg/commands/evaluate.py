@@ -27,7 +27,7 @@ from .running import command_line, describe, refuse_old, run_command
 TASK_OPTIONS: dict[str, dict[str, Any]] = {
     "universal and semantic models": {
         "protocol": {"help": "default, coco-panoptic or cityscapes: an authors' protocol by name"},
-        "mode": {"choices": ("single", "sliding", "multiscale"), "help": "how an image is seen; default: single"},
+        "mode": {"choices": ("single", "sliding", "multiscale"), "help": "how an image is processed; default: single"},
         "scales": {"type": float, "nargs": "+", "metavar": "S", "help": "multiscale: factors of the usual size"},
         "flip": {"action": "store_true", "help": "multiscale: mirrored images too"},
         "window": {"type": int, "nargs": 2, "metavar": ("H", "W"), "help": "of the network input"},
@@ -89,8 +89,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output_dir", required=True, metavar="DIR")
     parser.add_argument(
         "--task",
-        help="panoptic, instance, semantic or all; promptable, medical; of an in-context model one of the paper's "
-        "ten; default: what model and labels allow",
+        help="panoptic, instance, semantic or all; promptable, medical; of an in-context model one of its 22 "
+        "tasks; default: what model and labels allow",
     )
     parser.add_argument("--split", help="default: the validation split, or a single annotation file as it is")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N samples only")

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""`hfseg predict`: segments images, videos and volumes with any model, and writes what it finds.
+"""`hfseg predict`: segments images, videos and volumes with any model, and writes the results.
 
 hfseg predict photo.jpg --model DIR -o OUT                          panoptic, or what the model does
 hfseg predict FOLDER --model DIR --subtask semantic -o OUT          every image of a folder
@@ -54,7 +54,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, video (mp4, ...) or volume (NIfTI)")
     parser.add_argument("--model", required=True, metavar="MODEL", help="shipped name, model folder or Hub id")
     parser.add_argument("-o", "--output_dir", required=True, metavar="OUT", help="folder of the results")
-    ask = parser.add_argument_group("what to ask")
+    ask = parser.add_argument_group("prompts and examples")
     ask.add_argument("--text", nargs="+", default=[], metavar="EXPRESSION", help="referring: one mask per expression")
     ask.add_argument("--labels", type=label_list, default=[], help="open vocabulary: a,b,c, or 'a, synonym; b; c'")
     ask.add_argument("--points", nargs="+", type=numbers(2, "x,y"), default=[], metavar="X,Y", help="one mask each")
@@ -64,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     ask.add_argument(
         "--negative_points", nargs="+", type=numbers(2, "x,y"), default=[], metavar="X,Y",
-        help="beside points or boxes: places that no mask may cover",
+        help="with points or boxes: points that no mask may cover",
     )  # fmt: skip
     ask.add_argument(
         "--examples",
@@ -72,7 +72,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="in-context: folder of <id>_input.png and <id>_target.png; of clips .mp4 or folders",
     )
     ask.add_argument("--task", choices=FORMATS, help="in-context: what the colors of the generated image mean")
-    how = parser.add_argument_group("how")
+    how = parser.add_argument_group("inference")
     how.add_argument("--subtask", choices=SUBTASKS, help="default: the first that the model does")
     how.add_argument(
         "--threshold", type=float, help="smallest score; default: the processor's, 0.5 for instances; 0: all"
@@ -83,11 +83,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--flip", action="store_true", help="semantic: average with the mirror image")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
-    how.add_argument("--guidance_scale", type=float, metavar="S", help="in-context: pull of the examples; default: 1.5")
+    how.add_argument("--guidance_scale", type=float, metavar="S", help="in-context: how closely to follow the examples; default: 1.5")
     how.add_argument(
         "--num_examples", type=int, metavar="N", help="in-context: of those in the folder; default: up to 8"
     )
-    how.add_argument("--seed", type=int, default=0, help="in-context: of the noise")
+    how.add_argument("--seed", type=int, default=0, help="in-context: seed of the noise")
     how.add_argument("--modality", choices=MODALITIES, help="volumes whose file does not say it")
     how.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     how.add_argument("--dtype", choices=DTYPES, default="float32")
@@ -98,8 +98,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     how.add_argument("--max_frames", type=int, metavar="N", help="stop a video after N frames")
     out = parser.add_argument_group("output")
     out.add_argument("--opacity", type=float, default=0.5, help="of the overlay, 0 to 1")
-    out.add_argument("--legend", action="store_true", help="names and colors beside the overlay")
-    out.add_argument("--json", action="store_true", help="print what was found as json; all else goes to stderr")
+    out.add_argument("--legend", action="store_true", help="add a legend to the overlay")
+    out.add_argument("--json", action="store_true", help="print the results as JSON; everything else goes to stderr")
     out.add_argument("--quiet", action="store_true", help="no progress bar")
     refuse_old(parser, {"--steps": "--num_inference_steps"})
     options = parser.parse_args(argv)

@@ -58,7 +58,7 @@ class RequestGuard:
             if len(body) > LARGEST_REQUEST:
                 await _refuse(send, 413, f"The request is larger than {LARGEST_REQUEST} bytes; upload files as files.")
                 return
-        if not body.strip():
+        if not body.strip() or _is_sign_in(scope):
             await _replayed(self.app, scope, receive, send, body)
             return
         try:
@@ -70,6 +70,12 @@ class RequestGuard:
             await _refuse(send, 400, f"Only uploaded files are opened, not the address {address[:100]!r}.")
             return
         await _replayed(self.app, scope, receive, send, body)
+
+
+def _is_sign_in(scope: Message) -> bool:
+    """Whether it is the form of a name and a password, which clients send url-encoded, and which carries no file."""
+    path = str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))
+    return path.rstrip("/") == "/login"
 
 
 async def _replayed(

@@ -193,7 +193,7 @@ def draw_segments(folder: Path, example: Mapping[str, Any], dataset: Any) -> lis
     else:
         truth = overlay(image, example["segmentation"], example["segments_info"], id2label)
     plain = overlay(image, np.zeros_like(found), [], id2label)
-    return [("image", plain), ("truth", truth), ("predicted", overlay(image, found, info, id2label))]
+    return [("image", plain), ("ground truth", truth), ("prediction", overlay(image, found, info, id2label))]
 
 
 def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
@@ -207,7 +207,7 @@ def draw_referent(folder: Path, example: Mapping[str, Any], dataset: Any) -> lis
     mask = masks[0] if masks else np.zeros(image.shape[:2], dtype=bool)
     return [
         (text, image),
-        ("truth", tinted(image, np.asarray(example["mask"]) != 0)),
+        ("ground truth", tinted(image, np.asarray(example["mask"]) != 0)),
         ("predicted", tinted(image, mask)),
     ]
 
@@ -226,7 +226,7 @@ def draw_masks(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[t
         names[number] = str(number)
     truth = overlay(image, example["segmentation"], example["segments_info"], dataset.id2label)
     plain = overlay(image, np.zeros_like(found), [], names)
-    return [("image", plain), ("truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
+    return [("image", plain), ("ground truth", truth), (f"{len(info)} masks", overlay(image, found, info, names))]
 
 
 def draw_answer(folder: Path, example: Mapping[str, Any], dataset: Any) -> list[tuple[str, Any]]:
