@@ -259,9 +259,9 @@ class _Examples(_Tab):
                         for kind in ("input", "target"):
                             fields.append(image_field(label=f"Example {number}, {kind}", height=150, min_width=120))
                 image = image_field(label="Image", height=260)
-                task = gr.Dropdown(["an image", *FORMATS], value="an image", label="The answer is")
+                task = gr.Dropdown(["an image", *FORMATS], value="an image", label="Output")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
-                button = gr.Button("Answer", variant="primary")
+                button = gr.Button("Generate", variant="primary")
                 self.examples(
                     [*fields[:2], image, task],
                     lambda example: [*map(str, example.pair), str(example.path), example.answer or "an image"],

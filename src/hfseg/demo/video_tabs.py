@@ -192,13 +192,13 @@ class _ClipsByExample(_Videos):
                 model = self.menu()
                 given = gr.File(label="Example: a clip", elem_id="hfseg-clip-input", **kinds)
                 target = gr.File(
-                    label="Example: what is made of it, as many frames", elem_id="hfseg-clip-target", **kinds
+                    label="Example: its target, a clip of the same length", elem_id="hfseg-clip-target", **kinds
                 )
-                file = gr.File(label="Video to answer, in clips of that length", elem_id="hfseg-clip", **kinds)
-                task = gr.Dropdown(["images", *FORMATS], value="images", label="The answer is")
+                file = gr.File(label="Query video, processed in clips of that length", elem_id="hfseg-clip", **kinds)
+                task = gr.Dropdown(["images", *FORMATS], value="images", label="Output")
                 steps = gr.Slider(1, 40, 19, step=1, label="Steps")
                 most, opacity = self.video_settings()
-                button = gr.Button("Answer", variant="primary", elem_id="hfseg-clip-run")
+                button = gr.Button("Generate", variant="primary", elem_id="hfseg-clip-run")
             with gr.Column():
                 results = self.video_results()
 
@@ -232,7 +232,7 @@ class _ClipsByExample(_Videos):
         """
         model = self.chosen(name)
         if not all(example):
-            raise ValueError("Give an example: a clip, and what is made of it.")
+            raise ValueError("Give an example: a clip and its target.")
         pair = tuple(self.clip(str(file)) for file in example)
         prompts = Prompts(examples=[pair], task=kind if kind in FORMATS else None)
         return self.written(model, path, prompts, Options(num_inference_steps=steps), most, opacity, progress)
