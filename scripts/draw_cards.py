@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Draws the images of the cards of shipped models: `python scripts/draw_cards.py [NAME ...]` writes model_cards/images.
 
-Each is what `hfseg evaluate` draws of the first scenes of the split `test`, which no model was trained or chosen on. The
-image of LaVin-DiT is drawn by `scripts/benchmark.py in-context --image`.
+Each shows what `hfseg evaluate` draws of the first scenes of the split `test`, which no model was trained or chosen on.
+The image of LaVin-DiT is drawn by `scripts/benchmark.py in-context --image`.
 """
 
 import os
@@ -32,7 +32,8 @@ def draw(name: str) -> Image.Image:
     """Evaluates a shipped model and puts its overlays into two columns."""
     with tempfile.TemporaryDirectory() as place:
         hfseg.evaluate(name, split="test", overlays=SCENES, **CARDS[name]).save(place)
-        images = {file.name.rpartition("_")[2]: Image.open(file).convert("RGB") for file in Path(place).glob("overlays/*")}
+        files = {file.name.rpartition("_")[2]: file for file in Path(place).glob("overlays/*")}
+        images = {name: Image.open(file).convert("RGB") for name, file in files.items()}
     images = [images[key] for key in sorted(images)][:SCENES]  # an image may be among the best and the worst
     width, height = min(images[0].width, 900), round(images[0].height * min(1, 900 / images[0].width))
     sheet = Image.new("RGB", (2 * width, height * ((len(images) + 1) // 2)), "white")

@@ -83,7 +83,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--flip", action="store_true", help="semantic: average with the mirror image")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
-    how.add_argument("--guidance_scale", type=float, metavar="S", help="in-context: how closely to follow the examples; default: 1.5")
+    how.add_argument(
+        "--guidance_scale", type=float, metavar="S", help="in-context: weight of the examples; default: 1.5"
+    )
     how.add_argument(
         "--num_examples", type=int, metavar="N", help="in-context: of those in the folder; default: up to 8"
     )
