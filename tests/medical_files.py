@@ -12,7 +12,9 @@ NAMES = {0: "background", 1: "anterior", 2: "posterior"}
 
 def write(path, array, spacing=(1.0, 1.0, 3.0)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([*spacing, 1.0])), path)
+    image = nibabel.Nifti1Image(array, np.diag([*spacing, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
 
 
 def write_pair(root, name, split="train", slices=6, full=(2, 3), value=1, image=None):

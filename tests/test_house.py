@@ -317,7 +317,6 @@ TESTED_ELSEWHERE = {
     "commands/push.py": "hub/test_push.py",
     "commands/push_dataset.py": "hub/test_dataset_publishing.py",
     "evaluation/closed_vocabulary.py": "commands/test_evaluate.py",
-    "evaluation/medical.py": "evaluation/test_runner.py",
     "files/images.py": "hostile/test_images.py",
     "files/model_folders.py": "hostile/test_model_folders.py",
     "hub/loading.py": "hub/test_checks.py",

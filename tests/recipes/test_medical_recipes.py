@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation, get_scheduler
 
@@ -20,6 +21,7 @@ from hfseg.training.optimization import schedule_multiplier
 nibabel = pytest.importorskip("nibabel")
 CT = [f"meddensevit-{size}-ct" for size in ("small", "base", "large", "huge", "giant")]
 LARGE = [*CT, "meddensevit-base-prostate", "meddensevit-base-lung-nodule"]
+LARGE += ["meddensevit-base-xray", "meddensevit-base-ct-mr-xray"]
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +148,92 @@ def test_leaking_patients_stop_training(tmp_path, refuses):
     ]
     words = ["--recipe", "meddensevit-tiny-hippocampus", *overrides, "--output_dir", tmp_path / "run"]
     assert "v0 in train and val" in refuses(main, words)
+
+
+def small_sets(root):
+    """A CT, an MR and an X-ray dataset of the layouts that the mixed recipe names."""
+
+    def save(path, array):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+
+    generator, files = np.random.default_rng(0), []
+    mask = np.zeros((24, 32, 3), dtype=np.uint8)
+    mask[4:12, 4:12], mask[14:20, 16:28] = 1, 2
+    for number in range(5):
+        noise = generator.normal(0, 5, mask.shape).astype(np.float32)
+        save(root / f"ct/imagesTr/{number}.nii.gz", (noise - 900 + 300.0 * mask).astype(np.float32))
+        save(root / f"ct/labelsTr/{number}.nii.gz", mask)
+        save(
+            root / f"mr/imagesTr/{number}.nii.gz",
+            np.stack([noise + 100 + 90.0 * mask, noise + 50], -1).astype(np.float32),
+        )
+        save(root / f"mr/labelsTr/{number}.nii.gz", mask)
+        files.append({"image": f"imagesTr/{number}.nii.gz", "label": f"labelsTr/{number}.nii.gz"})
+        split = "val" if number == 4 else "train"
+        for folder, array in (("images", 20 + np.int64(90) * mask[..., 0]), ("masks", mask[..., 0])):
+            path = root / "xr" / folder / split / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(path)
+    description = {"labels": {"0": "background", "1": "PZ", "2": "TZ"}, "training": files}
+    (root / "mr/dataset.json").write_text(json.dumps(description))
+
+
+TINY = [
+    "data.collator.size=[24, 32]",
+    "model.processor.size={height: 24, width: 32}",
+    "model.config.backbone_config.num_hidden_layers=4",
+    "model.config.backbone_config.hidden_size=32",
+    "model.config.backbone_config.num_attention_heads=2",
+    "model.config.backbone_config.intermediate_size=64",
+    "model.config.backbone_config.out_indices=[1, 2, 3, 4]",
+    "model.config.feature_size=16",
+    "data.batch_size=4",
+    "data.num_workers=0",
+    "run.gradient_accumulation_steps=1",
+    "run.mixed_precision=no",
+    "run.max_steps=2",
+    "schedule.warmup_steps=1",
+]
+
+
+def test_mixed_modalities_train_from_files_to_a_folder(tmp_path):
+    small_sets(tmp_path)
+    roots = [
+        f"data.{side}.datasets.{number}.root={tmp_path / name}"
+        for side in ("train", "validation")
+        for number, name in enumerate(("ct", "mr", "xr"))
+    ]
+    overrides = [*roots, *TINY, "run.global_batch_size=4"]
+    overrides += [f"data.{side}.cache_dir={tmp_path / 'cache'}" for side in ("train", "validation")]
+    main(["--recipe", "meddensevit-base-ct-mr-xray", *overrides, "--output_dir", str(tmp_path / "run")])
+    numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    # Of the classes that occur in the held-out volumes of each dataset.
+    assert {f"dice_{name}" for name in ("spleen", "right kidney", "PZ", "TZ", "right lung", "left lung")} <= set(
+        numbers
+    )
+    assert len(list((tmp_path / "cache").iterdir())) == 3 * 5  # training and validation share the folder
+    model = AutoModelForSemanticSegmentation.from_pretrained(tmp_path / "run")
+    assert model.config.num_labels == 21 and model.config.id2label[17] == "TZ"
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "run")
+    for modality, name in (("CT", "ct"), ("MR", "mr")):
+        source = tmp_path / name / "imagesTr/0.nii.gz"
+        channels = {"channels": [0]} if name == "mr" else {}
+        result = model.predict_volume(source, processor, progress=False, modality=modality, **channels)
+        assert result.segmentation.shape == (24, 32, 3)
+
+
+def test_xray_recipe(tmp_path):
+    small_sets(tmp_path)
+    roots = [f"data.{side}.root={tmp_path / 'xr'}" for side in ("train", "validation")]
+    command = ["--recipe", "meddensevit-base-xray", *roots, *TINY, "--output_dir", str(tmp_path / "run")]
+    main([*command, "run.global_batch_size=4"])
+    numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    assert {"dice_right lung", "dice_left lung", "assd"} <= set(numbers)
+
+
+def test_the_batch_of_the_source_is_checked(tmp_path, refuses):
+    roots = [f"data.{side}.root={tmp_path / 'xr'}" for side in ("train", "validation")]
+    small_sets(tmp_path)
+    said = refuses(main, ["--recipe", "meddensevit-base-xray", *roots, *TINY, "--output_dir", tmp_path / "run"])
+    assert "run.global_batch_size=256" in said and "run.gradient_accumulation_steps=64" in said

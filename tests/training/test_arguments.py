@@ -130,3 +130,14 @@ def test_numbers_that_would_train_nothing_are_refused_by_name(override, message)
     """A learning rate of 0 ran through and saved a model that had learned nothing."""
     with pytest.raises(ValueError, match=message):
         load_recipe("proscale-tiny-shapes", [override])
+
+
+def test_an_entry_of_a_list_is_overridden_by_its_place(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("data: {train: {sets: [{root: a, split: train}, {root: b}]}}")
+    recipe = load_recipe(file, ["data.train.sets.1.root=c", "data.train.sets.0.more.depth=2"])
+    assert recipe.data.train["sets"] == [{"root": "a", "split": "train", "more": {"depth": 2}}, {"root": "c"}]
+    for place in ("2", "-1", "first"):
+        with pytest.raises(ValueError, match=f"'{place}' is no place in a list of 2; must be 0 to 1"):
+            load_recipe(file, [f"data.train.sets.{place}.root=c"])
+    assert load_recipe(file, ["data.train.sets.0=7"]).data.train["sets"] == [7, {"root": "b"}]

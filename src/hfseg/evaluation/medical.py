@@ -96,10 +96,11 @@ def evaluate_volumes(
         spacing = volume["volumes"][0].spacing
         if "dice" in metrics or "surface_distance" in metrics:
             segmentation = segment_case(model, dataset, number, size, batch_size, **options)
+            known = np.isin(np.arange(len(dataset.id2label)), dataset.annotated_classes(number))
+            segmentation = np.where(known[segmentation], segmentation, 0)  # of other classes nothing can be said
             for name in set(metrics) & {"dice", "surface_distance"}:
-                extra = {"spacing": spacing} if name == "surface_distance" else {}
-                metrics[name].add(prediction=segmentation, reference=volume["mask"], **extra)
-        if "froc" in metrics:
+                metrics[name].add(**_compared(volume, segmentation, name == "surface_distance"))
+        if "froc" in metrics and lesion_class in dataset.annotated_classes(number):
             found = lesion_probabilities(model, dataset, number, size, batch_size, lesion_class, **options)
             lesions = find_nodules(volume["mask"] == lesion_class, spacing)
             metrics["froc"].add(prediction=find_candidates(found, spacing), reference=lesions)
@@ -113,6 +114,18 @@ def evaluate_volumes(
     if full:
         return results
     return {name: value for name, value in numbers_of(results).items() if value is not None}
+
+
+def _compared(volume: Mapping[str, Any], segmentation: np.ndarray, distances: bool) -> dict[str, Any]:
+    """What a metric is given of a case; an image is compared as an image, whose distances are in pixels."""
+    reference = volume["mask"]
+    if volume["unit"] == "px":
+        return {
+            "prediction": np.take(segmentation, 0, volume["axis"]),
+            "reference": np.take(reference, 0, volume["axis"]),
+        }
+    extra = {"spacing": volume["volumes"][0].spacing} if distances else {}
+    return {"prediction": segmentation, "reference": reference, **extra}
 
 
 def numbers_of(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -140,7 +153,7 @@ def segment_case(
         lambda pixels: model(pixel_values=pixels),
         **{
             "size": size,
-            "input_mode": dataset.input_mode,
+            "input_mode": dataset.input_mode_of(number),
             "modality": dataset.cases[number].modality,
             "windows": dataset.windows,
             "batch_size": batch_size,
@@ -170,10 +183,10 @@ def lesion_probabilities(
     """Probability of a class in every voxel of one volume. Shape: that of its mask, in RAS order."""
     volume, parameter = dataset.volumes[number], next(model.parameters())
     axis, count = volume["axis"], volume["mask"].shape[volume["axis"]]
-    parts = []
+    parts, mode = [], dataset.input_mode_of(number)
     for start in range(0, count, batch_size):
         slices = [
-            slice_channels(volume["arrays"], volume["statistics"], index, axis, dataset.input_mode)
+            slice_channels(volume["arrays"], volume["statistics"], index, axis, mode)
             for index in range(start, min(start + batch_size, count))
         ]
         batch = torch.from_numpy(np.stack(slices))

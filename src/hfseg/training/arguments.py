@@ -538,13 +538,20 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Trai
 
 
 def _set(recipe: dict[str, Any], path: str, value: Any) -> None:
-    """Sets an entry of nested mappings."""
+    """Sets an entry of nested mappings; in a list a number is the place."""
     *parents, last = path.split(".")
+    at: Any = recipe
     for parent in parents:
-        if not isinstance(recipe.get(parent), dict):
-            recipe[parent] = {}
-        recipe = recipe[parent]
-    recipe[last] = value
+        if isinstance(at, dict) and not isinstance(at.get(parent), dict | list):
+            at[parent] = {}
+        at = at[_place(at, parent, path) if isinstance(at, list) else parent]
+    at[_place(at, last, path) if isinstance(at, list) else last] = value
+
+
+def _place(entries: list, key: str, path: str) -> int:
+    if not key.isdecimal() or int(key) >= len(entries):
+        raise ValueError(f"{path}: {key!r} is no place in a list of {len(entries)}; must be 0 to {len(entries) - 1}.")
+    return int(key)
 
 
 def _without_own_network(recipe: dict[str, Any]) -> dict[str, Any]:

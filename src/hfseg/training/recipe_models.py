@@ -82,7 +82,7 @@ def _classes(arguments: TrainingArguments, task: Any) -> Any:
     data = arguments.data
     if data.name in ("shapes", "referring_shapes"):
         return task.build_dataset({**data.train, "num_scenes": 1})
-    if data.name == "medical" and "id2label" in data.train:
+    if data.name in ("medical", "medical_mixture") and "id2label" in data.train:
         return _Classes({int(key): str(label) for key, label in data.train["id2label"].items()})
     number = NUM_LABELS.get(str(data.train.get("name")))
     return _Classes() if number is None else _Classes(*known_labels(number))

@@ -1,9 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Slices of medical volumes for training, and their collation.
 
-`MedicalSlices` reads pairs of image and mask (NIfTI, DICOM folders with NIfTI masks), keeps them in memory as stored,
-and gives slices, normalized by the statistics of their volume. `MedicalCollator` scales them anisotropically, moves
-them at random, and stacks.
+`MedicalSlices` reads pairs of image and mask (NIfTI, DICOM folders with NIfTI masks), keeps them as stored, in memory
+or on the disk (`medical_volumes`), and gives slices, normalized by the statistics of their volume. `MedicalCollator`
+scales them anisotropically, moves them at random, and stacks.
 """
 
 from __future__ import annotations
@@ -12,26 +12,15 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...files.images import open_image
-from ...volumes import (
-    CT_WINDOWS,
-    Volume,
-    check_modality,
-    check_same_geometry,
-    intensity_statistics,
-    read_label_volume,
-    read_volume,
-    slice_axis,
-    slice_channels,
-    volume_from_array,
-)
-from .images import orient, read_map
+from ...volumes import CT_WINDOWS, slice_channels
+from .medical_volumes import IGNORE_INDEX, CaseVolumes, ReadingOptions
 from .schema import white_of
 
 __all__ = [
@@ -44,9 +33,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-IGNORE_INDEX = 255
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -61,6 +47,8 @@ class MedicalCase:
         modality: `CT`, `MR` or `XR`.
         channels: Volumes to take of a 4-D image.
         label_set: Name of the dataset, which says what classes its masks know.
+        label_map: Class of every label of the mask, where they are not the classes already.
+        input_mode: Of this case, where modalities are mixed; None takes the dataset's.
     """
 
     case_id: str
@@ -71,6 +59,7 @@ class MedicalCase:
     channels: tuple[int, ...] | None = None
     label_set: str | None = None
     label_map: Mapping[int, int] | None = field(default=None, hash=False)
+    input_mode: str | None = None
 
 
 def check_disjoint(splits: Mapping[str, Sequence[MedicalCase]]) -> None:
@@ -114,6 +103,9 @@ class MedicalSlices(torch.utils.data.Dataset):
         crop: Share of height and width around the center that is kept, 1 for all.
         check_values: Whether values that cannot be of the modality are refused.
         ignore_index: Label of pixels without annotation.
+        cache_dir: Folder in which every volume is kept as raw arrays, of which slices are read when asked for; it needs
+            the size of the decoded volumes on the disk, and memory for one volume at a time. Default: all volumes stay
+            in memory.
 
     Raises:
         ValueError: No cases, doubled names, unknown labels, or as `hfseg.volumes`.
@@ -133,6 +125,7 @@ class MedicalSlices(torch.utils.data.Dataset):
         crop: float = 1.0,
         check_values: bool = True,
         ignore_index: int = IGNORE_INDEX,
+        cache_dir: str | Path | None = None,
     ) -> None:
         if not cases:
             raise ValueError("There are no cases; give at least one study with image and mask.")
@@ -147,53 +140,15 @@ class MedicalSlices(torch.utils.data.Dataset):
         self.windows, self.crop, self.ignore_index = windows, crop, ignore_index
         self.label_sets = {name: sorted(ids) for name, ids in (label_sets or {}).items()}
         self.check_values = check_values
-        self.volumes: list[dict[str, Any]] = [self._load(case) for case in self.cases]
+        for case in self.cases:
+            if case.label_set is not None and self.label_sets and case.label_set not in self.label_sets:
+                raise ValueError(
+                    f"Case {case.case_id} is of {case.label_set!r}, unknown to {', '.join(self.label_sets)}."
+                )
+        options = ReadingOptions(len(self.id2label), windows, check_values, ignore_index)
+        self.volumes = CaseVolumes(self.cases, options, cache_dir)
         self._settle_binary()
         self.index = self._index(foreground_share, dataset_power)
-
-    def _load(self, case: MedicalCase) -> dict[str, Any]:
-        if case.mask is None:
-            raise ValueError(f"Case {case.case_id} has no mask.")
-        if case.label_set is not None and self.label_sets and case.label_set not in self.label_sets:
-            raise ValueError(f"Case {case.case_id} is of {case.label_set!r}, unknown to {', '.join(self.label_sets)}.")
-        sources = (case.image,) if isinstance(case.image, str) else case.image
-        arrays: list[np.ndarray] = []
-        volumes: list[Volume] = []
-        reference = None
-        for source in sources:
-            volume = _read(source, case)
-            if reference is not None:
-                check_same_geometry(reference, volume)
-            reference = reference or volume
-            volumes.append(volume)
-            arrays += list(volume.voxels) if volume.voxels.ndim == 4 else [volume.voxels]
-        if self.check_values:
-            for voxels in arrays:
-                check_modality(voxels, case.modality, case.case_id)
-        statistics = [intensity_statistics(voxels, case.modality, self.windows) for voxels in arrays]
-        assert reference is not None
-        known = None if case.label_map is not None else len(self.id2label)
-        source_of_mask = _read(case.mask, case, True)
-        if case.label_map is None and white_of(set(np.unique(source_of_mask.voxels).tolist())) == 65535:  # of 16 bits
-            source_of_mask.voxels = np.where(source_of_mask.voxels == 65535, IGNORE_INDEX, 0).astype(np.uint8)
-        mask = read_label_volume(source_of_mask, reference, known, self.ignore_index).voxels
-        if case.label_map is not None:
-            unknown = sorted(set(np.unique(mask).tolist()) - set(case.label_map) - {self.ignore_index})
-            if unknown:
-                raise ValueError(f"{case.mask} holds the label(s) {unknown}, which label_map does not name.")
-            table = np.arange(256, dtype=np.uint8)
-            for source_id, target_id in case.label_map.items():
-                table[source_id] = target_id
-            mask = table[mask]
-        axis = slice_axis(reference.spacing, case.modality)
-        return {
-            "volumes": volumes,
-            "arrays": arrays,
-            "mask": mask.astype(np.uint8),
-            "axis": axis,
-            "spacing": [size for place, size in enumerate(reference.spacing) if place != axis],
-            "statistics": statistics,
-        }
 
     def _settle_binary(self) -> None:
         """Reads black and white masks of two classes as 0 and 1: 255 would be void, and the second class empty."""
@@ -201,7 +156,7 @@ class MedicalSlices(torch.utils.data.Dataset):
             return
         if any(case.label_map is not None for case in self.cases):
             return
-        if white_of({value for volume in self.volumes for value in np.unique(volume["mask"]).tolist()}) is None:
+        if white_of({value for summary in self.volumes.summaries for value in summary["values"]}) is None:
             return
         second = list(self.id2label.values())[1]
         logger.warning(
@@ -209,17 +164,15 @@ class MedicalSlices(torch.utils.data.Dataset):
             "by a label_map of the cases.",
             second,
         )
-        for volume in self.volumes:
-            volume["mask"] = (volume["mask"] == IGNORE_INDEX).astype(np.uint8)
+        self.volumes.white_label = 1
 
     def _index(self, foreground_share: float, power: float) -> list[tuple[int, int]]:
         """(case, slice) of every example, with the repeats that the shares ask for."""
         by_set: dict[str | None, list[tuple[int, int]]] = {}
-        for number, (case, volume) in enumerate(zip(self.cases, self.volumes)):
-            other = tuple(place for place in range(3) if place != volume["axis"])
-            mask = volume["mask"]
-            has = ((mask != 0) & (mask != self.ignore_index)).any(other)
-            full, empty = np.flatnonzero(has).tolist(), np.flatnonzero(~has).tolist()
+        held = "labeled" if self.volumes.white_label is None else "nonzero"
+        for number, (case, summary) in enumerate(zip(self.cases, self.volumes.summaries)):
+            full = list(summary[held])
+            empty = sorted(set(range(summary["slices"])) - set(full))
             entries = by_set.setdefault(case.label_set, [])
             entries += [(number, index) for index in full + empty]
             if full and foreground_share < 1:
@@ -239,6 +192,14 @@ class MedicalSlices(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.index)
 
+    def input_mode_of(self, number: int) -> str:
+        """The input mode of a case: its own, or that of the dataset."""
+        return self.cases[number].input_mode or self.input_mode
+
+    def annotated_classes(self, number: int) -> list[int]:
+        """The classes that the masks of a case know: all, unless its dataset annotates fewer."""
+        return self.label_sets.get(self.cases[number].label_set or "", list(self.id2label))
+
     def sample_id(self, index: int) -> str:
         """Names an example."""
         number, place = self.index[index]
@@ -252,9 +213,10 @@ class MedicalSlices(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         number, place = self.index[index]
-        case, volume = self.cases[number], self.volumes[number]
-        image = slice_channels(volume["arrays"], volume["statistics"], place, volume["axis"], self.input_mode)
-        labels = np.take(volume["mask"], place, volume["axis"])
+        case, volume = self.cases[number], self.volumes.stored(number)
+        mode = self.input_mode_of(number)
+        image = slice_channels(volume["arrays"], volume["statistics"], place, volume["axis"], mode)
+        labels = self.volumes.slice_of_mask(volume, place)
         if self.crop < 1:
             rows, columns = (
                 slice(round(n * (1 - self.crop) / 2), n - round(n * (1 - self.crop) / 2)) for n in labels.shape
@@ -271,24 +233,9 @@ class MedicalSlices(torch.utils.data.Dataset):
             "slice_index": place,
         }
         if self.label_sets:
-            known = self.label_sets.get(case.label_set or "", list(self.id2label))
+            known = self.annotated_classes(number)
             example["annotated_classes"] = np.isin(np.arange(len(self.id2label)), known)
         return example
-
-
-def _read(source: str, case: MedicalCase, is_mask: bool = False) -> Volume:
-    """Reads an image or mask; an image is a volume of one slice, with pixels for millimeters."""
-    if not source.lower().endswith(IMAGES):
-        return read_volume(source, None if is_mask else case.modality, None if is_mask else case.channels)
-    if is_mask:
-        image = read_map(source)
-    else:
-        image = np.asarray(orient(open_image(source), source, labeled=case.mask is not None))
-        if image.ndim == 3:
-            if not (image[..., :3] == image[..., :1]).all():
-                raise ValueError(f"{source} is a color image; give gray values.")
-            image = image[..., 0]
-    return volume_from_array(image[:, :, None], spacing=(1.0, 1.0, 1.0), modality=case.modality, name=source)
 
 
 def resize_slices(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

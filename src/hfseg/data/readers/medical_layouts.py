@@ -154,6 +154,8 @@ READERS: dict[str, Callable[[Path, str | None], tuple[dict[str, Any], dict[str, 
     "dicom": _dicom,
     "xray": _xray,
 }
+# Layouts that name their classes.
+WITH_LABELS = ("decathlon", "nnunet")
 # Layouts whose splits are folders.
 SPLIT_FOLDERS = ("pairs", "xray")
 
@@ -243,7 +245,8 @@ def load_medical(
 
     Args:
         root, layout, split, modality, patient_pattern, channels: See `medical_cases`.
-        id2label: Name of every class, background first; a Decathlon task has its own.
+        id2label: Name of every class, background first; a Decathlon task has its own. If it names these among others,
+            labels are brought to its classes by name, and the others count as not annotated.
         input_mode: See `hfseg.volumes.slice_channels`; default `windows` for CT, `2.5d` for MR, `slice` for X-ray.
         label_map: Class of every label in the files, where they are not the classes already.
         **options: Of `MedicalSlices`.
@@ -253,19 +256,64 @@ def load_medical(
         ValueError: As `medical_cases` and `MedicalSlices`; a person is in this split and in another.
     """
     root = Path(root)
-    if id2label is None:
-        if layout not in ("decathlon", "nnunet"):
-            raise ValueError("id2label is missing: name every class, background first, e.g. {0: background, 1: gland}.")
-        id2label = nnunet_labels(_description(root), root / "dataset.json")
     options.setdefault("label_sets", None)
+    cases = checked_cases(root, layout, split, modality, patient_pattern, channels)
+    own = own_labels(root, layout) if id2label is None or layout in WITH_LABELS else None
+    if id2label is None:
+        id2label = own
+    elif own is not None and label_map is None:
+        label_map = _by_name(own, id2label)
+        if label_map is not None and options["label_sets"] is None:
+            options["label_sets"] = {root.name: sorted(label_map.values())}
+            cases = [replace(case, label_set=root.name) for case in cases]
+    if label_map is not None:
+        table = {int(key): int(value) for key, value in label_map.items()}
+        cases = [replace(case, label_map=table) for case in cases]
+    assert id2label is not None
+    return MedicalSlices(cases, id2label, input_mode=input_mode or default_input_mode(modality), **options)
+
+
+def default_input_mode(modality: str) -> str:
+    """The input mode of a modality where none is named."""
+    return {"CT": "windows", "MR": "2.5d", "XR": "slice"}.get(modality, "slice")
+
+
+def own_labels(root: Path, layout: str) -> dict[int, str]:
+    """Names of the classes in a dataset's own description.
+
+    Raises:
+        ValueError: The layout has none.
+    """
+    if layout not in WITH_LABELS:
+        raise ValueError("id2label is missing: name every class, background first, e.g. {0: background, 1: gland}.")
+    return nnunet_labels(_description(root), root / "dataset.json")
+
+
+def _by_name(own: Mapping[int, str], id2label: Mapping[int, str]) -> dict[int, int] | None:
+    """Class of every label of the files by its name, where the classes asked for are more than those of the dataset.
+
+    None if names do not say it: then labels are the classes, and `id2label` renames them.
+    """
+    numbers = {label.strip().casefold(): int(number) for number, label in id2label.items()}
+    names = {value: label.strip().casefold() for value, label in own.items()}
+    if len(id2label) <= len(own) or not set(names.values()) <= set(numbers):
+        return None
+    return {int(value): numbers[name] for value, name in names.items()}
+
+
+def checked_cases(
+    root: Path,
+    layout: str,
+    split: str | None,
+    modality: str,
+    patient_pattern: str | None = None,
+    channels: Sequence[int] | None = None,
+) -> list[MedicalCase]:
+    """Lists the cases of a split, as `medical_cases`, and checks that no person is in another one too."""
     cases = medical_cases(root, layout, split, modality, patient_pattern, channels)
     others = {
         name: medical_cases(root, layout, name, modality, patient_pattern)
         for name in _other_splits(root, layout, split)
     }
     check_disjoint({str(split): cases, **others})
-    if label_map is not None:
-        table = {int(key): int(value) for key, value in label_map.items()}
-        cases = [replace(case, label_map=table) for case in cases]
-    mode = input_mode or {"CT": "windows", "MR": "2.5d", "XR": "slice"}.get(modality, "slice")
-    return MedicalSlices(cases, id2label, input_mode=mode, **options)
+    return cases

@@ -24,6 +24,7 @@ class MedicalVolumeTask(SemanticTask):
     datasets: ClassVar[Mapping[str, str]] = {
         **SemanticTask.datasets,
         "medical": "hfseg.data.readers.medical_layouts:load_medical",
+        "medical_mixture": "hfseg.data.readers.medical_mixture:load_medical_mixture",
     }
     collators: ClassVar[Mapping[str, str]] = {
         **SemanticTask.collators,
