@@ -4,9 +4,12 @@
 import copy
 import json
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hfseg import (
     LavinDiTAutoencoderKL,
@@ -16,9 +19,16 @@ from hfseg import (
     PixelAutoencoder,
 )
 from hfseg.commands.train import main as train
-from hfseg.data.readers.in_context import FramesCollator, FramesDataset, InContextCollator, InContextDataset
+from hfseg.data.readers.frames import FramesCollator, FramesDataset
+from hfseg.data.readers.in_context import InContextCollator, InContextDataset
 from hfseg.data.readers.latents import LatentDataset, collate_latents, write_latents
-from hfseg.models.lavin_dit.training_lavin_dit import LavinDiTAutoencoderForTraining, LavinDiTForTraining
+from hfseg.models.lavin_dit.training_lavin_dit import (
+    LavinDiTAutoencoderForTraining,
+    LavinDiTForTraining,
+    measure_latents,
+)
+from hfseg.training import load_recipe
+from hfseg.training.tasks import build_task
 
 TASKS = ["depth_estimation", "colorization"]
 
@@ -241,3 +251,82 @@ def test_a_run_of_the_autoencoder(tmp_path):
     metrics = json.loads((tmp_path / "vae" / "metrics.json").read_text())["metrics"]
     found = [value for name, value in metrics.items() if name.endswith("psnr")]
     assert found == [pytest.approx(sum(expected) / 4, abs=0.01)]
+
+
+TINY_VAE = (
+    "model.config.vae={kind: st, block_out_channels: [8, 8, 8, 8], latent_channels: 4, layers_per_block: 1, "
+    "norm_num_groups: 2, sample_height: 32, sample_width: 32}"
+)
+
+
+def test_two_stages_on_folders_of_real_files(tmp_path):
+    """Images, then images and clips: the discriminator goes on, and the scale of the latents is that of the data."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for name in ("photos/a.jpg", "photos/b.jpg", *(f"clips/x/{number}.png" for number in range(5))):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (40, 52, 3), dtype=np.uint8)).save(file)
+    photos = f"source: {{reader: images, root: {tmp_path / 'photos'}}}"
+    clips = f"video_source: {{root: {tmp_path / 'clips'}, num_frames: 5}}"
+    common = [
+        "data.validation=null", "data.batch_size=1", "run.max_steps=2", "run.log_every=100", "run.mixed_precision=no",
+        "run.ema_decay=null", "model.config.perceptual_weight=0.0", "data.num_workers=0", "run.save_every=null",
+        "data.collator={height: 32, width: 32}", "run.gradient_checkpointing=false",
+    ]  # fmt: skip
+    small = [TINY_VAE, "model.config.discriminator_channels=4", "model.config.discriminator_layers=1"]
+    recipe = tmp_path / "vae.yaml"
+    phases = "phases: [{name: autoencoder, modules: [vae]}, {name: discriminator, modules: [discriminator]}]\n"
+    recipe.write_text(f"base: lavin-dit-vae-images\n{phases}")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(["--recipe", str(recipe), *common, *small, f"data.train={{{photos}}}", "--output_dir", str(first)])
+    first_vae = LavinDiTAutoencoderKL.from_pretrained(first)
+    latents = []
+    data = FramesDataset(source={"reader": "images", "root": str(tmp_path / "photos")})
+    for index in range(2):
+        posterior = first_vae.encode(FramesCollator(32, 32)([data[index]])["pixel_values"]).latent_dist
+        latents.append(torch.stack([posterior.sample(torch.Generator().manual_seed(i)) for i in range(200)]).flatten())
+    z = (torch.cat(latents).detach() - first_vae.config.shift_factor) * first_vae.config.scaling_factor
+    assert abs(float(z.mean())) < 0.02 and float(z.std()) == pytest.approx(1, abs=0.02)
+    seen = {}
+    original = LavinDiTAutoencoderForTraining.forward
+
+    def forward(self, pixel_values, phase="autoencoder"):
+        seen.setdefault("discriminator", {k: v.clone() for k, v in self.discriminator.state_dict().items()})
+        seen.setdefault("frames", set()).add(pixel_values.shape[2])
+        return original(self, pixel_values, phase)
+
+    joint = [f"data.train={{{photos}, {clips}, video_share: 0.5}}", f"model.pretrained={first}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LavinDiTAutoencoderForTraining, "forward", forward)
+        train(["--recipe", "lavin-dit-vae-videos", *common, *joint, "run.max_steps=8", "--output_dir", str(second)])
+    kept = load_file(first / "discriminator" / "model.safetensors")
+    assert seen["frames"] == {1, 5} and set(kept) == set(seen["discriminator"])
+    assert all(torch.equal(kept[name], tensor) for name, tensor in seen["discriminator"].items())
+    after = load_file(second / "discriminator" / "model.safetensors")
+    assert any(not torch.equal(after[name], kept[name]) for name in kept)
+    with pytest.raises(ValueError, match="discriminator_channels is 8"):
+        other = load_recipe(
+            "lavin-dit-vae-videos", [f"model.pretrained={first}", "model.config.discriminator_channels=8"]
+        )
+        other.model.config["perceptual_weight"] = 0.0
+        build_task(other).build_model(data)
+
+
+def test_the_scale_of_latents_is_exact():
+    """A posterior of mean 2 and spread 3, or of spread 3 that lies at -1 and 5."""
+
+    class Fixed:
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def encode(self, pixels):
+            posterior = SimpleNamespace(mean=pixels, std=torch.full_like(pixels, 3.0))
+            return SimpleNamespace(latent_dist=posterior)
+
+    same = [torch.full((1, 3, 1, 4, 4), 2.0)] * 2
+    assert measure_latents(Fixed(), same) == pytest.approx((2.0, 1 / 3))
+    apart = [torch.full((1, 3, 1, 4, 4), value) for value in (-1.0, 5.0)]
+    assert measure_latents(Fixed(), apart) == pytest.approx((2.0, 1 / math.sqrt(9 + 9)))
+    with pytest.raises(ValueError, match="do not vary"):
+        measure_latents(Fixed(), [])

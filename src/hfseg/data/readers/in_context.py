@@ -19,6 +19,7 @@ that its evaluation or ours needs. How targets look is written in `hfseg.results
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,6 @@ __all__ = [
     "PAPER_TASKS",
     "TASKS",
     "FrameFolderSource",
-    "FramesCollator",
-    "FramesDataset",
     "InContextCollator",
     "InContextDataset",
     "InContextTask",
@@ -53,6 +52,8 @@ PREDICTED_FRAMES = 12
 """Frames to predict; the target clip begins with the last frame that is known, so that its length is 4 k + 1."""
 
 MINIMUM_BOX_SHARE = 0.01
+CHECKED = 16
+"""Samples of a source that are tried when a run starts."""
 
 
 Record = Mapping[str, Any]
@@ -183,7 +184,9 @@ _OURS = "ours: to see whether combinations that were never trained work"
 PAPER_TASKS: dict[str, InContextTask] = {
     task.name: task
     for task in (
-        InContextTask("single_object_detection", _SEGMENTS, "detection", _detection, "COCO, Objects365"),
+        InContextTask(
+            "single_object_detection", ("image", "segments_info"), "detection", _detection, "COCO, Objects365"
+        ),
         InContextTask("instance_segmentation", _SEGMENTS, "segmentation", _instances, _PANOPTIC),
         InContextTask(
             "panoptic_segmentation", _SEGMENTS, "segmentation", _shown("segmentation", "segmentation"), _PANOPTIC
@@ -328,31 +331,99 @@ def _warn_once(message: str) -> None:
     logging.getLogger(__name__).warning(message)
 
 
-def _opened(source: Any, default: type) -> Any:
+def open_described(source: Any, default: type) -> Any:
     """Opens a source that a recipe describes, by its `reader` or as the default class."""
     if not isinstance(source, Mapping):
         return source
     if "reader" not in source:
         return default(**source)
+    if source["reader"] == "shapes":
+        return ShapesSource(**{key: value for key, value in source.items() if key != "reader"})
     return open_source(dict(source))
+
+
+def _read_tasks(tasks: Any) -> tuple[dict[str, float], dict[str, dict[str, float | None]]]:
+    """Weights of tasks, and of those that say so the sources that they draw from, with their weights (None: by size).
+
+    Raises:
+        ValueError: A task is described in another way.
+    """
+    if not isinstance(tasks, Mapping):
+        return dict.fromkeys(tasks, 1.0), {}
+    weights: dict[str, float] = {}
+    sources: dict[str, dict[str, float | None]] = {}
+    for name, value in tasks.items():
+        given = value
+        if isinstance(value, Mapping):
+            if set(value) - {"weight", "sources"}:
+                raise ValueError(f"The task {name} has {', '.join(map(str, value))}; it takes weight and sources.")
+            given, value = value.get("sources"), value.get("weight", 1.0)
+        elif not isinstance(value, (int, float)):
+            value = 1.0
+        weights[name] = float(value)
+        if isinstance(given, str):
+            sources[name] = {given: None}
+        elif isinstance(given, (list, tuple)):
+            sources[name] = dict.fromkeys(map(str, given), None)
+        elif isinstance(given, Mapping):
+            sources[name] = {str(source): float(weight) for source, weight in given.items()}
+    return weights, sources
+
+
+def _keys(source: Any) -> set[str]:
+    """What a source's items hold; of one that does not say, its first item."""
+    keys = getattr(source, "keys", None)
+    return set(keys if keys is not None else source[0])
+
+
+def check_source(task: InContextTask, name: str, source: Any) -> None:
+    """Makes one pair of a task from a source, so that a run ends when it starts and not when the task is drawn.
+
+    Up to `CHECKED` samples, spread over the source, are tried for one that shows something of the task.
+
+    Raises:
+        ValueError: The source is empty, lacks what the task needs, cannot be read, or shows nothing of the task.
+    """
+    if len(source) == 0:
+        raise ValueError(f"The source {name} is empty; the task {task.name} draws from it.")
+    missing = sorted(set(task.needs) - _keys(source))
+    if missing:
+        raise ValueError(f"The task {task.name} needs {', '.join(missing)}, which the source {name} does not have.")
+    places = sorted({round(place) for place in np.linspace(0, len(source) - 1, CHECKED)})
+    for place in places:
+        try:
+            make_pair(task, source[place], np.random.default_rng(0))
+            return
+        except NotInSampleError:
+            continue
+        except Exception as error:  # whatever it is, it would come up in the middle of the run
+            raise ValueError(
+                f"The task {task.name} cannot be made of the source {name}, sample {place}: {error}"
+            ) from error
+    raise ValueError(f"The source {name}: none of {len(places)} samples shows anything of the task {task.name}.")
 
 
 class InContextDataset(torch.utils.data.Dataset):
     """Draws a task and samples that show it.
 
-    An item is `{"task", "examples": [(input, target), ...], "query", "target"}`, uint8 arrays.
+    An item is `{"task", "examples": [(input, target), ...], "query", "target"}`, uint8 arrays. Query and examples are
+    of one source.
 
     Args:
-        tasks: Names of tasks, or names with weights.
+        tasks: Names of tasks, or names with weights, or with a list of the `sources` that they draw from (each as often
+            as it is large), or with `{weight, sources}`, where sources are such a list or names with weights.
         source: Map-style source of images, or the arguments of `PhotoSource` or (with `reader`, its name) of one of
             `hfseg.data.readers.in_context_sources`; None: `ShapesSource(**shapes)`.
         video_source: Likewise of clips for tasks that need them, by default of `FrameFolderSource`; None:
             `ShapesSource(num_frames=..., **shapes)`.
+        sources: Several sources by name, of images and of clips, each as `source`, in place of `source` and
+            `video_source`. A task that does not say its sources draws from all that have what it needs.
         num_examples: Pairs that show the task.
         length: Items; None: as many as the source has.
         bucket: Items of one bucket of that many neighbors share their task, so that a batch has equal shapes; with it
             `shuffle` must be off. 1: every item its own task.
         seed: Seed of tasks and partners.
+        check: Whether a pair of every task is made from each of its `sources` now (`check_source`).
         shapes: Arguments of `ShapesSource`.
 
     Raises:
@@ -361,16 +432,18 @@ class InContextDataset(torch.utils.data.Dataset):
 
     def __init__(
         self,
-        tasks: Sequence[str] | Mapping[str, float],
+        tasks: Sequence[str] | Mapping[str, Any],
         source: Any = None,
         video_source: Any = None,
         num_examples: int = 2,
         length: int | None = None,
         bucket: int = 1,
         seed: int = 0,
+        sources: Mapping[str, Any] | None = None,
+        check: bool = True,
         **shapes: Any,
     ) -> None:
-        weights = dict(tasks) if isinstance(tasks, Mapping) else dict.fromkeys(tasks, 1.0)
+        weights, of_task = _read_tasks(tasks)
         self.tasks = [find_task(name) for name in weights]
         values = np.array(list(weights.values()), dtype=np.float64)
         if not self.tasks or (values < 0).any() or not values.sum() > 0:
@@ -378,8 +451,28 @@ class InContextDataset(torch.utils.data.Dataset):
         self.weights = values / values.sum()
         if num_examples < 1:
             raise ValueError(f"num_examples is {num_examples}; a task is shown by at least one pair.")
+        self.num_examples, self.bucket, self.seed = num_examples, bucket, seed
+        self.source: Any = None
+        self.video_source: Any = None
+        if sources:
+            if source is not None or video_source is not None or shapes:
+                raise ValueError(
+                    "sources replaces source, video_source and the arguments of shapes; give sources alone."
+                )
+            self.pools = self._open_sources(sources, of_task, check)
+        else:
+            if of_task:
+                task_name, names = next(iter(of_task.items()))
+                raise ValueError(f"The task {task_name} names {', '.join(names)}, and there are no data.train.sources.")
+            self._open_two(source, video_source, shapes)
+            self.pools = {task.name: [(self._source(task), 1.0)] for task in self.tasks}
+        sizes = [sum(len(source) for source, _ in pool) for pool in self.pools.values()]
+        self.length = length or max(sizes)
+
+    def _open_two(self, source: Any, video_source: Any, shapes: dict[str, Any]) -> None:
+        """Opens one source of images and one of clips, as far as tasks need them."""
         num_frames = shapes.pop("num_frames", 13 + 4)
-        source, video_source = _opened(source, PhotoSource), _opened(video_source, FrameFolderSource)
+        source, video_source = open_described(source, PhotoSource), open_described(video_source, FrameFolderSource)
         needed = {task.is_video for task in self.tasks}
         self.source = source if source is not None or False not in needed else ShapesSource(**shapes)
         self.video_source = video_source
@@ -390,8 +483,45 @@ class InContextDataset(torch.utils.data.Dataset):
             missing = sorted(set(task.needs) - set(keys)) if keys is not None else []
             if missing:
                 raise ValueError(f"The task {task.name} needs {', '.join(missing)}, which the source does not have.")
-        self.num_examples, self.bucket, self.seed = num_examples, bucket, seed
-        self.length = length or max(len(s) for s in (self.source, self.video_source) if s is not None)
+
+    def _open_sources(
+        self, sources: Mapping[str, Any], of_task: Mapping[str, Mapping[str, float | None]], check: bool
+    ) -> dict[str, list[tuple[Any, float]]]:
+        """Opens named sources; returns those of every task with their shares.
+
+        Raises:
+            ValueError: A task names a source that there is not, has none, or a weight is negative.
+        """
+        wanted = {
+            name for task in self.tasks for name in of_task.get(task.name, sources)
+        }  # of the others nothing is read
+        opened, failed = {}, []
+        for name in (name for name in sources if name in wanted):
+            try:
+                opened[name] = open_described(sources[name], PhotoSource)
+            except (TypeError, ValueError, OSError) as error:
+                failed.append(f"{name}: {error}")
+        if failed:
+            raise ValueError(f"{len(failed)} of {len(wanted)} data.train.sources cannot be opened. {'; '.join(failed)}")
+        pools = {}
+        for task in self.tasks:
+            fitting = [name for name, source in opened.items() if set(task.needs) <= _keys(source)]
+            named = of_task.get(task.name) or dict.fromkeys(fitting, None)
+            unknown = sorted(set(named) - set(opened))
+            if unknown:
+                raise ValueError(f"The task {task.name} names {', '.join(unknown)}; sources are {', '.join(sources)}.")
+            if not named:
+                raise ValueError(f"No source has what the task {task.name} needs: {', '.join(task.needs)}.")
+            if check:
+                for name in named:
+                    check_source(task, name, opened[name])
+            shares = np.array(
+                [len(opened[n]) if weight is None else weight for n, weight in named.items()], dtype=float
+            )
+            if (shares < 0).any() or not shares.sum() > 0:
+                raise ValueError(f"The task {task.name} has the weights {dict(named)}; give positive ones.")
+            pools[task.name] = [(opened[n], float(share)) for n, share in zip(named, shares / shares.sum())]
+        return pools
 
     def _source(self, task: InContextTask) -> Any:
         return self.video_source if task.is_video else self.source
@@ -416,8 +546,11 @@ class InContextDataset(torch.utils.data.Dataset):
     def draw(self, task: InContextTask, index: int) -> dict[str, Any]:
         """Draws an item of a given task; a pure function of seed, task and index."""
         draw = np.random.default_rng([self.seed, 8, index])
-        source = self._source(task)
-        places = [index % len(source)]
+        pool = self.pools[task.name]
+        number = int(draw.choice(len(pool), p=[share for _, share in pool])) if len(pool) > 1 else 0
+        source = pool[number][0]
+        # In the order of the source, neighbors of a bucket would look alike: ImageNet's are of one class.
+        places = [index % len(source) if self.bucket == 1 else scattered(index % len(source), len(source))]
         places += draw.integers(0, len(source), 50 + 10 * self.num_examples).tolist()
         pairs: list[tuple[np.ndarray, np.ndarray]] = []
         for number, place in enumerate(places):
@@ -431,6 +564,14 @@ class InContextDataset(torch.utils.data.Dataset):
                 query, target = pairs[0]
                 return {"task": task.name, "examples": pairs[1:], "query": query, "target": target}
         raise ValueError(f"Of {len(places)} samples too few show anything of {task.name}.")
+
+
+def scattered(index: int, count: int) -> int:
+    """Another place for an index, so that neighbors lie far apart: a permutation of 0 ... count - 1."""
+    step = round(count * 0.6180339887)  # the golden section spreads best
+    while count > 1 and math.gcd(step, count) != 1:
+        step += 1
+    return index * step % count
 
 
 class InContextCollator:
@@ -478,43 +619,3 @@ class InContextCollator:
             "target_pixels": torch.stack(targets),
             "task": [item["task"] for item in items],
         }
-
-
-class FramesDataset(torch.utils.data.Dataset):
-    """Images, or clips, without a task: what an autoencoder learns from.
-
-    Args:
-        source: Source with `image` or `frames`; None: `ShapesSource(**shapes)`.
-        with_targets: Show targets of dense tasks too (depth, normals, segments), by turns with images.
-        shapes: Arguments of `ShapesSource`.
-    """
-
-    def __init__(self, source: Any = None, with_targets: bool = True, **shapes: Any) -> None:
-        self.source = ShapesSource(**shapes) if source is None else source
-        self.with_targets = with_targets
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        record = self.source[index]
-        video = "frames" in record
-        shown: list[np.ndarray] = [record["frames" if video else "image"]]
-        if self.with_targets:
-            prefix = "video_" if video else ""
-            for key, visual_format in (("depth", "depth"), ("normals", "normal"), ("segmentation", "segmentation")):
-                if prefix + key in record:
-                    shown.append(FORMATS[visual_format].encode(record[prefix + key]))
-        return shown[index % len(shown)]
-
-
-class FramesCollator(InContextCollator):
-    """Makes batches of `FramesDataset`.
-
-    Shape:
-        pixel_values: (B, 3, T, H, W), float32 in [-1, 1].
-    """
-
-    def __call__(self, items: Sequence[Any]) -> dict[str, Any]:
-        """Collates images or clips of one shape."""
-        return {"pixel_values": torch.stack([self._pixels(item) for item in items])}

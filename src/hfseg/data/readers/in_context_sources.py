@@ -3,8 +3,7 @@
 
 That is images, COCO's persons, Kubric's clips, NYUv2, Pascal-5i.
 
-Items have the keys of `hfseg.data.readers.in_context`. Videos of UCF101 and Kinetics are read as folders of frames
-(`FrameFolderSource`); nothing here decodes video files.
+Items have the keys of `hfseg.data.readers.in_context`. Videos and Objects365: `hfseg.data.readers.in_context_sets`.
 """
 
 from __future__ import annotations
@@ -51,7 +50,9 @@ class PhotoSource(torch.utils.data.Dataset):
 
     Args:
         dataset: Map-style dataset of the universal schema (`load_official`, `load_folder`), or of images alone
-            (`{"image"}`); or the arguments of `load_official` as a mapping with `name`, `split`, `root`.
+            (`{"image"}`); or the arguments of `load_official` as a mapping with `name`, `split`, `root`, where
+            `split: train+validation` joins splits; or those of another source, with `reader` (`images` and `root` for a
+            folder of images).
         depth_folder: Folder with `<sample id>.npy` or `<sample id>.png` (8 or 16 bit), smaller is nearer.
         inverse_depth: The files hold disparity, larger is nearer (Depth Anything writes that).
         normal_folder: Folder with `<sample id>.npy` (unit vectors) or `<sample id>.png` (rgb = (n + 1) / 2).
@@ -74,9 +75,7 @@ class PhotoSource(torch.utils.data.Dataset):
         normal_model: str | None = None,
     ) -> None:
         if isinstance(dataset, Mapping):
-            from .official import load_official
-
-            dataset = load_official(**dataset)
+            dataset = open_source(dict(dataset)) if "reader" in dataset else _load_splits(**dataset)
         self.dataset, self.inverse_depth = dataset, inverse_depth
         self._last_parts: Counter[str] | None = None  # how often a file name occurs among the samples
         self.folders = {
@@ -92,6 +91,16 @@ class PhotoSource(torch.utils.data.Dataset):
                 folder.mkdir(parents=True, exist_ok=True)
             elif not folder.is_dir():
                 raise FileNotFoundError(f"There is no folder {str(folder)!r} of {name}.")
+
+    @functools.cached_property
+    def keys(self) -> tuple[str, ...]:
+        """What its items hold; of a dataset that does not say, what its first item does."""
+        kind, own = getattr(self.dataset, "kind", None), getattr(self.dataset, "keys", None)
+        if own is None and kind in ("instance", "panoptic"):
+            own = ("image", "segmentation", "segments_info")
+        elif own is None:
+            own = set(self.dataset[0]) & {"image", "segmentation", "segments_info", "keypoints"}
+        return tuple(sorted({*own, *self.folders}))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -151,6 +160,51 @@ class PhotoSource(torch.utils.data.Dataset):
             value = self.read(kind, name, image.shape[:2], image).astype(np.float32)
             record[kind] = -value if kind == "depth" and self.inverse_depth else value
         return record
+
+
+class SplitsTogether(torch.utils.data.Dataset):
+    """Splits of one dataset, one after the other.
+
+    Args:
+        parts: Datasets of the same classes.
+
+    Raises:
+        ValueError: Their classes differ.
+    """
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.parts, first = list(parts), parts[0]
+        if any(getattr(part, "id2label", None) != getattr(first, "id2label", None) for part in parts):
+            raise ValueError("splits of one dataset have different classes")
+        for name in ("kind", "id2label", "stuff_class_ids"):
+            setattr(self, name, getattr(first, name, None))
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def _place(self, index: int) -> tuple[Any, int]:
+        for part in self.parts:
+            if index < len(part):
+                return part, index
+            index -= len(part)
+        raise IndexError("there are fewer samples")
+
+    def sample_id(self, index: int) -> str:
+        """Name of a sample."""
+        part, place = self._place(index)
+        return str(part.sample_id(place))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        part, place = self._place(index)
+        return part[place]
+
+
+def _load_splits(name: str, root: str | None = None, split: str = "train") -> Any:
+    """Opens an official layout, `train+validation` as one dataset."""
+    from .official import load_official
+
+    parts = [load_official(name, root, one.strip()) for one in split.split("+")]
+    return parts[0] if len(parts) == 1 else SplitsTogether(parts)
 
 
 class FrameFolderSource(torch.utils.data.Dataset):
@@ -477,7 +531,7 @@ def write_array(path: Path, value: np.ndarray) -> None:
         np.save(file, value)
 
 
-# For recipes: everything that `data.train.source` or `video_source` may name.
+# For recipes: everything that `data.train.source`, `video_source` or `sources` may name; a place is imported when used.
 SOURCES: dict[str, Any] = {
     "images": ImageFolderSource,
     "coco-persons": CocoPersonSource,
@@ -486,6 +540,10 @@ SOURCES: dict[str, Any] = {
     "pascal-5i": PascalFoldSource,
     "pascal-5i-boxes": PascalDetectionSource,
     "frames": FrameFolderSource,
+    "videos": "VideoFolderSource",
+    "ucf101": "Ucf101Source",
+    "kinetics": "KineticsSource",
+    "objects365": "Objects365Source",
 }
 
 
@@ -498,4 +556,9 @@ def open_source(arguments: dict[str, Any]) -> Any:
     name = arguments.get("reader")
     if name not in SOURCES:
         raise ValueError(f"There is no reader {name!r} of in-context sources: choose among {', '.join(SOURCES)}.")
-    return SOURCES[name](**{key: value for key, value in arguments.items() if key != "reader"})
+    made = SOURCES[name]
+    if isinstance(made, str):
+        from . import in_context_sets
+
+        made = getattr(in_context_sets, made)
+    return made(**{key: value for key, value in arguments.items() if key != "reader"})

@@ -11,7 +11,7 @@ the paper's sentences and common practice. Where they are silent:
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,12 +22,13 @@ from accelerate.utils import gather_object
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from accelerate import Accelerator
 
+from ...files.writing import replacing, write_json
 from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
-from ...training.protocols import PretrainedSaving
 from ...training.tasks.base import Task
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
@@ -281,7 +282,8 @@ class LavinDiTAutoencoderForTraining(nn.Module):
     ) -> None:
         super().__init__()
         self.vae = vae
-        self.discriminator = PatchDiscriminator(discriminator_channels, discriminator_layers)
+        self.discriminator_sizes = {"channels": discriminator_channels, "layers": discriminator_layers}
+        self.discriminator = PatchDiscriminator(**self.discriminator_sizes)
         self.perceptual_weight, self.kl_weight = perceptual_weight, kl_weight
         self.adversarial_weight, self.adversarial_start = adversarial_weight, adversarial_start
         self.updates: torch.Tensor
@@ -343,33 +345,93 @@ class LavinDiTAutoencoderForTraining(nn.Module):
             self.updates += 1
         return {"loss": loss, "loss_dict": {name: part.detach() for name, part in parts.items()}}
 
+    def trained(self, state_dict: Mapping[str, torch.Tensor] | None = None) -> tuple[Any, nn.Module]:
+        """Builds autoencoder and discriminator with the weights of `state_dict` (its own without), on its device."""
+        if state_dict is None:
+            return self.vae, self.discriminator
+        weights: dict[str, dict[str, torch.Tensor]] = {"vae": {}, "discriminator": {}}
+        for name, tensor in state_dict.items():
+            part, _, rest = name.partition(".")
+            if part in weights:
+                weights[part][rest] = tensor.detach().clone()
+        with torch.device("meta"):
+            vae = LavinDiTAutoencoderKL.from_config(self.vae.config)
+            discriminator = PatchDiscriminator(**self.discriminator_sizes)
+        vae.load_state_dict(weights["vae"], assign=True)
+        discriminator.load_state_dict(weights["discriminator"], assign=True)
+        return vae, discriminator
+
     def save_pretrained(
         self, save_directory: str | Path, state_dict: Mapping[str, torch.Tensor] | None = None, **kwargs: Any
     ) -> None:
-        """Saves the autoencoder alone, in `save_directory`."""
-        vae = self.vae
-        if state_dict is not None:
-            weights = {
-                name.removeprefix("vae."): tensor.detach().cpu()
-                for name, tensor in state_dict.items()
-                if name.startswith("vae.")
-            }
-            with torch.device("meta"):
-                vae = LavinDiTAutoencoderKL.from_config(self.vae.config)
-            vae.load_state_dict(weights, assign=True)
+        """Saves the autoencoder in `save_directory`, and the discriminator for a next stage in `discriminator/`."""
+        vae, discriminator = self.trained(state_dict)
         vae.save_pretrained(save_directory, **kwargs)
+        save_discriminator(discriminator, self.discriminator_sizes, Path(save_directory))
+
+
+DISCRIMINATOR = "discriminator"
+
+
+def save_discriminator(discriminator: nn.Module, sizes: Mapping[str, int], folder: Path) -> None:
+    """Writes a discriminator's weights and sizes below the folder of its autoencoder."""
+    place = folder / DISCRIMINATOR
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / "config.json", dict(sizes))
+    with replacing(place / "model.safetensors") as temporary:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in discriminator.state_dict().items()}
+        save_file(tensors, temporary)
+
+
+def saved_discriminator(spec: Any) -> tuple[dict[str, int], dict[str, torch.Tensor]] | None:
+    """Reads sizes and weights of the discriminator that a stage left beside its autoencoder, if there is one."""
+    place = Path(spec) / DISCRIMINATOR if isinstance(spec, (str, Path)) else None
+    if place is None or not (place / "model.safetensors").is_file():
+        return None
+    return json.loads((place / "config.json").read_text(encoding="utf-8")), load_file(place / "model.safetensors")
+
+
+@torch.no_grad()
+def measure_latents(vae: Any, batches: Iterable[torch.Tensor]) -> tuple[float, float]:
+    """Measures what brings latents to mean 0 and spread 1: latents = (z - shift_factor) * scaling_factor.
+
+    Args:
+        vae: The autoencoder.
+        batches: Pixels in [-1, 1].
+
+    Returns:
+        `shift_factor`, the mean of all numbers of the posterior's samples, and `scaling_factor`, 1 / their standard
+        deviation. Both are exact for the posterior: nothing is drawn.
+
+    Shape:
+        batches: (B, 3, T, H, W).
+
+    Raises:
+        ValueError: There is no batch, or latents do not vary.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for pixels in batches:
+        posterior = cast(AutoencoderKLOutput, vae.encode(pixels.to(vae.device, vae.dtype))).latent_dist
+        mean, variance = posterior.mean.double(), posterior.std.double().square()
+        count += mean.numel()
+        total += float(mean.sum())
+        squares += float((mean.square() + variance).sum())
+    spread = max(squares / max(count, 1) - (total / max(count, 1)) ** 2, 0.0) ** 0.5
+    if not spread > 0:
+        raise ValueError("the latents of an autoencoder do not vary: it has learned nothing, or saw no images")
+    return total / count, 1 / spread
 
 
 READERS = {
     "in-context": "hfseg.data.readers.in_context:InContextDataset",
     "latents": "hfseg.data.readers.latents:LatentDataset",
-    "frames": "hfseg.data.readers.in_context:FramesDataset",
+    "frames": "hfseg.data.readers.frames:FramesDataset",
     "table_folder": "hfseg.data.readers.table_folders:load_side",
 }
 COLLATORS = {
     "in-context": "hfseg.data.readers.in_context:InContextCollator",
     "latents": "hfseg.data.readers.latents:collate_latents",
-    "frames": "hfseg.data.readers.in_context:FramesCollator",
+    "frames": "hfseg.data.readers.frames:FramesCollator",
 }
 
 
@@ -419,7 +481,12 @@ class LavinDiTTask(Task):
 
 
 class AutoencoderTask(Task):
-    """ST-VAE with a discriminator: a recipe of two phases, `autoencoder` and `discriminator`."""
+    """ST-VAE with a discriminator: a recipe of two phases, `autoencoder` and `discriminator`.
+
+    `model.config` has `vae`, the arguments of `LavinDiTAutoencoderForTraining` and `latent_samples` (256): of so many
+    training samples the trained autoencoder's `shift_factor` and `scaling_factor` are measured and written; 0 keeps
+    those it has. The discriminator is saved beside it, and a stage that starts from the folder goes on with it.
+    """
 
     library_name = "diffusers"
     pipeline_tag = "image-to-image"
@@ -428,12 +495,36 @@ class AutoencoderTask(Task):
     default_collator = "frames"
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
-        """Builds the autoencoder, new or from a folder, with its discriminator."""
+        """Builds the autoencoder, new or from a folder, with its discriminator.
+
+        Raises:
+            ValueError: The folder's discriminator has other sizes than the recipe says.
+        """
         config = dict(self.arguments.model.config)
+        self.latent_samples, self.dataset = int(config.pop("latent_samples", 256)), dataset
         spec = self.pretrained or config.pop("vae", {"kind": "st"})
         config.pop("vae", None)
-        vae = build_autoencoder(spec)
-        return LavinDiTAutoencoderForTraining(vae, **config)
+        vae, saved = build_autoencoder(spec), saved_discriminator(spec)
+        if saved is not None:
+            for name, value in saved[0].items():
+                if config.setdefault(f"discriminator_{name}", value) != value:
+                    raise ValueError(
+                        f"model.config.discriminator_{name} is {config[f'discriminator_{name}']}, the discriminator of "
+                        f"{spec} has {value}: leave it out, or remove {Path(spec) / DISCRIMINATOR} to begin a new one."
+                    )
+        model = LavinDiTAutoencoderForTraining(vae, **config)
+        if saved is not None:
+            model.discriminator.load_state_dict(saved[1])
+        return model
+
+    def example(self, name: str) -> str:
+        """Shows how the autoencoder is loaded, and what trains on it."""
+        return (
+            "from hfseg.models.lavin_dit.vae_lavin_dit import LavinDiTAutoencoderKL\n\n"
+            f'vae = LavinDiTAutoencoderKL.from_pretrained("{name}")\n'
+            f"print(vae.config.shift_factor, vae.config.scaling_factor)\n"
+            f"# hfseg train --recipe lavin-dit-3.4b-stage1 model.config.vae={name} --output_dir DIR"
+        )
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
         """Offers collators nothing."""
@@ -463,5 +554,14 @@ class AutoencoderTask(Task):
         return {**parts, "psnr": float(np.mean(gather_object([float(value) for value in values])))}
 
     def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Writes the autoencoder."""
-        cast(PretrainedSaving, model).save_pretrained(folder, state_dict=dict(state_dict))
+        """Measures the scale of the latents, and writes autoencoder and discriminator."""
+        training = cast(LavinDiTAutoencoderForTraining, model)
+        vae, discriminator = training.trained(state_dict)
+        if self.latent_samples:
+            collate = self.build_collator(self.dataset, model, None, training=False)
+            places = np.linspace(0, len(self.dataset) - 1, min(self.latent_samples, len(self.dataset))).round()
+            batches = (collate([self.dataset[int(place)]])["pixel_values"] for place in places)
+            shift, scale = measure_latents(vae.eval(), batches)
+            vae.register_to_config(shift_factor=shift, scaling_factor=scale)
+        vae.save_pretrained(folder)
+        save_discriminator(discriminator, training.discriminator_sizes, folder)
