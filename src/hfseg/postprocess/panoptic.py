@@ -12,6 +12,7 @@ from .duplicates import distinct_queries
 from .reductions import count, descending, first_argmax, precise
 from .resizing import BandResizer
 from .sizes import Size, check_logits, check_shares, complete_sizes, logit_of
+from .tiles import Contest, contest_in_tiles, tiles_pay
 
 
 def _best_classes(
@@ -168,6 +169,28 @@ def _panoptic_of_image(
     min_area: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Id map (H, W) int32 of one image and the table (N, 2) int64 of segment id (0 = dropped) and painted area."""
+    won = contest_in_tiles(resizer, scores, logit_threshold) if tiles_pay(resizer) else None
+    if won is None:
+        won = _contest(resizer, scores, logit_threshold)
+    painted_area = won.painted_area
+
+    visible = precise(won.won_area) / precise(won.own_area.clamp(min=1))
+    is_valid = (painted_area > 0) & (visible >= overlap_threshold)  # painted > 0 implies won > 0 and own > 0
+    is_valid &= is_fused | (painted_area >= min_area)
+    # A fused query founds a segment only when no earlier valid query has its class.
+    same_fused = (labels[:, None] == labels[None, :]) & is_fused[:, None]  # (N, N)
+    earlier = torch.ones_like(same_fused).tril(-1)
+    founds = is_valid & ~(same_fused & earlier & is_valid).any(1)
+    founded_ids = founds.cumsum(0) * founds
+    fused_ids = (same_fused * founded_ids).sum(1)  # at most one founder per fused class
+    ids = torch.where(is_fused, fused_ids, founded_ids) * is_valid
+    lookup = torch.nn.functional.pad(ids.to(torch.int32), (1, 0))
+    id_map = lookup.index_select(0, won.painted_map.flatten()).view(resizer.output_size)
+    return id_map, torch.stack([ids, painted_area], 1)
+
+
+def _contest(resizer: BandResizer, scores: Tensor, logit_threshold: float) -> Contest:
+    """What `contest_in_tiles` does, of all queries at all pixels, in bands of rows and without a wait."""
     num_queries, device = len(scores), scores.device
     ramp, score_column = descending(num_queries, device), scores.view(-1, 1, 1)
     own_area = torch.zeros(num_queries, dtype=torch.int64, device=device)
@@ -185,18 +208,4 @@ def _panoptic_of_image(
         won_area += count(winner, num_queries)
         painted_area += count(painted, num_queries + 1)
         painted_map[rows] = painted
-    painted_area = painted_area[1:]
-
-    visible = precise(won_area) / precise(own_area.clamp(min=1))
-    is_valid = (painted_area > 0) & (visible >= overlap_threshold)  # painted > 0 implies won > 0 and own > 0
-    is_valid &= is_fused | (painted_area >= min_area)
-    # A fused query founds a segment only when no earlier valid query has its class.
-    same_fused = (labels[:, None] == labels[None, :]) & is_fused[:, None]  # (N, N)
-    earlier = torch.ones_like(same_fused).tril(-1)
-    founds = is_valid & ~(same_fused & earlier & is_valid).any(1)
-    founded_ids = founds.cumsum(0) * founds
-    fused_ids = (same_fused * founded_ids).sum(1)  # at most one founder per fused class
-    ids = torch.where(is_fused, fused_ids, founded_ids) * is_valid
-    lookup = torch.nn.functional.pad(ids.to(torch.int32), (1, 0))
-    id_map = lookup.index_select(0, painted_map.flatten()).view(resizer.output_size)
-    return id_map, torch.stack([ids, painted_area], 1)
+    return Contest(own_area, won_area, painted_area[1:], painted_map)
