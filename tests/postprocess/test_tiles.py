@@ -95,3 +95,14 @@ def test_bands_serve_what_tiles_cannot(bad):
     assert tiles.contest_in_tiles(everywhere, torch.ones(6), 0.0) is None
     logits[3, 5, 5] = bad
     assert not tiles.tiles_pay(BandResizer(logits, (120, 120), (120, 120), (120, 120)))
+
+
+def test_a_query_that_is_best_in_a_corner_takes_part(monkeypatch):
+    """One mask is flat, the other rises across it: each wins where it is larger, however little of a tile that is."""
+    monkeypatch.setattr(tiles, "LARGEST_SHARE", 1.0)
+    flat = torch.full((40, 40), 1.0)
+    rising = torch.linspace(-1, 1.4, 40).expand(40, 40)
+    low = torch.full((40, 40), -3.0)
+    ours, theirs = both(torch.stack([flat, rising, low, low]), torch.ones(4))
+    equal(ours, theirs)
+    assert 0 < ours.won_area[1] < 0.25 * ours.painted_map.numel() and ours.won_area[2] == 0

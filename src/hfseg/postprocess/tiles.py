@@ -26,8 +26,9 @@ BLOCK = 2
 FEWEST_QUERIES = 4
 # If more of all pairs of query and tile take part, bands of all queries are as fast.
 LARGEST_SHARE = 0.3
-# Logits of one batch of tiles; they stay in the cache of a core.
-BATCH_ELEMENTS = 1 << 19
+# Logits of one batch of tiles, and inputs of one batch of queries whose extremes are found, which fit the cache.
+BATCH_ELEMENTS = 1 << 21
+EXTREMES_ELEMENTS = 1 << 19
 LIMITS = (torch.minimum, torch.maximum)
 # Bounds are compared with a distance that rounding cannot bridge.
 MARGIN = 1e-4
@@ -115,7 +116,7 @@ def _reduce(values: Tensor, tiles: _Tiles, larger: Callable[[Tensor, Tensor], Te
 def _extremes(logits: Tensor, rows: _Tiles, columns: _Tiles) -> tuple[Tensor, Tensor]:
     """Smallest and largest input near each tile. Shape: (N, h, w) -> twice (N, tile rows, tile columns)."""
     parts: list[tuple[Tensor, Tensor]] = []
-    step = max(1, BATCH_ELEMENTS // max(1, logits[0].numel()))  # queries whose maps fit the cache
+    step = max(1, EXTREMES_ELEMENTS // max(1, logits[0].numel()))
     for part in logits.split(step):
         near_rows = (_reduce(part, rows, choose).transpose(1, 2).contiguous() for choose in LIMITS)
         low, high = (_reduce(near, columns, choose).transpose(1, 2) for near, choose in zip(near_rows, LIMITS))
