@@ -103,6 +103,6 @@ def test_a_query_that_is_best_in_a_corner_takes_part(monkeypatch):
     flat = torch.full((40, 40), 1.0)
     rising = torch.linspace(-1, 1.4, 40).expand(40, 40)
     low = torch.full((40, 40), -3.0)
-    ours, theirs = both(torch.stack([flat, rising, low, low]), torch.ones(4))
+    ours, theirs = both(torch.stack([flat, rising, low, low]), torch.ones(4), threshold=2.0)  # no pixels of its own
     equal(ours, theirs)
     assert 0 < ours.won_area[1] < 0.25 * ours.painted_map.numel() and ours.won_area[2] == 0
