@@ -125,7 +125,10 @@ def panoptic_segmentation(
                 sizes = (geometry.padded, geometry.images[index])
                 queries = _distinct(queries, mask_logits[index], scores[index], fuse, sizes, mask_threshold)
             kept.append(queries)
-            masks = BandResizer(mask_logits[index].index_select(0, queries.to(device)), *geometry.of(index))
+            chosen = mask_logits[index]
+            if len(queries) < len(chosen):
+                chosen = chosen.index_select(0, queries.to(device))
+            masks = BandResizer(chosen, *geometry.of(index))
             own = (scores[index, queries].to(device), labels[index, queries].to(device), fuse[queries].to(device))
             id_map, table = _panoptic_of_image(
                 masks, *own, logit_threshold, overlap_mask_area_threshold, min_segment_area

@@ -93,12 +93,12 @@ def _side(axis: Axis) -> int:
 
 
 def tiles_pay(resizer: BandResizer) -> bool:
-    """Whether to go by tiles: on a CPU, for some queries, no heavy reduction of size, and numbers all finite."""
+    """Whether to go by tiles: on a CPU, for some queries, and no heavy reduction of size."""
     logits = resizer.mask_logits
     if logits.device.type != "cpu" or len(logits) < FEWEST_QUERIES:
         return False
     inputs = max(axis.size / len(axis.indices) * _side(axis) for axis in (resizer.rows_axis, resizer.columns_axis))
-    return inputs <= MOST_INPUTS and bool(logits.isfinite().all())
+    return inputs <= MOST_INPUTS
 
 
 def _reduce(values: Tensor, tiles: _Tiles, larger: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -124,12 +124,16 @@ def _extremes(logits: Tensor, rows: _Tiles, columns: _Tiles) -> tuple[Tensor, Te
     return torch.cat([low for low, _ in parts]), torch.cat([high for _, high in parts])
 
 
-def _alive(rows: _Tiles, columns: _Tiles, logits: Tensor, scores: Tensor, logit_threshold: float) -> Tensor:
+def _alive(rows: _Tiles, columns: _Tiles, logits: Tensor, scores: Tensor, logit_threshold: float) -> Tensor | None:
     """Whether a query can win a pixel of a tile or has pixels of its own there; in every tile one can.
+
+    None if an input is not finite.
 
     Shape: logits (N, h, w), scores (N,); result (N, tiles).
     """
     smallest, largest = _extremes(logits, rows, columns)
+    if not bool((smallest.isfinite() & largest.isfinite()).all()):  # a NaN is both extremes of its tiles
+        return None
     column = scores.view(-1, 1, 1)
     best_of_worst = (smallest.sigmoid_() * column).amax(0)
     own = largest >= logit_threshold - MARGIN * (1 + abs(logit_threshold))
@@ -166,7 +170,7 @@ def contest_in_tiles(resizer: BandResizer, scores: Tensor, logit_threshold: floa
     """Gives every pixel to the query with the largest class score times mask probability, the first of equal ones.
 
     The result is that of all queries at all pixels, up to the rounding of the resized logits; None where too many
-    queries take part in too many tiles for this to pay off.
+    queries take part in too many tiles for this to pay off, or a logit is not finite.
 
     Args:
         resizer: Of the masks, see `tiles_pay`.
@@ -181,7 +185,7 @@ def contest_in_tiles(resizer: BandResizer, scores: Tensor, logit_threshold: floa
     side_y, side_x = _side(resizer.rows_axis), _side(resizer.columns_axis)
     rows, columns = _Tiles.of(resizer.rows_axis, side_y), _Tiles.of(resizer.columns_axis, side_x)
     alive = _alive(rows, columns, logits, scores, logit_threshold)
-    if alive.count_nonzero() > LARGEST_SHARE * alive.numel():
+    if alive is None or alive.count_nonzero() > LARGEST_SHARE * alive.numel():
         return None
     tiles_down, tiles_across = len(rows.first), len(columns.first)
     winners = torch.empty(tiles_down * tiles_across, side_y, side_x, dtype=torch.int32)
