@@ -55,6 +55,11 @@ def _distinct(
     return queries[distinct.cpu()]
 
 
+def _chosen(mask_logits: Tensor, queries: Tensor) -> Tensor:
+    """Masks of some queries, without a copy where it is all of them. Shape: (Q, h, w), queries (n,) -> (n, h, w)."""
+    return mask_logits if len(queries) == len(mask_logits) else mask_logits[queries.to(mask_logits.device)]
+
+
 @torch.no_grad()
 def panoptic_segmentation(
     class_logits: Tensor,
@@ -125,10 +130,7 @@ def panoptic_segmentation(
                 sizes = (geometry.padded, geometry.images[index])
                 queries = _distinct(queries, mask_logits[index], scores[index], fuse, sizes, mask_threshold)
             kept.append(queries)
-            chosen = mask_logits[index]
-            if len(queries) < len(chosen):
-                chosen = chosen.index_select(0, queries.to(device))
-            masks = BandResizer(chosen, *geometry.of(index))
+            masks = BandResizer(_chosen(mask_logits[index], queries), *geometry.of(index))
             own = (scores[index, queries].to(device), labels[index, queries].to(device), fuse[queries].to(device))
             id_map, table = _panoptic_of_image(
                 masks, *own, logit_threshold, overlap_mask_area_threshold, min_segment_area
