@@ -218,7 +218,7 @@ def gpu_arguments(parser: argparse.ArgumentParser) -> None:
 
 def precision_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `precision`."""
-    choices = ["proscale", "vpnext", "unisegformer", "meddensevit", "cris", "unpairseg"]
+    choices = ["proscale", "vpnext", "unisegformer", "meddensevit", "cris", "unpairseg", "lavin_dit"]
     parser.add_argument("--architectures", nargs="+", choices=choices, default=choices)
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds, after one that is not counted")
     parser.add_argument("--scenes", type=int, default=40, help="held-out scenes per shipped model")

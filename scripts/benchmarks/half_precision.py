@@ -181,15 +181,22 @@ def half_precision_table(
     """One row per architecture and type, on one thread.
 
     Args:
-        architectures: Of `CASES`.
+        architectures: Of `CASES`, or "lavin_dit".
         rounds: Timed rounds, after one that is not counted.
         scenes: Held-out scenes per shipped model.
         volumes: Folder of labeled volumes, for the medical model.
     """
     torch.set_num_threads(1)
     before = os.getloadavg()[0]
-    rows = []
+    rows, notes = [], list(NOTES)
     for name in architectures:
+        if name == "lavin_dit":
+            from .half_precision_lavin_dit import NOTES as OWN_NOTES
+            from .half_precision_lavin_dit import lavin_dit_rows
+
+            rows += lavin_dit_rows(rounds, scenes)
+            notes = [*notes, *OWN_NOTES]
+            continue
         case = CASES[name]
         for row in cost_rows(name, case, rounds):
             measured = quality(case, row["type"], scenes, volumes)
@@ -200,4 +207,4 @@ def half_precision_table(
     ]
     machine = f"Flags of the CPU: {' '.join(known)}; it computes in bfloat16: {computes_in(torch.bfloat16)}."
     load = f"Load average of the machine: {before:.1f} before, {os.getloadavg()[0]:.1f} after ({os.cpu_count()} CPUs)."
-    return {"float32, bfloat16 and int8": rows}, [*NOTES, f"{scenes} scenes.", machine, load]
+    return {"float32, bfloat16 and int8": rows}, [*notes, f"{scenes} scenes.", machine, load]

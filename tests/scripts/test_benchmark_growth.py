@@ -80,3 +80,13 @@ def test_loading_is_no_cost_of_an_image():
     """101 images in 7 s, of which loading and the first one take 5: 20 ms each."""
     row = growth._per_image({"images": 101, "CPU s": 7.0}, 5.0)
     assert row["ms per image after the first"] == pytest.approx(20.0) and row["images"] == 101
+
+
+def test_a_step_of_lavin_dit_in_three_types():
+    """Half the weights' bytes, almost the same velocities; and the pipeline is evaluated in each."""
+    from benchmarks.half_precision_lavin_dit import lavin_dit_rows
+
+    plain, half, whole = lavin_dit_rows(1, 2, tiny=True)
+    assert plain["same masks %"] == 100 and 97 < half["same masks %"] < 100 and 97 < whole["same masks %"] < 100
+    assert half["weights MiB"] == plain["weights MiB"] / 2 > whole["weights MiB"] > plain["weights MiB"] / 4
+    assert all(0 < row["quality"] < 100 for row in (plain, half, whole))
