@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""LaVin-DiT in float32, bfloat16 and int8 on a CPU: a step of the 0.1B transformer, and depth by the shipped pipeline."""
+"""LaVin-DiT in float32, bfloat16 and int8 on a CPU: a step of the transformer, and depth by the shipped pipeline."""
 
 import copy
 import statistics
