@@ -41,22 +41,22 @@ def test_images_and_clips_jointly(folders):
     assert levels[6:] == [] and set(levels) == {10, 11, 12, 50}  # the fourth bucket would be of clips
     long = FramesDataset(source={"reader": "images", "root": str(folders / "more")}, video_source=clips, bucket=3)
     assert long.video_share == 0.5 and len(long) == 2
-    scenes = FramesDataset(num_scenes=30, image_size=(16, 16), num_frames=5, video_share=0.25, bucket=4)
+    scenes = FramesDataset(num_scenes=8, image_size=(32, 32), num_frames=5, video_share=0.25, bucket=4)
     kinds = [scenes[index].ndim for index in range(len(scenes))]
     buckets = [set(kinds[start : start + 4]) for start in range(0, len(kinds), 4)]
-    assert len(scenes) == 120 and all(len(bucket) == 1 for bucket in buckets)  # 30 clips / 0.25
+    assert len(scenes) == 32 and all(len(bucket) == 1 for bucket in buckets)  # 8 clips / 0.25
     assert kinds.count(4) / len(kinds) == pytest.approx(0.25, abs=0.02)
-    assert {scenes._place(index)[1] for index in range(120) if kinds[index] == 4} == set(range(30))
-    assert {scenes._place(index)[1] for index in range(120) if kinds[index] == 3} == set(range(30))
+    assert {scenes._place(index)[1] for index in range(32) if kinds[index] == 4} == set(range(8))
+    assert {scenes._place(index)[1] for index in range(32) if kinds[index] == 3} == set(range(8))
 
 
 def test_scenes_jointly_alone_and_their_targets():
-    shapes = {"num_scenes": 40, "image_size": (16, 16)}
+    shapes = {"num_scenes": 8, "image_size": (32, 32)}
     assert {FramesDataset(**shapes)[index].ndim for index in range(8)} == {3}
-    assert {FramesDataset(num_frames=5, **shapes)[index].shape for index in range(4)} == {(5, 16, 16, 3)}
+    assert {FramesDataset(num_frames=5, **shapes)[index].shape for index in range(4)} == {(5, 32, 32, 3)}
     joint = FramesDataset(num_frames=5, video_share=0.5, **shapes)
     kinds = [joint[index].ndim for index in range(len(joint))]
-    assert len(joint) == 80 and kinds.count(4) == kinds.count(3) == 40
+    assert len(joint) == 16 and kinds.count(4) == kinds.count(3) == 8
     plain = FramesDataset(with_targets=False, **shapes)
     assert not np.array_equal(plain[1], FramesDataset(**shapes)[1]) and np.array_equal(
         plain[0], FramesDataset(**shapes)[0]
