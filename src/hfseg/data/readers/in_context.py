@@ -12,8 +12,9 @@ A *source* is a map-style dataset whose items hold an image or a clip and whatev
 | `frames` | (T, H, W, 3), uint8 |
 | `video_segmentation`, `video_depth`, `video_normals`, `flow` | (T, H, W), (T, H, W), (T, H, W, 3), (T, H, W, 2) |
 
-A *task* makes an input and a target image of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3 and five
-that its evaluation or ours needs. How targets look is written in `hfseg.results.visual_formats`.
+A *task* makes an input and a target image of such an item. `TASKS` has the 22 of the paper's Tables 4.2-4.3, five that
+its evaluation or ours needs, and 24 combinations of kinds of inputs and targets (`COMBINATIONS`). How targets look is
+written in `hfseg.results.visual_formats`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from ..synthetic.shapes_truth import render_clip, render_truth
 from .in_context_sources import FrameFolderSource, NotInSampleError, PhotoSource, open_source
 
 __all__ = [
+    "COMBINATIONS",
     "EXTRA_TASKS",
+    "HELD_OUT_COMBINATIONS",
     "PAPER_TASKS",
     "TASKS",
     "FrameFolderSource",
@@ -230,7 +233,58 @@ EXTRA_TASKS: dict[str, InContextTask] = {
 }
 """Tasks beyond the paper's tables."""
 
-TASKS = {**PAPER_TASKS, **EXTRA_TASKS}
+
+def _recolored(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The image with its channels in turn: green, blue, red."""
+    return record["image"], np.ascontiguousarray(record["image"][..., [1, 2, 0]])
+
+
+INPUTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "color": lambda image, draw: image,
+    "gray": degradations.gray,
+    "inverted": lambda image, draw: 255 - image,
+    "blurred": degradations.glass_blur,
+}
+"""How the input of a combination shows the image."""
+
+_TARGETS = {
+    "depth": PAPER_TASKS["depth_estimation"],
+    "normals": PAPER_TASKS["normal_estimation"],
+    "foreground": EXTRA_TASKS["foreground_segmentation"],
+    "edges": PAPER_TASKS["edge_detection"],
+    "box": PAPER_TASKS["single_object_detection"],
+    "recolored": InContextTask("recolored", ("image",), "image", _recolored, _OURS),
+}
+
+
+def _combined(change: Callable[[np.ndarray, np.random.Generator], np.ndarray], maker: Maker) -> Maker:
+    """Another kind of input to the same target."""
+
+    def make(record: Record, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        given, target = maker(record, draw)
+        return change(given, draw), target
+
+    return make
+
+
+COMBINATIONS: dict[str, InContextTask] = {
+    f"{given}_to_{wanted}": InContextTask(
+        f"{given}_to_{wanted}", task.needs, task.target_format, _combined(change, task.make), _OURS
+    )
+    for given, change in INPUTS.items()
+    for wanted, task in _TARGETS.items()
+}
+"""Every kind of input with every kind of target: what a model learned of some, it may do for others."""
+
+HELD_OUT_COMBINATIONS = tuple(
+    f"{given}_to_{wanted}"
+    for row, given in enumerate(INPUTS)
+    for column, wanted in enumerate(_TARGETS)
+    if (row + column) % len(INPUTS) == 3
+)
+"""A quarter of the combinations: every target is held out for one input, and every input for some target."""
+
+TASKS = {**PAPER_TASKS, **EXTRA_TASKS, **COMBINATIONS}
 """All tasks by name."""
 
 

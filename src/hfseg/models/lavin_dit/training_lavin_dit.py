@@ -30,6 +30,7 @@ from accelerate import Accelerator
 from ...files.writing import replacing, write_json
 from ...losses.flow_matching import noisy_latents, velocity_loss, velocity_of_sample
 from ...training.tasks.base import Task
+from .answers_lavin_dit import answer_errors
 from .pipeline_lavin_dit import LavinDiTPipeline
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import PUBLISHED_SIZES, LavinDiTTransformer3DModel
@@ -439,6 +440,9 @@ class LavinDiTTask(Task):
     """J-DiT. `model.config` has `size` or `transformer`, `vae`, `scheduler` and the objective's arguments.
 
     A pixel autoencoder with fewer channels than pixels is fitted to `model.config.fit_images` samples of the data.
+    `run.evaluation` may have `answers`, a number of held-out samples per task for which images are generated in
+    `steps` (10) inference steps: their errors then are measured beside the loss, of the tasks that are trained and of
+    those that are not (`answers_lavin_dit.answer_errors`).
     """
 
     library_name = "diffusers"
@@ -463,6 +467,33 @@ class LavinDiTTask(Task):
             batch = collate([dataset[index]])
             images += [batch[name][0, -1].transpose(0, 1) for name in ("input_pixels", "target_pixels")]
         return torch.cat(images)
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        processor: Any,
+        dataset: Any,
+        collate: Callable[[list], Mapping[str, Any]],
+        accelerator: Accelerator,
+    ) -> dict[str, float]:
+        """Measures the loss, and where the recipe asks for it the errors of generated images."""
+        numbers = self.evaluate_loss(model, dataset, collate, accelerator)
+        options = dict(self.arguments.run.evaluation)
+        if not options.get("answers"):
+            return numbers
+        inner = cast(LavinDiTForTraining, accelerator.unwrap_model(model, keep_torch_compile=False))
+        pipe = LavinDiTPipeline(inner.transformer, inner.vae, inner.scheduler)
+        trained = {str(name) for name in self.arguments.data.train.get("tasks", ())}
+        return numbers | answer_errors(
+            pipe,
+            dataset,
+            trained,
+            int(options["answers"]),
+            int(options.get("steps", 10)),
+            float(options.get("guidance_scale", 1.5)),
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
         """Offers collators nothing: images are resized by `data.collator`."""
