@@ -9,6 +9,7 @@ from cris_models import tiny_config as cris_config
 from meddensevit_models import tiny_config as meddensevit_config
 from models.proscale.test_modeling_proscale import PIXELS, RESNET
 from proscale_models import tiny_config as proscale_config
+from proscale_models import tiny_open_vocabulary_config
 from unisegformer_models import tiny_config as unisegformer_config
 from unpairseg_models import tiny_config as unpairseg_config
 from vpnext_models import tiny_config as vpnext_config
@@ -23,6 +24,9 @@ MODELS = {
     ),
     "proscale-boxes": lambda: hfseg.ProScaleForObjectDetection(
         proscale_config(backbone_config=RESNET, decoder_layers=1, feature_size=64, encoder_stage_layers=(1, 0, 0, 1))
+    ),
+    "proscale-names": lambda: hfseg.ProScaleForOpenVocabularySegmentation(
+        tiny_open_vocabulary_config(backbone_config=RESNET, decoder_layers=1)
     ),
     "proscale-pixels": lambda: hfseg.ProScaleForUniversalSegmentation(
         proscale_config(backbone_config=RESNET, decoder_layers=1, **PIXELS)

@@ -71,6 +71,41 @@ def proscale_config():
     }
 
 
+def proscale_names_config():
+    """Arguments of an open-vocabulary PRO-SCALE below a million parameters."""
+    return {
+        **proscale_config(),
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 32,
+            "patch_size": 8,
+            "projection_dim": 16,
+        },
+        "text_config": unpairseg_config()["text_config"],
+        "relative_attention_interval": 1,
+    }
+
+
+def proscale_names_labels(config, inputs, class_name):
+    """Two segments, and the texts of three classes."""
+    import torch
+
+    if "ForOpenVocabulary" not in class_name:
+        return {}
+    texts = {"text_embeds": torch.eye(16)[:3, None]}
+    return {**texts, **universal_labels(config, inputs, "ForUniversalSegmentation")}
+
+
+def proscale_image_processor():
+    """A small one."""
+    from hfseg import ProScaleImageProcessor
+
+    return ProScaleImageProcessor(size={"shortest_edge": 32, "longest_edge": 64})
+
+
 def unisegformer_config():
     """Arguments of a UniSegFormer below a million parameters."""
     return {
@@ -383,6 +418,8 @@ ZERO_AT_FIRST = "a fresh J-DiT puts out zeros (its last projection starts at zer
 PROSCALE_MODEL = f"{PROSCALE}.modeling_proscale:ProScaleModel"
 PROSCALE_HEAD = f"{PROSCALE}.modeling_proscale:ProScaleForUniversalSegmentation"
 PROSCALE_BOX_MODEL = f"{PROSCALE}.detection_proscale:ProScaleDetectionModel"
+PROSCALE_PROPOSALS = f"{PROSCALE}.open_vocabulary_proscale:ProScaleProposalModel"
+PROSCALE_NAMES = f"{PROSCALE}.open_vocabulary_proscale:ProScaleForOpenVocabularySegmentation"
 PROSCALE_BOX_HEAD = f"{PROSCALE}.detection_proscale:ProScaleForObjectDetection"
 VPNEXT = "hfseg.models.vpnext"
 VPNEXT_MODEL = f"{VPNEXT}.modeling_vpnext:VPNeXtModel"
@@ -599,6 +636,23 @@ ENTRIES = [
         labels=universal_labels,
         seed_forward=True,
         auto={"AutoModelForObjectDetection": PROSCALE_BOX_HEAD},
+    ),
+    Model(
+        name="proscale-names",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_open_vocabulary_proscale:ProScaleOpenVocabularyConfig",
+        config_kwargs=proscale_names_config,
+        models={PROSCALE_PROPOSALS: "base", PROSCALE_NAMES: "head"},
+        inputs=images,
+        labels=proscale_names_labels,
+        seed_forward=True,
+        auto={"AutoModel": PROSCALE_PROPOSALS},
+    ),
+    Processor(
+        name="proscale-processor",
+        imports=["hfseg"],
+        processor=f"{PROSCALE}.processing_proscale:ProScaleProcessor",
+        components={"tokenizer": unpairseg_tokenizer, "image_processor": proscale_image_processor},
     ),
     ImageProcessor(
         name="proscale-image-processor",

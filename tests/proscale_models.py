@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from hfseg import ProScaleConfig
+from hfseg import ProScaleConfig, ProScaleOpenVocabularyConfig
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -38,6 +38,37 @@ TINY = {
 def tiny_config(**fields: Any) -> ProScaleConfig:
     """Builds a configuration of a few ten thousand parameters."""
     return ProScaleConfig(**{**TINY, **fields})
+
+
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+    "projection_dim": 20,
+}
+
+TEXT = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 8,
+    "projection_dim": 20,
+    "bos_token_id": 62,
+    "eos_token_id": 63,
+    "pad_token_id": 63,
+}
+
+NAMING = {"vision_config": VISION, "text_config": TEXT, "relative_attention_interval": 1}
+
+
+def tiny_open_vocabulary_config(**fields: Any) -> ProScaleOpenVocabularyConfig:
+    """The same with towers of a tiny CLIP."""
+    return ProScaleOpenVocabularyConfig(**{**TINY, **NAMING, **fields})
 
 
 def tap(module: torch.nn.Module, found: dict[str, Any], name: str) -> None:

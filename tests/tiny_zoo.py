@@ -17,6 +17,7 @@ from lavin_dit_models import TINY as TINY_DIT
 from lavin_dit_models import drawn
 from meddensevit_models import tiny_config as meddensevit_config
 from proscale_models import tiny_config as proscale_config
+from proscale_models import tiny_open_vocabulary_config
 from unisegformer_models import tiny_config as unisegformer_config
 from unpairseg_inputs import tiny_tokenizer
 from unpairseg_models import tiny_config as unpairseg_config
@@ -46,6 +47,12 @@ def _proscale_boxes(folder: Path) -> None:
     fields = {"feature_size": 64, "encoder_stage_layers": (1, 1, 1, 1), "decoder_layers": 2}
     _model(hfseg.ProScaleForObjectDetection(proscale_config(**fields, **NAMES))).save_pretrained(folder)
     hfseg.ProScaleImageProcessor(size=EDGE).save_pretrained(folder)
+
+
+def _proscale_names(folder: Path) -> None:
+    _model(hfseg.ProScaleForOpenVocabularySegmentation(tiny_open_vocabulary_config())).save_pretrained(folder)
+    image_processor = hfseg.ProScaleImageProcessor(size=EDGE, threshold=0.1, overlap_mask_area_threshold=0.1)
+    hfseg.ProScaleProcessor(image_processor, tiny_tokenizer()).save_pretrained(folder)
 
 
 def _unisegformer(folder: Path) -> None:
@@ -102,6 +109,7 @@ def _lavin_dit(folder: Path) -> None:
 FOLDERS: dict[str, Callable[[Path], None]] = {
     "proscale": _proscale,
     "proscale_boxes": _proscale_boxes,
+    "proscale_names": _proscale_names,
     "unisegformer": _unisegformer,
     "unisegformer_semantic": _unisegformer_semantic,
     "vpnext": _vpnext,

@@ -288,7 +288,7 @@ def cost_row(published: PublishedCost) -> dict:
 
 
 def cost_tables(data: str | None = None) -> dict[str, list[dict]]:
-    """Regenerates PRO-SCALE's cost tables, the break-down of its main model, detection; of one dataset alone too."""
+    """Regenerates PRO-SCALE's cost tables, a break-down, detection, open vocabulary; of one dataset alone too."""
     tables: dict[str, list[dict]] = {}
     if data in (None, "coco"):
         tables["coco"] = [cost_row(published) for published in buildable(COCO)]
@@ -299,7 +299,10 @@ def cost_tables(data: str | None = None) -> dict[str, list[dict]]:
         tables["break-down"] = [
             {"part": part, "GFLOPs": value, "counted": BREAK_DOWN.get(part)} for part, value in parts.items()
         ]
-        from .detection_cost import detection_rows  # which counts by this module
+        # They count by this module.
+        from .detection_cost import detection_rows
+        from .open_vocabulary_cost import open_vocabulary_rows
 
         tables["detection"] = detection_rows()
+        tables["open vocabulary"] = open_vocabulary_rows()
     return tables

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         MedDenseViTForSemanticSegmentation as MedDenseViTForSemanticSegmentation,
     )
     from .models.meddensevit.modeling_meddensevit import MedDenseViTModel as MedDenseViTModel
+    from .models.proscale.configuration_open_vocabulary_proscale import (
+        ProScaleOpenVocabularyConfig as ProScaleOpenVocabularyConfig,
+    )
     from .models.proscale.configuration_proscale import ProScaleConfig as ProScaleConfig
     from .models.proscale.convert_mask2former import from_mask2former as from_mask2former
     from .models.proscale.detection_proscale import ProScaleDetectionModel as ProScaleDetectionModel
@@ -51,6 +54,11 @@ if TYPE_CHECKING:
     from .models.proscale.image_processing_proscale import ProScaleImageProcessor as ProScaleImageProcessor
     from .models.proscale.modeling_proscale import ProScaleForUniversalSegmentation as ProScaleForUniversalSegmentation
     from .models.proscale.modeling_proscale import ProScaleModel as ProScaleModel
+    from .models.proscale.open_vocabulary_proscale import (
+        ProScaleForOpenVocabularySegmentation as ProScaleForOpenVocabularySegmentation,
+    )
+    from .models.proscale.open_vocabulary_proscale import ProScaleProposalModel as ProScaleProposalModel
+    from .models.proscale.processing_proscale import ProScaleProcessor as ProScaleProcessor
     from .models.unisegformer.configuration_unisegformer import UniSegFormerConfig as UniSegFormerConfig
     from .models.unisegformer.encoder_unisegformer import UniSegFormerBackbone as UniSegFormerBackbone
     from .models.unisegformer.image_processing_pil_unisegformer import (

@@ -81,6 +81,22 @@ ARCHITECTURES = [
         },
     ),
     Architecture(
+        model_type="proscale_open_vocabulary",  # its folders have a tokenizer too, which those of its neighbor have not
+        tasks=("open-vocabulary",),
+        config="models.proscale.configuration_open_vocabulary_proscale:ProScaleOpenVocabularyConfig",
+        models={
+            "AutoModel": "models.proscale.open_vocabulary_proscale:ProScaleProposalModel",
+            "AutoModelForOpenVocabularySegmentation": (
+                "models.proscale.open_vocabulary_proscale:ProScaleForOpenVocabularySegmentation"
+            ),
+        },
+        image_processors={
+            "torchvision": "models.proscale.image_processing_proscale:ProScaleImageProcessor",
+            "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
+        },
+        processor="models.proscale.processing_proscale:ProScaleProcessor",
+    ),
+    Architecture(
         model_type="vpnext",
         tasks=("semantic",),
         config="models.vpnext.configuration_vpnext:VPNeXtConfig",

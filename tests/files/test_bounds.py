@@ -15,6 +15,8 @@ CASES = [
     (hfseg.ProScaleConfig, {"decoder_layers": ABSURD}),
     (hfseg.ProScaleConfig, {"backbone_config": {"model_type": "swin", "depths": [ABSURD, 1, 1, 1]}}),
     (hfseg.ProScaleConfig, {"dropout": float("nan")}),
+    (hfseg.ProScaleOpenVocabularyConfig, {"num_queries": ABSURD}),
+    (hfseg.ProScaleOpenVocabularyConfig, {"vision_config": {"num_hidden_layers": ABSURD}}),
     (hfseg.UniSegFormerConfig, {"encoder_config": {"depths": [ABSURD, 1, 1, 1]}}),
     (hfseg.UniSegFormerConfig, {"max_queries": ABSURD}),
     (hfseg.UniSegFormerConfig, {"text_config": {"vocab_size": 10**12}}),

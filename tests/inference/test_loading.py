@@ -12,6 +12,7 @@ TASK_OF = {
     "proscale": "universal",
     "proscale_boxes": "object-detection",
     "unisegformer": "universal",
+    "proscale_names": "open-vocabulary",
     "unisegformer_semantic": "semantic",
     "vpnext": "semantic",
     "meddensevit": "semantic",

@@ -12,10 +12,12 @@ from models.meddensevit.test_modeling_meddensevit import tiny_config as meddense
 from models.unisegformer.test_modeling_unisegformer import tiny_config as unisegformer_config
 from models.unpairseg.test_modeling_unpairseg import tiny_config as unpairseg_config
 from models.vpnext.test_modeling_vpnext import tiny_config as vpnext_config
+from proscale_models import tiny_open_vocabulary_config
 
 HEADS = {
     "CrisForReferringImageSegmentation": cris_config,
     "MedDenseViTForSemanticSegmentation": meddensevit_config,
+    "ProScaleForOpenVocabularySegmentation": tiny_open_vocabulary_config,
     "UniSegFormerForSemanticSegmentation": unisegformer_config,
     "UniSegFormerForUniversalSegmentation": unisegformer_config,
     "UnpairSegForMaskGeneration": unpairseg_config,

@@ -15,12 +15,8 @@ TWINS = [(UniversalImageProcessor, UniversalImageProcessorPil), (SemanticImagePr
 
 @pytest.mark.parametrize("row", [row for row in auto.ARCHITECTURES if row.config], ids=lambda row: row.model_type)
 def test_twins_share_all_that_touches_no_pixel(row):
-    folder = f"models.{row.model_type}"
-    (name,) = {
-        name for name in auto.load(f"{folder}.image_processing_{row.model_type}:__all__") if "ImageProcessor" in name
-    }
-    one = auto.load(f"{folder}.image_processing_{row.model_type}:{name}")
-    other = auto.load(f"{folder}.image_processing_pil_{row.model_type}:{name}Pil")
+    one, other = (auto.load(row.image_processors[backend]) for backend in ("torchvision", "pil"))
+    assert other.__name__ == f"{one.__name__}Pil"
     assert one.valid_kwargs is other.valid_kwargs
     assert issubclass(one, SegmentationProcessing) and issubclass(other, SegmentationProcessing)
     for method in ("_preprocess", "preprocess", "process_image", "make_targets", "pad_images", "scale_images"):
@@ -85,9 +81,7 @@ def test_views_and_orders_of_bytes(backend):
 @pytest.mark.parametrize("pil", [False, True], ids=["torchvision", "pil"])
 def test_values_that_are_not_scaled_by_255_are_refused(row, pil):
     """Already scaled, deep, negative: each would get an answer, and another from each backend."""
-    module = f"image_processing_{'pil_' if pil else ''}{row.model_type}"
-    (name,) = {n for n in auto.load(f"models.{row.model_type}.{module}:__all__") if "ImageProcessor" in n}
-    processor = auto.load(f"models.{row.model_type}.{module}:{name}")()
+    processor = auto.load(row.image_processors["pil" if pil else "torchvision"])()
     fractions = np.random.default_rng(0).random((32, 48, 3), dtype=np.float32)
     if not processor.do_rescale:  # intensities of scans are normalized by their own statistics
         assert processor(fractions, return_tensors="pt")["pixel_values"].isfinite().all()

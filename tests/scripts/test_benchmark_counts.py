@@ -10,6 +10,7 @@ from torch import nn
 import benchmarks
 from benchmarks import agreement, flops, published, speed
 from benchmarks.detection_cost import detection_rows
+from benchmarks.open_vocabulary_cost import open_vocabulary_rows
 from benchmarks.parameters import build_on_meta, count_parameters, parameter_table
 from benchmarks.published import CITYSCAPES, COCO, Variant
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation
@@ -107,6 +108,21 @@ def test_detectors_count_what_the_paper_prints():
     # Token re-calibration adds little: three resized gates.
     assert rows["R50 (3,3,3,3)"]["layers"] == pytest.approx(growing, rel=1e-3)
     assert rows["R50 full"]["parameters"] == pytest.approx(47, abs=1)
+
+
+def test_open_vocabulary_counts_what_the_paper_prints():
+    """Table T2, within 0.2 %; CLIP's tower of 677 tokens and four relative layers by a closed form."""
+    rows = {row["model"]: row for row in open_vocabulary_rows()}
+    assert [row["paper"] for row in rows.values()] == [552.8, 489.8]
+    assert all(abs(row["deviation %"]) < 0.2 for row in rows.values())
+    tokens, patches, width = 677, 576, 1024
+    layer = 12 * tokens * width**2 + 2 * tokens**2 * width + 2 * 5 * tokens * width
+    relative = 2 * 100 * patches * 196 * width + patches * width**2 + 5 * 100 * patches * width
+    stem = patches * 588 * width + 5 * 577 * width + 5 * 100 * width + 100 * width * 768
+    closed = (24 * layer + 4 * relative + stem) / 1e9
+    for row in rows.values():
+        assert row["tower"] == pytest.approx(closed, rel=1e-3) and row["tower executed"] < row["tower"]
+        assert row["added (M)"] == pytest.approx(5.817, abs=1e-3)
 
 
 def test_flops_part_by_part():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..inference.scores import Predict, pad_to_divisor, prepare, resized_logits
+from ..inference.vocabulary_inputs import vocabulary_inputs
 from ..processing.universal import UniversalSegmentationProcessing
 from .labels import LabelMatch
 
@@ -252,12 +253,8 @@ def open_vocabulary_samples(
         inputs = processor.image_processor(images=[image], return_tensors="pt")
         pixel_values = inputs["pixel_values"].to(parameter.device, parameter.dtype)
         with torch.inference_mode():
-            outputs = model(
-                pixel_values=pixel_values,
-                original_sizes=inputs["original_sizes"].to(parameter.device),
-                text_embeds=text_embeds,
-                output_masks=False,
-            )
+            sizes = torch.tensor([image.shape[:2]], device=parameter.device)
+            outputs = model(**vocabulary_inputs(model, pixel_values, sizes, text_embeds))
         padded = (pixel_values.shape[-2], pixel_values.shape[-1])
         yield Sample(index, example, outputs, padded, padded, (image.shape[0], image.shape[1]))
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from .. import tasks
 from ..files.writing import write_json
 from .loading import load
+from .vocabulary_inputs import looks_at_points
 
 __all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
 
@@ -64,6 +65,15 @@ class _Points(_Images):
     def forward(self, pixel_values: Tensor, input_points: Tensor) -> tuple[Tensor, ...]:
         """Shape: `(B, 3, H, W)`, `(B, Q, 1, 2)`."""
         outputs = self.model(pixel_values=pixel_values, input_points=input_points)
+        return tuple(outputs[name] for name in self.outputs)
+
+
+class _NamesOnly(_Images):
+    """An open-vocabulary model that proposes masks itself: embedded names of classes."""
+
+    def forward(self, pixel_values: Tensor, text_embeds: Tensor) -> tuple[Tensor, ...]:
+        """Shape: `(B, 3, H, W)`, `(K, D)`."""
+        outputs = self.model(pixel_values=pixel_values, text_embeds=text_embeds[:, None])
         return tuple(outputs[name] for name in self.outputs)
 
 
@@ -210,26 +220,26 @@ def mask_generation(model: nn.Module) -> Exportable:
 
 
 def open_vocabulary(model: nn.Module) -> Exportable:
-    """Images, points and embedded names to classes and masks."""
+    """Images, embedded names and, for a model that looks at points, those, to classes and masks."""
     config: Any = model.config
-    size = int(config.text_config.projection_dim)
+    size, points = int(config.text_config.projection_dim), looks_at_points(model)
 
     def names(batch: int, height: int, width: int) -> dict[str, Tensor]:
         embeds = torch.randn(3, size, generator=torch.Generator().manual_seed(2))
-        return {
-            "pixel_values": _pixels(batch, height, width),
-            "input_points": _points(batch, height, width),
-            "text_embeds": nn.functional.normalize(embeds, dim=-1),
-        }
+        inputs = {"pixel_values": _pixels(batch, height, width)}
+        if points:
+            inputs["input_points"] = _points(batch, height, width)
+        return {**inputs, "text_embeds": nn.functional.normalize(embeds, dim=-1)}
 
-    results = ("class_queries_logits", "masks_queries_logits", "iou_scores")
+    results = ("class_queries_logits", "masks_queries_logits", *(["iou_scores"] if points else []))
+    free: dict[str, tuple[int, ...]] = {**({"input_points": (1,)} if points else {}), "text_embeds": (0,)}
     return Exportable(
-        _Names(model, results),
+        (_Names if points else _NamesOnly)(model, results),
         names,
-        {**PIXEL_AXES, "input_points": (0, 1), "text_embeds": (0,)},
+        {**PIXEL_AXES, **({"input_points": (0, 1)} if points else {}), "text_embeds": (0,)},
         results,
         lambda values: (values[0].argmax(-1), values[1] > 0),
-        prompts={"input_points": (1,), "text_embeds": (0,)},
+        prompts=free,
     )
 
 

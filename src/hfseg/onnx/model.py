@@ -242,6 +242,11 @@ class OnnxModel:
 
     # ---------------------------------------------------------------------------------------------------------- parts
 
+    @property
+    def _looks_at_points(self) -> bool:
+        """Whether masks are those of points, on a square input."""
+        return self.task == "promptable" or "iou_scores" in self.outputs
+
     def _stuff(self) -> set[int]:
         if self.task == "open-vocabulary":
             return set()
@@ -249,7 +254,7 @@ class OnnxModel:
         return set(self._setting("label_ids_to_fuse", ()) if of_model is None else of_model)
 
     def _things(self) -> dict[str, Any]:
-        if self.task == "open-vocabulary":  # its own suppression has been at work
+        if self._looks_at_points:  # their own suppression has been at work
             return {}
         names = {"suppress_duplicates": False, "min_segment_area": 0}
         return {name: self._setting(name, default) for name, default in names.items()}
@@ -274,7 +279,7 @@ class OnnxModel:
             inside = resized_size(*output, self.settings["size"])
             resized = resize_image(resized, inside, int(self._setting("resample", 2)))
         values = np.asarray(resized, dtype=np.float32).transpose(2, 0, 1)
-        if self.task in ("promptable", "open-vocabulary"):
+        if self._looks_at_points:
             return photo, *self._square(values, output)
         padded = inside
         if self._setting("do_pad", True):
@@ -337,6 +342,9 @@ class OnnxModel:
         if embeddings is None:
             raise ValueError(f"{self.file} carries no classes: export with --candidate_labels NAME ...")
         rows = np.frombuffer(base64.b64decode(embeddings), dtype=np.float32).reshape(len(self.id2label), -1)
+        if not self._looks_at_points:
+            found = dict(zip(self.outputs, self._run({"pixel_values": pixels, "text_embeds": rows})))
+            return found["class_queries_logits"][0], found["masks_queries_logits"][0], None, geometry
         points = self._grid(geometry.padded, (photo.height, photo.width))
         feeds = {"pixel_values": pixels, "input_points": points, "text_embeds": rows}
         found = dict(zip(self.outputs, self._run(feeds)))

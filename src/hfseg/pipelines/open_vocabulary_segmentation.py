@@ -1,14 +1,17 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`pipeline("open-vocabulary-segmentation")`: segments of classes that are given by their names."""
 
+import inspect
 import json
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
 from ..files.tokenizers import check_vocabulary
+from ..inference.vocabulary_inputs import vocabulary_inputs
 from ..results.segment_list import SegmentList
 from ..results.segmentation_result import SegmentationResult
 from .auto_models import AutoModelForOpenVocabularySegmentation
@@ -21,8 +24,8 @@ SUBTASKS = ("panoptic", "semantic", "instance")
 # Sets of classes whose text embeddings are kept.
 CACHED_VOCABULARIES = 16
 FORWARD = ("points_per_side", "points_per_batch", "candidate_labels", "templates")
-POSTPROCESS = ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold", "score_threshold", "nms_rule",
-               "iou_threshold", "cover_threshold", "stuff_labels")  # fmt: skip
+MASK_SELECTION = ("score_threshold", "nms_rule", "iou_threshold", "cover_threshold")
+POSTPROCESS = ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold", *MASK_SELECTION, "stuff_labels")
 
 
 class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
@@ -40,7 +43,8 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
     Arguments: `candidate_labels`, a list of names (synonyms separated by commas) or `{class: [names]}`; `subtask`,
     "panoptic" (default), "semantic" or "instance"; `templates`, sentences around names, "vild" (default), "simple",
     "imagenet", "imagenet_vild" or a list with places {}; `stuff_labels`, classes that are one segment in "panoptic" and
-    left out in "instance"; thresholds of the image processor; `points_per_side` and `points_per_batch` of the grid.
+    left out in "instance"; thresholds of the image processor; of models that look at points also `points_per_side` and
+    `points_per_batch` of the grid, and what selects among its masks.
     """
 
     processor: Any
@@ -86,7 +90,8 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
     def preprocess(self, image: Any, timeout: float | None = None) -> dict[str, Any]:
         image = read_image(image, timeout)
         inputs = self.processor.image_processor(images=[image], return_tensors="pt")
-        return {"pixel_values": inputs["pixel_values"].to(self.dtype), "original_sizes": inputs["original_sizes"]}
+        sizes = torch.tensor([[image.height, image.width]])
+        return {"pixel_values": inputs["pixel_values"].to(self.dtype), "original_sizes": sizes}
 
     def vocabulary(self, candidate_labels: Any, templates: Any = "vild") -> Any:
         """Embeds a set of classes, or returns what was kept of it: classes and embeddings."""
@@ -110,13 +115,8 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
         points_per_batch: int | None = None,
     ) -> dict[str, Any]:
         classes, text_embeds = self.vocabulary(candidate_labels, templates)
-        outputs = self.model(
-            **model_inputs,
-            text_embeds=text_embeds,
-            output_masks=False,
-            points_per_side=points_per_side,
-            prompt_chunk_size=points_per_batch,
-        )
+        grid: dict[str, Any] = {"points_per_side": points_per_side, "prompt_chunk_size": points_per_batch}
+        outputs = self.model(**vocabulary_inputs(self.model, **model_inputs, text_embeds=text_embeds, **grid))
         return {"outputs": outputs, "labels": list(classes.labels), "original_sizes": model_inputs["original_sizes"]}
 
     def postprocess(
@@ -128,6 +128,10 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
             raise ValueError(f"stuff_labels names {missing}, which candidate_labels lacks.")
         method = getattr(image_processor, f"post_process_{subtask}_segmentation")
         sizes = model_outputs["original_sizes"]
+        taken = inspect.signature(method).parameters
+        foreign = [name for name in thresholds if name in MASK_SELECTION and name not in taken]
+        if foreign and "thresholds" not in taken:
+            raise ValueError(f"{foreign[0]} selects among masks of points, and {type(self.model).__name__} has none.")
         if subtask == "semantic":
             for name in ("threshold", "mask_threshold", "overlap_mask_area_threshold"):
                 thresholds.pop(name, None)

@@ -59,7 +59,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         min_segment_area: things of fewer pixels (of the result) are dropped from panoptic and instance results.
         stretch_contrast: every image is brought to the full range of intensities first, as very dark microscopy needs;
             see `hfseg.files.images.stretch_contrast`. For 8-bit images.
-        mask_stride: padded input size divided by the size of the mask logits.
+        mask_stride: padded input size divided by the size of the mask logits; outputs that say the padded size
+            (`input_sizes`, `(B, 2)`) have masks of any.
     """
 
     size = {"shortest_edge": 800, "longest_edge": 1333}
@@ -181,6 +182,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         """Padded size, image sizes within it, and output sizes of a batch of model outputs."""
         mask_logits = outputs.masks_queries_logits
         padded = (mask_logits.shape[-2] * self.mask_stride, mask_logits.shape[-1] * self.mask_stride)
+        if getattr(outputs, "input_sizes", None) is not None:  # masks of one size, whatever that of the input
+            padded = output_sizes(outputs.input_sizes[:1], 1)[0]
         targets: list[tuple[int, int]] | None = None
         if target_sizes is not None:
             targets = output_sizes(target_sizes, len(mask_logits))

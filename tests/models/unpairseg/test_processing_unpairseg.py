@@ -1,71 +1,16 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Unpair-Seg: images, prompts, names and results; the authors' numbers, both backends, bad input, pipelines."""
+"""Unpair-Seg's processor: images with prompts, and texts, in one call."""
 
 import pytest
-import torch
-import torch.nn.functional as F
 
-from hfseg import (
-    UnpairSegForOpenVocabularySegmentation,
-    UnpairSegImageProcessor,
-    UnpairSegProcessor,
-)
-from hfseg.models.unpairseg import processing_unpairseg
-from hfseg.models.unpairseg.processing_unpairseg import Vocabulary, clean_text
-from unpairseg_inputs import tiny_tokenizer
-from unpairseg_models import tiny_config
-
-# The authors' numbers.
+from hfseg import UnpairSegImageProcessor, UnpairSegProcessor
+from unpairseg_inputs import photo, tiny_tokenizer
 
 
-# Prompts.
-
-
-# Results.
-
-
-# Names.
-
-
-def test_vocabularies():
-    assert Vocabulary.read(["car", "person, pedestrian"]).names == (("car",), ("person", "pedestrian"))
-    assert Vocabulary.read({"vehicle": ["car", "bus"], "road": []}).names == (("car", "bus"), ("road",))
-    for wrong, message in (([], "is empty"), ({}, "is empty"), (["a", " a"], "twice"), (["a", " "], "position 1")):
-        with pytest.raises(ValueError, match=message):
-            Vocabulary.read(wrong)
-    assert clean_text("  fish &amp;amp; chips \n") == "fish & chips"
-
-
-def test_synonyms_are_averaged_over_templates_and_kept_apart():
+def test_prompts_and_texts_in_one_call():
     processor = UnpairSegProcessor(UnpairSegImageProcessor(size={"longest_edge": 64}), tiny_tokenizer())
-    torch.manual_seed(0)
-    model = UnpairSegForOpenVocabularySegmentation(tiny_config()).eval()
-    _, embeddings = processor.embed_labels(model, {"one": ["a", "b"], "two": ["c"]}, ["{}", "the {}"])
-    assert embeddings.shape == (2, 2, 20)
-    assert torch.equal(embeddings[1, 0], embeddings[1, 1])  # repeated
-    tokens = processor.tokenizer(["a", "the a"], padding=True, return_tensors="pt")
-    with torch.no_grad():
-        expected = F.normalize(F.normalize(model.get_text_features(tokens["input_ids"]), dim=-1).mean(0), dim=-1)
-    torch.testing.assert_close(embeddings[0, 0], expected, rtol=1e-5, atol=1e-5)
-
-
-def test_many_texts_are_embedded_once_and_as_one_by_one(monkeypatch, tmp_path):
-    monkeypatch.setenv("HFSEG_CACHE", str(tmp_path))
-    monkeypatch.setattr(processing_unpairseg, "TEXTS_KEPT", 6)
-    monkeypatch.setattr(processing_unpairseg, "TEXTS_AT_ONCE", 3)
-    processor = UnpairSegProcessor(UnpairSegImageProcessor(size={"longest_edge": 64}), tiny_tokenizer())
-    torch.manual_seed(0)
-    model = UnpairSegForOpenVocabularySegmentation(tiny_config()).eval()
-    names = ["abc", "a", "abcde", "ab", "b"]
-    sentences = ["{}", "the {}"]
-    plain = torch.cat([processor.embed_labels(model, [name], sentences)[1] for name in names])
-    assert not list(tmp_path.rglob("*"))  # two texts each are not kept
-    first = processor.embed_labels(model, names, sentences)[1]
-    torch.testing.assert_close(first, plain, rtol=1e-5, atol=1e-5)
-    calls = []
-    monkeypatch.setattr(model, "get_text_features", lambda *tokens: calls.append(tokens))
-    assert torch.equal(processor.embed_labels(model, names, sentences)[1], first) and not calls
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
-
-
-# Pipelines.
+    batch = processor(photo(30, 60), ["a", "b"], input_points=[[30, 15]], return_tensors="pt")
+    assert batch["pixel_values"].shape == (1, 3, 64, 64) and batch["input_ids"].shape[0] == 2
+    assert batch["input_points"].tolist() == [[[[32.0, 16.0]]]]
+    with pytest.raises(ValueError, match="Give images, text, or both"):
+        processor(input_points=[[30, 15]])

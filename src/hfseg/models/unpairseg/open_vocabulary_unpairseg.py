@@ -16,8 +16,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, ConvNextConfig
 from transformers import initialization as init
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
-from transformers.utils.generic import maybe_autocast
+from transformers.utils.generic import ModelOutput, TransformersKwargs, can_return_tuple, maybe_autocast
 
 from ...layers.initialization import init_linear
 from ...layers.mask_decoder import (

@@ -3,8 +3,8 @@
 
 import pytest
 
-from hfseg.models.unpairseg.processing_unpairseg import templates_of
-from hfseg.models.unpairseg.prompt_templates import TEMPLATES
+from hfseg.processing.prompt_templates import TEMPLATES
+from hfseg.processing.vocabulary import templates_of
 
 
 def test_templates():
