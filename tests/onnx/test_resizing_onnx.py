@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from hfseg.onnx.resizing import cubic_to, resize_channels, resize_maps
+from hfseg.postprocess import resize_class_logits
 
 MAPS = np.random.default_rng(0).normal(size=(3, 9, 13)).astype(np.float32)
 
@@ -24,9 +25,16 @@ def test_maps_and_channels(size):
 
 
 def test_padding_is_cut_away():
-    padded = interpolate(torch.from_numpy(MAPS)[None], (36, 52), mode="bilinear")[:, :, :30, :41]
-    expected = interpolate(padded, (50, 60), mode="bilinear")[0].numpy()
-    np.testing.assert_allclose(resize_maps(MAPS, (36, 52), (30, 41), (50, 60)), expected, atol=1e-5)
+    """As if the whole input were resized by the same factors, and its beginning taken: 60 x 82 of 72 x 104 pixels."""
+    whole = interpolate(torch.from_numpy(MAPS)[None], (72, 104), mode="bilinear")
+    expected = whole[0, :, :60, :82].numpy()
+    np.testing.assert_allclose(resize_maps(MAPS, (36, 52), (30, 41), (60, 82)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", [(50, 60), (7, 90)])
+def test_padded_maps_are_those_of_the_torch_side(output):
+    (expected,) = resize_class_logits(torch.from_numpy(MAPS)[None], (36, 52), [(30, 41)], [output])
+    np.testing.assert_allclose(resize_maps(MAPS, (36, 52), (30, 41), output), expected.numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(20, 31), (9, 13), (33, 14)])

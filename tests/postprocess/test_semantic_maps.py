@@ -3,9 +3,10 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from hfseg import postprocess
-from hfseg.postprocess.semantic import LikelyClasses
+from hfseg.postprocess.semantic import LikelyClasses, resize_class_logits
 
 LARGEST_DIFFERENT_SHARE = 0.0005
 
@@ -52,3 +53,28 @@ def test_unlikely_classes_win_where_they_should(likely):
     if likely < 12:
         assert torch.isin(found, few.unlikely).float().mean() > 0.05
     assert LikelyClasses.of(torch.full((10, 3), 0.3)) is None and LikelyClasses.of(torch.zeros(10, 3)) is None
+
+
+@pytest.mark.parametrize(
+    "inner, target", [((33, 45), (99, 135)), ((40, 60), (20, 30)), ((48, 45), (48, 90)), ((7, 60), (7, 61))]
+)
+def test_class_logits_do_not_depend_on_padding(inner, target):
+    """A plane of logits is linear in the pixels: what is read at each pixel's place is known, padded or not."""
+
+    def plane(rows, columns):
+        return 2.0 * rows[:, None] - columns[None] + 3
+
+    padded, stride = (48, 64), 4
+    centers = [stride * (torch.arange(size // stride) + 0.5) for size in padded]
+    logits = plane(*centers)[None, None]
+    (resized,) = resize_class_logits(logits, padded, [inner], [target])
+    places = [(torch.arange(out) + 0.5) * size / out for out, size in zip(target, inner)]
+    # Outside the outermost centers the border is repeated.
+    places = [place.clamp(center[0], center[-1]) for place, center in zip(places, centers)]
+    torch.testing.assert_close(resized[0], plane(*places), atol=1e-4, rtol=1e-5)
+
+
+def test_class_logits_of_whole_inputs_are_interpolated_straight():
+    logits = torch.randn(1, 3, 12, 16)
+    (resized,) = resize_class_logits(logits, (48, 64), [(48, 64)], [(50, 70)])
+    torch.testing.assert_close(resized, F.interpolate(logits, (50, 70), mode="bilinear")[0], atol=0, rtol=0)

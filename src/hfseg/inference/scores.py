@@ -125,8 +125,7 @@ def resized_logits(
 ) -> list[Tensor]:
     """Class logits of a semantic model at the size of the results.
 
-    Resized bilinearly, straight from the model's output if nothing was padded, else by way of the padded input, of
-    which the image is cut out. Arguments as `output_scores`.
+    Resized bilinearly and in one step, with and without padding alike. Arguments as `output_scores`.
 
     Shape:
         `outputs.logits` (B, K, ., .); per image (K, H, W), float32.

@@ -34,17 +34,22 @@ def resize_channels(channels: np.ndarray, size: Size, resample: int = Image.Resa
     return np.stack([np.asarray(one) for one in resized])
 
 
-def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taps(source: int, target: int, step: float | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower index, upper index and weight of the upper one, in float32 like `torch.nn.functional.interpolate`."""
-    scale = np.float32(source / target)
+    scale = np.float32(source / target if step is None else step)
     position = np.maximum(scale * (np.arange(target, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
     lower = np.minimum(position.astype(np.int64), source - 1)
     return lower, np.minimum(lower + 1, source - 1), (position - lower).astype(np.float32)
 
 
-def _bilinear(source: int, target: int) -> np.ndarray:
-    """A bilinear resize of one axis as a matrix (target, source)."""
-    lower, upper, weight = _taps(source, target)
+def _bilinear(source: int, target: int, step: float | None = None) -> np.ndarray:
+    """A bilinear resize of one axis as a matrix (target, source).
+
+    Args:
+        source, target: Sizes.
+        step: Entries of the source per entry of the target, if the target is not the whole of it.
+    """
+    lower, upper, weight = _taps(source, target, step)
     matrix = np.zeros((target, source), dtype=np.float32)
     rows = np.arange(target)
     np.add.at(matrix, (rows, lower), 1 - weight)
@@ -98,17 +103,16 @@ class BandResizer:
 
 
 def resize_maps(maps: np.ndarray, padded: Size, inside: Size, output: Size) -> np.ndarray:
-    """Resizes maps of classes straight to the output if nothing was padded, else by way of the padded input.
+    """Resizes maps of classes to the output in one step, the part of the padded input that is the image.
 
     Shape:
         maps: (K, h, w) -> (K, *output), float32.
     """
-    if inside == tuple(padded):
-        padded = inside = (maps.shape[1], maps.shape[2])
-    result = np.empty((len(maps), *output), dtype=np.float32)
-    for rows, band in BandResizer(maps, padded, inside, output).bands():
-        result[:, rows] = band
-    return result
+    rows, columns = (
+        _bilinear(size, out, size * part / (whole * out))
+        for size, out, part, whole in zip(maps.shape[1:], output, inside, padded)
+    )
+    return np.matmul(rows, maps.astype(np.float32) @ columns.T)
 
 
 def cubic_to(maps: np.ndarray, size: Size) -> np.ndarray:

@@ -130,8 +130,8 @@ def resize_class_logits(
 ) -> list[Tensor]:
     """Resizes class logits per pixel to the images.
 
-    Bilinearly, straight from the network's output if nothing was padded, else by way of the padded input, of which the
-    image is cut out.
+    Bilinearly and in one step: each pixel of a result reads the logits at its own place in the input, whether the input
+    was padded or not, so that the same image with and without padding has the same class map wherever its logits agree.
 
     Args:
         logits: Of a semantic model.
@@ -142,13 +142,16 @@ def resize_class_logits(
     Shape:
         logits: `(B, K, h, w)`; per image `(K, H, W)`, float32.
     """
+    height, width = logits.shape[-2:]
     results = []
     for scores, inner, target in zip(logits.float().split(1), image_sizes, output_sizes):
-        if tuple(inner) != tuple(padded_size):
-            if tuple(scores.shape[-2:]) != tuple(padded_size):
-                scores = functional.interpolate(scores, tuple(padded_size), mode="bilinear", align_corners=False)
-            scores = scores[:, :, : inner[0], : inner[1]]
-        if tuple(scores.shape[-2:]) != tuple(target):  # of equal size the copy is exact, and as dear as the resize
-            scores = functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)
+        if tuple(inner) == tuple(padded_size):
+            if (height, width) != tuple(target):  # of equal size the copy is exact, and as dear as the resize
+                scores = functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)
+        else:
+            # Pixels of the result per logit; the result ends where the image does, before the last logit.
+            scales = [out * padded / (inside * size) for out, padded, inside, size in
+                      zip(target, padded_size, inner, (height, width))]  # fmt: skip
+            scores = torch.ops.aten.upsample_bilinear2d.default(scores, list(target), False, *scales)
         results.append(scores[0])
     return results

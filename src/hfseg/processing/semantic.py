@@ -131,6 +131,9 @@ class SemanticSegmentationProcessing(SegmentationProcessing):
                 pad_size = getattr(self, "pad_size", None)
                 padded_size = self.padded_size(image_sizes, self.size_divisor if self.do_pad else None, pad_size)
                 shape = (logits.shape[-2], logits.shape[-1])
+                if padded_size[0] * shape[1] != padded_size[1] * shape[0] and pad_size is None:
+                    # Models pad what was not: to the same whole patches.
+                    padded_size = self.padded_size(image_sizes, self.size_divisor, None)
                 if padded_size[0] * shape[1] != padded_size[1] * shape[0]:
                     logger.warning_once(
                         f"Logits of {shape[0]} x {shape[1]} are not those of an input of {padded_size[0]} x "

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSemanticSegmentation
 
 from contract import ModelContract, assert_same, fans, peaked, xavier
-from hfseg import VPNeXtForSemanticSegmentation, VPNeXtModel
+from hfseg import VPNeXtForSemanticSegmentation, VPNeXtImageProcessor, VPNeXtModel
 from hfseg.layers.upsampled_convolution import upsample
 from hfseg.models.vpnext.modeling_vpnext import VPNeXtContextReplay
 from vpnext_models import BEIT, DINOV2, DINOV3, tiny_config
@@ -397,3 +398,25 @@ def test_inputs_that_do_not_fit():
         model(images(), label_maps().float())
     with pytest.raises(ValueError, match=r"shape \(1, 48, 64\)"):
         model(images(), label_maps(batch_size=1))
+
+
+@pytest.mark.parametrize("height, width", [(33, 45), (48, 37), (31, 64)])
+def test_results_do_not_depend_on_who_pads(height, width):
+    """An image of odd sides: padded by the processor, by the model, or by more than whole patches: the same scores."""
+    model = tiny_model()
+    patch = model.model.patch_size
+    image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    target, scores = (2 * height + 1, 3 * width), []
+    for do_pad in (True, False):
+        processor = VPNeXtImageProcessor(do_resize=False, do_pad=do_pad, size_divisor=patch)
+        inputs = processor(image, return_tensors="pt")
+        assert inputs["pixel_values"].shape[-2:] == ((-(-height // patch) * patch, -(-width // patch) * patch)
+                                                     if do_pad else (height, width))  # fmt: skip
+        with torch.no_grad():
+            outputs = model(**inputs)
+        results = processor.post_process_semantic_segmentation(
+            outputs, [target], return_segmentation_scores=True, image_sizes=[(height, width)]
+        )
+        scores.append(results[0]["segmentation_scores"])
+    assert scores[0].shape[-2:] == target
+    torch.testing.assert_close(scores[0], scores[1], atol=0, rtol=0)
