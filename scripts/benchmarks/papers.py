@@ -145,7 +145,8 @@ def proscale_rows() -> list[Row]:
             ("Table T2: open vocabulary, PQ on COCO and ADE20K", "34.53 and 16.53", NO_WEIGHTS),
             ("Ablations: temperature of the gate, average against max pooling", "60.05 to 60.58, 61.47",
              NO_WEIGHTS + "; both are options (`trc_temperature`, `lpe`)"),
-            ("Figure 8: self-supervised MoBY weights", "", "its file is not read as a backbone yet"),
+            ("Figure 8: results from self-supervised MoBY weights", "", "its file is read by "
+             "`model.backbone=moby_swin_t.pth`; " + NO_WEIGHTS),
             ("Figures F1, F2: token redundancy, gates", "",
              "drawn by twenty lines of docs/architectures/proscale.md; no figure is printed in numbers"),
         ]
@@ -156,6 +157,9 @@ def proscale_rows() -> list[Row]:
 # -------------------------------------------------------------------------------------------------------- other papers
 
 
+PYRAMID_NOTE = "the paper prints > 2000 without width or size; 1024 channels wide, and 1,892 at 512x512"
+
+
 def vpnext_rows() -> list[Row]:
     """Everything of VPNeXt."""
     from benchmarks.vpnext_cost import vpnext_cost_tables
@@ -163,7 +167,7 @@ def vpnext_rows() -> list[Row]:
     note = "384x384, 2 FLOPs per multiply-add, G of 2^30: the paper states neither"
     rows = [
         Row(f"Table III, {row['model']}: GFlops", COUNT.format("vpnext"), row["GFlops"], row["paper"],
-            note if row["GFlops"] is not None else "Segmenter's and Mask2Former's decoders are not part of the model")
+            note if row["paper"] is not None else PYRAMID_NOTE)
         for row in vpnext_cost_tables()["Table III"]
     ]  # fmt: skip
     name = "vpnext-eva02-l-pascal-context"
@@ -177,12 +181,15 @@ def vpnext_rows() -> list[Row]:
     ]  # fmt: skip
     return rows + not_covered(
         [
-            ("Table I: mask-decoder baseline, mIoU", "67.88", "the baseline is not written"),
-            ("Table III: Mask2Former decoder with pyramid, GFlops", "> 2000", "the baseline is not written"),
+            (
+                "Table I: mask-decoder baseline, mIoU",
+                "67.88",
+                f"`hfseg train --recipe vpnext-eva02-l-pascal-context-mask-decoder`; {NO_WEIGHTS}",
+            ),
             ("Pascal Context, COCO-Stuff, Cityscapes, VOC: mIoU", "70.0, 53.0, 83.0, 92.2", NO_WEIGHTS),
             ("Ablations of VCR's layers and HiCLR's iterations", "66.50 to 70.00", NO_WEIGHTS + "; all are options"),
-            ("VOC2012 test server", "92.2", "no export of its palette images and zip yet"),
-            ("Figure 4: affinity", "", "not drawn yet"),
+            ("VOC2012 test server", "92.2", "`scripts/voc_submission.py` packs results for it; " + NO_WEIGHTS),
+            ("Figure 4: affinity", "", "drawn in docs/architectures/vpnext.md; no figure is printed in numbers"),
         ]
     )
 
@@ -209,6 +216,10 @@ def unisegformer_rows() -> list[Row]:
         Row("Pre-training: precision", train(name), settings.run.mixed_precision, "bf16"),
         Row("Fine-tuning: learning rate", train("unisegformer-large-cityscapes"), fine.optimizer.learning_rate, 5e-5),
     ]
+    named = [one["name"] for one in settings.data.train["segments"]]
+    labels = {"coco_panoptic": "COCO", "ade20k_panoptic": "ADE20K", "open_images": "OpenImages"}
+    together = ", ".join(labels[one] for one in named)
+    rows.append(Row("Pre-training: segmentation datasets together", train(name), together, "COCO, ADE20K, OpenImages"))
     for row in parameter_table():
         note = f"nothing is printed; this project's specification says {row['specified (M)']}"
         rows.append(
@@ -216,13 +227,8 @@ def unisegformer_rows() -> list[Row]:
         )
     return rows + not_covered(
         [
-            (
-                "Pre-training on COCO, ADE20K and OpenImages together",
-                "",
-                "recipes take one segmentation set beside the pairs",
-            ),
             ("1.2 billion pairs, 64 GPUs, six weeks", "", "not repeatable here; `--dry_run` prints the plan's cost"),
-            ("mIoU on held-out splits", "", "nothing is printed"),
+            ("mIoU on held-out splits", "", "nothing is printed; the recipe evaluates it on each dataset"),
             (
                 "The proprietary panoptic set",
                 "",
@@ -244,6 +250,12 @@ def meddensevit_rows() -> list[Row]:
         Row("Global batch", train(name), settings.run.global_batch_size, 256, "checked against processes x batch x "
             "accumulation"),
         Row("Precision", train(name), settings.run.mixed_precision, "fp16"),
+        Row(
+            "Modalities in one recipe",
+            train("meddensevit-base-ct-mr-xray"),
+            ", ".join(sorted(one["modality"] for one in recipe("meddensevit-base-ct-mr-xray").data.train["datasets"])),
+            "CT, MR, XR",
+        ),
         Row("Input", train(name), "x".join(map(str, settings.data.collator["size"])), "512x512"),
     ]  # fmt: skip
     for row in parameter_table():
@@ -254,7 +266,6 @@ def meddensevit_rows() -> list[Row]:
     return rows + not_covered(
         [
             ("1.8 million annotated images", "", "the larger part is not public; recipes for public sets"),
-            ("Recipes of X-ray and of CT, MR and X-ray together", "", "not written"),
             ("DSC and ASSD of prostate and nodules", "", "no figure is printed; " + NO_WEIGHTS),
         ]
     )

@@ -16,11 +16,14 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import BeitConfig
 
+from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation
 from hfseg.models.vpnext.configuration_vpnext import DEFAULT_BACKBONE, VPNeXtConfig
 from hfseg.models.vpnext.modeling_vpnext import VPNeXtForSemanticSegmentation, VPNeXtHiCLRIteration
 
 NUM_CLASSES = 59  # Pascal Context
+PYRAMID = "Mask2Former decoder with pyramid"
 
 NOTES = [
     "ViT-L/16 with a class token and no registers, 59 classes, one image; see scripts/benchmarks/vpnext_cost.py.",
@@ -28,6 +31,7 @@ NOTES = [
     "states none. HiCLR's widths (512, context 1024) are solved from its last row, so that row checks arithmetic only.",
     "architecture: convolutions where the formula has them. executed: our forward, with equal results. deformable: "
     "part of the deformable convolutions. VCR costs in training only.",
+    "Mask2Former on BEiT's pyramid, 1024 channels wide as ViT-Adapter has it; the paper says > 2000 and no width.",
 ]
 
 
@@ -42,6 +46,7 @@ class Variant:
 
 VARIANTS = [
     Variant("vpnext-vcr (as deep supervision)", {"use_vitup": False}, 356.69),
+    Variant("mask decoder (Segmenter)", {"decoder": "mask_transformer", "use_vitup": False, "use_vcr": False}, 359.99),
     Variant("vpnext", {}, 1007.62),
     Variant("vpnext, 1 iteration", {"hiclr_iterations": 1}),
     Variant("vpnext, 2 iterations", {"hiclr_iterations": 2}),
@@ -93,6 +98,30 @@ def vcr_macs(size: int) -> int:
     return pixels * linear + pixels**2 * (config.vcr_affinity_dim + layers * channels)
 
 
+def mask2former_macs(size: int, width: int = 1024) -> int:
+    """Counts multiply-adds of Mask2Former on a pyramid of the same ViT: BEiT's four scales, encoder and decoder.
+
+    Args:
+        size: Side of the image.
+        width: Channels of encoder and decoder; 1024, the ViT's own, as ViT-Adapter has them.
+    """
+    backbone = BeitConfig(
+        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, image_size=384,
+        patch_size=16, use_relative_position_bias=True, add_fpn=True, out_indices=[6, 12, 18, 24],
+    )  # fmt: skip
+    config: Any = ProScaleConfig(  # type: ignore[call-arg]
+        backbone_config=backbone, encoder="full", feature_size=width, mask_feature_size=width, hidden_size=width,
+        num_attention_heads=width // 32, dim_feedforward=4 * width, encoder_feedforward_dim=4 * width,
+        num_labels=NUM_CLASSES,
+    )  # fmt: skip
+    with torch.device("meta"):
+        model = ProScaleForUniversalSegmentation._from_config(config, attn_implementation="eager").eval()
+    model.requires_grad_(False)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.empty(1, 3, size, size, device="meta"))
+    return counter.get_total_flops() // 2
+
+
 def vpnext_cost_tables() -> dict[str, list[dict]]:
     """Regenerates Table III and counts every variant at 512 x 512."""
     table, costs = [], []
@@ -113,7 +142,9 @@ def vpnext_cost_tables() -> dict[str, list[dict]]:
                 "GFlops at 384": gflops,
             }
         )
-    table.insert(1, {"model": "mask decoder (Segmenter)", "GFlops": None, "paper": 359.99, "deviation %": None})
+    pyramid = mask2former_macs(384)
+    table.insert(2, {"model": PYRAMID, "GFlops": 2 * pyramid / 2**30, "paper": None, "deviation %": None})
+    costs.append({"model": PYRAMID, "executed GMAC": mask2former_macs(512) / 1e9, "GFlops at 384": 2 * pyramid / 2**30})
     costs.append({"model": "VCR, in training", "architecture GMAC": vcr_macs(512) / 1e9})
     return {"Table III": table, "512 x 512": costs}
 

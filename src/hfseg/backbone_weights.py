@@ -165,6 +165,20 @@ _VIT_TO_DINOV2 = (
     (r"(?<!attention)\.output\.dense\.", ".mlp.fc2."),
 )
 PLAIN_VITS = ("vit",)
+# Swin's official names -> transformers'.
+_OFFICIAL_SWIN = (
+    (r"^patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
+    (r"^patch_embed\.norm\.", "embeddings.norm."),
+    (r"^layers\.", "encoder.layers."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    (r"\.attn\.", ".attention.self."),
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.mlp\.fc2\.", ".output.dense."),
+)
+# What their names begin with: Swin's own files, those of dense models, and MoBY's self-supervised encoder.
+_OFFICIAL_SWIN_PREFIXES = ("", "backbone.", "encoder.")
 
 
 def _settings_of(source: str) -> dict[str, Any]:
@@ -275,6 +289,33 @@ def plain_vit_tensors(source: str, config: Any) -> dict[str, torch.Tensor] | Non
         for number in (1, 2):
             renamed[f"encoder.layer.{layer}.layer_scale{number}.lambda1"] = torch.ones(config.hidden_size)
     renamed["embeddings.mask_token"] = torch.zeros(1, config.hidden_size)
+    return renamed
+
+
+def official_swin_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """Brings weights of an official Swin file to transformers' names; None if the names are others.
+
+    Read are Swin's own releases, backbones of dense models, and MoBY's checkpoints (Xie et al., arXiv 2105.04553:
+    Swin-T without labels). Of these the trained encoder is taken; its momentum copy, projectors and queues are left
+    out, as are classifiers and their norm.
+    """
+    first = "patch_embed.proj.weight"
+    prefix = next((prefix for prefix in _OFFICIAL_SWIN_PREFIXES if prefix + first in tensors), None)
+    if prefix is None or f"{prefix}layers.0.blocks.0.attn.qkv.weight" not in tensors:
+        return None
+    renamed = {}
+    for name, tensor in tensors.items():
+        if not name.startswith((f"{prefix}patch_embed.", f"{prefix}layers.")) or name.endswith("attn_mask"):
+            continue
+        name = name[len(prefix) :]
+        for pattern, replacement in _OFFICIAL_SWIN:
+            name = re.sub(pattern, replacement, name)
+        joint = re.fullmatch(r"(.*\.self\.)qkv\.(weight|bias)", name)
+        if joint is None:
+            renamed[name] = tensor
+            continue
+        for part, rows in zip(("query", "key", "value"), tensor.chunk(3)):
+            renamed[f"{joint[1]}{part}.{joint[2]}"] = rows.clone()
     return renamed
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSemanticSegmentation
 from contract import ModelContract, assert_same, fans, peaked, xavier
 from hfseg import VPNeXtForSemanticSegmentation, VPNeXtImageProcessor, VPNeXtModel
 from hfseg.layers.upsampled_convolution import upsample
-from hfseg.models.vpnext.modeling_vpnext import VPNeXtContextReplay
+from hfseg.models.vpnext.modeling_vpnext import VPNeXtContextReplay, deform
 from vpnext_models import BEIT, DINOV2, DINOV3, tiny_config
 
 AUGREG = {"model_type": "timm_backbone", "backbone": "vit_tiny_patch16_224", "out_indices": [0, 1, 2]}
@@ -420,3 +420,24 @@ def test_results_do_not_depend_on_who_pads(height, width):
         scores.append(results[0]["segmentation_scores"])
     assert scores[0].shape[-2:] == target
     torch.testing.assert_close(scores[0], scores[1], atol=0, rtol=0)
+
+
+def test_affinities_are_those_that_are_replayed():
+    """The affinity, applied to the values by hand, gives the auxiliary logits of training."""
+    model = tiny_model().train()
+    pixels = images()
+    outputs = model(pixels, output_auxiliary_logits=True, output_affinities=True)
+    context = model.model(pixels).context
+    height, width = context.shape[-2:]
+    assert outputs.affinities.shape == (2, height * width, height * width)
+    torch.testing.assert_close(outputs.affinities.sum(-1), torch.ones(2, height * width))
+    heads, parts = model.vcr, model.model(pixels).supervised_maps
+    steering = heads.offsets(context)
+    for index, part in enumerate(parts):
+        local = heads.local_norms[index](deform(heads.local[index], heads.norms[index](part), steering))
+        values = heads.value[index](local.flatten(2).transpose(1, 2))
+        replayed = (outputs.affinities @ values).transpose(1, 2).unflatten(2, (height, width))
+        torch.testing.assert_close(heads.classifiers[index](replayed), outputs.auxiliary_logits[index])
+    assert model.eval()(pixels).affinities is None
+    with pytest.raises(ValueError, match="heads of VCR"):
+        tiny_model(use_vcr=False)(pixels, output_affinities=True)

@@ -23,6 +23,7 @@ DEFAULT_BACKBONE = {
 }
 VCR_MODES = ("replay", "ds", "align")
 UPSAMPLERS = ("hiclr", "mock_pyramid")
+DECODERS = ("linear", "mask_transformer")
 DCN_IMPLEMENTATIONS = ("auto", "torchvision", "gather", "grid_sample")
 
 
@@ -59,6 +60,13 @@ class VPNeXtConfig(PreTrainedConfig):
             Channels D of the refined map.
         hiclr_context_channels (`int`, *optional*):
             Channels of the last block's map as HiCLR sees it, by a 1x1 convolution. Default: the backbone's, without.
+        decoder (`str`, defaults to `"linear"`):
+            `"linear"`, one 1x1 convolution, or `"mask_transformer"`, the paper's baseline: Segmenter's mask transformer
+            on the ViT's own grid, without ViTUp.
+        mask_transformer_channels (`int`, defaults to 256):
+            Its channels, a multiple of 64.
+        mask_transformer_layers (`int`, defaults to 2):
+            Its layers.
         use_vcr (`bool`, defaults to `True`):
             Builds the auxiliary heads of training. Saving leaves them out (see `save_vcr`), and evaluation never runs
             them.
@@ -129,6 +137,9 @@ class VPNeXtConfig(PreTrainedConfig):
     hiclr_iterations: int = 3
     hiclr_channels: int = 512
     hiclr_context_channels: int | None = None
+    decoder: str = "linear"
+    mask_transformer_channels: int = 256
+    mask_transformer_layers: int = 2
     use_vcr: bool = True
     save_vcr: bool = False
     vcr_mode: str = "replay"
@@ -212,13 +223,21 @@ class VPNeXtConfig(PreTrainedConfig):
         for name, legal in (
             ("vcr_mode", VCR_MODES),
             ("vitup_upsampler", UPSAMPLERS),
+            ("decoder", DECODERS),
             ("dcn_impl", DCN_IMPLEMENTATIONS),
         ):
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: choose one of {', '.join(legal)}.")
         if self.hiclr_iterations < 0:
             raise ValueError(f"hiclr_iterations={self.hiclr_iterations} must be 0 (no ViTUp) or more.")
-        for name in ("hiclr_channels", "hiclr_context_channels", "vcr_affinity_dim"):
+        if self.decoder == "mask_transformer" and self.upsamples:
+            raise ValueError('decoder="mask_transformer" reads the ViT\'s own grid: set use_vitup=False.')
+        if self.mask_transformer_channels % 64 or self.mask_transformer_layers < 0:
+            raise ValueError(
+                f"mask_transformer_channels={self.mask_transformer_channels} must be a multiple of 64, the size of a "
+                f"head, and mask_transformer_layers={self.mask_transformer_layers} 0 or more."
+            )
+        for name in ("hiclr_channels", "hiclr_context_channels", "vcr_affinity_dim", "mask_transformer_channels"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be 1 or more.")
         backbone = self.backbone_config

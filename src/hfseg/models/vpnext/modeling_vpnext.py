@@ -44,6 +44,7 @@ from ...losses.semantic import check_labels, focal_dice_cross_entropy, resize_la
 from ..backbone import build_backbone
 from ..vision_model import VisionModel
 from .configuration_vpnext import VPNeXtConfig, check_fine_grid
+from .mask_transformer_vpnext import VPNeXtMaskTransformer
 
 # Of a 3x3 deformable convolution: a pair of offsets and a modulation per tap.
 OFFSETS, MODULATIONS = 18, 9
@@ -78,6 +79,8 @@ class VPNeXtForSemanticSegmentationOutput(ModelOutput):
         logits: `(B, K, H / s, W / s)` with ViTUp, else `(B, K, h, w)`; sides that the patch does not divide count as
             padded.
         auxiliary_logits: With `output_auxiliary_logits` in training: those of the supervised blocks, `(B, K, h, w)`.
+        affinities: With `output_affinities`: how much each token attends to each in VCR's replay, `(B, h w, h w)`; rows
+            sum to 1.
         hidden_states, attentions: Of the backbone, on request.
     """
 
@@ -85,6 +88,7 @@ class VPNeXtForSemanticSegmentationOutput(ModelOutput):
     loss_dict: dict[str, torch.Tensor] | None = None
     logits: torch.Tensor | None = None
     auxiliary_logits: tuple[torch.Tensor, ...] | None = None
+    affinities: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
 
@@ -253,6 +257,12 @@ class VPNeXtContextReplay(nn.Module):
         parts = replayed.chunk(len(maps), dim=1)
         return tuple(classify(part) for classify, part in zip(self.classifiers, parts)), {}
 
+    def affinity(self, context: torch.Tensor) -> torch.Tensor:
+        """Computes the affinity of tokens that is replayed (equation 3). Shape: `(B, C, h, w)` to `(B, h w, h w)`."""
+        tokens = context.flatten(2).transpose(1, 2)
+        scores = self.query(tokens) @ self.key(tokens).transpose(1, 2)
+        return (scores.float() / self.query.out_features**0.5).softmax(-1)
+
 
 class VPNeXtDeepSupervision(nn.Module):
     """Baselines of the paper's ablation: classifiers on normalized earlier blocks, if asked pulled to the last."""
@@ -307,7 +317,9 @@ class VPNeXtPreTrainedModel(VisionModel):
             init_convolution(*module.local, by_outputs=True)
             for projection in (module.query, module.key, *module.value):
                 init.xavier_uniform_(cast(nn.Linear, projection).weight)
-        elif isinstance(module, VPNeXtForSemanticSegmentation):
+        elif isinstance(module, VPNeXtMaskTransformer):
+            module.draw()
+        elif isinstance(module, VPNeXtForSemanticSegmentation) and isinstance(module.classifier, nn.Conv2d):
             init_classifier(module.classifier)
         if isinstance(module, (VPNeXtContextReplay, VPNeXtDeepSupervision)):
             for classifier in module.classifiers:
@@ -470,7 +482,10 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
     def __init__(self, config: VPNeXtConfig):
         super().__init__(config)
         self.model = VPNeXtModel(config)
-        self.classifier = nn.Conv2d(self.model.output_channels, config.num_labels or 1, 1)
+        channels = self.model.output_channels
+        self.classifier: nn.Module = nn.Conv2d(channels, config.num_labels or 1, 1)
+        if config.decoder == "mask_transformer":
+            self.classifier = VPNeXtMaskTransformer(config, channels)
         heads = VPNeXtContextReplay if config.vcr_mode == "replay" else VPNeXtDeepSupervision
         self.vcr: nn.Module | None = heads(config, self.model.backbone.channels[-1]) if config.use_vcr else None
         self.post_init()
@@ -532,6 +547,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,
         output_auxiliary_logits: bool = False,
+        output_affinities: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> VPNeXtForSemanticSegmentationOutput:
         """Classifies pixels and, with labels, computes the loss.
@@ -540,9 +556,10 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
             pixel_values: Normalized images.
             labels: Class ids, `config.semantic_loss_ignore_index` where none; resized to the images if of another size.
             output_auxiliary_logits: Returns the logits of the supervised blocks (in training mode).
+            output_affinities: Returns the affinity of tokens that VCR replays, for figure 4 of the paper.
 
         Raises:
-            ValueError: If labels do not fit the batch or the classes.
+            ValueError: If labels do not fit the batch or the classes; affinities of a model without VCR's heads.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; labels: `(B, H, W)`. Outputs: see `VPNeXtForSemanticSegmentationOutput`.
@@ -550,6 +567,11 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         config = self.config
         if labels is not None:
             check_labels(labels, len(pixel_values), config.num_labels or 1, config.semantic_loss_ignore_index)
+        if output_affinities and not isinstance(self.vcr, VPNeXtContextReplay):
+            raise ValueError(
+                "output_affinities needs the heads of VCR, which saved folders leave out: load a folder that was saved "
+                'with save_vcr=True, or train with from_pretrained(..., use_vcr=True) and vcr_mode="replay".'
+            )
         outputs = self.model(pixel_values, **kwargs)
         logits = self.classifier(outputs.last_hidden_state)
 
@@ -577,6 +599,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
             loss_dict=loss_dict,
             logits=logits,
             auxiliary_logits=auxiliary if output_auxiliary_logits else None,
+            affinities=cast(Any, self.vcr).affinity(outputs.context) if output_affinities else None,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

@@ -24,6 +24,7 @@ from ...backbone_weights import (
     input_normalization,
     load_timm_backbone,
     network_of,
+    official_swin_tensors,
     packaged_is_installed,
     plain_vit_tensors,
     read_state_dict,
@@ -457,6 +458,8 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
             describe_start(model, source, len(backbone.state_dict()))
             return
         tensors = read_state_dict(source) if Path(source).is_file() else plain_vit_tensors(source, config)
+        if tensors is not None and config.model_type == "swin":
+            tensors = official_swin_tensors(tensors) or tensors
         loaded, report = type(backbone).from_pretrained(
             None if tensors is not None else source, config=config, state_dict=tensors, output_loading_info=True
         )
