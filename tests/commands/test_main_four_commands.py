@@ -67,3 +67,4 @@ def test_own_images_to_published_model(tmp_path, monkeypatch, capsys, recipe):
     if "push" in COMMANDS:
         assert main(["push", "model", "me/photos", "--dry_run", "published", "--license", "apache-2.0"]) == 0
         assert (tmp_path / "published/README.md").is_file() and list((tmp_path / "published").glob("*.safetensors"))
+        assert (tmp_path / "published/examples.png").is_file()  # the image of its card

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image
 from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
@@ -71,6 +72,33 @@ def test_the_card_is_filled_and_valid(trained):
     ):
         assert part in card.text, part
     assert "{{" not in card.text
+
+
+def test_the_card_shows_two_held_out_samples(trained):
+    image = Image.open(trained / "examples.png")
+    assert "](examples.png)" in (trained / "README.md").read_text() and image.width <= 1000
+    assert 2 * image.width / 3 < image.height < image.width  # two rows of image, ground truth and prediction
+
+
+def test_card_images_are_drawn_with_the_final_weights_or_not_at_all(tmp_path):
+    """With the averaged weights that are saved, not with those of the last update."""
+    seen = []
+
+    def draw(model, count):
+        seen.append((count, model.training, {name: value.clone() for name, value in model.state_dict().items()}))
+        return [Image.new("RGB", (30, 20), "red")] * count
+
+    def run(name, **options):
+        arguments = toy_arguments(run={"max_steps": 3, "ema_decay": 0.5, **options})
+        train(ToyModel(), ToyDataset(6), collate, arguments, output_dir=tmp_path / name, overlay_fn=draw)
+        return tmp_path / name
+
+    folder = run("drawn", card_images=3)
+    ((count, training, weights),) = seen
+    assert (count, training) == (3, False) and (folder / "examples.png").is_file()
+    saved = load_file(folder / "model.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in saved.items())
+    assert not (run("plain", card_images=0) / "examples.png").exists() and len(seen) == 1
 
 
 def test_stages_start_from_each_other_and_resume(tmp_path, capsys):

@@ -157,8 +157,8 @@ def _expressions(predictor: Predictor, example: Example, prediction: Prediction)
 
 
 def _answer(predictor: Predictor, example: Example, prediction: Prediction) -> tuple[list, str]:
-    cells = [(f"shown: {kind}", in_cell(load_image(path))) for kind, path in zip(("image", "answer"), example.pair)]
-    cells += [("asked: image", in_cell(prediction.image)), ("generated", in_cell(prediction.answer))]  # type: ignore[arg-type]
+    cells = [(f"example: {kind}", in_cell(load_image(path))) for kind, path in zip(("input", "target"), example.pair)]
+    cells += [("query", in_cell(prediction.image)), ("generated", in_cell(prediction.answer))]  # type: ignore[arg-type]
     return cells, f"an image of {prediction.answer.width} x {prediction.answer.height}"  # type: ignore[union-attr]
 
 

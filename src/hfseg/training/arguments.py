@@ -306,6 +306,7 @@ class RunArguments:
         final_weights: Which weights the output folder gets: the `last`, or the `best` by `metric`.
         trackers: Names of accelerate's trackers, e.g. tensorboard, trackio, wandb.
         log_images: Held-out samples that are drawn for the trackers at every evaluation; 0 draws none.
+        card_images: Held-out samples that the model card shows, of tasks that draw any; 0 shows none.
         project: The trackers' project name.
     """
 
@@ -333,6 +334,7 @@ class RunArguments:
     final_weights: Literal["last", "best"] = "last"
     trackers: list[str] = field(default_factory=list)
     log_images: int = 4
+    card_images: int = 2
     project: str = "hfseg"
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ from torch import nn
 
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from ..results.drawing import image_grid
 from .arguments import RunArguments, TrainingArguments
 from .checkpointing import (
     Checkpointer,
@@ -61,6 +62,7 @@ from .synchronization import synchronize_batch_norm
 
 logger = logging.getLogger(__name__)
 
+CARD_WIDTH = 1000  # pixels of the image in a card
 EvaluateFunction = Callable[[nn.Module], Mapping[str, float]]
 OverlayFunction = Callable[[nn.Module, int], Sequence[Any]]
 SaveFunction = Callable[[nn.Module, Path, Mapping[str, torch.Tensor]], None]
@@ -582,6 +584,7 @@ class _Run:
                 final_step = int(best)
                 self._load_final(self.output_dir / f"checkpoint-{final_step}")
             self._save_model()
+            self._draw_card_images()
         metrics = next((entry for entry in reversed(state.evaluations) if entry["step"] == final_step), {})
         metrics = {name: value for name, value in metrics.items() if name != "step"}
         result = TrainingResult(state, metrics, self.loss, speed, stopped_by)
@@ -604,6 +607,21 @@ class _Run:
         for tracker in accelerator.trackers:  # `end_training` would also leave the process group, which stages share
             tracker.finish()
         return result
+
+    def _draw_card_images(self) -> None:
+        """Writes held-out samples with the final weights as `examples.png`, which the model card shows."""
+        count = self.arguments.run.card_images
+        sharded = self.accelerator.distributed_type == DistributedType.FSDP  # then a forward needs all ranks
+        if self.overlay_fn is None or not count or sharded or not self.accelerator.is_main_process:
+            return
+        self.bare_model.eval()
+        randomness = isolated_randomness(derived_seed(self.arguments.run.seed, 2))
+        with torch.no_grad(), randomness, precision_of(self.accelerator):
+            images = self.overlay_fn(self.bare_model, count)
+        if images:
+            sheet = image_grid(images, 1)
+            sheet.thumbnail((CARD_WIDTH, CARD_WIDTH * len(images)))
+            sheet.quantize(256).save(self.output_dir / "examples.png", optimize=True)
 
     def _load_final(self, folder: Path) -> None:
         tensors = load_file(folder / "model.safetensors")

@@ -63,6 +63,7 @@ def model_card(
     command: str,
     id2label: Mapping[int, str] | None = None,
     adapter: str | None = None,
+    image: str | None = None,
 ) -> ModelCard:
     """Fills the card of a trained model.
 
@@ -77,6 +78,7 @@ def model_card(
         command: The command line that made it.
         id2label: Class names; None for tasks without classes.
         adapter: What was said about adapters, if any.
+        image: File beside the card that shows held-out samples, if any.
     """
     arguments, data, model = task.arguments, data_name(task.arguments), task.inner(model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
@@ -103,6 +105,7 @@ def model_card(
     ]
     parameters = sum(parameter.numel() for parameter in model.parameters())
     facts = _training_facts(arguments, result, data, samples, held_out, processes, adapter)
+    shown = f"\n\n![Held-out samples: image, ground truth, prediction]({image})" if image else ""
     return build_card(
         metadata,
         title=name,
@@ -110,7 +113,7 @@ def model_card(
         f"hfseg for the task *{arguments.model.task.rpartition(':')[2]}*.",
         use=task.example(name),
         sections={
-            "Results": _results(numbers, held_out_name(arguments), held_out),
+            "Results": _results(numbers, held_out_name(arguments), held_out) + shown,
             "Training": "\n".join(facts) + f"\n\n```bash\n{command}\n```\n\nThe complete recipe is in "
             "`training_args.json`, all evaluations of the run in `metrics.json`.",
             "Classes": _classes(id2label),

@@ -20,6 +20,7 @@ CHANGEABLE = (
     "data.train.path",
     "data.validation",
     "data.validation_transforms",
+    "run.card_images",
     "run.channels_last",
     "run.compile",
     "run.epochs",

@@ -212,6 +212,7 @@ def run_stage(
             processes=accelerator.num_processes,
             command=command,
             id2label=getattr(dataset, "id2label", None),
+            image="examples.png" if (folder / "examples.png").is_file() else None,
             adapter=None if lora is None else f"LoRA of rank {lora.r} in {', '.join(lora.modules or backbone_names)}",
         )
         card.save(folder / "README.md")
