@@ -1,7 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Draws the images of the cards of shipped models: `python scripts/draw_cards.py [NAME ...]`.
 
-`examples.webp` beside a shipped model's card is its part of the quickstart's sheet; an image in model_cards/images shows
+`examples.webp` by a shipped model's card is its part of the quickstart's sheet; an image in model_cards/images shows
 what `hfseg evaluate` draws of the first scenes of the split `test`, which no model was trained or chosen on; that of
 LaVin-DiT is drawn by `scripts/benchmark.py in-context --image`.
 """
