@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -155,15 +156,20 @@ def _small_model(folder: str) -> None:
     backbone = {"model_type": "resnet", "embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1] * 4}
     widths = dict.fromkeys(("feature_size", "mask_feature_size", "hidden_size"), 32)
     config = ProScaleConfig(
-        backbone_config={**backbone, "layer_type": "basic"}, encoder_stage_layers=(1, 1, 1), num_attention_heads=4,
+        backbone_config={**backbone, "layer_type": "basic", "out_features": [f"stage{n}" for n in range(1, 5)]},
+        encoder_stage_layers=(1, 1, 1), num_attention_heads=4,
         decoder_layers=1, dim_feedforward=64, encoder_feedforward_dim=64, num_queries=10, num_labels=5, **widths,
     )  # fmt: skip
     ProScaleForUniversalSegmentation(config).save_pretrained(folder)
     ProScaleImageProcessor(size={"shortest_edge": 64, "longest_edge": 64}).save_pretrained(folder)
 
 
-def _predict_folder(count: int, queue: Any) -> None:
-    """Writes images and a model, segments the images as the command does, and reports what it took."""
+def _predict_folder(count: int) -> tuple[int, int, float, float, float]:
+    """Writes images and a model, and segments the images as the command does, in a process of its own.
+
+    Returns:
+        Exit code, number of files, CPU seconds, seconds that passed, and peak memory in MiB.
+    """
     from hfseg.commands import predict
 
     from .pipelines import _high_water
@@ -173,13 +179,15 @@ def _predict_folder(count: int, queue: Any) -> None:
         writer = multiprocessing.get_context("fork").Process(target=_write_folder, args=(folder, count))
         writer.start()
         writer.join()
+        if writer.exitcode:
+            raise RuntimeError(f"Writing {count} images failed with code {writer.exitcode}.")
         words = [f"{folder}/photos", "--model", f"{folder}/model", "-o", f"{folder}/out", "--device", "cpu", "--quiet"]
         start, waited = time.process_time(), time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             code = predict.main(words)
         seconds = time.process_time() - start
         files = len(os.listdir(f"{folder}/out"))
-        queue.put((code, files, seconds, time.perf_counter() - waited, _high_water() * 1024))
+        return code, files, seconds, time.perf_counter() - waited, _high_water() * 1024
 
 
 def _write_folder(folder: str, count: int) -> None:
@@ -195,11 +203,8 @@ def folder_rows(rounds: int, tiny: bool = False) -> list[Row]:
     context = multiprocessing.get_context("spawn")
     rows: list[Row] = []
     for count in (1, 3) if tiny else (1, 10, 100, 1000, 10000):
-        queue = context.Queue()
-        child = context.Process(target=_predict_folder, args=(count, queue))
-        child.start()
-        code, files, seconds, waited, peak = queue.get(timeout=3600)
-        child.join()
+        with ProcessPoolExecutor(1, mp_context=context) as pool:  # which fails where its process dies
+            code, files, seconds, waited, peak = pool.submit(_predict_folder, count).result()
         if code or files != 3 * count:
             raise RuntimeError(f"{count} images ended in code {code} and left {files} files.")
         rows.append({"images": count, "CPU s": seconds, "wall s": waited, "peak MiB": peak})

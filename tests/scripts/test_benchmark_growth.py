@@ -90,3 +90,12 @@ def test_a_step_of_lavin_dit_in_three_types():
     assert plain["same masks %"] == 100 and 97 < half["same masks %"] < 100 and 97 < whole["same masks %"] < 100
     assert half["weights MiB"] == plain["weights MiB"] / 2 > whole["weights MiB"] > plain["weights MiB"] / 4
     assert all(0 < row["quality"] < 100 for row in (plain, half, whole))
+
+
+def test_a_folder_of_images_is_predicted_in_a_process_of_its_own():
+    """One and three images, three files each; what each image after the first takes."""
+    one, three = growth.folder_rows(1, tiny=True)
+    assert [one["images"], three["images"]] == [1, 3]
+    expected = 1e3 * (three["CPU s"] - one["CPU s"]) / 2
+    assert three["ms per image after the first"] == pytest.approx(expected)
+    assert 100 < one["peak MiB"] < 4000
