@@ -12,6 +12,8 @@ import io
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from PIL import Image
 from .predict_instances import ellipses
 
 SUBTASKS = ("panoptic", "instance", "semantic")
+TITLE = "From JPEG bytes to masks"
 LIVE = 16  # queries that show an object
 NOTES = [
     "CPU seconds on one thread, medians; both sides in one process, in turns. Memory: peak of a process of its own, "
@@ -31,6 +34,8 @@ NOTES = [
     "differ on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes "
     "mask probabilities to 384 x 384 before it decides (ours decides at the image's size), and its panoptic segments "
     "take pixels that lie outside of their own masks.",
+    "With run lengths: the segments are also encoded as COCO run lengths, ours by `result.to_coco`, transformers' masks "
+    "by `pycocotools.mask.encode`.",
     "Logits apart: mask logits of both networks for the same pixels, largest difference over the largest logit.",
 ]
 
@@ -122,26 +127,36 @@ def _high_water() -> float:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**20
 
 
-def _peak(folder: str, side: str, data: bytes, subtask: str, queue: Any) -> None:
+def run_lengths(side: str, results: Any) -> list[Any]:
+    """Run lengths of all segments, as files of results hold them: ours of the result, the peer's by pycocotools."""
+    if side == "ours":
+        return results.result.to_coco(image_id=1)
+    from pycocotools import mask
+
+    return [mask.encode(np.asfortranarray(np.asarray(found["mask"], dtype=bool))) for found in results]
+
+
+def _peak(folder: str, side: str, data: bytes, subtask: str) -> float:
     torch.set_num_threads(1)
     segmenter = open_pipeline(folder, side)
     show_ellipses(segmenter.model)
     segment(segmenter, data, subtask)
-    queue.put(_high_water())
+    return _high_water()
 
 
 def peak_memory(folder: str, side: str, data: bytes, subtask: str) -> float:
     """Peak in GiB of a new process that loads everything and segments one image."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    child = context.Process(target=_peak, args=(folder, side, data, subtask, queue))
-    child.start()
-    value = queue.get(timeout=1800)
-    child.join()
-    return float(value)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak, folder, side, data, subtask).result()
 
 
-def pipeline_rows(sizes: list[tuple[int, int]], rounds: int, folder: str, memory: bool = True) -> list[dict]:
+def pipeline_rows(
+    sizes: list[tuple[int, int]],
+    rounds: int,
+    folder: str,
+    memory: bool = True,
+    done: Callable[[list[dict]], None] | None = None,
+) -> list[dict]:
     """One row per image size and subtask.
 
     Args:
@@ -149,6 +164,7 @@ def pipeline_rows(sizes: list[tuple[int, int]], rounds: int, folder: str, memory
         rounds: Measured images per side, after one that is not counted.
         folder: Of the two model folders.
         memory: Whether to measure peaks too.
+        done: Called with the rows so far after each.
     """
     sides = {side: open_pipeline(folder, side) for side in ("theirs", "ours")}
     apart = {size: logits_apart(sides, photograph(*size)) for size in sizes}
@@ -160,15 +176,20 @@ def pipeline_rows(sizes: list[tuple[int, int]], rounds: int, folder: str, memory
         data = photograph(height, width)
         for subtask in SUBTASKS:
             seconds: dict[str, list[float]] = {side: [] for side in sides}
+            with_lengths: dict[str, list[float]] = {side: [] for side in sides}
             results: dict[str, list[dict]] = {}
             for turn in range(rounds + 1):
                 for side, segmenter in sides.items():
                     start = time.process_time()
                     results[side] = segment(segmenter, data, subtask)
+                    segmented = time.process_time() - start
+                    run_lengths(side, results[side])
                     if turn:
-                        seconds[side].append(time.process_time() - start)
+                        seconds[side].append(segmented)
+                        with_lengths[side].append(time.process_time() - start)
             maps = {side: class_map(result, names) for side, result in results.items()}
             medians = {side: float(np.median(values)) for side, values in seconds.items()}
+            lengths = {side: float(np.median(values)) for side, values in with_lengths.items()}
             given = maps["ours"] > 0
             row = {
                 "image": f"{width} x {height}",
@@ -176,6 +197,9 @@ def pipeline_rows(sizes: list[tuple[int, int]], rounds: int, folder: str, memory
                 "transformers_s": round(medians["theirs"], 2),
                 "hfseg_s": round(medians["ours"], 2),
                 "ratio": round(medians["ours"] / medians["theirs"], 3),
+                "with_run_lengths_transformers_s": round(lengths["theirs"], 2),
+                "with_run_lengths_hfseg_s": round(lengths["ours"], 2),
+                "with_run_lengths_ratio": round(lengths["ours"] / lengths["theirs"], 3),
                 "segments": [len(results["theirs"]), len(results["ours"])],
                 "agreement_percent": round(100 * float((maps["ours"] == maps["theirs"])[given].mean()), 2),
                 "logits_apart": float(f"{apart[height, width]:.1e}"),
@@ -183,13 +207,24 @@ def pipeline_rows(sizes: list[tuple[int, int]], rounds: int, folder: str, memory
             if memory:
                 row |= {f"{side}_peak_gib": round(peak_memory(folder, side, data, subtask), 2) for side in sides}
             rows.append(row)
+            if done is not None:
+                done(rows)
     return rows
 
 
-def pipeline_table(sizes: list[tuple[int, int]], rounds: int) -> tuple[dict[str, list[dict]], list[str]]:
-    """The whole measurement, in a temporary folder."""
+def pipeline_table(
+    sizes: list[tuple[int, int]],
+    rounds: int,
+    done: Callable[[dict[str, list[dict]], list[str]], None] | None = None,
+) -> tuple[dict[str, list[dict]], list[str]]:
+    """The whole measurement, in a temporary folder; `done` gets the table so far after each row."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         save_folders(folder)
         assert Path(folder, "ours", "preprocessor_config.json").is_file()
-        return {"From JPEG bytes to masks": pipeline_rows(sizes, rounds, folder)}, NOTES
+
+        def report(rows: list[dict]) -> None:
+            if done is not None:
+                done({TITLE: rows}, NOTES)
+
+        return {TITLE: pipeline_rows(sizes, rounds, folder, done=report)}, NOTES

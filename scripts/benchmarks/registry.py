@@ -251,7 +251,7 @@ def pipelines(options: argparse.Namespace) -> Result:
     from .pipelines import pipeline_table
 
     height_and_width = [tuple(map(int, text.split("x"))) for text in options.sizes]
-    return pipeline_table(height_and_width, options.rounds)
+    return pipeline_table(height_and_width, options.rounds, options.finished)
 
 
 @measures("distill")
