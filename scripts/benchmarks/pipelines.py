@@ -34,7 +34,7 @@ NOTES = [
     "differ on purpose: transformers stretches images to multiples of 32 (ours pads, as the official code), resizes "
     "mask probabilities to 384 x 384 before it decides (ours decides at the image's size), and its panoptic segments "
     "take pixels that lie outside of their own masks.",
-    "With run lengths: the segments are also encoded as COCO run lengths, ours by `result.to_coco`, transformers' masks "
+    "With run lengths: the segments are encoded as COCO run lengths, ours by `result.to_coco`, transformers' masks "
     "by `pycocotools.mask.encode`.",
     "Logits apart: mask logits of both networks for the same pixels, largest difference over the largest logit.",
 ]
