@@ -51,6 +51,8 @@ def speed_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--postprocess", action="store_true", help="panoptic post-processing instead of the forward pass")
     what.add_argument("--training", action="store_true", help="training steps instead of the forward pass")
     parser.add_argument("--segments", type=int, default=10, help="targets per image of a training step")
+    text = "encoder layers of the peer of a training step; default: as many as ours (its own default is 6)"
+    parser.add_argument("--peer_layers", type=int, metavar="N", help=text)
     parser.add_argument("--output-size", nargs=2, type=int, default=[480, 640], metavar=("HEIGHT", "WIDTH"))
 
     parser.add_argument("--pairs", type=int, default=8, help="lavin_dit: examples")

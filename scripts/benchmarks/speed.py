@@ -44,6 +44,7 @@ class SpeedOptions(BenchmarkOptions):
     rows: list[str] = field(default_factory=lambda: ["3,3,3", "1,1,1", "full"])
     output_size: tuple[int, int] = (480, 640)
     segments: int = 10
+    peer_layers: int | None = None
 
     @classmethod
     def from_namespace(cls, options: argparse.Namespace) -> "SpeedOptions":

@@ -1,8 +1,9 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """A training step of ours beside one of transformers' Mask2Former: forward, loss, backward, update of all weights.
 
-Each row has its own peer, of equal backbone, widths and number of encoder layers. Both get the same images and
-segments, ours as id maps and theirs as the float masks that it needs, made before the clock starts. Weights are fresh.
+Each row has its own peer, of equal backbone, widths and (unless `--peer_layers`) number of encoder layers. Both get the
+same images and segments, ours as id maps and theirs as the float masks that it needs, made before the clock starts.
+Weights are fresh.
 """
 
 from collections.abc import Callable
@@ -62,7 +63,10 @@ def training_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[
         torch.manual_seed(SEED)
         ours = ProScaleForUniversalSegmentation(config).train().to(settings.place)
         torch.manual_seed(SEED)
-        theirs = Mask2FormerForUniversalSegmentation(peer_config(config)).train()
+        their_config = peer_config(config)
+        if settings.peer_layers is not None:
+            their_config.encoder_layers = settings.peer_layers
+        theirs = Mask2FormerForUniversalSegmentation(their_config).train()
         theirs.to(settings.place)  # type: ignore[arg-type]
         for batch_size in settings.batch:
             labels = segment_maps(settings.segments, batch_size, settings.size, len(config.id2label or ()))
@@ -78,14 +82,15 @@ def training_table(settings: SpeedOptions) -> tuple[dict[str, list[dict]], list[
             entry = {"batch": batch_size, **compare(row, times["hfseg"], times["transformers"])}
             entry |= {"ours MiB": memory["hfseg"], "theirs MiB": memory["transformers"]}
             entry["memory ratio"] = memory["hfseg"] / memory["transformers"]
-            entry["encoder layers of both"] = len(config.layer_plan)
+            entry["encoder layers, ours"] = len(config.layer_plan)
+            entry["encoder layers, peer"] = their_config.encoder_layers
             rows.append(entry)
         del ours, theirs, steps
     notes = [
         f"{settings.backbone}, input {settings.size[0]}x{settings.size[1]}, {settings.segments} segments per image, "
         f"{settings.dtype}{' autocast' if settings.dtype != 'float32' else ''}, eager, {settings.rounds} rounds; "
         f"clock: {settings.clock}. A step is forward, loss over all predictions, backward and AdamW.",
-        "ratio: median over rounds of ours / transformers' Mask2Former of equally many encoder layers.",
+        "ratio: median over rounds of ours / transformers' Mask2Former with the encoder layers of the last column.",
         "MiB: peak of tensor memory during a step above weights, optimizer state and batch; gradients included.",
     ]
     return {"Speed of a training step": rows}, notes

@@ -234,9 +234,12 @@ def test_training_step_of_both_sides(monkeypatch):
     settings = speed.SpeedOptions(size=(64, 96), batch=[2], rows=["1,1,1"], rounds=2, warmup=0, segments=3)
     tables, notes = training_step.training_table(settings)
     ((row,),) = tables.values()
-    assert row["batch"] == 2 and row["encoder layers of both"] == 3
+    assert row["batch"] == 2 and row["encoder layers, ours"] == row["encoder layers, peer"] == 3
     assert row["ours MiB"] > 1 and row["theirs MiB"] > 1 and row["ratio"] > 0
     assert "3 segments" in notes[0]
+    settings.rounds, settings.peer_layers = 1, 2
+    (((other,),), _) = training_step.training_table(settings)[0].values(), notes
+    assert (other["encoder layers, ours"], other["encoder layers, peer"]) == (3, 2)
 
 
 def test_training_step_moves_every_weight():
