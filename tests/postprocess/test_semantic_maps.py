@@ -69,7 +69,8 @@ def test_class_logits_do_not_depend_on_padding(inner, target):
     logits = plane(*centers)[None, None]
     (resized,) = resize_class_logits(logits, padded, [inner], [target])
     places = [(torch.arange(out) + 0.5) * size / out for out, size in zip(target, inner)]
-    # Outside the outermost centers the border is repeated.
+    # Past the center of the image's last pixel, and outside the outermost centers, the border is repeated.
+    places = [place.clamp(0.5, size - 0.5) for place, size in zip(places, inner)]
     places = [place.clamp(center[0], center[-1]) for place, center in zip(places, centers)]
     torch.testing.assert_close(resized[0], plane(*places), atol=1e-4, rtol=1e-5)
 

@@ -34,22 +34,34 @@ def resize_channels(channels: np.ndarray, size: Size, resample: int = Image.Resa
     return np.stack([np.asarray(one) for one in resized])
 
 
-def _taps(source: int, target: int, step: float | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower index, upper index and weight of the upper one, in float32 like `torch.nn.functional.interpolate`."""
-    scale = np.float32(source / target if step is None else step)
+    scale = np.float32(source / target)
     position = np.maximum(scale * (np.arange(target, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
     lower = np.minimum(position.astype(np.int64), source - 1)
     return lower, np.minimum(lower + 1, source - 1), (position - lower).astype(np.float32)
 
 
-def _bilinear(source: int, target: int, step: float | None = None) -> np.ndarray:
-    """A bilinear resize of one axis as a matrix (target, source).
+def _taps_of_part(size: int, padded: int, inside: int, output: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for an output that shows the first `inside` of the `padded` pixels to which the logits belong.
 
-    Args:
-        source, target: Sizes.
-        step: Entries of the source per entry of the target, if the target is not the whole of it.
+    Places beyond the center of the last of these pixels are those of its center.
     """
-    lower, upper, weight = _taps(source, target, step)
+    if inside == padded:
+        return _taps(size, output)
+    pixel = np.clip((np.arange(output) + 0.5) * (inside / output) - 0.5, 0, inside - 1)
+    position = np.maximum((pixel + 0.5) * (size / padded) - 0.5, 0)
+    lower = np.minimum(position.astype(np.int64), size - 1)
+    return lower, np.minimum(lower + 1, size - 1), (position - lower).astype(np.float32)
+
+
+def _bilinear(source: int, target: int) -> np.ndarray:
+    """A bilinear resize of one axis as a matrix (target, source)."""
+    return _matrix(source, *_taps(source, target))
+
+
+def _matrix(source: int, lower: np.ndarray, upper: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    target = len(lower)
     matrix = np.zeros((target, source), dtype=np.float32)
     rows = np.arange(target)
     np.add.at(matrix, (rows, lower), 1 - weight)
@@ -109,7 +121,7 @@ def resize_maps(maps: np.ndarray, padded: Size, inside: Size, output: Size) -> n
         maps: (K, h, w) -> (K, *output), float32.
     """
     rows, columns = (
-        _bilinear(size, out, size * part / (whole * out))
+        _matrix(size, *_taps_of_part(size, whole, part, out))
         for size, out, part, whole in zip(maps.shape[1:], output, inside, padded)
     )
     return np.matmul(rows, maps.astype(np.float32) @ columns.T)

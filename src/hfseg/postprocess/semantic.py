@@ -15,6 +15,8 @@ from .sizes import Size, check_logits, complete_sizes
 # A class that some query gives this probability is likely; if more than this share is, all are compared at once.
 LIKELY = 0.02
 LARGEST_SHARE = 0.7
+# Elements of the classes that are resized at once.
+CHUNK_ELEMENTS = 1 << 22
 # Scores are compared with a bound that rounding cannot reach.
 MARGIN = 1 + 1e-4
 
@@ -132,6 +134,7 @@ def resize_class_logits(
 
     Bilinearly and in one step: each pixel of a result reads the logits at its own place in the input, whether the input
     was padded or not, so that the same image with and without padding has the same class map wherever its logits agree.
+    Places beyond the center of the image's last pixel, where only padding follows, are those of that center.
 
     Args:
         logits: Of a semantic model.
@@ -142,16 +145,35 @@ def resize_class_logits(
     Shape:
         logits: `(B, K, h, w)`; per image `(K, H, W)`, float32.
     """
-    height, width = logits.shape[-2:]
     results = []
     for scores, inner, target in zip(logits.float().split(1), image_sizes, output_sizes):
         if tuple(inner) == tuple(padded_size):
-            if (height, width) != tuple(target):  # of equal size the copy is exact, and as dear as the resize
+            if tuple(scores.shape[-2:]) != tuple(target):  # of equal size the copy is exact, and as dear as the resize
                 scores = functional.interpolate(scores, tuple(target), mode="bilinear", align_corners=False)
-        else:
-            # Pixels of the result per logit; the result ends where the image does, before the last logit.
-            scales = [out * padded / (inside * size) for out, padded, inside, size in
-                      zip(target, padded_size, inner, (height, width))]  # fmt: skip
-            scores = torch.ops.aten.upsample_bilinear2d.default(scores, list(target), False, *scales)
-        results.append(scores[0])
+            results.append(scores[0])
+            continue
+        rows, columns = (
+            _taps(*sizes, logits.device) for sizes in zip(scores.shape[-2:], padded_size, inner, target, strict=True)
+        )
+        result = scores.new_empty(scores.shape[1], *target)
+        step = max(1, CHUNK_ELEMENTS // (target[0] * target[1]))
+        for start in range(0, len(result), step):
+            wide = _between(scores[0, start : start + step], 1, *rows)
+            result[start : start + step] = _between(wide, 2, *columns)
+        results.append(result)
     return results
+
+
+def _taps(size: int, padded: int, inside: int, output: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower and upper logit and the upper one's weight for each pixel of one axis of the output. Shape: (output,)."""
+    pixel = (torch.arange(output, dtype=torch.float64) + 0.5) * (inside / output) - 0.5  # of the network's input
+    place = ((pixel.clamp(0, inside - 1) + 0.5) * (size / padded) - 0.5).clamp_(min=0)
+    lower = place.long().clamp_(max=size - 1)
+    upper = (lower + 1).clamp_(max=size - 1)
+    return lower.to(device), upper.to(device), (place - lower).float().to(device)
+
+
+def _between(values: Tensor, dim: int, lower: Tensor, upper: Tensor, weight: Tensor) -> Tensor:
+    """Interpolates along an axis."""
+    weight = weight.view(-1, *[1] * (values.ndim - 1 - dim))
+    return torch.lerp(values.index_select(dim, lower), values.index_select(dim, upper), weight)
