@@ -30,8 +30,9 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 RELATIVE, ABSOLUTE = 0.05, 0.06  # how much a number may differ
 Cell = dict[str, Any]
 
-# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
-sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`: it comes last.
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path = [*(entry for entry in sys.path if os.path.realpath(entry) != HERE), HERE]
 
 
 def image_output(image: Any) -> dict[str, str]:

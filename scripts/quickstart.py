@@ -4,8 +4,9 @@
 import os
 import sys
 
-# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`.
-sys.path = [entry for entry in sys.path if os.path.realpath(entry) != os.path.dirname(os.path.realpath(__file__))]
+# This folder is on Python's path, and its evaluate.py would hide the package `evaluate`: it comes last.
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path = [*(entry for entry in sys.path if os.path.realpath(entry) != HERE), HERE]
 
 from hfseg.commands.quickstart import main  # noqa: E402
 

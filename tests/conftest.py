@@ -12,7 +12,8 @@ os.environ.setdefault("HFSEG_CACHE", "")  # nothing is kept on disk
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 # At the end: evaluate.py there must not hide the package `evaluate`.
-sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+SCRIPTS = str(Path(__file__).parents[1] / "scripts")
+sys.path.append(SCRIPTS)
 pytest.register_assert_rewrite("contract", "golden", "oracle")
 
 
@@ -30,6 +31,8 @@ def fresh_accelerate():
 @pytest.fixture(autouse=True)
 def same_path():
     """Python's path is for the next test what it was: processes started there get it too."""
+    if SCRIPTS not in sys.path:  # a module or a fixture of many tests has taken it away
+        sys.path.append(SCRIPTS)
     kept = list(sys.path)
     yield
     if sys.path != kept:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from .. import tasks
 from ..files.writing import write_json
 from .loading import load
+from .quantization import LARGEST_CHANGE, quantize
 from .vocabulary_inputs import looks_at_points
 
 __all__ = ["FORMATS", "Exportable", "export_model", "exportable", "load_program", "parity_report"]
@@ -548,6 +549,18 @@ def default_size(folder: str, divisor: int, smallest: int) -> tuple[int, int]:
     return height, width
 
 
+def _passed(report: Sequence[Mapping[str, Any]], dtype: str) -> bool:
+    """Whether a file agrees with its model, as `export_folder` says it."""
+    if dtype == "int8":
+        return all(entry["different"] <= LARGEST_CHANGE * entry["decisions"] for entry in report)
+    difference = max(
+        value / max(1.0, entry["largest_value"][name])
+        for entry in report
+        for name, value in entry["max_difference"].items()
+    )
+    return difference <= TOLERANCE and not any(entry["different"] for entry in report)
+
+
 def export_folder(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],
@@ -559,6 +572,7 @@ def export_folder(
     dynamic: bool = False,
     command: str = "",
     candidate_labels: Sequence[str] = (),
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Exports a model and compares the file with it; the report is written beside the file.
 
@@ -572,14 +586,19 @@ def export_folder(
         dynamic: One file for all batch and image sizes.
         command: Recorded in the report.
         candidate_labels: Classes of an open-vocabulary model, whose embeddings the file then carries.
+        dtype: "float32", or "int8" for ONNX files whose matrix products have weights of eight bits.
 
     Returns:
-        The report; `passed` says whether file and model agree.
+        The report; `passed` says whether file and model agree: within the tolerance and with identical masks, or of
+        int8 in all but `LARGEST_CHANGE` of the masks' pixels and classes.
 
     Raises:
         FileNotFoundError, ValueError: The model is not right, or has no single forward pass.
     """
     import hfseg
+
+    if dtype not in ("float32", "int8") or (dtype == "int8" and format != "onnx"):
+        raise ValueError(f"dtype is {dtype!r}; must be float32, or int8 with the format onnx.")
 
     found = tasks.model_folder(folder)
     task, _, name = tasks.find_task(found)
@@ -593,17 +612,14 @@ def export_folder(
     size = size or default_size(str(found), target.divisor, target.smallest)
     about = describe_model(model, Path(found), task, target, size, candidate_labels)
     file = export_model(target, output, format, size, batch_size, dynamic, about)
+    if dtype == "int8":
+        quantize(file)
     places = [(batch_size, *size)]
     if dynamic:
         unit = target.divisor
         other = (max(size[0] // 2 // unit * unit, target.smallest), size[1] + unit)
         places = [(max(batch_size, 2), *size), (1, *(check_size or other))]
     report = parity_report(target, file, format, places)
-    difference = max(
-        value / max(1.0, entry["largest_value"][name])
-        for entry in report
-        for name, value in entry["max_difference"].items()
-    )
     content = {
         "command": command,
         "hfseg": hfseg.__version__,
@@ -611,12 +627,13 @@ def export_folder(
         "file": str(file),
         "class": type(model).__name__,
         "format": format,
+        "dtype": dtype,
         "dynamic": dynamic,
         "inputs": {name: list(value.shape) for name, value in target.inputs(*places[0]).items()},
         "free_axes": {name: list(axes) for name, axes in (target.dynamic if dynamic else target.prompts).items()},
         "outputs": list(target.outputs),
         "tolerance": TOLERANCE,
-        "passed": difference <= TOLERANCE and not any(entry["different"] for entry in report),
+        "passed": _passed(report, dtype),
         "sizes": report,
     }
     write_json(Path(f"{file}.json"), content)
