@@ -78,6 +78,9 @@ def test_ucf101_by_its_lists(tmp_path, caplog):
         Ucf101Source(tmp_path, "test")
     with pytest.raises(ValueError, match="folds 1 to 3"):
         Ucf101Source(tmp_path, fold=4)
+    (lists / "testlist03.txt").write_text("../../elsewhere.avi\n")
+    with pytest.raises(ValueError, match=r"is outside of the dataset.s folder.*correct the name"):
+        Ucf101Source(tmp_path, "test", fold=3)
 
 
 def test_kinetics_and_frame_prediction(tmp_path):
@@ -132,6 +135,14 @@ def test_boxes_of_objects365_make_detection(objects):
 def test_damage_of_objects365(objects):
     with pytest.raises(FileNotFoundError, match="zhiyuan_objv2_train"):
         Objects365Source(objects)
+    file = objects / "annotations/zhiyuan_objv2_val.json"
+    plain = file.read_text()
+    content = json.loads(plain)
+    content["images"][0]["file_name"] = "../../elsewhere.jpg"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"elsewhere.jpg., which is outside"):
+        Objects365Source(objects, "val")[0]
+    file.write_text(plain)
     shutil.rmtree(objects / "val")
     with pytest.raises(FileNotFoundError, match="objects365_v1_5"):
         Objects365Source(objects, "val")[0]

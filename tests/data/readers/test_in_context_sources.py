@@ -78,6 +78,11 @@ def test_poses_of_coco(persons):
     with pytest.raises(FileNotFoundError, match="person_keypoints_train2017"):
         CocoPersonSource(root)
     file = root / "annotations/person_keypoints_val2017.json"
+    plain = file.read_text()
+    file.write_text(plain.replace("000000000007.jpg", "../../000000000007.jpg"))
+    with pytest.raises(ValueError, match="outside of the dataset's folder"):
+        CocoPersonSource(root, "val")
+    file.write_text(plain)
     file.write_text(file.read_text().replace('"keypoints": [0,', '"keypoints": [', 1))
     with pytest.raises(ValueError, match="annotation 2 has 50 numbers"):
         CocoPersonSource(root, "val")

@@ -2,6 +2,7 @@
 """Sets of masks without names: a generated folder of every layout gives back exactly the masks that were written."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -188,6 +189,10 @@ def test_damage_and_unknown_parts(tmp_path):
         open_promptable_set("seginw", tmp_path / "seginw", only="Cows")
     with pytest.raises(ValueError, match="PIDray has no split 'other'"):
         open_promptable_set("pidray", tmp_path / "pidray", "other")
+    WRITERS["timberseg"](tmp_path / "timberseg")
+    shutil.copy(*(tmp_path / "timberseg/prescaled" / f"coco_annotation{name}.json" for name in ("_rotated", "")))
+    with pytest.raises(ValueError, match=r"2 files .*coco_annotation\.json, coco_annotation_rotated\.json"):
+        open_promptable_set("timberseg", tmp_path / "timberseg")
     with pytest.raises(ValueError, match="no set"):
         JoinedMasks({})
     joined = open_promptable_set("seginw", tmp_path / "seginw")

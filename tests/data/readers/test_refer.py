@@ -113,6 +113,14 @@ def test_json(root):
         assert [dataset[i]["expressions"] for i in range(2)] == [["a line"], ["a box"]]
         assert np.count_nonzero(dataset[0]["mask"]) == 10 and np.count_nonzero(dataset[1]["mask"]) == 24
     assert len(load_refer_json(root / "own.json", split="train")) == 1
+    outside = root.parent / "outside.png"
+    Image.fromarray(np.eye(10, 12, dtype=np.uint8) * 255).save(outside)
+    for key, name in (("image", "../outside.png"), ("mask", str(outside)), ("mask", "a/../../outside.png")):
+        (root / "out.json").write_text(json.dumps([{**entries[0], key: name}]))
+        with pytest.raises(ValueError, match=r"is outside of the dataset.s folder.*allow_outside=True"):
+            load_refer_json(root / "out.json")
+    (root / "out.json").write_text(json.dumps([{**entries[0], "mask": "../outside.png"}]))
+    assert len(load_refer_json(root / "out.json", allow_outside=True)) == 1
     entries[0]["expressions"] = [""]
     (root / "own.json").write_text(json.dumps(entries))
     with pytest.raises(ValueError, match="entry 0 has no expressions"):

@@ -392,8 +392,24 @@ def find_file(folder: Path, name: str) -> Path | None:
     return next((folder / spelled for spelled in _spellings(name) if (folder / spelled).is_file()), None)
 
 
-def check_inside(name: str, folder: Path, root: Path, file: Path) -> None:
-    """Refuses names that lead out of the dataset's folder; links inside it may lead where they want."""
+CORRECT = "correct the name"  # the remedy where nothing outside can be allowed
+
+
+def check_inside(
+    name: str, folder: Path, root: Path, file: Path, remedy: str = "allow it with allow_outside=True"
+) -> None:
+    """Refuses names that lead out of the dataset's folder; links inside it may lead where they want.
+
+    Args:
+        name: As the file has it.
+        folder: To which it is relative.
+        root: The dataset's folder.
+        file: That names it, for the message.
+        remedy: What to do besides moving the file inside.
+
+    Raises:
+        ValueError: It leads out of `root`.
+    """
     plain = name.replace("\\", "/")
     target = os.path.normpath(os.path.join(os.path.abspath(folder), plain))
     inside = os.path.abspath(root)
@@ -401,7 +417,7 @@ def check_inside(name: str, folder: Path, root: Path, file: Path) -> None:
     if plain.startswith("/") or windows or os.path.commonpath([target, inside]) != inside:
         raise ValueError(
             f"{file} names the file {name!r}, which is outside of the dataset's folder {root}; move it inside, or "
-            "allow it with allow_outside=True"
+            f"{remedy}"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 
 from ...files.images import DEFAULT_MAX_PIXELS, load_image
 from ...files.listing import list_files
+from .coco import CORRECT, check_inside
 from .official.layout import read_list, require
 from .pascal_folds import NotInSampleError
 from .samples import IMAGE_SUFFIXES, read_json
@@ -166,6 +167,7 @@ def _listed(folder: Path, names: Iterable[str], file: Path) -> list[Path]:
     """Videos of a list, as files or as folders of frames; missing ones are counted and left out."""
     found, missing = [], []
     for name in names:
+        check_inside(name, folder, folder, file, CORRECT)
         path = folder / name
         frames = path.with_suffix("")
         if path.is_file() or frames.is_dir():
@@ -217,6 +219,7 @@ class Objects365Source(torch.utils.data.Dataset):
             self.names = [str(content["images"][place]["file_name"]) for place in shown.tolist()]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file}: an image or annotation is damaged: {error}") from error
+        self.file = file
         self.starts = np.searchsorted(owners[order], shown)
         self.folders = (folder, folder / short, folder / "images" / short, folder / "images")
 
@@ -232,7 +235,9 @@ class Objects365Source(torch.utils.data.Dataset):
 
         Raises:
             FileNotFoundError: It is nowhere.
+            ValueError: Its name leads out of the dataset's folder.
         """
+        check_inside(self.names[index], self.folders[0], self.folders[0], self.file, CORRECT)
         name = Path(self.names[index].replace("\\", "/"))
         tails = (name, Path(*name.parts[-2:]), Path(name.name))  # images/v1/patch0/a.jpg, patch0/a.jpg, a.jpg
         for folder in self.folders:

@@ -23,6 +23,7 @@ from ...files.images import convert_to_rgb, load_image, open_image
 from ...files.listing import list_files
 from ...files.writing import replacing
 from ...results.visual_formats import FORMATS
+from .coco import CORRECT, check_inside
 from .images import read_map
 from .official.layout import require
 from .pascal_folds import NotInSampleError, PascalDetectionSource, PascalFoldSource
@@ -313,6 +314,8 @@ class CocoPersonSource:
                     f"{folder / file}: annotation {annotation.get('id')} has {points.size} numbers, not 51."
                 )
             persons.setdefault(int(annotation["image_id"]), []).append(points.reshape(17, 3))
+        for image in content["images"]:
+            check_inside(image["file_name"], images, images, folder / file, CORRECT)
         self.samples = [
             (images / image["file_name"], np.stack(persons[image["id"]]))
             for image in content["images"]

@@ -29,7 +29,7 @@ from ...files.images import FORMATS, convert_to_rgb, open_image
 from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation, draws_nothing
 from ..collators.collation import UniversalCollator
-from .coco import check_inside, find_file, read_coco_masks
+from .coco import CORRECT, check_inside, find_file, read_coco_masks
 from .images import orient, to_id_map, to_rgb
 from .reading import check_on_error
 from .samples import say_what_is_nothing
@@ -362,7 +362,7 @@ class CocoMasks(torch.utils.data.Dataset):
         if not self.entries:
             raise ValueError(f"{path} has no image with a mask")
         for entry, _ in self.entries:
-            check_inside(entry["file_name"], self.folder, self.folder, path)
+            check_inside(entry["file_name"], self.folder, self.folder, path, CORRECT)
 
     def __len__(self) -> int:
         return len(self.entries)

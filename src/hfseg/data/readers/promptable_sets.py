@@ -242,21 +242,32 @@ def _woodscape_outlines(file: Path) -> list[list[float]]:
     return [outline for outline in outlines if len(outline) > 5]
 
 
+def _only(files: list[Path], folder: Path, what: str) -> Path:
+    """The one file of a kind.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: There are several, and which is meant cannot be known.
+    """
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no {what}.")
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise ValueError(f"{folder} holds {len(files)} files {what} ({names}): leave the one that is meant there.")
+    return files[0]
+
+
 def _timberseg(root: Path, split: str) -> Any:
     base = first_existing([root / "prescaled", root / "original", root])
     base = base if base.is_dir() else root
-    files = sorted(base.glob("*coco*.json"))
-    if not files:
-        raise FileNotFoundError(f"{base} holds no *coco*.json of TimberSeg.")
-    return CocoMasks(files[0], base / "images" if (base / "images").is_dir() else base)
+    file = _only(sorted(base.glob("*coco*.json")), base, "*coco*.json of TimberSeg")
+    return CocoMasks(file, base / "images" if (base / "images").is_dir() else base)
 
 
 def _ndispark(root: Path, split: str) -> Any:
     folder = _folder_of_split(root, split, "NDISPark")
-    files = sorted(folder.glob("*coco_annotations.json"))
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no *coco_annotations.json of NDISPark.")
-    return CocoMasks(files[0], folder / "imgs")
+    file = _only(sorted(folder.glob("*coco_annotations.json")), folder, "*coco_annotations.json of NDISPark")
+    return CocoMasks(file, folder / "imgs")
 
 
 def _pidray(root: Path, split: str) -> Any:

@@ -28,6 +28,7 @@ from PIL import Image
 
 from ...files.images import FORMATS
 from ...results.run_lengths import decode_segmentation
+from .coco import CORRECT, check_inside
 from .images import open_label, read_image, to_rgb
 from .samples import check_unique, listing, read_json, say_what_is_nothing
 
@@ -235,6 +236,7 @@ def _joined(refs: Any, instances: Any, split: str | None, images: Path, name: st
             raise ValueError(f"{where} names annotation {ref['ann_id']} of image {ref['image_id']}, which is not there")
         outline = outlines[ref["ann_id"]]["segmentation"]
         size = sizes.get(ref["image_id"])
+        check_inside(files[ref["image_id"]], images, images, Path(name), CORRECT)
         photo = images / files[ref["image_id"]]
         referents.append(Referent(str(ref["ref_id"]), photo, _sentences(ref, where), outline, size))
     absent = sorted({str(one.image) for one in referents if not one.image.is_file()})
@@ -243,7 +245,9 @@ def _joined(refs: Any, instances: Any, split: str | None, images: Path, name: st
     return ReferDataset(referents, name)
 
 
-def load_refer_json(file: str | Path, split: str | None = None, images: str | Path | None = None) -> ReferDataset:
+def load_refer_json(
+    file: str | Path, split: str | None = None, images: str | Path | None = None, allow_outside: bool = False
+) -> ReferDataset:
     """Referents of a JSON list (or one JSON object per line), for one's own data.
 
     An entry has `image` or `file_name` (a path from the folder of images), `expressions` (or `sentences`, as in
@@ -254,10 +258,11 @@ def load_refer_json(file: str | Path, split: str | None = None, images: str | Pa
         file: The JSON.
         split: Entries of this split only; None takes all.
         images: Folder of images and masks; default: that of the file.
+        allow_outside: Whether names of images and masks may lead out of that folder.
 
     Raises:
         FileNotFoundError: If the file, images or masks are missing.
-        ValueError: If it is damaged or an entry is incomplete.
+        ValueError: If it is damaged, an entry is incomplete, or a name leads out of the folder.
     """
     file = Path(file)
     folder = file.parent if images is None else Path(images)
@@ -282,6 +287,9 @@ def load_refer_json(file: str | Path, split: str | None = None, images: str | Pa
         mask = folder / entry["mask"] if entry.get("mask") else entry.get("segmentation")
         if not isinstance(photo, str) or not mask:
             raise ValueError(f"{where} needs `image`, and `mask` or `segmentation`; it has {sorted(entry)}")
+        named = [photo, *([str(entry["mask"])] if entry.get("mask") else [])]
+        for name in [] if allow_outside else named:
+            check_inside(name, folder, folder, file)
         ref_id = str(entry.get("ref_id", position))
         referents.append(Referent(ref_id, folder / photo, _sentences(entry, where), mask))
     needed = [one.image for one in referents] + [one.mask for one in referents if isinstance(one.mask, Path)]

@@ -51,7 +51,7 @@ def from_clip(source: str | os.PathLike[str], **fields: Any) -> ProScaleForOpenV
         ValueError: It is no CLIP, or lacks tensors.
         OSError: It cannot be read.
     """
-    there: Any = AutoConfig.from_pretrained(source)
+    there: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
     if there.model_type != "clip":
         raise ValueError(f"{os.fspath(source)!r} is a {there.model_type!r}; CLIP's towers come from a 'clip'.")
     for name in ("vision_config", "text_config"):

@@ -53,6 +53,15 @@ def coco(tmp_path):
     return tmp_path
 
 
+def test_names_of_captioned_images_stay_inside(coco):
+    file = coco / "annotations/captions_train2017.json"
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = "../../elsewhere.jpg"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="outside of the dataset's folder"):
+        load_official("coco_captions", coco)
+
+
 def test_coco_panoptic(coco):
     dataset = load_official("coco_panoptic", coco)
     assert dataset.id2label == {0: "person", 1: "toothbrush", 2: "banner"} and dataset.stuff_class_ids == (2,)

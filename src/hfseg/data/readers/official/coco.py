@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....files.label_names import COCO_PANOPTIC_THINGS, COCO_STUFF, COCO_STUFF_MISSING_IDS
-from ..coco import load_coco_file
+from ..coco import CORRECT, check_inside, load_coco_file
 from ..reading import listing
 from ..samples import Classes, FolderDataset, Sample, read_json, relative_key
 from ..schema import DEFAULT_IGNORE_INDEX
@@ -96,6 +96,8 @@ def load_captions(root: Path, split: str) -> FolderDataset:
     repeated = [key for key, count in Counter(image["id"] for image in content["images"]).items() if count > 1]
     if repeated:
         raise ValueError(f"{file}: the image id(s) {listing(repeated)} occur more than once; give every image its own")
+    for image in content["images"]:
+        check_inside(image["file_name"], folder, folder, file, CORRECT)
     captions: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
     for annotation in content["annotations"]:
         if annotation["image_id"] not in captions:
