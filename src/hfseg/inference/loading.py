@@ -177,8 +177,13 @@ def _load_processor(folder: Path, task: str) -> Any:
 
 def _load_pipeline(folder: Path, pipeline_class: Any, dtype: torch.dtype, device: Any) -> Any:
     """Loads a diffusers pipeline."""
+    import diffusers
+
+    # Releases before 0.40 know the old name only, later ones warn of it.
+    release = tuple(int(number) for number in diffusers.__version__.split(".")[:2])
+    name = "dtype" if release >= (0, 40) else "torch_dtype"
     with loading(folder):
-        pipe = pipeline_class.from_pretrained(folder, torch_dtype=dtype)
+        pipe = pipeline_class.from_pretrained(folder, **{name: dtype})
         check_pipeline_weights(pipe, folder)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
