@@ -66,3 +66,14 @@ def test_regions_hold_every_pixel_above_the_level():
             assert (outside <= 0).all() and left % 8 == 0
             part = torch.cat([band for _, band in resizer.bands_of(index, region)])
             torch.testing.assert_close(part, whole[index, top:bottom, left:right], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_logits_at_single_outputs(geometry):
+    (height, width), padded, image, output = geometry
+    logits = torch.randn(5, height, width, generator=torch.Generator().manual_seed(0)) * 5
+    rows = torch.arange(0, output[0], max(1, output[0] // 7))
+    columns = torch.arange(0, output[1], max(1, output[1] // 5))
+    y, x = (places.flatten() for places in torch.meshgrid(rows, columns, indexing="ij"))
+    expected = plain_resize(logits, padded, image, output)[:, y, x]
+    torch.testing.assert_close(BandResizer(logits, padded, image, output).at(y, x), expected, atol=1e-4, rtol=1e-4)

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .contests import Contest, contest_in_tiles
 from .duplicates import distinct_queries
 from .reductions import count, descending, first_argmax, precise
 from .resizing import BandResizer
 from .sizes import Size, check_logits, check_shares, complete_sizes, logit_of
-from .tiles import Contest, contest_in_tiles, tiles_pay
+from .tiles import tiles_pay
 
 
 def _best_classes(

@@ -126,6 +126,19 @@ class BandResizer:
             wide = _gather_axis(self.mask_logits[:, start:stop], 2, column_indices, column_weights)
             yield rows, _gather_axis(wide, 1, row_indices[rows] - start, row_weights[rows])
 
+    def at(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Logits of all queries at some outputs. Shape: (n,), (n,) -> (Q, n), float32."""
+        device, inputs = self.mask_logits.device, self.mask_logits.flatten(1)
+        y, x = self.rows_axis.indices[rows.cpu()].to(device), self.columns_axis.indices[columns.cpu()].to(device)
+        by_row = self.rows_axis.weights[rows.cpu()].to(device)
+        by_column = self.columns_axis.weights[columns.cpu()].to(device)
+        result = inputs.new_zeros(len(inputs), len(rows))
+        for row in range(y.shape[1]):
+            for column in range(x.shape[1]):
+                picked = inputs.index_select(1, y[:, row] * self.columns_axis.size + x[:, column])
+                result.addcmul_(picked, by_row[:, row] * by_column[:, column])
+        return result
+
     @cached_property
     def _dense(self) -> tuple[Tensor, list[tuple[slice, slice, Tensor]]]:
         """Operator of the rows, and of the columns in blocks: outputs, the inputs they read, matrix.

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .contests import classes_in_tiles
 from .reductions import descending, first_argmax
 from .resizing import BandResizer
 from .sizes import Size, check_logits, complete_sizes
+from .tiles import tiles_pay
 
 # A class that some query gives this probability is likely; if more than this share is, all are compared at once.
 LIKELY = 0.02
@@ -108,11 +110,16 @@ def semantic_segmentation(
         scores: list[Tensor] = []
         for index, output_size in enumerate(geometry.outputs):
             weights = class_probabilities[index].t().contiguous()  # (K, Q)
+            resizer = BandResizer(mask_logits[index], *geometry.of(index))
+            won = None if return_scores or not tiles_pay(resizer) else classes_in_tiles(resizer, weights)
+            if won is not None:
+                maps.append(won)
+                continue
             label_map = torch.empty(output_size, dtype=torch.int64, device=device)
             num_labels = len(weights)
             score_map = torch.empty((num_labels, *output_size), device=device) if return_scores else None
             few = None if return_scores or device.type != "cpu" else LikelyClasses.of(weights)
-            for rows, band in BandResizer(mask_logits[index], *geometry.of(index)).bands():
+            for rows, band in resizer.bands():
                 if few is not None:
                     label_map[rows] = few.best(band.sigmoid_().flatten(1)).view(band.shape[1:])
                     continue

@@ -1,8 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Which query wins which pixel, tile by tile, on a CPU: most queries cannot win anywhere in most tiles.
+"""Outputs of a resize in tiles, on a CPU: bounds of the logits of each, and the resize of some queries in some tiles.
 
-A resized logit is a weighted mean of inputs. Their largest and smallest value near a tile bound every logit in it, so
-a query whose best score stays below the worst score of another one is left out of the tile before anything is resized.
+A resized logit is a weighted mean of inputs, so their largest and smallest value near a tile bound every logit in it.
+Who cannot matter in a tile is left out of it before anything is resized.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .resizing import Axis, BandResizer
 
-__all__ = ["Contest", "contest_in_tiles", "tiles_pay"]
+__all__ = ["TileGrid", "tiles_pay"]
 
 # Inputs that a tile's side covers, about; fewer leave out more queries, more have less to look up.
 INPUTS_PER_TILE = 6
@@ -24,38 +24,14 @@ MOST_INPUTS = 24
 BLOCK = 2
 # With fewer queries there is little to leave out.
 FEWEST_QUERIES = 4
-# If more of all pairs of query and tile take part, bands of all queries are as fast.
-LARGEST_SHARE = 0.3
 # Logits of one batch of tiles, and inputs of one batch of queries whose extremes are found, which fit the cache.
 BATCH_ELEMENTS = 1 << 21
 EXTREMES_ELEMENTS = 1 << 19
 LIMITS = (torch.minimum, torch.maximum)
-# Bounds are compared with a distance that rounding cannot bridge.
-MARGIN = 1e-4
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What the queries of an image won.
-
-    Attributes:
-        own_area: Pixels where a query's mask probability reaches the threshold, int64.
-        won_area: Pixels where its score is the largest, int64.
-        painted_area: Pixels where both hold, int64.
-        painted_map: 0 where the winner's probability is below the threshold, else 1 + its index, int32.
-
-    Shape:
-        areas (N,), map (H, W).
-    """
-
-    own_area: Tensor
-    won_area: Tensor
-    painted_area: Tensor
-    painted_map: Tensor
-
-
-@dataclass(frozen=True)
-class _Tiles:
+class _Strips:
     """One axis in tiles: the first input that each reads, and the weights of its inputs.
 
     Shape: first (n,), weights (n, side, inputs).
@@ -65,7 +41,7 @@ class _Tiles:
     weights: Tensor
 
     @classmethod
-    def of(cls, axis: Axis, side: int) -> "_Tiles":
+    def of(cls, axis: Axis, side: int) -> "_Strips":
         """Cuts an axis. The last tile repeats the last output."""
         outputs = len(axis.indices)
         number = -(-outputs // side)
@@ -86,6 +62,17 @@ class _Tiles:
         most = int((last - self.first // BLOCK).amax()) + 1
         return (self.first[:, None] // BLOCK + torch.arange(most)).clamp_(max=blocks - 1)
 
+    def reduce(self, values: Tensor, larger: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Largest (or smallest) value near each tile along dim 1; by slices, as reductions of short axes are slow."""
+        last = values[:, -1:].expand(-1, -values.shape[1] % BLOCK, -1)
+        even = values if last.shape[1] == 0 else torch.cat((values, last), 1)
+        blocks = larger(even[:, 0::BLOCK], even[:, 1::BLOCK])
+        windows = self.windows(blocks.shape[1])
+        result = blocks.index_select(1, windows[:, 0])
+        for place in range(1, windows.shape[1]):
+            result = larger(result, blocks.index_select(1, windows[:, place]))
+        return result
+
 
 def _side(axis: Axis) -> int:
     scale = len(axis.indices) / max(axis.size, 1)
@@ -101,130 +88,91 @@ def tiles_pay(resizer: BandResizer) -> bool:
     return inputs <= MOST_INPUTS
 
 
-def _reduce(values: Tensor, tiles: _Tiles, larger: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Largest (or smallest) value near each tile along dim 1; by slices, as reductions of short axes are slow."""
-    last = values[:, -1:].expand(-1, -values.shape[1] % BLOCK, -1)
-    even = values if last.shape[1] == 0 else torch.cat((values, last), 1)
-    blocks = larger(even[:, 0::BLOCK], even[:, 1::BLOCK])
-    windows = tiles.windows(blocks.shape[1])
-    result = blocks.index_select(1, windows[:, 0])
-    for place in range(1, windows.shape[1]):
-        result = larger(result, blocks.index_select(1, windows[:, place]))
-    return result
-
-
-def _extremes(logits: Tensor, rows: _Tiles, columns: _Tiles) -> tuple[Tensor, Tensor]:
-    """Smallest and largest input near each tile. Shape: (N, h, w) -> twice (N, tile rows, tile columns)."""
-    parts: list[tuple[Tensor, Tensor]] = []
-    step = max(1, EXTREMES_ELEMENTS // max(1, logits[0].numel()))
-    for part in logits.split(step):
-        near_rows = (_reduce(part, rows, choose).transpose(1, 2).contiguous() for choose in LIMITS)
-        low, high = (_reduce(near, columns, choose).transpose(1, 2) for near, choose in zip(near_rows, LIMITS))
-        parts.append((low, high))
-    return torch.cat([low for low, _ in parts]), torch.cat([high for _, high in parts])
-
-
-def _alive(rows: _Tiles, columns: _Tiles, logits: Tensor, scores: Tensor, logit_threshold: float) -> Tensor | None:
-    """Whether a query can win a pixel of a tile or has pixels of its own there; in every tile one can.
-
-    None if an input is not finite.
-
-    Shape: logits (N, h, w), scores (N,); result (N, tiles).
-    """
-    smallest, largest = _extremes(logits, rows, columns)
-    if not bool((smallest.isfinite() & largest.isfinite()).all()):  # a NaN is both extremes of its tiles
-        return None
-    column = scores.view(-1, 1, 1)
-    best_of_worst = (smallest.sigmoid_() * column).amax(0)
-    own = largest >= logit_threshold - MARGIN * (1 + abs(logit_threshold))
-    return (own | (largest.sigmoid_() * column >= best_of_worst * (1 - MARGIN))).flatten(1)
-
-
-def _batches(alive: Tensor, side_product: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Tiles with about equally many queries, together.
-
-    Shape: alive (N, T); yields tiles (t,), their queries (t, k), ascending, and which of these count (t, k).
-    """
-    tile, query = alive.t().nonzero(as_tuple=True)
-    numbers = alive.sum(0)
-    place = torch.arange(len(tile)) - (numbers.cumsum(0) - numbers)[tile]
-    order = numbers.argsort()
-    start, sizes = 0, numbers[order]
-    while start < len(order):
-        # As many as the largest of them allows; sizes ascend, so the last is the largest.
-        guess = max(1, BATCH_ELEMENTS // (side_product * max(1, int(sizes[start]))))
-        stop = min(start + guess, len(order))
-        allowed = max(1, BATCH_ELEMENTS // (side_product * max(1, int(sizes[stop - 1]))))
-        tiles = order[start : min(start + allowed, stop)]
-        start += len(tiles)
-        width = int(numbers[tiles].amax())
-        slot = torch.full((len(numbers),), -1)
-        slot[tiles] = torch.arange(len(tiles))
-        mine = slot[tile] >= 0
-        queries = torch.zeros(len(tiles), width, dtype=torch.int64)
-        queries[slot[tile[mine]], place[mine]] = query[mine]
-        yield tiles, queries, torch.arange(width) < numbers[tiles][:, None]
-
-
-def contest_in_tiles(resizer: BandResizer, scores: Tensor, logit_threshold: float) -> Contest | None:
-    """Gives every pixel to the query with the largest class score times mask probability, the first of equal ones.
-
-    The result is that of all queries at all pixels, up to the rounding of the resized logits; None where too many
-    queries take part in too many tiles for this to pay off, or a logit is not finite.
+class TileGrid:
+    """The outputs of a resize in tiles, numbered row by row; those at the right and bottom may reach beyond the image.
 
     Args:
-        resizer: Of the masks, see `tiles_pay`.
-        scores: Class score of each query, not negative.
-        logit_threshold: A mask's own pixels are those whose logit is at least this.
-
-    Shape:
-        scores (N,).
+        resizer: see `tiles_pay`.
     """
-    logits, (height, width) = resizer.mask_logits, resizer.output_size
-    number = len(logits)
-    side_y, side_x = _side(resizer.rows_axis), _side(resizer.columns_axis)
-    rows, columns = _Tiles.of(resizer.rows_axis, side_y), _Tiles.of(resizer.columns_axis, side_x)
-    alive = _alive(rows, columns, logits, scores, logit_threshold)
-    if alive is None or alive.count_nonzero() > LARGEST_SHARE * alive.numel():
-        return None
-    tiles_down, tiles_across = len(rows.first), len(columns.first)
-    winners = torch.empty(tiles_down * tiles_across, side_y, side_x, dtype=torch.int32)
-    painted = torch.empty_like(winners)
-    own_area = torch.zeros(number, dtype=torch.int64)
-    inside_y = torch.arange(tiles_down * side_y).view(tiles_down, side_y) < height
-    inside_x = torch.arange(tiles_across * side_x).view(tiles_across, side_x) < width
-    ragged = bool(height % side_y or width % side_x)
-    most_y, most_x = resizer.rows_axis.size - 1, resizer.columns_axis.size - 1
-    for tiles, queries, counts in _batches(alive, side_y * side_x):
-        ty, tx = tiles // tiles_across, tiles % tiles_across
-        y = (rows.first[ty][:, None] + torch.arange(rows.inputs)).clamp_(max=most_y)
-        x = (columns.first[tx][:, None] + torch.arange(columns.inputs)).clamp_(max=most_x)
-        places = (queries[:, None] * logits.shape[1] + y[:, :, None])[..., None] * logits.shape[2] + x[:, None, None]
-        narrow = logits.view(-1).index_select(0, places.view(-1)).view(places.shape)  # (t, inputs, k, inputs)
-        wide = narrow.flatten(1, 2) @ columns.weights[tx].transpose(1, 2)
-        resized = rows.weights[ty] @ wide.view(len(tiles), rows.inputs, -1)
-        resized = resized.view(len(tiles), side_y, queries.shape[1], side_x)  # (t, y, k, x)
-        passes = resized >= logit_threshold
-        valid = passes
-        if ragged:
-            valid = passes & (inside_y[ty][:, :, None] & inside_x[tx][:, None])[:, :, None]
-        own_area.index_add_(0, queries.flatten(), (valid.sum(3).sum(1) * counts).flatten())
-        values = resized.sigmoid_().mul_(torch.where(counts, scores[queries], -1.0)[:, None, :, None])
-        best, slot = values[:, :, 0], torch.zeros(len(tiles), side_y, side_x, dtype=torch.int64)
-        for other in range(1, queries.shape[1]):
-            better = values[:, :, other] > best
-            best = torch.where(better, values[:, :, other], best)
-            slot.masked_fill_(better, other)
-        winner = queries.gather(1, slot.flatten(1)).view_as(slot)
-        winners[tiles] = winner.to(torch.int32)
-        shown = passes.gather(2, slot[:, :, None])[:, :, 0]
-        painted[tiles] = ((winner + 1) * shown).to(torch.int32)
 
-    def whole(tiled: Tensor) -> Tensor:
-        tiled = tiled.view(tiles_down, tiles_across, side_y, side_x).transpose(1, 2)
-        return tiled.reshape(tiles_down * side_y, tiles_across * side_x)[:height, :width]
+    def __init__(self, resizer: BandResizer):
+        self.logits, self.output_size = resizer.mask_logits, resizer.output_size
+        self.side_y, self.side_x = _side(resizer.rows_axis), _side(resizer.columns_axis)
+        self.rows = _Strips.of(resizer.rows_axis, self.side_y)
+        self.columns = _Strips.of(resizer.columns_axis, self.side_x)
+        self.down, self.across = len(self.rows.first), len(self.columns.first)
 
-    painted_map = whole(painted).contiguous()
-    won_area = torch.bincount(whole(winners).flatten(), minlength=number)
-    painted_area = torch.bincount(painted_map.flatten(), minlength=number + 1)[1:]
-    return Contest(own_area, won_area, painted_area, painted_map)
+    def __len__(self) -> int:
+        return self.down * self.across
+
+    def extremes(self) -> tuple[Tensor, Tensor] | None:
+        """Smallest and largest input near each tile, None if an input is not finite. Shape: twice (Q, tiles)."""
+        parts: list[tuple[Tensor, Tensor]] = []
+        step = max(1, EXTREMES_ELEMENTS // max(1, self.logits[0].numel()))
+        for part in self.logits.split(step):
+            near_rows = (self.rows.reduce(part, choose).transpose(1, 2).contiguous() for choose in LIMITS)
+            low, high = (self.columns.reduce(near, choose).transpose(1, 2) for near, choose in zip(near_rows, LIMITS))
+            parts.append((low, high))
+        smallest, largest = (torch.cat(some).flatten(1) for some in zip(*parts))
+        if not bool((smallest.isfinite() & largest.isfinite()).all()):  # a NaN is both extremes of its tiles
+            return None
+        return smallest, largest
+
+    def batches(self, alive: Tensor, among: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Tiles with about equally many queries, together; all tiles, or those `among` which are asked for.
+
+        Shape: alive (Q, tiles), among (n,); yields tiles (t,), their queries (t, k), ascending, and which of these
+            count (t, k).
+        """
+        area = self.side_y * self.side_x
+        if among is not None:
+            for tiles, queries, counts in self.batches(alive[:, among]):
+                yield among[tiles], queries, counts
+            return
+        tile, query = alive.t().nonzero(as_tuple=True)
+        numbers = alive.sum(0)
+        place = torch.arange(len(tile)) - (numbers.cumsum(0) - numbers)[tile]
+        order = numbers.argsort()
+        start, sizes = 0, numbers[order]
+        while start < len(order):
+            # As many as the largest of them allows; sizes ascend, so the last is the largest.
+            guess = max(1, BATCH_ELEMENTS // (area * max(1, int(sizes[start]))))
+            stop = min(start + guess, len(order))
+            allowed = max(1, BATCH_ELEMENTS // (area * max(1, int(sizes[stop - 1]))))
+            tiles = order[start : min(start + allowed, stop)]
+            start += len(tiles)
+            width = int(numbers[tiles].amax())
+            slot = torch.full((len(numbers),), -1)
+            slot[tiles] = torch.arange(len(tiles))
+            mine = slot[tile] >= 0
+            queries = torch.zeros(len(tiles), width, dtype=torch.int64)
+            queries[slot[tile[mine]], place[mine]] = query[mine]
+            yield tiles, queries, torch.arange(width) < numbers[tiles][:, None]
+
+    def resize(self, tiles: Tensor, queries: Tensor) -> Tensor:
+        """Logits of some queries in some tiles. Shape: tiles (t,), queries (t, k) -> (t, side, k, side)."""
+        ty, tx = tiles // self.across, tiles % self.across
+        height, width = self.logits.shape[1:]
+        y = (self.rows.first[ty][:, None] + torch.arange(self.rows.inputs)).clamp_(max=height - 1)
+        x = (self.columns.first[tx][:, None] + torch.arange(self.columns.inputs)).clamp_(max=width - 1)
+        places = (queries[:, None] * height + y[:, :, None])[..., None] * width + x[:, None, None]
+        narrow = self.logits.view(-1).index_select(0, places.view(-1)).view(places.shape)  # (t, inputs, k, inputs)
+        wide = narrow.flatten(1, 2) @ self.columns.weights[tx].transpose(1, 2)
+        resized = self.rows.weights[ty] @ wide.view(len(tiles), self.rows.inputs, -1)
+        return resized.view(len(tiles), self.side_y, queries.shape[1], self.side_x)
+
+    def inside(self, tiles: Tensor) -> Tensor | None:
+        """Which outputs lie in the image, None if all of all tiles do. Shape: tiles (t,) -> (t, side, side)."""
+        height, width = self.output_size
+        if not (height % self.side_y or width % self.side_x):
+            return None
+        ty, tx = tiles // self.across, tiles % self.across
+        y = ty[:, None] * self.side_y + torch.arange(self.side_y) < height
+        x = tx[:, None] * self.side_x + torch.arange(self.side_x) < width
+        return y[:, :, None] & x[:, None]
+
+    def whole(self, tiled: Tensor) -> Tensor:
+        """Puts tiles together. Shape: (tiles, side, side) -> (H, W)."""
+        tiled = tiled.view(self.down, self.across, self.side_y, self.side_x).transpose(1, 2)
+        whole = tiled.reshape(self.down * self.side_y, self.across * self.side_x)
+        return whole[: self.output_size[0], : self.output_size[1]]
