@@ -67,6 +67,7 @@ EXCEPTIONS = {
     # What an architecture trains on its own: tasks of the one loop.
     "models/lavin_dit/training_lavin_dit.py": {"training", "data"},
     "models/proscale/training_proscale.py": {"training", "data"},
+    "models/proscale/training_open_vocabulary_proscale.py": {"training", "data", "evaluation"},
     "models/unisegformer/training_unisegformer.py": {"training", "data", "metrics"},
     "models/unpairseg/training_unpairseg.py": {"auto", "training", "data", "metrics", "evaluation"},
     "files/remote_code.py": {"auto"},

@@ -95,6 +95,10 @@ ARCHITECTURES = [
             "pil": "models.proscale.image_processing_pil_proscale:ProScaleImageProcessorPil",
         },
         processor="models.proscale.processing_proscale:ProScaleProcessor",
+        training={
+            "open-vocabulary": "models.proscale.training_open_vocabulary_proscale:NamesTask",
+            "contrastive": "training.tasks.contrastive:ContrastiveTask",
+        },
     ),
     Architecture(
         model_type="vpnext",
@@ -193,7 +197,7 @@ ARCHITECTURES = [
         training={
             "mask-generation": "models.unpairseg.training_unpairseg:PromptableTask",
             "open-vocabulary": "models.unpairseg.training_unpairseg:AlignmentTask",
-            "contrastive": "models.unpairseg.training_unpairseg:ContrastiveTask",
+            "contrastive": "training.tasks.contrastive:ContrastiveTask",
         },
     ),
     Architecture(

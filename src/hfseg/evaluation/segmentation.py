@@ -19,6 +19,7 @@ from transformers.utils import logging
 
 from ..data.readers.coco import read_coco, sample_keys
 from ..data.readers.schema import semantic_map
+from ..files.prompt_names import prompt_names
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
@@ -475,6 +476,9 @@ def evaluate_open_vocabulary(
 ) -> dict[str, float]:
     """Measures an open-vocabulary model on labeled images, with the names of the dataset's classes.
 
+    Classes of public datasets are asked for in plain words with synonyms, as `hfseg evaluate` does
+    (`hfseg.files.prompt_names`).
+
     Args:
         model: In evaluation mode.
         processor: Its processor.
@@ -491,7 +495,7 @@ def evaluate_open_vocabulary(
         ValueError: Nothing of `tasks` can be measured on these labels, or the dataset is empty.
     """
     tasks = measurable_tasks(dataset, tasks, rank)
-    text_embeds = embed_classes(model, processor, dataset.id2label, templates=templates)
+    text_embeds = embed_classes(model, processor, dataset.id2label, prompt_names(dataset.id2label), templates)
     match = LabelMatch.identity(len(dataset.id2label))
     segment = OpenVocabularySegmenter(
         processor.image_processor, match, match.to_model(dataset.stuff_class_ids), thresholds

@@ -73,7 +73,7 @@ def from_recipe(name: str, *, load_backbone: bool = False, **config: Any) -> Pre
         if foreign:
             raise ValueError(f"The configuration of {arguments.model.model_type} has no {', '.join(foreign)}.")
     task = build_task(arguments)
-    model: Any = task.build_model(_classes(arguments, task), load_backbone)
+    model: Any = task.inner(task.build_model(_classes(arguments, task), load_backbone))
     return model.pipeline() if hasattr(model, "pipeline") and not isinstance(model, PreTrainedModel) else model
 
 

@@ -249,6 +249,10 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
                 module.eval()
         return self
 
+    def clip_parts(self) -> list[nn.Module | nn.Parameter]:
+        """Lists CLIP's own parts, for training that is only about them."""
+        return [self.model.backbone, self.visual_projection, self.text_model, self.logit_scale]
+
     def get_image_embeddings(self, pixel_values: torch.Tensor, **kwargs: Any) -> UnpairSegImageEmbeddings:
         """Computes what prompts read of images; see `UnpairSegModel.get_image_embeddings`."""
         return self.model.get_image_embeddings(pixel_values, **kwargs)

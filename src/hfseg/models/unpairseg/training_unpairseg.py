@@ -1,111 +1,25 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired.
-
-And what both start from: a CLIP, learned from images with captions where none can be had.
-"""
+"""Unpair-Seg's two stages: masks without names, then masks with the nouns of captions that no one paired."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from transformers import PROCESSOR_MAPPING, AutoConfig
-from transformers.utils import ModelOutput
+from transformers import AutoConfig
 
 from accelerate import Accelerator, PartialState
 
 from ...auto import find_auto_class
-from ...data.synthetic.shapes_captions import entity_tokenizer
 from ...evaluation.promptable import evaluate_promptable
 from ...evaluation.segmentation import evaluate_open_vocabulary
-from ...losses.contrastive import softmax_contrastive_loss
-from ...training.tasks.base import Task, build_image_processor, load_processor
+from ...training.tasks.base import Task, load_processor
 
-SHAPES_TOKENIZER = "shapes"
 READERS = {
     "segment-anything": "hfseg.data.readers.promptable:SegmentAnythingData",
     "coco-masks": "hfseg.data.readers.promptable:CocoMasks",
 }
-
-
-class ContrastiveTowers(nn.Module):
-    """CLIP's two towers of an open-vocabulary model, with the loss that learns them from images with captions.
-
-    Args:
-        model: Its visual trunk, visual projection, text tower and logit scale learn; the rest is neither used nor
-            changed.
-    """
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model, self.config = model, model.config
-        model.requires_grad_(False)
-        learned = (model.model.backbone, model.visual_projection, model.text_model)
-        for parameter in [*(p for part in learned for p in part.parameters()), model.logit_scale]:
-            parameter.requires_grad_(True)
-
-    def forward(
-        self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> ModelOutput:
-        """Computes the loss and the share of images whose own text is nearest.
-
-        Shape:
-            pixel_values: `(B, 3, H, W)`; input_ids, attention_mask: `(B, L)`.
-        """
-        images = F.normalize(self.model.get_image_features(pixel_values), dim=-1)
-        texts = F.normalize(self.model.get_text_features(input_ids, attention_mask), dim=-1)
-        scale = self.model.logit_scale.exp().clamp(max=100)
-        loss = softmax_contrastive_loss(images, texts, scale, input_ids)
-        return ModelOutput(loss=loss, loss_dict={"loss_contrastive": loss}, image_embeds=images, text_embeds=texts)
-
-
-class ContrastiveTask(Task):
-    """CLIP itself, for data where no pretrained one fits: images with captions, as in Radford et al. (2021).
-
-    `model.tokenizer` is a folder or Hub id, or `shapes` for the words of the embedded scenes. The output folder is what
-    stage 1 starts from (`model.pretrained`). Measures the loss on held-out pairs.
-    """
-
-    auto_class = "AutoModelForOpenVocabularySegmentation"
-    datasets = {
-        **Task.datasets,
-        "entities": "hfseg.data.readers.entities:EntityDataset",
-        "shapes-captions": "hfseg.data.readers.entities:ShapesCaptions",
-        "shards": "hfseg.data.readers.image_text:ImageTextShards",
-    }
-    pipeline_tag = "zero-shot-image-classification"
-    collators = {**Task.collators, "image-text": "hfseg.data.collators.text:ImageTextCollator"}
-    default_collator = "image-text"
-
-    def example(self, name: str) -> str:
-        """Shows how the model is loaded; what it is asked with is the architecture's own."""
-        return (
-            f"import hfseg\nfrom transformers import {self.auto_class}, AutoProcessor\n\n"
-            f'model, processor = {self.auto_class}.from_pretrained("{name}"), AutoProcessor.from_pretrained("{name}")'
-        )
-
-    def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
-        """Builds an open-vocabulary model and takes its towers; the trunk learns whatever `freeze_backbone` says."""
-        self.arguments.model.config["freeze_backbone"] = False
-        return ContrastiveTowers(super().build_model(dataset, load_backbone))
-
-    def build_processor(self, model: nn.Module) -> Any:
-        """Joins image processor and tokenizer."""
-        arguments = self.arguments.model
-        if arguments.tokenizer != SHAPES_TOKENIZER:
-            return load_processor(arguments)
-        config: Any = model.config
-        processor: Any = PROCESSOR_MAPPING[type(config)]
-        return processor(build_image_processor(arguments, model), entity_tokenizer())
-
-    def save(self, model: nn.Module, folder: Path, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Writes the open-vocabulary model; its trunk is frozen from now on, as both stages want it."""
-        inner: Any = model.model
-        inner.config.freeze_backbone = True
-        weights = {name.removeprefix("model."): value for name, value in state_dict.items()}
-        inner.save_pretrained(folder, state_dict=weights)
 
 
 def holds_text_tower(folder: str | None) -> bool:
