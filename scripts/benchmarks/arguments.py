@@ -90,8 +90,11 @@ def oracle_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds those of `open-vocabulary`."""
-    parser.add_argument("--folder", required=True, metavar="DIR", help="where the models stay")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--folder", metavar="DIR", help="Unpair-Seg: where the models stay")
+    which.add_argument("--model", metavar="FOLDER", help="PRO-SCALE with a CLIP: mask class tokens beside crops")
     parser.add_argument("--scenes", type=int, default=64, help="held-out scenes")
+    parser.add_argument("--image", metavar="FILE.png", help="of --model: the worst and the best scenes")
 
 
 def in_context_arguments(parser: argparse.ArgumentParser) -> None:
@@ -273,7 +276,7 @@ KINDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     ),
     "oracle": ("1-point and 1-box oracle IoU of a trained model, untrained, and of squares.", oracle_arguments),
     "open-vocabulary": (
-        "Unpair-Seg on shapes from scratch, with and without stage 2; trains what lacks.",
+        "Unpair-Seg on shapes with and without stage 2, training what lacks; or names of PRO-SCALE's masks.",
         open_vocabulary_arguments,
     ),
     "in-context": (

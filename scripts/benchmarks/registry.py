@@ -272,6 +272,10 @@ def medical_learning(options: argparse.Namespace) -> Result:
 
 @measures("open-vocabulary")
 def open_vocabulary(options: argparse.Namespace) -> Result:
+    if options.model is not None:
+        from .mask_names import mask_names_table
+
+        return mask_names_table(options.model, options.scenes, options.image)
     from .open_vocabulary import open_vocabulary_table
 
     return open_vocabulary_table(options.folder, options.scenes, options.finished)
