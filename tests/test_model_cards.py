@@ -101,12 +101,24 @@ def tiny_open_vocabulary(model_type: str, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
+def tiny_clip(model_type: str, folder: Path) -> None:
+    """Saves what the recipe of a CLIP for `shapes` starts from, with a processor that keeps every mask."""
+    arguments = load_recipe("proscale-tiny-clip", ["data.train.num_scenes=2"])
+    task = build_task(arguments)
+    towers = task.build_model(task.build_dataset(arguments.data.train))
+    task.save(towers, folder, towers.state_dict())
+    processor = task.build_processor(towers)
+    processor.image_processor.threshold = 0.0
+    processor.save_pretrained(folder)
+
+
 # How to make the stand-in of an architecture, a function `(model_type, folder)`, where its recipe of `shapes` does not
 # do alone.
 STAND_INS: dict[str, Callable[[str, Path], None]] = {
     "lavin_dit": tiny_pipeline,
     "detector": tiny_detector,
     "proscale": tiny_recipe,
+    "proscale_open_vocabulary": tiny_clip,
     "unpairseg": tiny_open_vocabulary,
     "unisegformer": tiny_recipe,
     "meddensevit": tiny_medical_recipe,
