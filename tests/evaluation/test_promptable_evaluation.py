@@ -6,11 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from transformers import BatchFeature
 
 import hfseg
+from hfseg.data.readers.promptable import boxes_of_masks
 from hfseg.data.readers.promptable_sets import JoinedMasks
+from hfseg.data.synthetic.shapes import render_scene
 from hfseg.evaluation.promptable import PROMPTS, PromptableEvaluator, best_of_grid, evaluate_promptable
 from hfseg.metrics import OracleIoU
 from tiny_zoo import model_folder
@@ -93,6 +96,25 @@ def test_trust_counts_where_no_oracle_chooses():
         "one_box_oracle_iou": 100.0,
         "num_masks": 10,
     }
+
+
+def test_boxes_are_asked_as_the_processor_says(monkeypatch):
+    """With `box_zoom` the mask of a box is that of the pipeline, from the part of the image around it."""
+    from transformers import pipeline
+
+    pipe = pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+    scene = render_scene(3, image_size=(192, 192), split="validation")
+    masks = np.stack([scene.segmentation == thing.segment_id for thing in scene.objects])
+    boxes = boxes_of_masks(torch.from_numpy(masks)).tolist()
+    monkeypatch.setattr(pipe.image_processor, "box_zoom", 2.0)
+    found = pipe(Image.fromarray(scene.image), input_boxes=boxes)["masks"]
+    by_hand = 100 * np.mean([(m & f).sum() / (m | f).sum() for m, f in zip(masks, found, strict=True)])
+    data = [{"image": scene.image, "masks": list(masks)}]
+    zoomed = evaluate_promptable(pipe.model, pipe.image_processor, data, prompts=("point", "box"))
+    assert zoomed["one_box_iou"] == pytest.approx(by_hand, abs=0.05)
+    monkeypatch.setattr(pipe.image_processor, "box_zoom", None)
+    whole = evaluate_promptable(pipe.model, pipe.image_processor, data, prompts=("point", "box"))
+    assert abs(whole["one_box_iou"] - by_hand) > 0.5 and whole["one_point_iou"] == zoomed["one_point_iou"]
 
 
 def test_sets_are_reported_apart():

@@ -11,6 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.readers.promptable import boxes_of_masks, masks_of
+from ..inference.zoomed_boxes import masks_of_boxes
 from ..metrics.oracle_iou import OracleIoU
 from ..results.drawing import overlay, side_by_side
 from .base import Outcome, TaskEvaluator, gathered
@@ -114,8 +115,13 @@ class PromptedMasks:
         inputs = self.image_processor(images=[example["image"]], return_tensors="pt").to(first.device)
         sizes = inputs["original_sizes"]
         embeddings = cast(EmbedsImages, self.model).get_image_embeddings(inputs["pixel_values"].to(first.dtype))
+        zoom = getattr(self.image_processor, "box_zoom", None)
+        if "box" in self.prompts and zoom is not None:
+            boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
+            found = _zoomed(self.model, self.image_processor, np.asarray(example["image"]), boxes, zoom)
+            metrics["box"].add(prediction=found, reference=masks)
         for kind, values in (("point", inner_points), ("box", lambda m: boxes_of_masks(torch.from_numpy(m)).numpy())):
-            if kind in self.prompts:
+            if kind in self.prompts and (kind == "point" or zoom is None):
                 argument = "input_points" if kind == "point" else "input_boxes"
                 given = self.image_processor(
                     images=[example["image"]], return_tensors="pt", **{argument: values(masks)[None]}
@@ -242,6 +248,12 @@ def _by_trust(image_processor: Any, outputs: Any, sizes: Any) -> np.ndarray:
     return np.take_along_axis(masks, order[:, :, None, None], axis=1)
 
 
+def _zoomed(model: nn.Module, image_processor: Any, image: np.ndarray, boxes: np.ndarray, zoom: float) -> np.ndarray:
+    """Candidates of each box from the part of the image around it, as `_by_trust`. Shape: boxes (N, 4)."""
+    answers = masks_of_boxes(model, image_processor, image, boxes[None], zoom)
+    return np.stack([masks[np.argsort(-scores.numpy(), kind="stable")] for masks, scores in answers])
+
+
 class PromptableEvaluator(TaskEvaluator):
     """Mask generators, on any dataset with masks.
 
@@ -300,11 +312,15 @@ class PromptableEvaluator(TaskEvaluator):
             if not len(masks):
                 continue
             boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
-            inputs = processor(images=[image], input_boxes=boxes[None], return_tensors="pt")
-            first = next(model.parameters())
-            inputs = inputs.to(first.device)
-            outputs = model(pixel_values=inputs["pixel_values"].to(first.dtype), input_boxes=inputs["input_boxes"])
-            own = _by_trust(processor, outputs, inputs["original_sizes"])[:, 0]
+            zoom = getattr(processor, "box_zoom", None)
+            if zoom is not None:
+                own = _zoomed(model, processor, image, boxes, zoom)[:, 0]
+            else:
+                inputs = processor(images=[image], input_boxes=boxes[None], return_tensors="pt")
+                first = next(model.parameters())
+                inputs = inputs.to(first.device)
+                outputs = model(pixel_values=inputs["pixel_values"].to(first.dtype), input_boxes=inputs["input_boxes"])
+                own = _by_trust(processor, outputs, inputs["original_sizes"])[:, 0]
             names = {number: "" for number in range(1, len(masks) + 1)}
             info = [{"id": number, "label_id": number} for number in names]
             drawn = [image]

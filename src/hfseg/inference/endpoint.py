@@ -32,7 +32,15 @@ PARAMETERS = {
     "referring-image-segmentation": {"text", "threshold"},
     "open-vocabulary-segmentation": {*_SEGMENTS, *_MASKS, "candidate_labels", "templates", "stuff_labels"},
     "object-detection": {"threshold"},
-    "mask-generation": {*_MASKS, "input_points", "input_labels", "input_boxes", "stability_threshold", "min_area"},
+    "mask-generation": {
+        *_MASKS,
+        "input_points",
+        "input_labels",
+        "input_boxes",
+        "box_zoom",
+        "stability_threshold",
+        "min_area",
+    },
 }
 
 

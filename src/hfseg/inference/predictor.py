@@ -81,6 +81,8 @@ class Options:
         num_examples: How many examples they draw from those given; None: all, of a folder at most 8.
         scales: Semantic: factors of the network input whose class probabilities are averaged; with `tile` by windows.
         flip: Semantic: the mirror image of every scale, too.
+        box_zoom: Boxes: side of the part of the image that the network sees of each, in the box's longer sides;
+            None takes the processor's, which may be the whole image.
     """
 
     subtask: str | None = None
@@ -92,6 +94,7 @@ class Options:
     num_examples: int | None = None
     scales: Sequence[float] = ()
     flip: bool = False
+    box_zoom: float | None = None
 
 
 @dataclass
@@ -278,6 +281,7 @@ class Predictor:
             "num_examples": options.num_examples is not None,
             "scales": options.scales,
             "flip": options.flip,
+            "box_zoom": options.box_zoom is not None,
         }
         described = f"{self.folder} holds {self.class_name} ({self.task})"
         foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
@@ -291,6 +295,8 @@ class Predictor:
             raise ValueError("Points and boxes were given; ask for one kind at a time.")
         if prompts.negative_points and not (prompts.points or prompts.boxes):
             raise ValueError("Negative points were given alone; give a point or a box, whose mask must not cover them.")
+        if options.box_zoom is not None and not prompts.boxes:
+            raise ValueError("box_zoom was given without boxes; give boxes, whose surroundings it cuts out.")
         _check_values(options)
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
@@ -459,6 +465,8 @@ class Predictor:
             asked["input_points"] = [[float(value) for value in point] for point in prompts.points]
         if prompts.boxes:
             asked["input_boxes"] = [[float(value) for value in box] for box in prompts.boxes]
+            if options.box_zoom is not None:
+                asked["box_zoom"] = options.box_zoom
         if options.threshold is not None and not asked:
             asked["score_threshold"] = options.threshold
         if prompts.negative_points:
@@ -597,6 +605,8 @@ def _check_values(options: Options) -> None:
         raise ValueError(f"num_inference_steps must be 1 or more; got {options.num_inference_steps}.")
     if options.num_examples is not None and options.num_examples < 1:
         raise ValueError(f"num_examples must be 1 or more; got {options.num_examples}.")
+    if options.box_zoom is not None and not (math.isfinite(options.box_zoom) and options.box_zoom >= 1):
+        raise ValueError(f"box_zoom is {options.box_zoom}; it must be 1 or more.")
     if options.guidance_scale is not None and not (math.isfinite(options.guidance_scale)):
         raise ValueError(f"guidance_scale must be a finite number; got {options.guidance_scale}.")
 

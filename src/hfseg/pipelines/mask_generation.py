@@ -9,9 +9,11 @@ are the processor's own, and prompts (points or boxes) may be given instead of t
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.mask_generation import MaskGenerationPipeline
 
+from ..inference.zoomed_boxes import masks_of_boxes
 from ..results.segmentation_result import encode_run_lengths
 from .inputs import OneByOne, read_image
 
@@ -48,10 +50,12 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         pipe(image, points_per_side=32, score_threshold=0.7)
         pipe(image, input_points=[[x, y], ...])            # one mask per point
         pipe(image, input_boxes=[[x0, y0, x1, y1], ...])
+        pipe(image, input_boxes=[[x0, y0, x1, y1], ...], box_zoom=3.0)   # from the part around each box
 
     Prompts are in pixels of the image. Further arguments: `input_labels`, `nms_rule`, `iou_threshold`,
-    `cover_threshold`, `stability_threshold`, `min_area`, `mask_threshold`, `points_per_batch` (bounds memory only), and
-    `output_rle_mask=True` for `rle_mask`, COCO run lengths.
+    `cover_threshold`, `stability_threshold`, `min_area`, `mask_threshold`, `points_per_batch` (memory only), and
+    `output_rle_mask=True` for `rle_mask`, COCO run lengths. `box_zoom` (default: the processor's) is the side of the
+    part of the image that the network sees of a box, in the box's longer sides; None: the whole image.
     """
 
     image_processor: Any
@@ -64,7 +68,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         if not self._is_ours:
             return super()._sanitize_parameters(**kwargs)
-        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout"}
+        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout", "box_zoom"}
         unknown = sorted(set(kwargs) - legal)
         if unknown:
             raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; must be one of {', '.join(sorted(legal))}.")
@@ -74,7 +78,8 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         postprocess = {THRESHOLDS[name]: kwargs[name] for name in THRESHOLDS if kwargs.get(name) is not None}
         postprocess |= {name: kwargs[name] for name in ("output_rle_mask", "multimask_output") if name in kwargs}
         return (
-            {name: kwargs[name] for name in (*PROMPTS, "timeout") if kwargs.get(name) is not None},
+            {name: kwargs[name] for name in (*PROMPTS, "timeout") if kwargs.get(name) is not None}
+            | ({"box_zoom": kwargs["box_zoom"]} if "box_zoom" in kwargs else {}),
             {name: kwargs[name] for name in FORWARD if kwargs.get(name) is not None},
             postprocess,
         )
@@ -84,6 +89,10 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
             yield from super().preprocess(image, timeout=timeout, **kwargs)
             return
         image = read_image(image, timeout)
+        zoom = kwargs.pop("box_zoom", getattr(self.image_processor, "box_zoom", None))
+        if zoom is not None and kwargs.get("input_boxes") is not None:
+            yield {"image": image, "input_boxes": kwargs["input_boxes"], "box_zoom": zoom, "is_last": True}
+            return
         inputs = self.image_processor(images=[image], return_tensors="pt", **kwargs)
         # Coordinates stay float32: in half precision they would be off by pixels.
         inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
@@ -93,6 +102,8 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         if not self._is_ours:
             return super()._forward(model_inputs, **kwargs)
         is_last = model_inputs.pop("is_last")
+        if "box_zoom" in model_inputs:
+            return {**model_inputs, "is_last": is_last}
         prompted = any(name in model_inputs for name in PROMPTS)
         outputs = self.model(
             **model_inputs,
@@ -109,6 +120,8 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         if not self._is_ours:
             return super().postprocess(model_outputs, output_rle_mask=output_rle_mask, **kwargs)
         (result,) = model_outputs
+        if "box_zoom" in result:
+            return self._zoomed(result, output_rle_mask, multimask_output, kwargs.get("mask_threshold", 0.0))
         outputs, sizes = result["outputs"], result["original_sizes"]
         if result["prompted"]:
             threshold = kwargs.get("mask_threshold", 0.0)
@@ -122,9 +135,26 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         else:
             generated = self.image_processor.post_process_mask_generation(outputs, sizes, **kwargs)[0]
             masks, scores = generated["masks"], generated["scores"]
-        answer = {"masks": list(masks.cpu().numpy()), "scores": scores.float().cpu()}
+        return self._answer(list(masks.cpu().numpy()), scores.float().cpu(), output_rle_mask)
+
+    def _zoomed(self, asked: Any, output_rle_mask: bool, multimask_output: bool, mask_threshold: float) -> Any:
+        """Masks of boxes from the parts around them: a part at a time, as all of them need not fit into memory."""
+        masks, trust = [], []
+        with self.device_placement():
+            for found, scores in masks_of_boxes(
+                self.model, self.image_processor, asked["image"], asked["input_boxes"], asked["box_zoom"],
+                mask_threshold=mask_threshold, dtype=self.dtype,
+            ):  # fmt: skip
+                chosen = range(len(scores)) if multimask_output else [int(scores.argmax())]
+                masks += [found[index] for index in chosen]
+                trust += [float(scores[index]) for index in chosen]
+        return self._answer(masks, torch.tensor(trust), output_rle_mask)
+
+    @staticmethod
+    def _answer(masks: list[Any], scores: torch.Tensor, output_rle_mask: bool) -> dict[str, Any]:
+        answer: dict[str, Any] = {"masks": masks, "scores": scores}
         if output_rle_mask:
-            answer["rle_mask"] = [encode_run_lengths(mask) for mask in answer["masks"]]
+            answer["rle_mask"] = [encode_run_lengths(mask) for mask in masks]
         return answer
 
 

@@ -143,6 +143,46 @@ def test_augmentation_moves_masks_with_their_image():
     assert PromptableCollator(size=64, max_masks=1)([example()])["mask_labels"][0].shape[0] <= 1
 
 
+@pytest.mark.parametrize("zoom", [1.5, 4.0])
+def test_images_are_cut_around_one_of_their_masks(zoom):
+    """The box of that mask takes its share of the square, in the middle, and image and masks show the same part."""
+    image = np.zeros((200, 300, 3), dtype=np.uint8)
+    masks = np.zeros((2, 200, 300), dtype=bool)
+    masks[0, 90:110, 140:160], masks[1, 60:72, 200:230] = True, True  # longer sides 20 and 30
+    image[masks[0]], image[masks[1]] = 200, 100
+    collate = PromptableCollator(128, 1.0, max_boxes=2, zoom_range=(zoom, zoom), zoom_share=1.0,
+                                 image_mean=[0.0] * 3, image_std=[1.0] * 3)  # fmt: skip
+    seen = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        batch = collate([{"image": image, "masks": list(masks)}])
+        assert batch["original_sizes"].tolist() == [[128, 128]]
+        boxes = boxes_of_masks(batch["mask_labels"][0])
+        middle = ((boxes[:, :2] + boxes[:, 2:]) / 2 - 64).abs().amax(1)
+        sides = (boxes[:, 2:] - boxes[:, :2]).amax(1)
+        chosen = int(middle.argmin())
+        assert middle[chosen] <= 3 and abs(float(sides[chosen]) - 128 / zoom) <= 4
+        level = batch["pixel_values"][0, 0][batch["mask_labels"][0][chosen]].median()
+        seen.add(round(float(level) * 255))
+    assert seen == {200, 100}
+
+
+def test_zooms_that_are_none():
+    for wrong, message in (({"zoom_range": (0.5, 2)}, "at least 1"), ({"zoom_range": (3, 2)}, "the smaller first"),
+                           ({"zoom_share": 1.5}, "zoom_share is 1.5")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            PromptableCollator(64, **wrong)
+    torch.manual_seed(0)
+    plain = PromptableCollator(size=64)([example()])
+    torch.manual_seed(0)
+    empty = {**example(), "masks": []}
+    assert PromptableCollator(64, zoom_range=(2, 3), zoom_share=1.0)([empty])["pixel_values"].shape == (1, 3, 64, 64)
+    torch.manual_seed(0)
+    still = PromptableCollator(64, zoom_range=(2, 3), zoom_share=1.0, training=False)([example()])
+    assert set(still) >= {"pixel_values", "mask_labels"} and plain["pixel_values"].shape == still["pixel_values"].shape
+    assert len(still["mask_labels"][0]) == 3  # the whole image
+
+
 def test_other_schemas_serve_too():
     from hfseg.data import ShapesDataset
 

@@ -28,6 +28,7 @@ from torchvision.transforms import v2
 from ...files.images import FORMATS, convert_to_rgb, open_image
 from ...files.listing import list_files
 from ...results.run_lengths import decode_run_lengths, decode_segmentation, draws_nothing
+from ...results.zoom import zoom_window
 from ..collators.collation import UniversalCollator
 from .coco import CORRECT, check_inside, find_file, read_coco_masks
 from .images import orient, to_id_map, to_rgb
@@ -436,6 +437,9 @@ class PromptableCollator(UniversalCollator):
         image_mean, image_std: Per channel, for images in [0, 1].
         region_sizes: Sides of further squares with the same part of each image, resized from the image itself: its
             description at several scales (Unpair-Seg, equation 3.5).
+        zoom_range: Images are cut around one of their masks, at random, so that the square's side is the longer side
+            of its box times a factor from this range: what `box_zoom` of the processor shows the network.
+        zoom_share: Share of the images that are cut so; the others as `scale_range` says.
 
     Returns (of a call):
         `pixel_values`, `mask_labels` (boolean masks per image), `original_sizes` (of the images in the square),
@@ -467,7 +471,13 @@ class PromptableCollator(UniversalCollator):
         image_std: Sequence[float] = CLIP_STD,
         ignore_index: int = 255,
         region_sizes: Sequence[int] = (),
+        zoom_range: Sequence[float] | None = None,
+        zoom_share: float = 0.5,
     ) -> None:
+        if zoom_range is not None and not 1 <= zoom_range[0] <= zoom_range[1]:
+            raise ValueError(f"zoom_range is {list(zoom_range)}; give two factors of at least 1, the smaller first")
+        if not 0 <= zoom_share <= 1:
+            raise ValueError(f"zoom_share is {zoom_share}; it must be between 0 and 1")
         if size < 32 or size % 32:
             raise ValueError(f"size is {size}; it must be a positive multiple of 32")
         if any(side < 32 for side in region_sizes):
@@ -480,6 +490,8 @@ class PromptableCollator(UniversalCollator):
         self.region_sizes = tuple(region_sizes)
         self.flip_probability = flip_probability if training else 0.0
         self.scale_range = tuple(scale_range) if training else (1.0, 1.0)
+        self.zoom_range = tuple(zoom_range) if training and zoom_range is not None else None
+        self.zoom_share = zoom_share
 
     def _read(self, example: Mapping[str, Any], position: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Image (3, H, W) uint8 and masks (N, H, W) bool of one example."""
@@ -521,6 +533,22 @@ class PromptableCollator(UniversalCollator):
         top, left = (int(torch.randint(max(0, side - self.size) + 1, ())) for side in sides)
         return _Place(flip, place.scale, top, left)
 
+    def _zoomed(self, pixels: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, _Place] | None:
+        """Cuts image and masks around one of the masks, and places the part; None where the turn is the whole image's.
+
+        Shape: (3, H, W), (N, H, W).
+        """
+        drawn = masks.flatten(1).any(1).nonzero()[:, 0]
+        if self.zoom_range is None or not len(drawn) or float(torch.rand(())) >= self.zoom_share:
+            return None
+        chosen = masks[drawn[int(torch.randint(len(drawn), ()))]]
+        low, high = self.zoom_range
+        zoom = low + (high - low) * float(torch.rand(()))
+        left, top, right, bottom = zoom_window(boxes_of_masks(chosen[None])[0].tolist(), chosen.shape, zoom)
+        flip = bool(torch.rand(()) < self.flip_probability)
+        place = _Place(flip, self.size / max(bottom - top, right - left), 0, 0)
+        return pixels[:, top:bottom, left:right], masks[:, top:bottom, left:right], place
+
     def _image_in_square(self, pixels: torch.Tensor, place: _Place, side: int) -> torch.Tensor:
         """Brings an image (3, H, W) to its place in a square of `side` pixels. Shape: (3, h, w) with h, w <= side."""
         place = place.at(side / self.size)
@@ -534,7 +562,8 @@ class PromptableCollator(UniversalCollator):
         self, pixels: torch.Tensor, masks: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int], list[torch.Tensor]]:
         """Square image (3, S, S) uint8, masks (N, S, S) bool, (height, width) of the image in it, other squares."""
-        place = self._draw_place(*pixels.shape[-2:])
+        zoomed = self._zoomed(pixels, masks)
+        pixels, masks, place = zoomed or (pixels, masks, self._draw_place(*pixels.shape[-2:]))
         if place.flip:
             masks = masks.flip(-1)
         height, width = place.scaled(*pixels.shape[-2:])

@@ -102,6 +102,8 @@ class UnpairSegImageProcessorKwargs(UniversalImageProcessorKwargs, total=False):
     cover_threshold: float | None
     stability_threshold: float | None
     min_area: int | None
+    box_zoom: float | None
+    box_zoom_size: int | None
 
 
 class MaskGenerationProcessing(UniversalSegmentationProcessing):
@@ -116,6 +118,9 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         stability_threshold: smallest stability of a mask; None for no test, as in the authors' model (their
             demonstration uses 0.92).
         min_area: holes and islands below this number of pixels are cleaned up; 0 for none (demonstration: 15).
+        box_zoom: pipelines and evaluation ask for the mask of a box with the part of the image around it alone, whose
+            side is this many longer sides of the box; None for the whole image, as the authors do.
+        box_zoom_size: `longest_edge` of such a part; None for that of images.
         threshold: smallest class probability of a panoptic segment.
         overlap_mask_area_threshold: smallest visible part of a panoptic segment.
     """
@@ -133,6 +138,8 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
     cover_threshold = 0.7
     stability_threshold = None
     min_area = 0
+    box_zoom = None
+    box_zoom_size = None
     model_input_names = ["pixel_values", "original_sizes"]
 
     # ---------------------------------------------------------------------------------------------- inputs
@@ -298,26 +305,35 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         batch["original_sizes"], batch["resized_sizes"] = original_sizes, resized_sizes
 
     # ---------------------------------------------------------------------------------------------- outputs
-    def geometry(self, mask_shape: Sequence[int], original_sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    def geometry(
+        self, mask_shape: Sequence[int], original_sizes: list[tuple[int, int]], size: Any = None
+    ) -> dict[str, Any]:
         """Sizes with which `hfseg.postprocess` maps masks back to original images.
 
-        The square is resized to a square of the longer side, of which the image is the top left part.
+        The square is resized to a square of the longer side, of which the image is the top left part. `size` is that
+        of the call which prepared the images, where it was not the processor's.
         """
+        size = self.size if size is None else size
         padded = (mask_shape[-2] * self.mask_stride, mask_shape[-1] * self.mask_stride)
         sizes: dict[str, Any] = {"padded_size": padded, "output_sizes": original_sizes}
-        side = self.square(self.size)
+        side = self.square(size)
         if self.do_pad and self.do_resize and side is not None:
             inside = (min(side, padded[0]), min(side, padded[1]))
             sizes["image_sizes"] = [inside] * len(original_sizes)
             sizes["canvas_sizes"] = [(max(size), max(size)) for size in original_sizes]
         else:
-            resized = [resized_size(*size, self.size) if self.do_resize else size for size in original_sizes]
-            sizes["image_sizes"] = [(min(size[0], padded[0]), min(size[1], padded[1])) for size in resized]
+            resized = [resized_size(*one, size) if self.do_resize else one for one in original_sizes]
+            sizes["image_sizes"] = [(min(one[0], padded[0]), min(one[1], padded[1])) for one in resized]
         return sizes
 
     @torch.no_grad()
     def post_process_masks(
-        self, masks: Tensor, original_sizes: Sizes, mask_threshold: float = 0.0, binarize: bool = True
+        self,
+        masks: Tensor,
+        original_sizes: Sizes,
+        mask_threshold: float = 0.0,
+        binarize: bool = True,
+        size: Any = None,
     ) -> list[Tensor]:
         """Brings the masks of prompts to the size of the original images.
 
@@ -326,6 +342,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             original_sizes: (height, width) of each original image.
             mask_threshold: smallest logit, exclusive, of a pixel inside.
             binarize: whether to return booleans instead of probabilities.
+            size: that with which the images were prepared; default: the processor's.
 
         Shape: masks (B, Q, M, h, w); results (Q, M, H, W).
 
@@ -337,7 +354,7 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
             masks.flatten(1, 2),
             mask_threshold=1 / (1 + math.exp(-mask_threshold)),
             return_probabilities=not binarize,
-            **self.geometry(masks.shape, sizes),
+            **self.geometry(masks.shape, sizes, size),
         )
         return [result.unflatten(0, masks.shape[1:3]) for result in results]
 

@@ -1,0 +1,122 @@
+# Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
+"""Masks of boxes from the part of the image around each."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import pipeline
+
+import hfseg
+from hfseg.data.synthetic.shapes import render_scene
+from hfseg.inference import zoomed_boxes
+from hfseg.inference.zoomed_boxes import masks_of_boxes
+
+BOXES = [[10.0, 20.0, 40.0, 50.0], [60.0, 80.0, 90.0, 127.0], [100.0, 3.0, 112.0, 13.0]]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return render_scene(1, image_size=(128, 120), split="validation").image
+
+
+def test_the_mask_is_that_of_the_part_alone(pipe, scene, monkeypatch):
+    """As if somebody had cut the image; and whatever number of parts the network sees at once."""
+    monkeypatch.setattr(zoomed_boxes, "CHUNK", 2)
+    found = list(masks_of_boxes(pipe.model, pipe.image_processor, Image.fromarray(scene), [BOXES], 2.0))
+    windows = [(0, 5, 60, 65), (26, 34, 120, 128), (94, 0, 118, 24)]  # twice the longer side, inside the image
+    for box, (left, top, right, bottom), (masks, scores) in zip(BOXES, windows, found, strict=True):
+        moved = [box[0] - left, box[1] - top, box[2] - left, box[3] - top]
+        alone = pipe(Image.fromarray(scene[top:bottom, left:right]), input_boxes=[moved], multimask_output=True)
+        expected = np.zeros((len(alone["masks"]), *scene.shape[:2]), dtype=bool)
+        expected[:, top:bottom, left:right] = np.stack(alone["masks"])
+        assert masks.dtype == bool and (masks != expected).mean() < 1e-4
+        torch.testing.assert_close(scores, alone["scores"], atol=1e-4, rtol=1e-4)
+    assert sum(masks.any() for masks, _ in found) >= 2
+
+
+def test_a_part_as_large_as_the_image_gives_the_images_mask(pipe, scene):
+    image = Image.fromarray(scene)
+    whole, zoomed = pipe(image, input_boxes=BOXES), pipe(image, input_boxes=BOXES, box_zoom=100.0)
+    for one, other in zip(whole["masks"], zoomed["masks"], strict=True):
+        assert (one != other).mean() < 1e-4
+    torch.testing.assert_close(whole["scores"], zoomed["scores"], atol=1e-4, rtol=1e-4)
+
+
+def test_the_processor_says_how_much_is_seen(pipe, scene, monkeypatch):
+    """Of the pipeline, the predictor and the evaluation; `None` for a call asks for the whole image."""
+    image = Image.fromarray(scene)
+    whole, zoomed = pipe(image, input_boxes=BOXES), pipe(image, input_boxes=BOXES, box_zoom=3.0, output_rle_mask=True)
+    assert len(zoomed["rle_mask"]) == 3 and (whole["masks"][0] != zoomed["masks"][0]).any()
+    predictor = hfseg.load("unpairseg-tiny-shapes", task="mask-generation")
+    answers = [hfseg.predict(predictor, image, boxes=BOXES, box_zoom=zoom) for zoom in (None, 3.0)]
+    assert (answers[0].result.segmentation != answers[1].result.segmentation).any()
+    monkeypatch.setattr(pipe.image_processor, "box_zoom", 3.0)
+    assert all((a == b).all() for a, b in zip(pipe(image, input_boxes=BOXES)["masks"], zoomed["masks"]))
+    assert all((a == b).all() for a, b in zip(pipe(image, input_boxes=BOXES, box_zoom=None)["masks"], whole["masks"]))
+
+
+def test_parts_have_a_size_of_their_own(pipe, scene, monkeypatch):
+    sizes = []
+    plain = pipe.model.forward
+
+    def forward(**given):
+        sizes.append(tuple(given["pixel_values"].shape))
+        return plain(**given)
+
+    monkeypatch.setattr(pipe.model, "forward", forward)
+    monkeypatch.setattr(pipe.image_processor, "box_zoom_size", 128)
+    drawn = render_scene(1, image_size=(128, 120), split="validation")
+    things = [s for s in drawn.segments_info if 12 < max(s["bbox"][2:]) < 60]
+    boxes = [[x, y, x + w, y + h] for x, y, w, h in (s["bbox"] for s in things)]
+    found = pipe(Image.fromarray(scene), input_boxes=boxes, box_zoom=3.0)
+    assert sizes == [(len(boxes), 3, 128, 128)] and [mask.shape for mask in found["masks"]] == [(128, 120)] * len(boxes)
+    trues = [drawn.segmentation == thing["id"] for thing in things]
+    assert max((t & m).sum() / (t | m).sum() for t, m in zip(trues, found["masks"])) > 0.6  # at its place, in its size
+
+
+def test_small_things_are_found_better(pipe):
+    """What it is for: nine scenes in one image, whose things are a third as large as those of training."""
+    scenes = [render_scene(index, split="validation") for index in range(9)]
+    rows = [np.concatenate([one.image for one in scenes[3 * row : 3 * row + 3]], axis=1) for row in range(3)]
+    boxes, trues = [], []
+    for index, one in enumerate(scenes):
+        top, left = 96 * (index // 3), 96 * (index % 3)
+        for thing in one.objects[:3]:
+            mask = one.segmentation == thing.segment_id
+            y, x = mask.nonzero()
+            boxes.append([left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1])
+            trues.append(np.pad(mask, ((top, 192 - top), (left, 192 - left))))
+    image, means = Image.fromarray(np.concatenate(rows)), []
+    for zoom in (None, 3.0):
+        masks = pipe(image, input_boxes=boxes, box_zoom=zoom)["masks"]
+        means.append(np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, masks, strict=True)]))
+    assert means[1] > 0.6 and means[1] > means[0] + 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"box_zoom": 0.5}, "box_zoom is 0.5; it must be at least 1"),
+        ({"box_zoom": float("nan")}, "it must be at least 1"),
+        ({"box_zoom": 2.0, "input_boxes": [[5, 5, 5, 9]]}, "no area"),
+    ],
+)
+def test_what_is_refused(pipe, scene, given, message):
+    with pytest.raises(ValueError, match=message):
+        pipe(Image.fromarray(scene), **{"input_boxes": BOXES, **given})
+
+
+def test_the_predictor_refuses_a_zoom_without_boxes(scene):
+    predictor = hfseg.load("unpairseg-tiny-shapes", task="mask-generation")
+    with pytest.raises(ValueError, match="without boxes"):
+        hfseg.predict(predictor, Image.fromarray(scene), points=[[5, 5]], box_zoom=3.0)
+    with pytest.raises(ValueError, match="1 or more"):
+        hfseg.predict(predictor, Image.fromarray(scene), boxes=BOXES, box_zoom=0.0)
+    with pytest.raises(ValueError, match="box_zoom"):
+        hfseg.predict("proscale-tiny-shapes", Image.fromarray(scene), box_zoom=3.0)
