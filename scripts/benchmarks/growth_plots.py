@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER, RESULTS = ROOT / "docs" / "figures", ROOT / "model_cards" / "results"
 PANEL = (430, 250)  # of the axes, in pixels
-LEFT, TOP, BETWEEN, BOTTOM, RIGHT = 74, 44, 110, 58, 24
+LEFT, TOP, BETWEEN, BOTTOM, RIGHT = 74, 86, 110, 58, 24
 INK, GRID, PAPER = "#1c1f23", "#d8dde2", "#ffffff"
 OURS, PEER = "#1668b4", "#c4601a"
 
@@ -135,7 +135,7 @@ def draw_panel(panel: Panel, rows: list[dict], grows: str, left: float) -> list[
         return TOP + PANEL[1] * (1 - math.log(y / marks[0]) / math.log(marks[-1] / marks[0]))
 
     end, floor = left + PANEL[0], TOP + PANEL[1]
-    parts = [f'<text x="{left:.0f}" y="{TOP - 16}" font-weight="bold">{html.escape(panel.title)}</text>']
+    parts = [f'<text x="{left:.0f}" y="24" font-weight="bold">{html.escape(panel.title)}</text>']
     for mark in marks:
         parts.append(f'<line x1="{left:.0f}" y1="{up(mark):.1f}" x2="{end:.0f}" y2="{up(mark):.1f}" stroke="{GRID}"/>')
         parts.append(f'<text x="{left - 8:.0f}" y="{up(mark) + 5:.1f}" text-anchor="end">{shown(mark)}</text>')
@@ -149,7 +149,7 @@ def draw_panel(panel: Panel, rows: list[dict], grows: str, left: float) -> list[
         dash = ' stroke-dasharray="7 5"' if line.dashed else ""
         parts.append(f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="2.4"{dash}/>')
         parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="3.6" fill="{line.color}"/>' for x, y in points]
-        y = TOP + 20 + 21 * number
+        y = 46 + 21 * number
         parts.append(f'<line x1="{left + 14:.0f}" y1="{y - 5}" x2="{left + 46:.0f}" y2="{y - 5}" stroke="{line.color}" '
                      f'stroke-width="2.4"{dash}/>')  # fmt: skip
         parts.append(f'<text x="{left + 53:.0f}" y="{y}" fill="{line.color}">{html.escape(line.name)}</text>')
