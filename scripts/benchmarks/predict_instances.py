@@ -3,7 +3,7 @@
 
     python scripts/benchmarks/predict_instances.py [--height 3000 --width 4000] [--instances 100]
 
-The model is PRO-SCALE (3,3,3), Swin-T, with random weights; its forward pass runs in full, and its masks and classes are
+The model is PRO-SCALE (3,3,3), Swin-T, with random weights; its forward pass runs in full, its masks and classes are
 then replaced by ellipses of many sizes, so that results look like those of a trained model. Loading, model and decoding
 are timed apart, in the same process.
 """
