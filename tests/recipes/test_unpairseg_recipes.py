@@ -62,3 +62,6 @@ def test_the_recipe_of_recipes():
     # Training enlarges images as inference does, up to chance.
     low, high = (nuclei.data.collator["size"] * factor for factor in nuclei.data.collator["scale_range"])
     assert low < nuclei.model.processor["size"]["longest_edge"] < high
+    nearest, farthest = nuclei.data.collator["zoom_range"]
+    assert nearest <= nuclei.model.processor["box_zoom"] <= farthest
+    assert nuclei.model.processor["zoom_size"] == nuclei.data.collator["size"]

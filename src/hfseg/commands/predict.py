@@ -82,9 +82,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--scales", nargs="+", type=float, default=[], metavar="S", help="semantic: average over these sizes"
     )
     how.add_argument("--flip", action="store_true", help="semantic: average with the mirror image")
-    how.add_argument(
-        "--box_zoom", type=float, metavar="Z", help="boxes: see the part around each, Z of its sides wide, alone"
-    )
+    how.add_argument("--box_zoom", type=float, metavar="Z", help="see the part around each box, Z of its sides wide")
+    how.add_argument("--point_zoom", type=int, metavar="PIXELS", help="see parts around each point, from this side on")
     how.add_argument("--num_inference_steps", type=int, metavar="N", help="in-context")
     how.add_argument(
         "--guidance_scale", type=float, metavar="S", help="in-context: weight of the examples; default: 1.5"

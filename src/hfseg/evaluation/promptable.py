@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data.readers.promptable import boxes_of_masks, masks_of
-from ..inference.zoomed_boxes import masks_of_boxes
+from ..inference.zoomed_prompts import masks_of_boxes, masks_of_points
 from ..metrics.oracle_iou import OracleIoU
 from ..results.drawing import overlay, side_by_side
 from .base import Outcome, TaskEvaluator, gathered
@@ -115,13 +115,13 @@ class PromptedMasks:
         inputs = self.image_processor(images=[example["image"]], return_tensors="pt").to(first.device)
         sizes = inputs["original_sizes"]
         embeddings = cast(EmbedsImages, self.model).get_image_embeddings(inputs["pixel_values"].to(first.dtype))
-        zoom = getattr(self.image_processor, "box_zoom", None)
-        if "box" in self.prompts and zoom is not None:
-            boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
-            found = _zoomed(self.model, self.image_processor, np.asarray(example["image"]), boxes, zoom)
-            metrics["box"].add(prediction=found, reference=masks)
         for kind, values in (("point", inner_points), ("box", lambda m: boxes_of_masks(torch.from_numpy(m)).numpy())):
-            if kind in self.prompts and (kind == "point" or zoom is None):
+            zoom = getattr(self.image_processor, f"{kind}_zoom", None)
+            if kind in self.prompts and zoom is not None:
+                image = np.asarray(example["image"])
+                found = _zoomed(self.model, self.image_processor, image, kind, values(masks), zoom)
+                metrics[kind].add(prediction=found, reference=masks)
+            elif kind in self.prompts:
                 argument = "input_points" if kind == "point" else "input_boxes"
                 given = self.image_processor(
                     images=[example["image"]], return_tensors="pt", **{argument: values(masks)[None]}
@@ -248,10 +248,13 @@ def _by_trust(image_processor: Any, outputs: Any, sizes: Any) -> np.ndarray:
     return np.take_along_axis(masks, order[:, :, None, None], axis=1)
 
 
-def _zoomed(model: nn.Module, image_processor: Any, image: np.ndarray, boxes: np.ndarray, zoom: float) -> np.ndarray:
-    """Candidates of each box from the part of the image around it, as `_by_trust`. Shape: boxes (N, 4)."""
-    answers = masks_of_boxes(model, image_processor, image, boxes[None], zoom)
-    return np.stack([masks[np.argsort(-scores.numpy(), kind="stable")] for masks, scores in answers])
+def _zoomed(
+    model: nn.Module, image_processor: Any, image: np.ndarray, kind: str, prompts: np.ndarray, zoom: Any
+) -> np.ndarray:
+    """Candidates of each prompt from parts of the image around it, as `_by_trust`. Shape: prompts (N, 2) or (N, 4)."""
+    masks_of = masks_of_points if kind == "point" else masks_of_boxes
+    answers = masks_of(model, image_processor, image, prompts[None], zoom)
+    return np.stack([masks for masks, _ in answers])
 
 
 class PromptableEvaluator(TaskEvaluator):
@@ -314,7 +317,7 @@ class PromptableEvaluator(TaskEvaluator):
             boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
             zoom = getattr(processor, "box_zoom", None)
             if zoom is not None:
-                own = _zoomed(model, processor, image, boxes, zoom)[:, 0]
+                own = _zoomed(model, processor, image, "box", boxes, zoom)[:, 0]
             else:
                 inputs = processor(images=[image], input_boxes=boxes[None], return_tensors="pt")
                 first = next(model.parameters())

@@ -38,6 +38,7 @@ PARAMETERS = {
         "input_labels",
         "input_boxes",
         "box_zoom",
+        "point_zoom",
         "stability_threshold",
         "min_area",
     },

@@ -75,6 +75,7 @@ def predict(
     scales: Sequence[float] = (),
     flip: bool = False,
     box_zoom: float | None = None,
+    point_zoom: int | None = None,
     seed: int = 0,
     modality: str | None = None,
     device: str = "auto",
@@ -95,7 +96,7 @@ def predict(
         threshold: Smallest score; default: the processor's.
         tile: Side of overlapping windows, for large images.
         scales, flip: Test-time augmentation of class maps, see `Options`.
-        box_zoom: Masks of boxes from the part of the image around each; see `Options`.
+        box_zoom, point_zoom: Masks of boxes and points from parts of the image around each; see `Options`.
         num_inference_steps, guidance_scale, num_examples, seed: Of in-context models; see `Options`.
         modality: Of volumes whose file does not say it.
         device: "auto" takes a GPU if there is one.
@@ -115,7 +116,7 @@ def predict(
     words = [text] if isinstance(text, str) else text
     prompts = Prompts(words, labels, points, boxes, examples, task, negative_points)
     options = Options(subtask, threshold, tile, num_inference_steps, seed, guidance_scale, num_examples, scales, flip)
-    options = replace(options, box_zoom=box_zoom)
+    options = replace(options, box_zoom=box_zoom, point_zoom=point_zoom)
     if isinstance(model, Predictor):
         predictor = model
     else:

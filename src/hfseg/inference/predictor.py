@@ -83,6 +83,7 @@ class Options:
         flip: Semantic: the mirror image of every scale, too.
         box_zoom: Boxes: side of the part of the image that the network sees of each, in the box's longer sides;
             None takes the processor's, which may be the whole image.
+        point_zoom: Points: side in pixels of the smallest of the parts that the network sees of each; None as above.
     """
 
     subtask: str | None = None
@@ -95,6 +96,7 @@ class Options:
     scales: Sequence[float] = ()
     flip: bool = False
     box_zoom: float | None = None
+    point_zoom: int | None = None
 
 
 @dataclass
@@ -282,6 +284,7 @@ class Predictor:
             "scales": options.scales,
             "flip": options.flip,
             "box_zoom": options.box_zoom is not None,
+            "point_zoom": options.point_zoom is not None,
         }
         described = f"{self.folder} holds {self.class_name} ({self.task})"
         foreign = [name for name, value in given.items() if value and name not in tasks.find(self.task).takes]
@@ -295,8 +298,9 @@ class Predictor:
             raise ValueError("Points and boxes were given; ask for one kind at a time.")
         if prompts.negative_points and not (prompts.points or prompts.boxes):
             raise ValueError("Negative points were given alone; give a point or a box, whose mask must not cover them.")
-        if options.box_zoom is not None and not prompts.boxes:
-            raise ValueError("box_zoom was given without boxes; give boxes, whose surroundings it cuts out.")
+        for name, kind in (("box_zoom", "boxes"), ("point_zoom", "points")):
+            if getattr(options, name) is not None and not getattr(prompts, kind):
+                raise ValueError(f"{name} was given without {kind}; give {kind}, whose surroundings it cuts out.")
         _check_values(options)
         if self.task == "semantic" and options.subtask not in (None, "semantic"):
             raise ValueError(f"{described}, which knows no objects; the only subtask is semantic.")
@@ -465,8 +469,9 @@ class Predictor:
             asked["input_points"] = [[float(value) for value in point] for point in prompts.points]
         if prompts.boxes:
             asked["input_boxes"] = [[float(value) for value in box] for box in prompts.boxes]
-            if options.box_zoom is not None:
-                asked["box_zoom"] = options.box_zoom
+        for name in ("box_zoom", "point_zoom"):
+            if getattr(options, name) is not None:
+                asked[name] = getattr(options, name)
         if options.threshold is not None and not asked:
             asked["score_threshold"] = options.threshold
         if prompts.negative_points:
@@ -607,6 +612,8 @@ def _check_values(options: Options) -> None:
         raise ValueError(f"num_examples must be 1 or more; got {options.num_examples}.")
     if options.box_zoom is not None and not (math.isfinite(options.box_zoom) and options.box_zoom >= 1):
         raise ValueError(f"box_zoom is {options.box_zoom}; it must be 1 or more.")
+    if options.point_zoom is not None and options.point_zoom < 1:
+        raise ValueError(f"point_zoom is {options.point_zoom}; it must be 1 pixel or more.")
     if options.guidance_scale is not None and not (math.isfinite(options.guidance_scale)):
         raise ValueError(f"guidance_scale must be a finite number; got {options.guidance_scale}.")
 

@@ -13,7 +13,7 @@ import torch
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.mask_generation import MaskGenerationPipeline
 
-from ..inference.zoomed_boxes import masks_of_boxes
+from ..inference.zoomed_prompts import masks_of_boxes, masks_of_points
 from ..results.segmentation_result import encode_run_lengths
 from .inputs import OneByOne, read_image
 
@@ -21,6 +21,7 @@ __all__ = ["HfsegMaskGenerationPipeline", "register"]
 
 TASK = "mask-generation"
 PROMPTS = ("input_points", "input_labels", "input_boxes")
+ZOOMS = {"input_boxes": "box_zoom", "input_points": "point_zoom"}
 FORWARD = ("points_per_side", "points_per_batch")
 # What transformers calls a threshold, and what hfseg does.
 THRESHOLDS = {
@@ -51,11 +52,13 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         pipe(image, input_points=[[x, y], ...])            # one mask per point
         pipe(image, input_boxes=[[x0, y0, x1, y1], ...])
         pipe(image, input_boxes=[[x0, y0, x1, y1], ...], box_zoom=3.0)   # from the part around each box
+        pipe(image, input_points=[[x, y], ...], point_zoom=32)   # from parts of 32, 64, ... pixels around each point
 
     Prompts are in pixels of the image. Further arguments: `input_labels`, `nms_rule`, `iou_threshold`,
     `cover_threshold`, `stability_threshold`, `min_area`, `mask_threshold`, `points_per_batch` (memory only), and
     `output_rle_mask=True` for `rle_mask`, COCO run lengths. `box_zoom` (default: the processor's) is the side of the
-    part of the image that the network sees of a box, in the box's longer sides; None: the whole image.
+    part of the image that the network sees of a box, in the box's longer sides; None: the whole image. `point_zoom` is
+    the side of the smallest part around a point, in pixels.
     """
 
     image_processor: Any
@@ -68,7 +71,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         if not self._is_ours:
             return super()._sanitize_parameters(**kwargs)
-        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout", "box_zoom"}
+        legal = {*PROMPTS, *FORWARD, *THRESHOLDS, "output_rle_mask", "multimask_output", "timeout", *ZOOMS.values()}
         unknown = sorted(set(kwargs) - legal)
         if unknown:
             raise ValueError(f"Unknown argument(s) {', '.join(unknown)}; must be one of {', '.join(sorted(legal))}.")
@@ -79,7 +82,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         postprocess |= {name: kwargs[name] for name in ("output_rle_mask", "multimask_output") if name in kwargs}
         return (
             {name: kwargs[name] for name in (*PROMPTS, "timeout") if kwargs.get(name) is not None}
-            | ({"box_zoom": kwargs["box_zoom"]} if "box_zoom" in kwargs else {}),
+            | {name: kwargs[name] for name in ZOOMS.values() if name in kwargs},
             {name: kwargs[name] for name in FORWARD if kwargs.get(name) is not None},
             postprocess,
         )
@@ -89,10 +92,11 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
             yield from super().preprocess(image, timeout=timeout, **kwargs)
             return
         image = read_image(image, timeout)
-        zoom = kwargs.pop("box_zoom", getattr(self.image_processor, "box_zoom", None))
-        if zoom is not None and kwargs.get("input_boxes") is not None:
-            yield {"image": image, "input_boxes": kwargs["input_boxes"], "box_zoom": zoom, "is_last": True}
-            return
+        zooms = {name: kwargs.pop(name, getattr(self.image_processor, name, None)) for name in ZOOMS.values()}
+        for prompts, name in ZOOMS.items():
+            if kwargs.get(prompts) is not None and zooms[name] is not None:
+                yield {"image": image, "zoomed": prompts, "zoom": zooms[name], **kwargs, "is_last": True}
+                return
         inputs = self.image_processor(images=[image], return_tensors="pt", **kwargs)
         # Coordinates stay float32: in half precision they would be off by pixels.
         inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
@@ -102,7 +106,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         if not self._is_ours:
             return super()._forward(model_inputs, **kwargs)
         is_last = model_inputs.pop("is_last")
-        if "box_zoom" in model_inputs:
+        if "zoomed" in model_inputs:
             return {**model_inputs, "is_last": is_last}
         prompted = any(name in model_inputs for name in PROMPTS)
         outputs = self.model(
@@ -120,7 +124,7 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         if not self._is_ours:
             return super().postprocess(model_outputs, output_rle_mask=output_rle_mask, **kwargs)
         (result,) = model_outputs
-        if "box_zoom" in result:
+        if "zoomed" in result:
             return self._zoomed(result, output_rle_mask, multimask_output, kwargs.get("mask_threshold", 0.0))
         outputs, sizes = result["outputs"], result["original_sizes"]
         if result["prompted"]:
@@ -138,16 +142,20 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
         return self._answer(list(masks.cpu().numpy()), scores.float().cpu(), output_rle_mask)
 
     def _zoomed(self, asked: Any, output_rle_mask: bool, multimask_output: bool, mask_threshold: float) -> Any:
-        """Masks of boxes from the parts around them: a part at a time, as all of them need not fit into memory."""
+        """Masks of prompts from the parts around them: one by one, as all of them need not fit into memory."""
         masks, trust = [], []
+        prompts = asked["zoomed"]
+        given: dict[str, Any] = {"mask_threshold": mask_threshold, "dtype": self.dtype}
+        if prompts == "input_points":
+            given["labels"] = asked.get("input_labels")
+        masks_of = masks_of_points if prompts == "input_points" else masks_of_boxes
         with self.device_placement():
-            for found, scores in masks_of_boxes(
-                self.model, self.image_processor, asked["image"], asked["input_boxes"], asked["box_zoom"],
-                mask_threshold=mask_threshold, dtype=self.dtype,
-            ):  # fmt: skip
-                chosen = range(len(scores)) if multimask_output else [int(scores.argmax())]
-                masks += [found[index] for index in chosen]
-                trust += [float(scores[index]) for index in chosen]
+            for found, scores in masks_of(
+                self.model, self.image_processor, asked["image"], asked[prompts], asked["zoom"], **given
+            ):
+                count = len(scores) if multimask_output else 1
+                masks += list(found[:count])
+                trust += scores[:count].tolist()
         return self._answer(masks, torch.tensor(trust), output_rle_mask)
 
     @staticmethod

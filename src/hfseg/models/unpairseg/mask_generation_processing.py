@@ -103,7 +103,8 @@ class UnpairSegImageProcessorKwargs(UniversalImageProcessorKwargs, total=False):
     stability_threshold: float | None
     min_area: int | None
     box_zoom: float | None
-    box_zoom_size: int | None
+    point_zoom: int | None
+    zoom_size: int | None
 
 
 class MaskGenerationProcessing(UniversalSegmentationProcessing):
@@ -120,7 +121,9 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         min_area: holes and islands below this number of pixels are cleaned up; 0 for none (demonstration: 15).
         box_zoom: pipelines and evaluation ask for the mask of a box with the part of the image around it alone, whose
             side is this many longer sides of the box; None for the whole image, as the authors do.
-        box_zoom_size: `longest_edge` of such a part; None for that of images.
+        point_zoom: the same for points: side in pixels of the smallest part, doubled up to the whole image; the part
+            with the best mask that ends in it counts. None for the whole image alone, as the authors do.
+        zoom_size: `longest_edge` of such parts; None for that of images.
         threshold: smallest class probability of a panoptic segment.
         overlap_mask_area_threshold: smallest visible part of a panoptic segment.
     """
@@ -139,7 +142,8 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
     stability_threshold = None
     min_area = 0
     box_zoom = None
-    box_zoom_size = None
+    point_zoom = None
+    zoom_size = None
     model_input_names = ["pixel_values", "original_sizes"]
 
     # ---------------------------------------------------------------------------------------------- inputs

@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Masks of boxes from the part of the image around each."""
+"""Masks of boxes and points from parts of the image around each."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ from transformers import pipeline
 
 import hfseg
 from hfseg.data.synthetic.shapes import render_scene
-from hfseg.inference import zoomed_boxes
-from hfseg.inference.zoomed_boxes import masks_of_boxes
+from hfseg.evaluation.promptable import inner_points
+from hfseg.inference import zoomed_prompts
+from hfseg.inference.zoomed_prompts import masks_of_boxes, masks_of_points
 
 BOXES = [[10.0, 20.0, 40.0, 50.0], [60.0, 80.0, 90.0, 127.0], [100.0, 3.0, 112.0, 13.0]]
 
@@ -34,7 +35,7 @@ def near(box, size):
 
 def test_the_mask_is_that_of_the_part_alone(pipe, scene, monkeypatch):
     """As if somebody had cut the image; and whatever number of parts the network sees at once."""
-    monkeypatch.setattr(zoomed_boxes, "CHUNK", 2)
+    monkeypatch.setattr(zoomed_prompts, "CHUNK", 2)
     found = list(masks_of_boxes(pipe.model, pipe.image_processor, Image.fromarray(scene), [BOXES], 2.0))
     windows = [(0, 5, 60, 65), (26, 34, 120, 128), (94, 0, 118, 24)]  # twice the longer side, inside the image
     for box, (left, top, right, bottom), (masks, scores) in zip(BOXES, windows, found, strict=True):
@@ -78,7 +79,7 @@ def test_parts_have_a_size_of_their_own(pipe, scene, monkeypatch):
         return plain(**given)
 
     monkeypatch.setattr(pipe.model, "forward", forward)
-    monkeypatch.setattr(pipe.image_processor, "box_zoom_size", 128)
+    monkeypatch.setattr(pipe.image_processor, "zoom_size", 128)
     drawn = render_scene(1, image_size=(128, 120), split="validation")
     things = [s for s in drawn.segments_info if 12 < max(s["bbox"][2:]) < 60]
     boxes = [[x, y, x + w, y + h] for x, y, w, h in (s["bbox"] for s in things)]
@@ -107,12 +108,73 @@ def test_small_things_are_found_better(pipe):
     assert means[1] > 0.6 and means[1] > means[0] + 0.1
 
 
+def test_of_several_parts_around_a_point_the_best_score_counts(pipe, scene):
+    """Parts of 32, 64 and 128 pixels, moved into the image, and the whole: as if each had been cut and asked about."""
+    image = Image.fromarray(scene[:, :100])
+    point = [20.0, 110.0]
+    windows = [(4, 94, 36, 126), (0, 64, 64, 128), (0, 0, 100, 128)]  # of 128 pixels the image is, then, the whole
+    ranked = []
+    for left, top, right, bottom in windows:
+        part = image.crop((left, top, right, bottom))
+        answer = pipe(part, input_points=[[point[0] - left, point[1] - top]], multimask_output=True)
+        border = np.ones((128, 100), dtype=bool)  # pixels of the part that are at its border and not at the image's
+        border[top + (top > 0) : bottom - (bottom < 128), left + (left > 0) : right - (right < 100)] = False
+        for mask, score in zip(answer["masks"], answer["scores"]):
+            placed = np.zeros((128, 100), dtype=bool)
+            placed[top:bottom, left:right] = mask
+            ranked.append((placed[110, 20] and not (placed & border).any(), float(score), placed))
+    ranked.sort(key=lambda one: one[:2], reverse=True)
+    ((masks, scores),) = masks_of_points(pipe.model, pipe.image_processor, image, [[point]], 32)
+    assert len(masks) == len(scores) == 4 and ranked[0][0] and not ranked[-1][0]
+    for mask, score, (_, expected_score, expected) in zip(masks, scores.tolist(), ranked):
+        assert score == pytest.approx(expected_score, abs=1e-4) and (mask != expected).mean() < 1e-4
+    (found,) = pipe(image, input_points=[point], point_zoom=32)["masks"]
+    assert (found == masks[0]).all()
+
+
+def test_several_points_of_a_prompt_are_seen_together(pipe, scene, monkeypatch):
+    """Parts that do not hold all of them are left out; labels go with their points."""
+    seen = []
+    plain = pipe.model.forward
+
+    def forward(**given):
+        seen.append((given["input_points"], given.get("input_labels")))
+        return plain(**given)
+
+    monkeypatch.setattr(pipe.model, "forward", forward)
+    points, labels = [[[[30.0, 30.0], [70.0, 34.0]]]], [[[1, 0]]]
+    list(masks_of_points(pipe.model, pipe.image_processor, scene, points, 16, labels=labels))
+    ((given, signs),) = seen
+    assert signs.tolist() == [[[1, 0]]] * 2  # 64 pixels and the whole, of 128
+    scale = torch.tensor([96 / 64, 96 / 128])[:, None, None, None]
+    torch.testing.assert_close(given, (torch.tensor([[[[12.0, 30.0], [52.0, 34.0]]], points[0]]) * scale))
+
+
+def test_small_things_are_found_better_with_a_point(pipe):
+    scenes = [render_scene(index, split="validation") for index in range(9)]
+    rows = [np.concatenate([one.image for one in scenes[3 * row : 3 * row + 3]], axis=1) for row in range(3)]
+    points, trues = [], []
+    for index, one in enumerate(scenes):
+        top, left = 96 * (index // 3), 96 * (index % 3)
+        for thing in one.objects[:2]:
+            mask = one.segmentation == thing.segment_id
+            points.append(inner_points(mask[None])[0] + (left, top))
+            trues.append(np.pad(mask, ((top, 192 - top), (left, 192 - left))))
+    image, means = Image.fromarray(np.concatenate(rows)), []
+    for zoom in (None, 48):
+        masks = pipe(image, input_points=np.stack(points).tolist(), point_zoom=zoom)["masks"]
+        means.append(np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, masks, strict=True)]))
+    assert means[1] > 0.4 and means[1] > means[0] + 0.1
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"box_zoom": 0.5}, "box_zoom is 0.5; it must be at least 1"),
         ({"box_zoom": float("nan")}, "it must be at least 1"),
         ({"box_zoom": 2.0, "input_boxes": [[5, 5, 5, 9]]}, "no area"),
+        ({"point_zoom": 0, "input_points": [[5, 5]], "input_boxes": None}, "at least 1 pixel"),
+        ({"point_zoom": 9, "input_points": [[5, 500]], "input_boxes": None}, "outside image"),
     ],
 )
 def test_what_is_refused(pipe, scene, given, message):
@@ -124,6 +186,10 @@ def test_the_predictor_refuses_a_zoom_without_boxes(scene):
     predictor = hfseg.load("unpairseg-tiny-shapes", task="mask-generation")
     with pytest.raises(ValueError, match="without boxes"):
         hfseg.predict(predictor, Image.fromarray(scene), points=[[5, 5]], box_zoom=3.0)
+    with pytest.raises(ValueError, match="point_zoom was given without points"):
+        hfseg.predict(predictor, Image.fromarray(scene), boxes=BOXES, point_zoom=32)
+    with pytest.raises(ValueError, match="point_zoom is 0"):
+        hfseg.predict(predictor, Image.fromarray(scene), points=[[5, 5]], point_zoom=0)
     with pytest.raises(ValueError, match="1 or more"):
         hfseg.predict(predictor, Image.fromarray(scene), boxes=BOXES, box_zoom=0.0)
     with pytest.raises(ValueError, match="box_zoom"):
