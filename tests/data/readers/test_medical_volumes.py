@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Volumes on the disk: the same slices as from memory, memory for one volume, decoded once, made again when changed."""
 
+import os
 import tracemalloc
 
 import numpy as np
@@ -102,6 +103,22 @@ def test_decoded_once_and_again_when_a_file_or_the_reading_changes(tmp_path, mon
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert open_data(cache_dir=tmp_path / "other")[1] == ["b", "a"]  # a second process begins elsewhere
+
+
+def test_a_file_of_the_same_size_is_read_again_when_its_time_differs(tmp_path):
+    image, mask = (tmp_path / kind / "train" / "a.nii" for kind in ("images", "labels"))
+    write(image, np.random.default_rng(0).integers(1, 900, (10, 8, 6)).astype(np.int16))
+
+    def labeled(place, nanoseconds):
+        voxels = np.zeros((10, 8, 6), dtype=np.uint8)
+        voxels[3:6, 2:5, place] = 1
+        write(mask, voxels)
+        os.utime(mask, ns=(nanoseconds, nanoseconds))
+        given = {"layout": "pairs", "split": "train", "id2label": NAMES, "cache_dir": tmp_path / "cache"}
+        return load_medical(tmp_path, **given).volumes.summaries[0]["labeled"], mask.stat().st_size
+
+    (first, size), (second, same_size) = labeled(1, 10**18), labeled(4, 10**18 + 1000)
+    assert size == same_size and (first, second) == ([1], [4])
 
 
 def test_black_and_white_masks_and_images(tmp_path):

@@ -147,6 +147,20 @@ def test_every_layout_gives_the_masks_that_were_written(name, tmp_path):
         assert [dataset.set_of(index) for index in range(len(dataset))] == PARTS[name]
 
 
+def test_a_triangle_is_a_mask(tmp_path):
+    streets(tmp_path)
+    file = tmp_path / "vehicleannotations/annotations/vehicle-annotations.json"
+    content = json.loads(file.read_text())
+    triangle = {"name": "polygon", "all_points_x": [4, 20, 4], "all_points_y": [2, 2, 18]}
+    content["view-2.jpg123"]["regions"] = [{"shape_attributes": triangle}]
+    file.write_text(json.dumps(content))
+    (mask,) = masks_of(open_dataset(f"streets:{tmp_path}")[1])
+    y, x = np.mgrid[:H, :W] + 0.5
+    distance = (x - 4) + (y - 2) - 16  # to the long side; on it a pixel may fall to either side
+    inside = (x > 4) & (y > 2)
+    assert mask[inside & (distance < -1)].all() and not mask[~inside | (distance > 1)].any()
+
+
 def test_all_sets_of_a_folder_at_once(tmp_path):
     for name, write in WRITERS.items():
         write(tmp_path / name)
