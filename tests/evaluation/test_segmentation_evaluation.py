@@ -43,6 +43,34 @@ def test_evaluation_in_training_and_shared_by_processes(tmp_path):
         merged.load_states([shares[0], shares[0]])
 
 
+def test_cityscapes_ap_where_the_dataset_has_its_rules(tmp_path):
+    model, processor = oracle.OracleModel(oracle.OracleConfig()), oracle.processor()
+    sizes, numbers = [(64, 96), (96, 64)], {}
+    for name in ("right", "wrong"):
+        dataset = load_folder(oracle.write_panoptic(tmp_path / name, sizes, mistakes=name == "wrong"), "val")
+        assert "cityscapes_ap" not in evaluate_segmentation(model, processor, dataset, tasks=("instance",))
+        dataset.ap_rules = "cityscapes"
+        numbers[name] = evaluate_segmentation(model, processor, dataset, tasks=("instance", "panoptic"))
+    assert numbers["right"]["cityscapes_ap"] == pytest.approx(100)
+    assert numbers["right"]["cityscapes_ap50"] == pytest.approx(100)
+    # COCO's rules and these tell two different numbers of the same mistakes.
+    assert 0 < numbers["wrong"]["cityscapes_ap"] < 100
+    assert numbers["wrong"]["cityscapes_ap"] != pytest.approx(numbers["wrong"]["ap"], abs=0.01)
+    segment = Segmenter(processor, LabelMatch.identity(4), [3])
+    shares = []
+    for batches in ([[1]], [[0]]):
+        metrics = SegmentationMetrics(dataset, ("instance",))
+        for sample in predict_samples(model, processor, dataset, batches=batches):
+            metrics.add(sample.index, sample.example, segment(sample, ("instance",)))
+        shares.append(metrics.state_dict())
+    metrics = SegmentationMetrics(dataset, ("instance",))
+    metrics.load_states(shares)
+    merged, rows = metrics.compute()
+    assert merged["cityscapes_ap"] == pytest.approx(numbers["wrong"]["cityscapes_ap"], abs=1e-10)
+    own = [row["cityscapes_ap"] for row in rows if row["kind"] == "thing"]
+    assert sum(own) / len(own) == pytest.approx(merged["cityscapes_ap"]) and "cityscapes_ap" not in rows[3]
+
+
 def test_nothing_to_measure():
     with pytest.raises(ValueError, match="no images"):
         evaluate_segmentation(Averaging(), oracle.processor(), [])

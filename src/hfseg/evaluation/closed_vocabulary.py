@@ -34,7 +34,7 @@ from .segmentation import (
 __all__ = ["PROTOCOLS", "ClosedVocabularyEvaluator", "Protocol"]
 
 THRESHOLDS = ("threshold", "mask_threshold", "overlap_mask_area_threshold")
-HEADLINE = ("pq", "ap", "mean_iou", "pixel_accuracy")
+HEADLINE = ("pq", "ap", "cityscapes_ap", "mean_iou", "pixel_accuracy")
 GROUPS = {
     "_things": "; thing classes only",
     "_stuff": "; stuff classes only",
@@ -87,8 +87,8 @@ PROTOCOLS = {
         TASKS,
         {"size": {"shortest_edge": 1024, "longest_edge": 2048}, **_AUTHORS_THRESHOLDS},
         (
-            "The authors' AP comes from cityscapesscripts, whose rules differ from COCO's (no limit of 100 detections, "
-            "other precision integral); ours is COCO's AP and not comparable to theirs to the decimal.",
+            "The authors' AP comes from cityscapesscripts, whose rules differ from COCO's: it is cityscapes_ap, "
+            "measured on cityscapes_panoptic; ap is COCO's and not comparable with theirs.",
         ),
     ),
 }

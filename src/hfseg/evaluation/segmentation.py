@@ -20,6 +20,7 @@ from transformers.utils import logging
 from ..data.readers.coco import read_coco, sample_keys
 from ..data.readers.schema import semantic_map
 from ..files.prompt_names import prompt_names
+from ..metrics.cityscapes_ap import CityscapesAP
 from ..metrics.mask_ap import MaskAP
 from ..metrics.mean_iou import MeanIoU
 from ..metrics.panoptic_quality import PanopticQuality
@@ -57,6 +58,9 @@ AVERAGES = {
     "ap50": "as ap at IoU 0.50",
     "ap75": "as ap at IoU 0.75",
     "ar_100": "COCO mask recall at 100 detections per image, mean over IoU thresholds and thing classes in the truth",
+    "cityscapes_ap": "Cityscapes' mask AP: mean over IoU thresholds 0.50 to 0.95 in steps of 0.05 and over thing "
+    "classes in the truth, objects of 100 pixels and more; by the rules of cityscapesscripts",
+    "cityscapes_ap50": "as cityscapes_ap at IoU 0.50",
     "mean_iou": "IoU per class from one confusion matrix of all labeled pixels; mean over classes in the truth",
     "mean_accuracy": "share of a class's pixels that are right; mean over classes in the truth",
     "pixel_accuracy": "share of all labeled pixels that are right",
@@ -187,8 +191,9 @@ class SegmentationMetrics:
     """The metrics of one evaluation.
 
     Args:
-        dataset: With `id2label`, `stuff_class_ids`, `ignore_index`, and `kind` ("instance" for data whose unlabeled
-            pixels are background; otherwise they are void).
+        dataset: With `id2label`, `stuff_class_ids`, `ignore_index`, `kind` ("instance" for data whose unlabeled
+            pixels are background; otherwise they are void), and perhaps `ap_rules` ("cityscapes" for Cityscapes' AP
+            beside COCO's).
         tasks: Some of `TASKS`.
         rank_images: Whether to score every image by itself, to find the best and worst.
         instance_truth: Truth of AP for an example, as `MaskAP` takes it (see `CocoInstances`); default: annotations
@@ -215,6 +220,8 @@ class SegmentationMetrics:
             self.metrics["panoptic"] = self._quality()
         if "instance" in self.tasks:
             self.metrics["instance"] = MaskAP(self.id2label, stuff_class_ids=self.stuff)
+            if getattr(dataset, "ap_rules", "coco") == "cityscapes":
+                self.metrics["cityscapes_ap"] = CityscapesAP(self.id2label, stuff_class_ids=self.stuff)
         names = dict(self.id2label)
         if self.known_background:
             names[len(names)] = "background"
@@ -281,6 +288,8 @@ class SegmentationMetrics:
                 self.metrics["panoptic"].add(prediction=results["panoptic"], reference=_reference(example))
             if "instance" in self.tasks:
                 self.metrics["instance"].add(prediction=results["instance"], reference=self.instance_truth(example))
+            if "cityscapes_ap" in self.metrics:
+                self.metrics["cityscapes_ap"].add(prediction=results["instance"], reference=_reference(example))
             if self._of_image is not None:
                 self.image_scores.append(self._score(example, results, truth, classes))
         except (ValueError, IndexError) as error:
@@ -368,6 +377,11 @@ class SegmentationMetrics:
             for name, value in measured["per_class"].items():
                 rows[name]["ap"] = known(value)
             self.curves = measured["curves"]
+        if "cityscapes_ap" in self.metrics:
+            measured = self.metrics["cityscapes_ap"].compute()
+            numbers |= {"cityscapes_ap": measured["ap"], "cityscapes_ap50": measured["ap50"]}
+            for name, value in measured["per_class"].items():
+                rows[name]["cityscapes_ap"] = value
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]

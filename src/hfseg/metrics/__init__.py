@@ -9,6 +9,7 @@ from ..files.lazy_names import lazy_names
 
 # What type checkers and editors see; a test compares it with the table.
 if TYPE_CHECKING:
+    from .cityscapes_ap import CityscapesAP as CityscapesAP
     from .dice import Dice as Dice
     from .froc import FROC as FROC
     from .froc import Finding as Finding
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .surface_distance import surface_distances as surface_distances
 
 _EXPORTS = {
+    "CityscapesAP": "cityscapes_ap",
     "Dice": "dice",
     "FROC": "froc",
     "Finding": "froc",

@@ -92,10 +92,12 @@ class FolderDataset(torch.utils.data.Dataset):
         stuff_class_ids: Classes without instances (all of them in a semantic dataset).
         ignore_index: Value of void pixels in a `segmentation_map`.
         original_category_ids: Category id in the annotation file of every class, or None.
+        ap_rules: Whose average precision is the dataset's own, "coco" or "cityscapes".
         stretch_contrast: Whether every image is brought to the full range of intensities; see `load_folder`.
     """
 
     schema = "folder"
+    ap_rules = "coco"
     stretch_contrast = False
 
     def __init__(

@@ -40,6 +40,7 @@ def test_cityscapes_panoptic_and_instance(cityscapes):
     assert by_class(item) == {7: 0, 24: 11, 26: 13, 24000: 11, 24001: 11, 26003: 13, 33012: 18}
     assert {s["id"] for s in item["segments_info"] if s["iscrowd"]} == {24, 26}
     assert dataset.stuff_class_ids == tuple(range(11))
+    assert dataset.ap_rules == "cityscapes"
     dataset = load_official("cityscapes_instance", cityscapes, "val")
     assert by_class(dataset[0]) == {24000: 0, 24001: 0, 26003: 2, 33012: 7}
     assert list(dataset.id2label.values()) == "person rider car truck bus train motorcycle bicycle".split()

@@ -90,9 +90,11 @@ def load_panoptic(root: Path, split: str) -> FolderDataset:
     reader = _InstanceIdReader(class_of, things, crowds=True)
     names, stuff = dict(enumerate(CITYSCAPES)), tuple(CITYSCAPES_STUFF)
     samples = _samples(root, split, "instanceIds")
-    return FolderDataset(
+    dataset = FolderDataset(
         "panoptic", root, split, "gtFine instanceIds", samples, reader, names, stuff, DEFAULT_IGNORE_INDEX
     )
+    dataset.ap_rules = "cityscapes"
+    return dataset
 
 
 def load_instance(root: Path, split: str) -> FolderDataset:
