@@ -36,6 +36,7 @@ FOLDER = ROOT / "model_cards"
 CARDS = sorted(FOLDER.glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((FOLDER / "tasks").glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RESULTS = sorted((FOLDER / "results").glob("*.json"))
+SIZE_ROW = re.compile(r"^\| `([\w.-]+)` \| (\d+) \| (\d+) \|$", re.MULTILINE)
 IMAGE = re.compile(r"\.(jpe?g|png|webp)$")
 VOLUME = re.compile(r"\.nii(\.gz)?$")
 
@@ -305,6 +306,24 @@ def check_line(line: str, monkeypatch) -> None:
         known = {*dataset_names(), "shapes"}
         # Beginning like this, it is the reader's own.
         assert name.partition("/")[0] in known or name.startswith(("my_", "photos")), f"{line!r}: no {dataset!r}"
+
+
+SIZED = [card for card in CARDS if re.match(r"proscale-.*-panoptic|unisegformer-|vpnext-eva", card.name)]
+
+
+@pytest.mark.parametrize("card", SIZED, ids=lambda path: path.stem)
+def test_preprocessing_is_that_of_the_recipe(card):
+    """Sides that a card states, in a table by recipe or in words for the recipe that it prints."""
+    text = card.read_text(encoding="utf-8")
+    stated = {name: (int(short), int(long)) for name, short, long in re.findall(SIZE_ROW, text)}
+    paragraph = r"\*\*Preprocessing\.\*\* Short side (?:to )?(\d+)(?:, long side at most (\d+))?"
+    for short, long in re.findall(paragraph, text):
+        stated |= dict.fromkeys(re.findall(r"--recipe ([\w.-]+)", text), (int(short), int(long) if long else None))
+    if "vpnext-eva02-large-cityscapes" not in card.name and card.stem != "unisegformer-tiny-shapes":
+        assert stated
+    for name, sides in stated.items():
+        size = load_recipe(name).model.processor["size"]
+        assert (size["shortest_edge"], size.get("longest_edge")) == sides, name
 
 
 @pytest.mark.parametrize("page", [*CARDS, *PAGES], ids=lambda page: page.stem)
