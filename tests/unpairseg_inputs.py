@@ -14,9 +14,14 @@ def photo(height: int, width: int) -> Image.Image:
 
 
 def tiny_tokenizer() -> CLIPTokenizer:
-    """CLIP's tokenizer with the letters only."""
+    """CLIP's tokenizer with the letters only.
+
+    The tokens at the ends are 62 and 63, as the tiny models' configurations have them: a text tower that looks for
+    another one reads its features at the first token, where every text is the same.
+    """
     letters = "abcdefghijklmnopqrstuvwxyz.,"
-    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), *(f"<unused{n}>" for n in range(6))]
+    words += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {word: index for index, word in enumerate(words)}
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=8, unk_token="<|endoftext|>")
 

@@ -1,6 +1,8 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Open-vocabulary PRO-SCALE from a CLIP of transformers: both towers give its numbers."""
 
+import json
+
 import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel, SwinConfig
@@ -15,11 +17,19 @@ def features(output):
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
+@pytest.mark.parametrize("width_in_towers", [None, 20, 512])
 @torch.no_grad()
-def test_both_towers_are_the_clips(tmp_path):
+def test_both_towers_are_the_clips(tmp_path, width_in_towers):
+    """Whether the towers' own configurations say the width, say nothing (old folders), or say what was the default."""
     torch.manual_seed(0)
     clip = peaked(CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT, projection_dim=20))).eval()
     clip.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    for name in ("vision_config", "text_config"):
+        written[name]["projection_dim"] = width_in_towers
+        if width_in_towers is None:
+            del written[name]["projection_dim"]
+    (tmp_path / "config.json").write_text(json.dumps(written))
     model = ProScaleForOpenVocabularySegmentation.from_clip(tmp_path, **TINY, relative_attention_interval=2).eval()
     images = torch.randn(2, 3, 32, 32)
     ids = torch.tensor([[62, 5, 63, 63], [62, 7, 9, 63]])

@@ -80,6 +80,23 @@ def test_classes_are_tokens():
     torch.testing.assert_close(plain.mean(1), torch.zeros(2, 3, 5), atol=1e-4, rtol=0)
 
 
+@torch.no_grad()
+def test_logits_are_normalized_cosines():
+    torch.manual_seed(0)
+    decoder = peaked(VPNeXtMaskTransformer(tiny_config(**FIELDS), 32)).eval()
+    nn.init.normal_(decoder.classes, std=3)
+    projected = {}
+    for name in ("pixel_projection", "class_projection"):
+        decoder.get_submodule(name).register_forward_hook(lambda _, __, out, name=name: projected.update({name: out}))
+    logits = decoder(torch.randn(2, 32, 3, 5))
+    pixels, classes = projected["pixel_projection"], projected["class_projection"]  # (B, 15, D), (B, 5, D)
+    lengths = classes.norm(dim=-1)
+    assert (lengths.max() / lengths.min()) > 1.05  # else cosines would be products
+    cosines = nn.functional.cosine_similarity(pixels[:, :, None], classes[:, None], dim=-1)
+    expected = decoder.logit_norm(cosines).transpose(1, 2).unflatten(2, (3, 5))
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
 def test_costs_of_the_papers_table():
     rows = {row["model"]: row for row in vpnext_cost_tables()["Table III"]}
     assert abs(rows["mask decoder (Segmenter)"]["deviation %"]) < 0.5
