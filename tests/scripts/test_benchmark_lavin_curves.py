@@ -88,6 +88,22 @@ def test_sizes_are_trained_alike(monkeypatch, tmp_path):
     }  # fmt: skip
 
 
+def test_latency_leaves_out_the_first_round(monkeypatch):
+    """By a clock that the stand-in moves: calls of the first round take 100 s, of the others 1 and 2, 3 and 4, ..."""
+    seconds, now = iter([100.0, 100.0, 1.0, 2.0, 3.0, 4.0, 8.0, 9.0]), [0.0]
+
+    def work(*_, **__):
+        now[0] += next(seconds)
+
+    class Pipe:
+        device = SimpleNamespace(type="cpu")
+        prepare_examples, __call__ = staticmethod(work), staticmethod(work)
+
+    monkeypatch.setattr(lavin_dit_curves.time, "perf_counter", lambda: now[0])
+    (row,) = lavin_dit_curves.latency_rows(Pipe(), [32], 1, 1, 3)
+    assert (row["examples s"], row["query, steps and answer s"], row["total s"]) == (3, 4, 7)
+
+
 def test_the_command_draws_latency(tmp_path):
     file = tmp_path / "latency.json"
     small = ["--sides", "32", "64", "--pairs", "1", "--steps", "1", "--rounds", "1"]
