@@ -27,8 +27,10 @@ NO_FILE_SYSTEM_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 WIDEST = 1800  # pixels of an image in the page
 # The largest possible value of a column, for which its bars are full; other columns have none.
-PERCENT = ("iou", "accuracy", "pq", "sq", "rq", "ap", "ap50", "ap75", "precision", "recall", "dice", "share")
-PERCENT += ("cityscapes_ap",)
+PERCENT = (
+    *("iou", "accuracy", "pq", "sq", "rq", "ap", "ap50", "ap75", "cityscapes_ap"),
+    *("precision", "recall", "dice", "share"),
+)
 LONGEST_LEGEND = 60
 DENSE = 30  # classes from which on the cells of the confusion are small
 TOLD_SHARE = 0.005  # of a true class: smaller ones have no number in the confusion
