@@ -2,6 +2,7 @@
 """Pre-training as a task: what is measured on held-out pairs, by hand, and the way from recipe to folder and back."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +162,32 @@ def test_held_out_mean_iou_by_hand(united):
     with pytest.raises(ValueError, match="snow"):
         model_classes(model.config.label2id, {0: "sky", 1: "snow"})
     assert model_classes({"ground": 0}, {0: "Road"}, {"road": "ground"}) == [0]
+
+
+def test_a_query_that_says_no_object_is_not_counted_among_a_sets_classes(united):
+    """Two queries: road everywhere, and on the road's half one that would be sky if it were anything."""
+
+    class Head(torch.nn.Module):
+        def forward(self, maps):
+            left = torch.where(torch.arange(16) < 8, 8.0, -8.0).expand(16, 16)
+            return SimpleNamespace(
+                mask_embeddings=[torch.eye(2)[None]],  # (B, Q, C)
+                pixel_embedding=torch.stack([torch.full((16, 16), 8.0), left])[None],  # (B, C, h, w)
+                # road, sky, grass, tree, no object
+                class_logits=[torch.tensor([[[1.0, 0.0, -9.0, -9.0, -9.0], [-9.0, 3.0, -9.0, -9.0, 6.0]]])],
+                valid_queries=None,
+            )
+
+    _, overrides = united
+    arguments = load_recipe("unisegformer-tiny-shapes-pretraining", overrides)
+    task = build_task(arguments)
+    dataset = task.build_dataset(arguments.data.train)
+    model = task.build_model(dataset).eval()
+    processor = task.build_processor(model).image_processor
+    model.mask_head = Head()
+    with torch.no_grad():
+        found = held_out_mean_iou(model, processor, dataset.segments.parts["street"], [0, 1], 2)
+    assert found == pytest.approx(100 * 0.5 / 2)  # all is road; were the second query sky, nothing would be right
 
 
 @pytest.mark.parametrize(
