@@ -356,9 +356,6 @@ class SegmentationMetrics:
         }
         numbers: dict[str, float | None] = {}
 
-        def known(value: float | None) -> float | None:
-            return None if value is None or value < 0 else value
-
         if "panoptic" in self.tasks:
             measured = self.metrics["panoptic"].compute()
             groups = [""]
@@ -366,22 +363,12 @@ class SegmentationMetrics:
                 groups += ["_things", "_stuff"]
             for group in groups:
                 for name in ("pq", "sq", "rq"):
-                    numbers[name + group] = known(measured[name + group])
+                    numbers[name + group] = _known(measured[name + group])
             for name, values in measured["per_class"].items():
-                rows[name] |= {key: known(values[key]) for key in ("pq", "sq", "rq")}
+                rows[name] |= {key: _known(values[key]) for key in ("pq", "sq", "rq")}
                 rows[name] |= {key: values[key] for key in ("tp", "fp", "fn")}
         if "instance" in self.tasks:
-            measured = self.metrics["instance"].compute()
-            for name in ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100"):
-                numbers[name] = known(measured[name])
-            for name, value in measured["per_class"].items():
-                rows[name]["ap"] = known(value)
-            self.curves = measured["curves"]
-        if "cityscapes_ap" in self.metrics:
-            measured = self.metrics["cityscapes_ap"].compute()
-            numbers |= {"cityscapes_ap": measured["ap"], "cityscapes_ap50": measured["ap50"]}
-            for name, value in measured["per_class"].items():
-                rows[name]["cityscapes_ap"] = value
+            numbers |= self._precision(rows)
         if "semantic" in self.tasks:
             measured = self.metrics["semantic"].compute()
             absent = [name for name, values in measured["per_class"].items() if not values["pixels"]]
@@ -393,11 +380,30 @@ class SegmentationMetrics:
                     f"({_some(absent)}); mean_iou and mean_accuracy leave them out."
                 )
             for name in ("mean_iou", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou"):
-                numbers[name] = known(measured[name]) if measured["num_classes"] else None
+                numbers[name] = _known(measured[name]) if measured["num_classes"] else None
             for name, values in measured["per_class"].items():
-                rows[name] |= {"iou": known(values["iou"]), "accuracy": known(values["accuracy"])}
+                rows[name] |= {"iou": _known(values["iou"]), "accuracy": _known(values["accuracy"])}
                 rows[name]["pixels"] = values["pixels"]
         return numbers, list(rows.values())
+
+    def _precision(self, rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
+        """Numbers of average precision; adds those of each class to its row, and keeps the curves."""
+        measured = self.metrics["instance"].compute()
+        names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+        numbers = {name: _known(measured[name]) for name in names}
+        for name, value in measured["per_class"].items():
+            rows[name]["ap"] = _known(value)
+        self.curves = measured["curves"]
+        if "cityscapes_ap" in self.metrics:
+            measured = self.metrics["cityscapes_ap"].compute()
+            numbers |= {"cityscapes_ap": measured["ap"], "cityscapes_ap50": measured["ap50"]}
+            for name, value in measured["per_class"].items():
+                rows[name]["cityscapes_ap"] = value
+        return numbers
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or value < 0 else value
 
 
 def _reference(example: Mapping[str, Any]) -> dict[str, Any]:
