@@ -53,4 +53,9 @@ def test_cells():
         "bf16",
     ]
     assert deviation(Row("a", "c", 101.0, 100.0)) == "+1.00 %"
+    assert [deviation(Row("a", "c", ours, "> 2000")) for ours in (1892.0, 2000.0, 2001.0)] == [
+        "below",
+        "below",
+        "within",
+    ]
     assert deviation(Row("a", "c", "fp16", "bf16")) == "differs" and deviation(Row("a", "", None, 1.0)) == "not covered"
