@@ -12,12 +12,15 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 import hfseg
+from hfseg import ProScaleForUniversalSegmentation
 from hfseg.commands.main import main
 from hfseg.data.synthetic.shapes import ShapesDataset, id2label, render_scene
 from hfseg.models.proscale.training_proscale import UnlabeledImages, load_images
 from hfseg.training.arguments import load_recipe
+from hfseg.training.optimization import parameter_groups
 from hfseg.training.tasks import build_task
 from models.proscale.test_convert_mask2former import save_mask2former
+from proscale_models import tiny_config
 
 NAMES = {"id2label": id2label, "label2id": {value: key for key, value in id2label.items()}}
 SMALL = ["data.batch_size=2", "run.log_every=1", "model.config.train_num_points=64", "schedule.warmup_steps=0"]
@@ -155,3 +158,17 @@ def test_images_with_and_without_labels_are_told_apart(photos, tmp_path):
     assert load_images(tmp_path / "labeled", "train").id2label
     with pytest.raises(FileNotFoundError):
         load_images(tmp_path / "nothing", "train")
+
+
+def test_weight_decay_is_mask2formers():
+    """Its rule: none for norms, `nn.Embedding` and tables of relative positions; all else, `level_embed` too."""
+    model = ProScaleForUniversalSegmentation(tiny_config())
+    groups = parameter_groups(model, load_recipe("proscale-swin-t-coco").optimizer)
+    decay = {name: group["weight_decay"] for group in groups for name in group["parameter_names"]}
+    exempt = (torch.nn.LayerNorm, torch.nn.GroupNorm, torch.nn.Embedding)
+    expected = {
+        f"{place}.{name}": 0.0 if isinstance(module, exempt) or name == "relative_position_bias_table" else 0.05
+        for place, module in model.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+    }
+    assert decay == expected and decay["model.pixel_decoder.level_embed"] == 0.05
