@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from huggingface_hub import ModelCard, ModelCardData, metadata_eval_result
 from PIL import Image
 
+import hfseg
 from contract import peaked
 from hfseg import auto
 from hfseg.commands.main import COMMANDS
@@ -306,6 +308,25 @@ def check_line(line: str, monkeypatch) -> None:
         known = {*dataset_names(), "shapes"}
         # Beginning like this, it is the reader's own.
         assert name.partition("/")[0] in known or name.startswith(("my_", "photos")), f"{line!r}: no {dataset!r}"
+
+
+COUNTED = [card for card in CARDS if re.match(r"proscale-.*-panoptic", card.name)]
+
+
+@pytest.mark.parametrize("card", COUNTED, ids=lambda path: path.stem)
+def test_the_recipe_line_builds_the_model_of_the_card(card):
+    """By its number of trained parameters, which the cards have from another count."""
+    if "mvit" in card.name:
+        pytest.importorskip("timm")
+    text = card.read_text(encoding="utf-8")
+    (stated,) = re.findall(r"\| parameters \| ([\d,]+) \|", text)
+    line = next(line for line in command_lines(text) if "train.py" in line)
+    (recipe,) = re.findall(r"--recipe (\S+)", line)
+    changes = {key: yaml.safe_load(value) for key, value in re.findall(r" model\.config\.(\w+)=(\S+)", line)}
+    with torch.device("meta"):
+        model = hfseg.from_recipe(recipe, **changes)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert trained == int(stated.replace(",", ""))
 
 
 SIZED = [card for card in CARDS if re.match(r"proscale-.*-panoptic|unisegformer-|vpnext-eva", card.name)]
