@@ -1,11 +1,32 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The encoder with four scales: an extra coarsest one, growing stages, gates of three coarser scales."""
+"""The encoder with four scales: an extra coarsest one, growing stages, gates; the common contract for Lite-M2F's."""
 
 import torch
 
-from contract import peaked
+from contract import kaiming, peaked
 from hfseg.models.proscale.detection_proscale import ProScaleDetectionEncoder
+from models.proscale import test_modeling_proscale as masks
 from proscale_models import tap, tiny_config
+
+LITE = {"encoder": "lite", "encoder_layers": 4, "encoder_blocks": 2}
+
+
+class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
+    recorded = {
+        **masks.TestProScaleForUniversalSegmentation.recorded,
+        "encoder_hidden_states": 5,
+        "encoder_attentions": 4,
+    }
+
+    def config(self):
+        return tiny_config(**LITE)
+
+    def dynamic_size_config(self):
+        return tiny_config(decoder_layers=1, **LITE)
+
+    def fresh(self):
+        kept = {name: value for name, value in super().fresh().items() if "token_recalibration" not in name}
+        return {**kept, "*light_pixel_embedding.*.weight": kaiming}
 
 
 def encoder(**fields):
