@@ -7,6 +7,7 @@ own. Masks and their objectness are those of the model in all rows; only names d
 Shape legend: H x W padded input, Q predicted masks, N true ones, D' dimension of CLIP's space.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,14 @@ TEMPLATES = ["An image of {}."]
 # Side of a crop, relative to the longer side of the mask's box: as tight as a CLIP for `shapes` has seen things.
 ENLARGED = 1.2
 NUMBERS = {"mean_iou": "mIoU", "pq": "PQ", "pq_things": "PQ of things", "pq_stuff": "PQ of stuff"}
-TOKENS, CROPS, GRAY = "mask class tokens", "crops of each mask", "crops, the rest gray"
+TOKENS, PLAIN = "mask class tokens", "mask class tokens, no relative attention"
+CROPS, GRAY = "crops of each mask", "crops, the rest gray"
 NOTES = [
     "Percent. Names of the ten classes, as 'An image of {}.'; masks and objectness are the model's in all rows.",
     f"Crops: squares around the box of a mask, {ENLARGED} times its longer side as far as the image reaches, shown "
     "to the same CLIP; 'the rest gray' hides what is outside of the mask.",
+    "No relative attention: what has learned is left out, so that mask class tokens too have CLIP as it is; masks are "
+    "not refined.",
     "right: share of the ground truth's segments whose best name is theirs, given the true masks.",
 ]
 
@@ -105,6 +109,14 @@ class CroppedNames(torch.nn.Module):
         return outputs
 
 
+def without_relative_attention(model: Any) -> Any:
+    """Copies a model and leaves out what it adds to CLIP beside the tokens."""
+    plain = copy.deepcopy(model)
+    for layer in plain.mask_class_encoder.layers:
+        layer.relative = None
+    return plain
+
+
 def true_segments(model: Any, processor: Any, dataset: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[int]]]:
     """Network inputs, true masks at their size, and true classes, scene by scene.
 
@@ -124,14 +136,15 @@ def true_segments(model: Any, processor: Any, dataset: Any) -> Iterator[tuple[to
 @torch.inference_mode()
 def named_right(model: Any, processor: Any, dataset: Any, text_embeds: torch.Tensor) -> dict[str, dict[str, float]]:
     """Share of the true segments that get their name, by kind of naming; of things and of stuff."""
-    right: dict[str, dict[bool, list[bool]]] = {name: {True: [], False: []} for name in (TOKENS, CROPS, GRAY)}
+    right: dict[str, dict[bool, list[bool]]] = {name: {True: [], False: []} for name in (TOKENS, PLAIN, CROPS, GRAY)}
     stuff = set(dataset.stuff_class_ids)
+    towers = {TOKENS: model.mask_class_encoder, PLAIN: without_relative_attention(model).mask_class_encoder}
     cropped = {CROPS: CroppedNames(model), GRAY: CroppedNames(model, hide=True)}
     for pixel_values, masks, classes in true_segments(model, processor, dataset):
         images = model.clip_images(pixel_values)
         logits = 20.0 * masks[None].float() - 10
         logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
-        embeds = {TOKENS: F.normalize(model.mask_class_encoder(images, logits).embeddings, dim=-1)}
+        embeds = {name: F.normalize(tower(images, logits).embeddings, dim=-1) for name, tower in towers.items()}
         embeds |= {name: rest.describe(pixel_values, masks)[None] for name, rest in cropped.items()}
         for name, values in embeds.items():
             best = model.classify(values, text_embeds)[0].argmax(-1).tolist()
@@ -193,6 +206,7 @@ def mask_names_table(folder: str, scenes: int, image: str | None = None) -> tupl
     right = named_right(model, processor, dataset, text_embeds)
     ways: Sequence[tuple[str, Any]] = (
         (TOKENS, model),
+        (PLAIN, without_relative_attention(model)),
         (CROPS, CroppedNames(model)),
         (GRAY, CroppedNames(model, hide=True)),
     )

@@ -8,7 +8,16 @@ import torch
 from PIL import Image
 
 from benchmarks import main
-from benchmarks.mask_names import CROPS, GRAY, TOKENS, CroppedNames, frame, named_right
+from benchmarks.mask_names import (
+    CROPS,
+    GRAY,
+    PLAIN,
+    TOKENS,
+    CroppedNames,
+    frame,
+    named_right,
+    without_relative_attention,
+)
 from contract import peaked
 from hfseg import (
     ProScaleForOpenVocabularySegmentation,
@@ -80,6 +89,17 @@ def test_masks_and_objectness_stay_the_models(model):
     assert not torch.allclose(ours, theirs)
 
 
+@torch.no_grad()
+def test_without_relative_attention_a_full_mask_is_the_image(model):
+    """A token whose mask hides nothing is CLIP's class token; the model itself stays."""
+    pixels, masks = torch.randn(1, 3, 64, 64), torch.full((1, 1, 32, 32), 5.0)
+    plain = without_relative_attention(model)
+    found = plain.mask_class_encoder(model.clip_images(pixels), masks)
+    torch.testing.assert_close(found.embeddings[:, 0], model.get_image_features(pixels))
+    torch.testing.assert_close(found.masks[-1], masks)
+    assert not torch.allclose(model.mask_class_encoder(model.clip_images(pixels), masks).masks[-1], masks)
+
+
 def test_who_names_true_segments_right(model):
     """With the one text that every segment is nearest to, only segments of that class are right."""
     dataset = ShapesDataset("test", 2, (64, 64))
@@ -96,7 +116,7 @@ def test_who_names_true_segments_right(model):
         assert found[name]["right"] == pytest.approx(100 * classes.count(7) / len(classes), abs=0.06)
         assert found[name]["right of stuff"] == pytest.approx(100 * stuff.count(7) / len(stuff), abs=0.06)
         assert found[name]["right of things"] == 0
-    assert set(found) == {TOKENS, CROPS, GRAY}
+    assert set(found) == {TOKENS, PLAIN, CROPS, GRAY}
 
 
 def test_the_table_and_the_drawing(model, tmp_path, capsys):
@@ -106,7 +126,7 @@ def test_the_table_and_the_drawing(model, tmp_path, capsys):
     words += ["--image", str(tmp_path / "scenes.png"), "--output", str(tmp_path / "table.json")]
     assert main(words) == 0
     (rows,) = json.loads((tmp_path / "table.json").read_text())["tables"].values()
-    assert [row["names from"] for row in rows] == [TOKENS, CROPS, GRAY]
+    assert [row["names from"] for row in rows] == [TOKENS, PLAIN, CROPS, GRAY]
     for row in rows:
         assert all(0 <= row[key] <= 100 for key in ("mIoU", "PQ", "right", "right of things", "right of stuff"))
     assert Image.open(tmp_path / "scenes.png").height > 6 * 96
