@@ -627,6 +627,17 @@ ENTRIES = [
         auto={"AutoModel": PROSCALE_MODEL, "AutoModelForUniversalSegmentation": PROSCALE_HEAD},
     ),
     Model(
+        name="proscale-lite",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
+        config_kwargs=lambda: {**proscale_config(), "encoder": "lite", "encoder_layers": 2},
+        models={PROSCALE_MODEL: "base", PROSCALE_HEAD: "head"},
+        inputs=images,
+        labels=universal_labels,
+        seed_forward=True,
+        auto={"AutoModel": PROSCALE_MODEL, "AutoModelForUniversalSegmentation": PROSCALE_HEAD},
+    ),
+    Model(
         name="proscale-detection",
         imports=["hfseg"],
         config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
