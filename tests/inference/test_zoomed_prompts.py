@@ -10,6 +10,7 @@ from transformers import pipeline
 import hfseg
 from hfseg.data.synthetic.shapes import render_scene
 from hfseg.evaluation.promptable import inner_points
+from hfseg.files.images import stretch_contrast
 from hfseg.inference import zoomed_prompts
 from hfseg.inference.zoomed_prompts import masks_of_boxes, masks_of_points
 
@@ -47,6 +48,20 @@ def test_the_mask_is_that_of_the_part_alone(pipe, scene, monkeypatch):
         assert masks.dtype == bool and (masks != expected).mean() < 1e-4
         torch.testing.assert_close(scores, alone["scores"], atol=1e-4, rtol=1e-4)
     assert sum(masks.any() for masks, _ in found) >= 2
+
+
+def test_the_contrast_is_that_of_the_image(pipe, scene, monkeypatch):
+    """Not of each part: what is dark in a bright image stays dark, as in training."""
+    dark = (scene // 8).astype(np.uint8)
+    dark[0, 0], dark[1, 1] = 255, 0
+    monkeypatch.setattr(pipe.image_processor, "stretch_contrast", True)
+    given = [stretch_contrast(dark), dark]
+    whole, zoomed = ([*masks_of_boxes(pipe.model, pipe.image_processor, image, [BOXES], 2.0)] for image in given)
+    monkeypatch.setattr(pipe.image_processor, "stretch_contrast", False)
+    plain = [*masks_of_boxes(pipe.model, pipe.image_processor, stretch_contrast(dark), [BOXES], 2.0)]
+    for one, other, expected in zip(whole, zoomed, plain, strict=True):
+        torch.testing.assert_close(other[1], expected[1], atol=1e-5, rtol=1e-5)
+        assert (other[0] == expected[0]).all() and (one[0] != expected[0]).mean() < 0.01
 
 
 def test_a_part_as_large_as_the_image_gives_the_images_mask(pipe, scene):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..files.images import stretch_contrast
 from ..results.zoom import zoom_window
 
 __all__ = ["masks_of_boxes", "masks_of_points"]
@@ -36,11 +37,14 @@ class _Parts:
         self.model, self.image_processor = model, image_processor
         self.pixels = np.array(image)
         self.size = self.pixels.shape[:2]
+        if stretches := image_processor.stretch_contrast:  # of the image, as in training, not of each part
+            self.pixels = stretch_contrast(self.pixels)
         self.mask_threshold = mask_threshold
         first = next(model.parameters())
         self.device, self.dtype = first.device, dtype or first.dtype
         side = image_processor.zoom_size
         self.resize = {"size": {"longest_edge": side}} if side else {}
+        self.prepare = {**self.resize, **({"stretch_contrast": False} if stretches else {})}
 
     def ask(
         self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]]
@@ -57,7 +61,7 @@ class _Parts:
                 images=[self.pixels[top:bottom, left:right] for left, top, right, bottom in part],
                 return_tensors="pt",
                 **{name: [[value] for value in values[start : start + CHUNK]] for name, values in prompts.items()},
-                **self.resize,
+                **self.prepare,
             ).to(self.device)
             inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
             outputs = self.model(**inputs)
