@@ -109,6 +109,17 @@ def ticks(low: float, high: float) -> list[float]:
     return [value for value in steps if first <= value <= last]
 
 
+def even_ticks(high: float) -> list[float]:
+    """Values for an axis from zero, evenly spaced: by 1, 2 or 5 times a power of ten, to `high` or above.
+
+    Example:
+        >>> even_ticks(11.8)
+        [0.0, 5.0, 10.0, 15.0]
+    """
+    step = next(f * 10.0**power for power in range(-3, 8) for f in (1, 2, 5) if high / (f * 10.0**power) <= 4)
+    return [step * place for place in range(math.ceil(high / step) + 1)]
+
+
 def shown(value: float) -> str:
     """A number of an axis: thousands with commas, no needless digits."""
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"
@@ -125,13 +136,16 @@ def draw_panel(panel: Panel, rows: list[dict], grows: str, left: float) -> list[
     lines = [(line, points_of(line, rows, grows)) for line in panel.lines]
     places = sorted({x for _, points in lines for x, _ in points})
     values = [y for _, points in lines for _, y in points]
-    marks = ticks(min(values), max(values))
+    grows_little = max(values) < 2 * min(values)  # then from zero, so that it is seen how little
+    marks = even_ticks(max(values)) if grows_little else ticks(min(values), max(values))
 
     def across(x: float) -> float:
         share = math.log(x / places[0]) / math.log(places[-1] / places[0])
         return left + 14 + share * (PANEL[0] - 28)
 
     def up(y: float) -> float:
+        if grows_little:
+            return TOP + PANEL[1] * (1 - y / marks[-1])
         return TOP + PANEL[1] * (1 - math.log(y / marks[0]) / math.log(marks[-1] / marks[0]))
 
     end, floor = left + PANEL[0], TOP + PANEL[1]
