@@ -108,7 +108,9 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
 
         from .timm_attention import adapt_pooling_attention
         from .timm_convolution import AnySizeConv2dSame
+        from .timm_weights import FreshTimmBackbone
 
+        backbone.__class__ = FreshTimmBackbone
         for module in backbone.modules():
             if type(module) is Conv2dSame:
                 module.__class__ = AnySizeConv2dSame
