@@ -2,8 +2,9 @@
 """Configuration of open-vocabulary PRO-SCALE: the paper's model by default, and what is refused."""
 
 import pytest
+import torch
 
-from hfseg import ProScaleOpenVocabularyConfig
+from hfseg import ProScaleForOpenVocabularySegmentation, ProScaleOpenVocabularyConfig
 from proscale_models import TEXT, VISION, tiny_open_vocabulary_config
 
 
@@ -32,3 +33,15 @@ def test_the_default_is_the_papers_model():
 def test_illegal_configurations(fields, message):
     with pytest.raises(Exception, match=message):
         tiny_open_vocabulary_config(**fields)
+
+
+def test_one_number_stands_for_all_channels():
+    """Of means and deviations, in the checks and in what CLIP sees."""
+    config = tiny_open_vocabulary_config(image_mean=0.5, image_std=0.25)
+    model = ProScaleForOpenVocabularySegmentation(config).eval()
+    pixel_values = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    alike = model.clip_images(pixel_values)
+    model.config.image_mean, model.config.image_std = (0.5,) * 3, [0.25] * 3
+    assert torch.equal(alike, model.clip_images(pixel_values))
+    with pytest.raises(ValueError, match="deviations above 0"):
+        tiny_open_vocabulary_config(image_std=0.0)

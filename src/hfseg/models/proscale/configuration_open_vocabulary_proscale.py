@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Configuration of PRO-SCALE for open-vocabulary segmentation."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from huggingface_hub.dataclasses import strict
@@ -43,6 +44,11 @@ MASK_MODEL_SPECS: Any = getattr(ProScaleConfig, "sub_configs_defaults", {})
 COLORS = ("image_mean", "image_std", "clip_image_mean", "clip_image_std")
 
 
+def per_channel(value: float | Sequence[float]) -> tuple[float, ...]:
+    """Mean or deviation of red, green and blue; a number stands for all three."""
+    return (value,) * 3 if isinstance(value, (int, float)) else tuple(value)
+
+
 @strict
 class ProScaleOpenVocabularyConfig(ProScaleConfig):
     r"""
@@ -61,9 +67,9 @@ class ProScaleOpenVocabularyConfig(ProScaleConfig):
         freeze_proposals (`bool`, defaults to `False`):
             Also keeps the model of masks, as MaskCLIP does once it has been trained. Otherwise both learn together;
             what CLIP refines has no gradient with respect to the masks it started from.
-        image_mean, image_std (`tuple[float, ...]`, default to ImageNet's):
-            With what `pixel_values` are normalized.
-        clip_image_mean, clip_image_std (`tuple[float, ...]`, default to CLIP's):
+        image_mean, image_std (`float` or `tuple[float, ...]`, default to ImageNet's):
+            With what `pixel_values` are normalized; a number stands for all channels.
+        clip_image_mean, clip_image_std (`float` or `tuple[float, ...]`, default to CLIP's):
             With what CLIP wants images to be normalized.
         kwargs:
             Fields of `ProScaleConfig`, which describe the model of masks. Classes of `id2label` are those of training
@@ -116,10 +122,10 @@ class ProScaleOpenVocabularyConfig(ProScaleConfig):
     relative_attention_interval: int = 6
     freeze_clip: bool = True
     freeze_proposals: bool = False
-    image_mean: list[float] | tuple[float, ...] = tuple(IMAGENET_DEFAULT_MEAN)
-    image_std: list[float] | tuple[float, ...] = tuple(IMAGENET_DEFAULT_STD)
-    clip_image_mean: list[float] | tuple[float, ...] = tuple(OPENAI_CLIP_MEAN)
-    clip_image_std: list[float] | tuple[float, ...] = tuple(OPENAI_CLIP_STD)
+    image_mean: float | list[float] | tuple[float, ...] = tuple(IMAGENET_DEFAULT_MEAN)
+    image_std: float | list[float] | tuple[float, ...] = tuple(IMAGENET_DEFAULT_STD)
+    clip_image_mean: float | list[float] | tuple[float, ...] = tuple(OPENAI_CLIP_MEAN)
+    clip_image_std: float | list[float] | tuple[float, ...] = tuple(OPENAI_CLIP_STD)
 
     def __post_init__(self, **kwargs: Any):
         check_counts({**vars(self), **kwargs})
@@ -151,7 +157,7 @@ class ProScaleOpenVocabularyConfig(ProScaleConfig):
                 f"relative_attention_interval={self.relative_attention_interval} must be 1 or more, for example 6."
             )
         for name in COLORS:
-            values = getattr(self, name)
+            values = per_channel(getattr(self, name))
             if len(values) != 3 or (name.endswith("std") and min(values) <= 0):
                 raise ValueError(f"{name}={tuple(values)} must be three numbers, deviations above 0.")
 

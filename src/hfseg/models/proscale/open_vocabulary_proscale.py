@@ -40,7 +40,7 @@ from ...layers.mask_decoder import close_invalid_queries
 from ...losses.mask_classification import LossWeights, count_targets, mask_classification_loss, mean_targets
 from ..mask_decoding import heat_terms, mask_terms, num_queries_in_use
 from ..sub_configs import sub_config
-from .configuration_open_vocabulary_proscale import ProScaleOpenVocabularyConfig
+from .configuration_open_vocabulary_proscale import COLORS, ProScaleOpenVocabularyConfig, per_channel
 from .encoder_proscale import ProScalePreTrainedModel
 from .mask_class_proscale import ProScaleMaskClassEncoder
 from .modeling_proscale import ProScaleModel, ProScaleModelOutput
@@ -175,7 +175,7 @@ class ProScaleForOpenVocabularySegmentation(ProScalePreTrainedModel):
         """Resizes images and normalizes them as CLIP wants them. Shape: `(B, 3, H, W)` to `(B, 3, S, S)`."""
         config = self.config
         side = cast(int, sub_config(config.vision_config, CLIPVisionConfig).image_size)
-        means_and_deviations = zip(config.image_mean, config.image_std, config.clip_image_mean, config.clip_image_std)
+        means_and_deviations = zip(*(per_channel(getattr(config, name)) for name in COLORS))
         colors = [
             channel * (deviation / clip_deviation) + (mean - clip_mean) / clip_deviation
             for channel, (mean, deviation, clip_mean, clip_deviation) in zip(

@@ -2,6 +2,7 @@
 """Processor of open-vocabulary PRO-SCALE: images, names of classes as texts, results."""
 
 from ...processing.vocabulary import OpenVocabularyProcessor
+from ...processing.vocabulary import OpenVocabularyProcessorKwargs as ProScaleProcessorKwargs
 
 
 class ProScaleProcessor(OpenVocabularyProcessor):
@@ -14,6 +15,8 @@ class ProScaleProcessor(OpenVocabularyProcessor):
     Raises:
         ValueError: The tokenizer has no vocabulary.
     """
+
+    valid_processor_kwargs = ProScaleProcessorKwargs
 
     def __init__(self, image_processor=None, tokenizer=None, **kwargs):
         super().__init__(image_processor, tokenizer, **kwargs)
