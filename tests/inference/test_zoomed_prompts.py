@@ -8,6 +8,7 @@ from PIL import Image
 from transformers import pipeline
 
 import hfseg
+from hfseg.data.readers.promptable import boxes_of_masks
 from hfseg.data.synthetic.shapes import render_scene
 from hfseg.evaluation.promptable import inner_points
 from hfseg.files.images import stretch_contrast
@@ -104,23 +105,34 @@ def test_parts_have_a_size_of_their_own(pipe, scene, monkeypatch):
     assert max((t & m).sum() / (t | m).sum() for t, m in zip(trues, found["masks"])) > 0.6  # at its place, in its size
 
 
-def test_small_things_are_found_better(pipe):
-    """What it is for: nine scenes in one image, whose things are a third as large as those of training."""
+@pytest.fixture(scope="module")
+def mosaic():
+    """Nine scenes in one image, whose things are a third as large as those of training, and masks of 27 of them."""
     scenes = [render_scene(index, split="validation") for index in range(9)]
     rows = [np.concatenate([one.image for one in scenes[3 * row : 3 * row + 3]], axis=1) for row in range(3)]
-    boxes, trues = [], []
+    trues = []
     for index, one in enumerate(scenes):
         top, left = 96 * (index // 3), 96 * (index % 3)
         for thing in one.objects[:3]:
             mask = one.segmentation == thing.segment_id
-            y, x = mask.nonzero()
-            boxes.append([left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1])
             trues.append(np.pad(mask, ((top, 192 - top), (left, 192 - left))))
-    image, means = Image.fromarray(np.concatenate(rows)), []
-    for zoom in (None, 3.0):
-        masks = pipe(image, input_boxes=boxes, box_zoom=zoom)["masks"]
-        means.append(np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, masks, strict=True)]))
-    assert means[1] > 0.6 and means[1] > means[0] + 0.1
+    return Image.fromarray(np.concatenate(rows)), np.stack(trues)
+
+
+def test_small_things_are_found_better(pipe, mosaic):
+    """What it is for, with a box and with a point."""
+    image, trues = mosaic
+    boxes = boxes_of_masks(torch.from_numpy(trues)).tolist()
+    points = inner_points(trues).tolist()
+    for whole, parts, least in (
+        ({"input_boxes": boxes, "box_zoom": None}, {"input_boxes": boxes, "box_zoom": 3.0}, 0.6),
+        ({"input_points": points, "point_zoom": None}, {"input_points": points, "point_zoom": 48}, 0.4),
+    ):
+        means = [
+            np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, pipe(image, **given)["masks"], strict=True)])
+            for given in (whole, parts)
+        ]
+        assert means[1] > least and means[1] > means[0] + 0.1
 
 
 def test_of_several_parts_around_a_point_the_best_score_counts(pipe, scene):
@@ -159,36 +171,40 @@ def test_several_points_of_a_prompt_are_seen_together(pipe, scene, monkeypatch):
     monkeypatch.setattr(pipe.model, "forward", forward)
     points, labels = [[[[30.0, 30.0], [70.0, 34.0]]]], [[[1, 0]]]
     list(masks_of_points(pipe.model, pipe.image_processor, scene, points, 16, labels=labels))
-    ((given, signs),) = seen
-    assert signs.tolist() == [[[1, 0]]] * 2  # 64 pixels and the whole, of 128
-    scale = torch.tensor([96 / 64, 96 / 128])[:, None, None, None]
-    torch.testing.assert_close(given, (torch.tensor([[[[12.0, 30.0], [52.0, 34.0]]], points[0]]) * scale))
+    assert [signs.tolist() for _, signs in seen] == [[[[1, 0]]]] * 2  # the whole, and 64 pixels
+    for (given, _), expected, side in zip(seen, (points, [[[[12.0, 30.0], [52.0, 34.0]]]]), (128, 64), strict=True):
+        torch.testing.assert_close(given, torch.tensor(expected) * 96 / side)
 
 
-def test_small_things_are_found_better_with_a_point(pipe):
-    scenes = [render_scene(index, split="validation") for index in range(9)]
-    rows = [np.concatenate([one.image for one in scenes[3 * row : 3 * row + 3]], axis=1) for row in range(3)]
-    points, trues = [], []
-    for index, one in enumerate(scenes):
-        top, left = 96 * (index // 3), 96 * (index % 3)
-        for thing in one.objects[:2]:
-            mask = one.segmentation == thing.segment_id
-            points.append(inner_points(mask[None])[0] + (left, top))
-            trues.append(np.pad(mask, ((top, 192 - top), (left, 192 - left))))
-    image, means = Image.fromarray(np.concatenate(rows)), []
-    for zoom in (None, 48):
-        masks = pipe(image, input_points=np.stack(points).tolist(), point_zoom=zoom)["masks"]
-        means.append(np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, masks, strict=True)]))
-    assert means[1] > 0.4 and means[1] > means[0] + 0.1
+def test_the_whole_image_is_read_once_for_all_points(pipe, scene, monkeypatch):
+    """At the size of images, not of parts."""
+    sizes = []
+    plain = pipe.model.forward
+
+    def forward(**given):
+        sizes.append((tuple(given["pixel_values"].shape), tuple(given["input_points"].shape[:2])))
+        return plain(**given)
+
+    monkeypatch.setattr(pipe.model, "forward", forward)
+    monkeypatch.setattr(pipe.image_processor, "zoom_size", 64)
+    found = pipe(Image.fromarray(scene), input_points=[[20, 20], [60, 70], [100, 9]], point_zoom=64)
+    assert len(found["masks"]) == 3
+    assert sizes == [((1, 3, 96, 96), (1, 3))] + 3 * [((1, 3, 64, 64), (1, 1))]
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"box_zoom": 0.5}, "box_zoom is 0.5; it must be at least 1"),
-        ({"box_zoom": float("nan")}, "it must be at least 1"),
+        ({"box_zoom": 0.5}, "box_zoom is 0.5; it must be a number, at least 1"),
+        ({"box_zoom": float("nan")}, "at least 1"),
+        ({"box_zoom": float("inf")}, "at least 1"),
+        ({"box_zoom": "3"}, "box_zoom is '3'"),
+        ({"point_zoom": 32}, "point_zoom was given without input_points"),
+        ({"box_zoom": 3.0, "input_points": [[5, 5]]}, "not both"),
+        ({"box_zoom": 3.0, "input_labels": [[1]]}, "input_labels was given without input_points"),
+        ({"box_zoom": 3.0, "input_boxes": None}, "box_zoom was given without input_boxes"),
         ({"box_zoom": 2.0, "input_boxes": [[5, 5, 5, 9]]}, "no area"),
-        ({"point_zoom": 0, "input_points": [[5, 5]], "input_boxes": None}, "at least 1 pixel"),
+        ({"point_zoom": 0, "input_points": [[5, 5]], "input_boxes": None}, "in pixels"),
         ({"point_zoom": 9, "input_points": [[5, 500]], "input_boxes": None}, "outside image"),
     ],
 )

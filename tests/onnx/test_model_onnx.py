@@ -118,6 +118,10 @@ def test_points(opened):
         np.testing.assert_allclose(mine["scores"], theirs["scores"], atol=2e-3)
     with pytest.raises(ValueError, match="outside of the image of 150 x 101"):
         model(image, input_points=[[151, 3]])
+    model.settings["point_zoom"] = 32  # the pipeline would cut out parts of the image
+    with pytest.raises(ValueError, match="does not cut out"):
+        model(image, input_points=[[40, 50]])
+    assert len(model(image)["masks"]) == len(mine["masks"])
 
 
 def _called(target, feeds):

@@ -81,6 +81,19 @@ def inner_points(masks: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float32).reshape(-1, 2)
 
 
+# Prompt of each true mask, by kind.
+PLACES: Mapping[str, Any] = {
+    "point": inner_points,
+    "box": lambda masks: boxes_of_masks(torch.from_numpy(masks)).numpy(),
+}
+
+
+def zooms_of(image_processor: Any) -> dict[str, float]:
+    """Kinds of prompts that are asked about in parts of the image, with `box_zoom` and `point_zoom`."""
+    zooms = {kind: getattr(image_processor, f"{kind}_zoom", None) for kind in PLACES}
+    return {kind: zoom for kind, zoom in zooms.items() if zoom is not None}
+
+
 class PromptedMasks:
     """Masks of one model for prompts made from true masks, counted by set.
 
@@ -112,16 +125,19 @@ class PromptedMasks:
             return
         metrics = self.metrics_of(name)
         first = next(self.model.parameters())
+        image, zooms, whole = np.asarray(example["image"]), zooms_of(self.image_processor), set(self.prompts)
+        for kind, zoom in zooms.items():
+            if kind in self.prompts:
+                found = _zoomed(self.model, self.image_processor, image, kind, PLACES[kind](masks), zoom)
+                metrics[kind].add(prediction=found, reference=masks)
+                whole.remove(kind)
+        if not whole:
+            return
         inputs = self.image_processor(images=[example["image"]], return_tensors="pt").to(first.device)
         sizes = inputs["original_sizes"]
         embeddings = cast(EmbedsImages, self.model).get_image_embeddings(inputs["pixel_values"].to(first.dtype))
-        for kind, values in (("point", inner_points), ("box", lambda m: boxes_of_masks(torch.from_numpy(m)).numpy())):
-            zoom = getattr(self.image_processor, f"{kind}_zoom", None)
-            if kind in self.prompts and zoom is not None:
-                image = np.asarray(example["image"])
-                found = _zoomed(self.model, self.image_processor, image, kind, values(masks), zoom)
-                metrics[kind].add(prediction=found, reference=masks)
-            elif kind in self.prompts:
+        for kind, values in PLACES.items():
+            if kind in whole:
                 argument = "input_points" if kind == "point" else "input_boxes"
                 given = self.image_processor(
                     images=[example["image"]], return_tensors="pt", **{argument: values(masks)[None]}
@@ -292,6 +308,7 @@ class PromptableEvaluator(TaskEvaluator):
             prompts=self.prompts,
             sets=sets,
         )
+        zooms = {kind: zoom for kind, zoom in zooms_of(self.loaded.image_processor).items() if kind in self.prompts}
         grid = self.options.points_per_side or getattr(self.loaded.model.config, "points_per_side", None)
         return Outcome(
             metrics=dict(numbers),
@@ -299,8 +316,16 @@ class PromptableEvaluator(TaskEvaluator):
             averages={key: AVERAGES[key] for key in numbers},
             headline=tuple(key for key in NUMBERS if key in numbers),
             tables={"Sets": [{"set": name, **values} for name, values in sets.items()]} if sets else {},
-            record={"points_per_side": grid, "prompts": list(self.prompts), **({"sets": sets} if sets else {})},
-            facts={"grid of points": f"{grid} x {grid} points"},
+            record={
+                "points_per_side": grid,
+                "prompts": list(self.prompts),
+                **{f"{kind}_zoom": zoom for kind, zoom in zooms.items()},
+                **({"sets": sets} if sets else {}),
+            },
+            facts={
+                "grid of points": f"{grid} x {grid} points",
+                **{f"parts of the image around a {kind}": f"{kind}_zoom {zoom:g}" for kind, zoom in zooms.items()},
+            },
         )
 
     @torch.no_grad()
@@ -315,8 +340,7 @@ class PromptableEvaluator(TaskEvaluator):
             if not len(masks):
                 continue
             boxes = boxes_of_masks(torch.from_numpy(masks)).numpy()
-            zoom = getattr(processor, "box_zoom", None)
-            if zoom is not None:
+            if (zoom := zooms_of(processor).get("box")) is not None:
                 own = _zoomed(model, processor, image, "box", boxes, zoom)[:, 0]
             else:
                 inputs = processor(images=[image], input_boxes=boxes[None], return_tensors="pt")

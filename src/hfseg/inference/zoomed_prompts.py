@@ -10,8 +10,9 @@ model trusts most.
 """
 
 import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,14 @@ CHUNK = 8
 MARGIN = 0.1
 
 
+class _Answer(NamedTuple):
+    """Masks of one prompt in one part of the image. Shape: masks (M, h, w) bool, scores (M,)."""
+
+    window: Window
+    masks: np.ndarray
+    scores: Tensor
+
+
 class _Parts:
     """Asks a mask-generation model about parts of one image."""
 
@@ -37,42 +46,54 @@ class _Parts:
         self.model, self.image_processor = model, image_processor
         self.pixels = np.array(image)
         self.size = self.pixels.shape[:2]
-        if stretches := image_processor.stretch_contrast:  # of the image, as in training, not of each part
+        self.prepare: dict[str, Any] = {}
+        if image_processor.stretch_contrast:  # of the image, as in training, not of each part
             self.pixels = stretch_contrast(self.pixels)
+            self.prepare["stretch_contrast"] = False
         self.mask_threshold = mask_threshold
         first = next(model.parameters())
         self.device, self.dtype = first.device, dtype or first.dtype
-        side = image_processor.zoom_size
-        self.resize = {"size": {"longest_edge": side}} if side else {}
-        self.prepare = {**self.resize, **({"stretch_contrast": False} if stretches else {})}
 
-    def ask(
-        self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]]
-    ) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Yields the M masks of each window, of the image's size and False outside of the window, and their scores.
+    def ask(self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]]) -> Iterator[_Answer]:
+        """Yields the answer to each prompt of each window, at the input size of parts.
 
         Args:
             windows: Parts of the image.
             prompts: Per window one prompt, in pixels of the window.
         """
+        side = self.image_processor.zoom_size
+        size = {"size": {"longest_edge": side}} if side else {}
         for start in range(0, len(windows), CHUNK):
             part = windows[start : start + CHUNK]
-            inputs = self.image_processor(
-                images=[self.pixels[top:bottom, left:right] for left, top, right, bottom in part],
-                return_tensors="pt",
-                **{name: [[value] for value in values[start : start + CHUNK]] for name, values in prompts.items()},
-                **self.prepare,
-            ).to(self.device)
-            inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
-            outputs = self.model(**inputs)
-            for index, (left, top, right, bottom) in enumerate(part):
-                sizes = inputs["original_sizes"][index : index + 1]
-                found = self.image_processor.post_process_masks(
-                    outputs.pred_masks[index : index + 1], sizes, self.mask_threshold, **self.resize
-                )[0][0]  # (M, h, w)
-                masks = np.zeros((len(found), *self.size), dtype=bool)
-                masks[:, top:bottom, left:right] = found.cpu().numpy()
-                yield masks, outputs.iou_scores[index, 0].float().cpu()
+            given = {name: [[value] for value in values[start : start + CHUNK]] for name, values in prompts.items()}
+            yield from self._answers(part, given, size)
+
+    def ask_whole(self, prompts: Mapping[str, Sequence[Any]]) -> Iterator[_Answer]:
+        """Yields the answer to each prompt in the whole image, at the input size of images, which is read once."""
+        window = (0, 0, self.size[1], self.size[0])
+        return self._answers([window], {name: [values] for name, values in prompts.items()}, {})
+
+    def _answers(
+        self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]], size: Mapping[str, Any]
+    ) -> Iterator[_Answer]:
+        images = [self.pixels[top:bottom, left:right] for left, top, right, bottom in windows]
+        inputs = self.image_processor(images=images, return_tensors="pt", **prompts, **self.prepare, **size)
+        inputs = inputs.to(self.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
+        outputs = self.model(**inputs)
+        for index, window in enumerate(windows):
+            sizes = inputs["original_sizes"][index : index + 1]
+            for prompt, scores in enumerate(outputs.iou_scores[index].float().cpu()):
+                logits = outputs.pred_masks[index : index + 1, prompt : prompt + 1]
+                masks = self.image_processor.post_process_masks(logits, sizes, self.mask_threshold, **size)[0][0]
+                yield _Answer(window, masks.cpu().numpy(), scores)
+
+    def placed(self, mask: np.ndarray, window: Window) -> np.ndarray:
+        """A mask of a window at its place in the image. Shape: (h, w) -> (H, W)."""
+        left, top, right, bottom = window
+        whole = np.zeros(self.size, dtype=bool)
+        whole[top:bottom, left:right] = mask
+        return whole
 
 
 @torch.no_grad()
@@ -107,17 +128,17 @@ def masks_of_boxes(
     Raises:
         ValueError: For a zoom below 1, and boxes that do not stack or have no area inside the image.
     """
-    if not zoom >= 1:
-        raise ValueError(f"box_zoom is {zoom}; it must be at least 1, as of less a part of the box is not seen.")
+    _check(zoom, "box_zoom", "at least 1: the side of a part, in longer sides of its box")
     parts = _Parts(model, image_processor, image, mask_threshold, dtype)
     checked = image_processor.scale_prompts([parts.size], [parts.size], input_boxes=boxes)["input_boxes"][0].tolist()
     windows = [zoom_window(box, parts.size, zoom) for box in checked]
     moved = [[value - window[place % 2] for place, value in enumerate(box)] for box, window in zip(checked, windows)]
-    for box, (masks, scores) in zip(checked, parts.ask(windows, {"input_boxes": moved})):
+    for box, answer in zip(checked, parts.ask(windows, {"input_boxes": moved})):
         near = np.zeros(parts.size, dtype=bool)
         near[_near(box)] = True
-        order = scores.argsort(descending=True, stable=True)
-        yield masks[order.numpy()] & near, scores[order]
+        order = answer.scores.argsort(descending=True, stable=True)
+        masks = [parts.placed(answer.masks[index], answer.window) & near for index in order.tolist()]
+        yield np.stack(masks), answer.scores[order]
 
 
 @torch.no_grad()
@@ -151,42 +172,50 @@ def masks_of_points(
     Raises:
         ValueError: For a side below 1 pixel, and points that do not stack or lie outside of the image.
     """
-    if not smallest >= 1:
-        raise ValueError(f"point_zoom is {smallest}; it is the side of the smallest part, at least 1 pixel.")
+    _check(smallest, "point_zoom", "at least 1: the side of the smallest part, in pixels")
     parts = _Parts(model, image_processor, image, mask_threshold, dtype)
     given = image_processor.scale_prompts([parts.size], [parts.size], input_points=points, input_labels=labels)
     checked, signs = given["input_points"][0], given.get("input_labels", [None])[0]  # (N, P, 2), (N, P)
-    for index, own in enumerate(checked):
+    prompts = {"input_points": checked.tolist(), **({} if signs is None else {"input_labels": signs.tolist()})}
+    for index, whole in enumerate(parts.ask_whole(prompts)):
+        own = checked[index]
         windows = _around(own, parts.size, smallest)
         moved = {"input_points": [(own - np.array(window[:2])).tolist() for window in windows]}
         if signs is not None:
             moved["input_labels"] = [signs[index].tolist()] * len(windows)
         found = [
-            (_is_of(own[0], mask, window), float(score), mask)
-            for window, (masks, scores) in zip(windows, parts.ask(windows, moved))
-            for mask, score in zip(masks, scores)
+            (_is_of(own[0], mask, answer.window, parts.size), score, mask, answer.window)
+            for answer in (*parts.ask(windows, moved), whole)
+            for mask, score in zip(answer.masks, answer.scores.tolist())
         ]
-        best = sorted(found, key=lambda one: one[:2], reverse=True)[: len(found) // len(windows)]
-        yield np.stack([mask for _, _, mask in best]), torch.tensor([score for _, score, _ in best])
+        best = sorted(found, key=lambda one: one[:2], reverse=True)[: len(whole.scores)]
+        masks = np.stack([parts.placed(mask, window) for _, _, mask, window in best])
+        yield masks, torch.tensor([score for _, score, _, _ in best])
 
 
-def _is_of(point: np.ndarray, mask: np.ndarray, window: Window) -> bool:
-    """Whether a mask covers a point and ends before its window does: one that does not is of something larger."""
+def _check(value: Any, name: str, needed: str) -> None:
+    """Refuses a zoom that is no number, or is not finite, or below 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 1 <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}; it must be a number, {needed}.")
+
+
+def _is_of(point: np.ndarray, mask: np.ndarray, window: Window, size: tuple[int, int]) -> bool:
+    """Whether a mask covers a point and ends before its window does: one that does not is of something larger.
+
+    Shape: mask (h, w), of the window.
+    """
     left, top, right, bottom = window
     height, width = mask.shape
-    if not mask[min(int(point[1]), height - 1), min(int(point[0]), width - 1)]:
+    if not mask[min(int(point[1]) - top, height - 1), min(int(point[0]) - left, width - 1)]:
         return False
-    lines = (
-        mask[top] if top else None,
-        mask[bottom - 1] if bottom < height else None,
-        mask[:, left] if left else None,
-        mask[:, right - 1] if right < width else None,
+    inner = (top > 0, bottom < size[0], left > 0, right < size[1])  # borders that are not the image's
+    return not any(
+        line.any() for line, is_inner in zip((mask[0], mask[-1], mask[:, 0], mask[:, -1]), inner) if is_inner
     )
-    return not any(line.any() for line in lines if line is not None)
 
 
 def _around(points: np.ndarray, size: tuple[int, int], smallest: int) -> list[Window]:
-    """Parts of an image that hold some points, from small to whole. Shape: points (P, 2)."""
+    """Parts of an image that hold some points, smaller than it, from small to large. Shape: points (P, 2)."""
     box = (*points.min(0).tolist(), *points.max(0).tolist())
     middle = [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]
     pixel = (middle[0] - 0.5, middle[1] - 0.5, middle[0] + 0.5, middle[1] + 0.5)
@@ -197,7 +226,7 @@ def _around(points: np.ndarray, size: tuple[int, int], smallest: int) -> list[Wi
         if left <= box[0] and top <= box[1] and box[2] <= right and box[3] <= bottom:
             windows.append((left, top, right, bottom))
         side *= 2
-    return [*dict.fromkeys(windows), (0, 0, size[1], size[0])]
+    return list(dict.fromkeys(windows))
 
 
 def _near(box: Sequence[float]) -> tuple[slice, slice]:

@@ -382,6 +382,11 @@ class OnnxModel:
     def _prompts(
         self, image: Source, input_points: Any = None, score_threshold: float | None = None
     ) -> dict[str, np.ndarray]:
+        if input_points is not None and self._setting("point_zoom") is not None:
+            raise ValueError(
+                "the masks of this model's points come from parts of the image around them (point_zoom of its image "
+                "processor), which hfseg.onnx does not cut out: use the pipeline, or export with point_zoom null"
+            )
         photo, geometry, pixels = self._prepared(image)
         size = (photo.height, photo.width)
         if input_points is None:

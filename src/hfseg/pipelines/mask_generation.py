@@ -92,10 +92,15 @@ class HfsegMaskGenerationPipeline(OneByOne, MaskGenerationPipeline):
             yield from super().preprocess(image, timeout=timeout, **kwargs)
             return
         image = read_image(image, timeout)
-        zooms = {name: kwargs.pop(name, getattr(self.image_processor, name, None)) for name in ZOOMS.values()}
+        given = {name: kwargs.pop(name) for name in ZOOMS.values() if name in kwargs}
         for prompts, name in ZOOMS.items():
-            if kwargs.get(prompts) is not None and zooms[name] is not None:
-                yield {"image": image, "zoomed": prompts, "zoom": zooms[name], **kwargs, "is_last": True}
+            zoom = given.get(name, getattr(self.image_processor, name, None))
+            if prompts not in kwargs and given.get(name) is not None:
+                raise ValueError(f"{name} was given without {prompts}, whose surroundings it cuts out.")
+            if prompts in kwargs and zoom is not None:
+                size = [(image.height, image.width)]
+                self.image_processor.scale_prompts(size, size, **kwargs)  # checks prompts that contradict each other
+                yield {"image": image, "zoomed": prompts, "zoom": zoom, **kwargs, "is_last": True}
                 return
         inputs = self.image_processor(images=[image], return_tensors="pt", **kwargs)
         # Coordinates stay float32: in half precision they would be off by pixels.

@@ -100,7 +100,7 @@ class NamesTask(MeasuredTask):
     def starts_from_clip(self) -> bool:
         """Whether `model.pretrained` is a CLIP, of which the towers are taken."""
         source = self.pretrained
-        return source is not None and AutoConfig.from_pretrained(source).model_type == "clip"
+        return source is not None and AutoConfig.from_pretrained(source, trust_remote_code=False).model_type == "clip"
 
     def start(self, dataset: Any) -> ProScaleForOpenVocabularySegmentation:
         """Builds the model on the towers of a CLIP; classes of the configuration are the dataset's."""
