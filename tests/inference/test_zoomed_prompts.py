@@ -159,6 +159,39 @@ def test_of_several_parts_around_a_point_the_best_score_counts(pipe, scene):
     assert (found == masks[0]).all()
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"),
+    [
+        ((10, 20), (10, 20), True),
+        ((0, 20), (10, 20), False),  # each border of the part
+        ((10, 40), (10, 20), False),
+        ((10, 20), (0, 20), False),
+        ((10, 20), (10, 40), False),
+        ((10, 14), (10, 20), False),  # beside the point
+    ],
+)
+def test_masks_that_end_in_their_part(rows, columns, expected):
+    """Of a part amid an image of 100 x 120; where the part ends with the image, masks may too."""
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[slice(*rows), slice(*columns)] = True
+    assert zoomed_prompts._is_of(np.array([45.0, 35.0]), mask, (30, 20, 70, 60), (100, 120)) is expected
+    alone = zoomed_prompts._is_of(np.array([15.0, 15.0]), mask, (0, 0, 40, 40), (40, 40))
+    assert alone is (expected or rows != (10, 14))
+
+
+def test_masks_of_a_box_come_best_first(pipe, scene, monkeypatch):
+    """For models that give a box several masks."""
+    masks = np.arange(3)[:, None, None] == np.zeros((30, 30))
+
+    def answers(self, windows, prompts):
+        return (zoomed_prompts._Answer(window, masks, torch.tensor([0.2, 0.9, 0.5])) for window in windows)
+
+    monkeypatch.setattr(zoomed_prompts._Parts, "ask", answers)
+    ((found, scores),) = masks_of_boxes(pipe.model, pipe.image_processor, scene, [[[15.0, 15.0, 45.0, 45.0]]], 1.0)
+    assert scores.tolist() == pytest.approx([0.9, 0.5, 0.2])
+    assert [mask.any() for mask in found] == [False, False, True]  # only the first of the three covers anything
+
+
 def test_several_points_of_a_prompt_are_seen_together(pipe, scene, monkeypatch):
     """Parts that do not hold all of them are left out; labels go with their points."""
     seen = []
@@ -177,7 +210,7 @@ def test_several_points_of_a_prompt_are_seen_together(pipe, scene, monkeypatch):
 
 
 def test_the_whole_image_is_read_once_for_all_points(pipe, scene, monkeypatch):
-    """At the size of images, not of parts."""
+    """As the largest of the parts, at their size."""
     sizes = []
     plain = pipe.model.forward
 
@@ -189,7 +222,7 @@ def test_the_whole_image_is_read_once_for_all_points(pipe, scene, monkeypatch):
     monkeypatch.setattr(pipe.image_processor, "zoom_size", 64)
     found = pipe(Image.fromarray(scene), input_points=[[20, 20], [60, 70], [100, 9]], point_zoom=64)
     assert len(found["masks"]) == 3
-    assert sizes == [((1, 3, 96, 96), (1, 3))] + 3 * [((1, 3, 64, 64), (1, 1))]
+    assert sizes == [((1, 3, 64, 64), (1, 3))] + 3 * [((1, 3, 64, 64), (1, 1))]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ class _Parts:
         self.model, self.image_processor = model, image_processor
         self.pixels = np.array(image)
         self.size = self.pixels.shape[:2]
-        self.prepare: dict[str, Any] = {}
+        side = image_processor.zoom_size
+        self.resize = {"size": {"longest_edge": side}} if side else {}
+        self.prepare: dict[str, Any] = {**self.resize}
         if image_processor.stretch_contrast:  # of the image, as in training, not of each part
             self.pixels = stretch_contrast(self.pixels)
             self.prepare["stretch_contrast"] = False
@@ -55,29 +57,25 @@ class _Parts:
         self.device, self.dtype = first.device, dtype or first.dtype
 
     def ask(self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]]) -> Iterator[_Answer]:
-        """Yields the answer to each prompt of each window, at the input size of parts.
+        """Yields the answer to each prompt of each window.
 
         Args:
             windows: Parts of the image.
             prompts: Per window one prompt, in pixels of the window.
         """
-        side = self.image_processor.zoom_size
-        size = {"size": {"longest_edge": side}} if side else {}
         for start in range(0, len(windows), CHUNK):
             part = windows[start : start + CHUNK]
             given = {name: [[value] for value in values[start : start + CHUNK]] for name, values in prompts.items()}
-            yield from self._answers(part, given, size)
+            yield from self._answers(part, given)
 
     def ask_whole(self, prompts: Mapping[str, Sequence[Any]]) -> Iterator[_Answer]:
-        """Yields the answer to each prompt in the whole image, at the input size of images, which is read once."""
+        """Yields the answer to each prompt in the whole image, the largest part, which is read once for all."""
         window = (0, 0, self.size[1], self.size[0])
-        return self._answers([window], {name: [values] for name, values in prompts.items()}, {})
+        return self._answers([window], {name: [values] for name, values in prompts.items()})
 
-    def _answers(
-        self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]], size: Mapping[str, Any]
-    ) -> Iterator[_Answer]:
+    def _answers(self, windows: Sequence[Window], prompts: Mapping[str, Sequence[Any]]) -> Iterator[_Answer]:
         images = [self.pixels[top:bottom, left:right] for left, top, right, bottom in windows]
-        inputs = self.image_processor(images=images, return_tensors="pt", **prompts, **self.prepare, **size)
+        inputs = self.image_processor(images=images, return_tensors="pt", **prompts, **self.prepare)
         inputs = inputs.to(self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
         outputs = self.model(**inputs)
@@ -85,7 +83,7 @@ class _Parts:
             sizes = inputs["original_sizes"][index : index + 1]
             for prompt, scores in enumerate(outputs.iou_scores[index].float().cpu()):
                 logits = outputs.pred_masks[index : index + 1, prompt : prompt + 1]
-                masks = self.image_processor.post_process_masks(logits, sizes, self.mask_threshold, **size)[0][0]
+                masks = self.image_processor.post_process_masks(logits, sizes, self.mask_threshold, **self.resize)[0][0]
                 yield _Answer(window, masks.cpu().numpy(), scores)
 
     def placed(self, mask: np.ndarray, window: Window) -> np.ndarray:
@@ -195,7 +193,7 @@ def masks_of_points(
 
 def _check(value: Any, name: str, needed: str) -> None:
     """Refuses a zoom that is no number, or is not finite, or below 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 1 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 1 <= float(value) < math.inf:
         raise ValueError(f"{name} is {value!r}; it must be a number, {needed}.")
 
 
