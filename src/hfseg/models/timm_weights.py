@@ -26,8 +26,9 @@ class FreshTimmBackbone(TimmBackbone):
             return
         network: Any = self._backbone
         tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-        missing = [name for name, tensor in tensors.items() if not getattr(tensor, "_is_hf_initialized", False)]
-        if not any(name in network.state_dict() for name in missing):
+        held = set(network.state_dict())  # of a file, unlike buffers that are made anew
+        missing = [name for name in held if not getattr(tensors[name], "_is_hf_initialized", False)]
+        if not missing:
             return
         with torch.device("cpu"):
             fresh = timm.create_model(
@@ -39,5 +40,4 @@ class FreshTimmBackbone(TimmBackbone):
                 output_stride=self.config.output_stride,
             ).state_dict()
         for name in missing:
-            if name in fresh:
-                init.copy_(tensors[name], fresh[name])
+            init.copy_(tensors[name], fresh[name])
