@@ -93,6 +93,9 @@ def test_bad_input():
     with pytest.raises(ValueError, match="resize the"):
         small = {"segmentation": np.zeros((4, 4), np.int32), "segments_info": []}
         metric.add(prediction=small, reference=labels(A))
+    for void in (np.zeros((4, 4), bool), np.zeros((H, W), np.uint8)):
+        with pytest.raises(ValueError, match="'void' must be a boolean mask"):
+            metric.add(prediction=[], reference={**labels(A), "void": void})
     with pytest.raises(ValueError, match="no 'score'"):
         metric.add(prediction=[{"segmentation": A, "category_id": 11}], reference=labels(A))
 

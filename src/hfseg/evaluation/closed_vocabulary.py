@@ -88,7 +88,7 @@ PROTOCOLS = {
         {"size": {"shortest_edge": 1024, "longest_edge": 2048}, **_AUTHORS_THRESHOLDS},
         (
             "The authors' AP comes from cityscapesscripts, whose rules differ from COCO's: it is cityscapes_ap, "
-            "measured on cityscapes_panoptic; ap is COCO's and not comparable with theirs.",
+            "measured on cityscapes_panoptic and cityscapes_instance; ap is COCO's and not comparable with theirs.",
         ),
     ),
 }

@@ -28,7 +28,7 @@ Args:
     predictions: per image a list of {"segmentation": mask (H, W), RLE or polygons, "category_id", "score"}, or
         {"segmentation": (H, W) ids, "segments_info": [{"id", "label_id" or "category_id", "score"}]}.
     references: per image {"segmentation": (H, W) ids, "segments_info": [{"id", "category_id", "iscrowd"}]}, stuff
-        among them: pixels of no segment are void.
+        among them: pixels of no segment are void, or those of "void" (H, W) where it is given.
 Returns, in percent (None where nothing occurs):
     ap, ap50, per_class {name: ap}, num_images.
 """
@@ -99,8 +99,7 @@ class CityscapesAP(MaskAP):
                 "prediction to the reference before adding it"
             )
         self._complete([*true_entries, *predicted_entries], size)
-        listed = [int(segment["id"]) for segment in reference["segments_info"]]
-        (void,) = _run_lengths([~np.isin(to_numpy(reference["segmentation"]), listed)], size)
+        (void,) = _run_lengths([_void_pixels(reference, size)], size)
         self._state["images"].append(self._outcomes(true_entries, predicted_entries, void))
 
     def _outcomes(self, true_entries: list[Any], predicted_entries: list[Any], void: Mapping[str, Any]) -> _Outcomes:
@@ -145,6 +144,19 @@ class CityscapesAP(MaskAP):
             "per_class": {self.id2label[key]: None if np.isnan(ap) else float(ap) for key, ap in of_class.items()},
             "num_images": self._num_images,
         }
+
+
+def _void_pixels(reference: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    if reference.get("void") is None:
+        listed = [int(segment["id"]) for segment in reference["segments_info"]]
+        return ~np.isin(to_numpy(reference["segmentation"]), listed)
+    void = to_numpy(reference["void"])
+    if void.shape != tuple(size) or void.dtype != bool:
+        raise ValueError(
+            f"a reference's 'void' must be a boolean mask of the segmentation's size {tuple(size)}, not "
+            f"{void.dtype} of shape {void.shape}"
+        )
+    return void
 
 
 def _joined(parts: list[_Outcomes]) -> _Outcomes:

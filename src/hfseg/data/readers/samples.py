@@ -80,7 +80,8 @@ class FolderDataset(torch.utils.data.Dataset):
 
     An item is `{"image": (H, W, 3) uint8, "image_id": name}` with either `"segmentation_map": (H, W) int32` (kind
     "semantic"), `"segmentation": (H, W) int32, "segments_info": [...]` (kinds "instance" and "panoptic") or
-    `"text": caption` (kind "captions").
+    `"text": caption` (kind "captions"). Instances of Cityscapes also have `"ap_segments"`, a reference of
+    `CityscapesAP`: crowds among the segments, and where the map is void.
 
     Attributes:
         kind: "semantic", "instance", "panoptic" or "captions".

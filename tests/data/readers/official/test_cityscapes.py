@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hfseg.data import load_official
+from hfseg.evaluation.segmentation import SegmentationMetrics
 from official_files import by_class, label, photo
 
 # The evaluated label ids by cityscapesscripts' table, and train ids 0 to 18.
@@ -42,5 +43,44 @@ def test_cityscapes_panoptic_and_instance(cityscapes):
     assert dataset.stuff_class_ids == tuple(range(11))
     assert dataset.ap_rules == "cityscapes"
     dataset = load_official("cityscapes_instance", cityscapes, "val")
-    assert by_class(dataset[0]) == {24000: 0, 24001: 0, 26003: 2, 33012: 7}
+    item = dataset[0]
+    assert by_class(item) == {24000: 0, 24001: 0, 26003: 2, 33012: 7}
+    assert not any(segment["iscrowd"] for segment in item["segments_info"])
+    # What AP needs beside it: crowds, and what is void; road (7) is neither.
+    known = item["ap_segments"]
+    assert by_class(known) == {24: 0, 26: 2, 24000: 0, 24001: 0, 26003: 2, 33012: 7}
+    assert {s["id"] for s in known["segments_info"] if s["iscrowd"]} == {24, 26}
+    assert known["void"][:, 0].nonzero()[0].tolist() == [1, 6, *range(9, 34)]
     assert list(dataset.id2label.values()) == "person rider car truck bus train motorcycle bicycle".split()
+
+
+def test_ap_of_instances_is_ap_of_the_panoptic_labels(tmp_path):
+    """Detections on crowds, void and background, whatever dataset the things come from."""
+    pytest.importorskip("pycocotools.mask")
+    name, draw = "ulm_000000_000019", np.random.default_rng(0)
+    ids = np.full((60, 80), 7, dtype=np.uint16)
+    areas = {24000: np.s_[:20, :20], 26001: np.s_[30:50, :30], 24: np.s_[:30, 30:50], 4: np.s_[30:, 40:60]}
+    for value, area in areas.items():
+        ids[area] = value
+    photo(tmp_path / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png", ids.shape)
+    label(tmp_path / f"gtFine/val/ulm/{name}_gtFine_instanceIds.png", ids, np.uint16)
+    masks = [ids == 24000, ids == 26001, ids == 24, ids == 4, np.zeros(ids.shape, bool)]
+    masks[4][30:50, 62:78] = True  # road
+    masks[0] = masks[0] & (draw.random(ids.shape) < 0.8)
+    found, figures = [(masks[0], 11, 0.5), *((mask, 11, 0.9) for mask in masks[2:]), (masks[1], 13, 0.4)], []
+    for kind, first in (("panoptic", 0), ("instance", 11)):
+        dataset = load_official(f"cityscapes_{kind}", tmp_path, "val")
+        metrics = SegmentationMetrics(dataset, ("instance",))
+        predictions = [
+            {"segmentation": mask, "category_id": class_id - first, "score": score} for mask, class_id, score in found
+        ]
+        metrics.add(0, dataset[0], {"instance": predictions, "semantic": np.zeros(ids.shape, dtype=int)})
+        figures.append(metrics.metrics["cityscapes_ap"].compute())
+    # Persons: road alone is false and comes first, so recall 0, 1 has precision 0, 1/2; found at 0.50 to 0.75 or so.
+    steps = (np.arange(0.5, 1, 0.05) < (masks[0].sum() / 400)).sum()
+    assert figures[0]["per_class"]["person"] == pytest.approx(25 * steps / 10) and 0 < steps < 10
+    assert figures[0]["per_class"]["car"] == 100
+    assert figures[1] == {
+        **figures[0],
+        "per_class": {name: figures[0]["per_class"][name] for name in dataset.id2label.values()},
+    }

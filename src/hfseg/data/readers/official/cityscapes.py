@@ -52,17 +52,19 @@ class _InstanceIdReader:
     """Segments of an `instanceIds` map by the rules of cityscapesscripts' panoptic preparation.
 
     Segment ids stay the values of the map. Label ids that are not evaluated are void; an area of a thing class without
-    object numbers is a crowd, which an instance dataset has as void.
+    object numbers is a crowd. An instance dataset (`things_only`) has neither: its pixels of no segment are background.
+    What Cityscapes' AP needs to know of them is beside it, in `ap_segments`.
     """
 
     class_of_label: dict[int, int]
     thing_labels: frozenset[int]
-    crowds: bool
+    things_only: bool
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
         values = read_map(sample.label)
         ids, index_map = compact_ids(values)
         kept = np.zeros(len(ids), dtype=np.int32)
+        void = np.zeros(len(ids), dtype=bool)
         classes: dict[int, int] = {}
         crowd_ids: set[int] = set()
         for position, value in enumerate(ids.tolist()):
@@ -72,22 +74,27 @@ class _InstanceIdReader:
                     f"{sample.label} holds the value {value}, whose label id {label_id} is not in 0 to "
                     f"{_LARGEST_LABEL_ID}; this is not an instanceIds map of Cityscapes"
                 )
-            crowd = value < 1000 and label_id in self.thing_labels
-            if label_id not in self.class_of_label or (crowd and not self.crowds):
+            void[position] = label_id not in CITYSCAPES_LABEL_IDS
+            if label_id not in self.class_of_label:
                 continue
             kept[position] = value
             classes[value] = self.class_of_label[label_id]
-            if crowd:
+            if value < 1000 and label_id in self.thing_labels:
                 crowd_ids.add(value)
         segmentation = kept[index_map]  # (H, W)
-        return {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes, crowd_ids)}
+        every = {"segmentation": segmentation, "segments_info": segments_from_map(segmentation, classes, crowd_ids)}
+        if not self.things_only:
+            return every
+        objects = np.where(np.isin(kept, list(crowd_ids)), 0, kept)[index_map]
+        info = [segment for segment in every["segments_info"] if not segment["iscrowd"]]
+        return {"segmentation": objects, "segments_info": info, "ap_segments": {**every, "void": void[index_map]}}
 
 
 def load_panoptic(root: Path, split: str) -> FolderDataset:
     """19 classes with 8 things, from `instanceIds`; segment ids and crowds as cityscapesscripts writes them."""
     class_of = {label_id: class_id for class_id, label_id in enumerate(CITYSCAPES_LABEL_IDS)}
     things = frozenset(CITYSCAPES_LABEL_IDS[class_id] for class_id in _THINGS)
-    reader = _InstanceIdReader(class_of, things, crowds=True)
+    reader = _InstanceIdReader(class_of, things, things_only=False)
     names, stuff = dict(enumerate(CITYSCAPES)), tuple(CITYSCAPES_STUFF)
     samples = _samples(root, split, "instanceIds")
     dataset = FolderDataset(
@@ -98,12 +105,17 @@ def load_panoptic(root: Path, split: str) -> FolderDataset:
 
 
 def load_instance(root: Path, split: str) -> FolderDataset:
-    """The 8 things as classes 0 to 7, from `instanceIds`; everything else is void."""
+    """The 8 things as classes 0 to 7, from `instanceIds`; everything else is background.
+
+    An item also has `ap_segments`: the same map with its crowds, and where it is void.
+    """
     labels = [CITYSCAPES_LABEL_IDS[class_id] for class_id in _THINGS]
     class_of = {label_id: class_id for class_id, label_id in enumerate(labels)}
-    reader = _InstanceIdReader(class_of, frozenset(labels), crowds=False)
+    reader = _InstanceIdReader(class_of, frozenset(labels), things_only=True)
     names = {position: CITYSCAPES[class_id] for position, class_id in enumerate(_THINGS)}
     samples = _samples(root, split, "instanceIds")
-    return FolderDataset(
+    dataset = FolderDataset(
         "instance", root, split, "gtFine instanceIds", samples, reader, names, (), DEFAULT_IGNORE_INDEX
     )
+    dataset.ap_rules = "cityscapes"
+    return dataset
