@@ -54,6 +54,7 @@ PAPER_SIZES = {
     "normal_to_image": 1449,
 }
 TRIES = 50
+USUAL_EXAMPLES = 4  # the official command's
 
 
 def open_data(
@@ -265,7 +266,8 @@ class InContextEvaluator(TaskEvaluator):
 
     Options: `task`, one of `hfseg.metrics.in_context.TASK_METRICS`; `examples` (a dataset or a folder of pairs;
     default: the dataset) and
-    `num_examples` per query; `num_inference_steps`, `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
+    `num_examples` per query (None: 4, or fewer where the model was trained with fewer); `num_inference_steps`,
+    `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
     task's metrics, such as those that need no network; `depth_space`, `depth_cap` and `depth_crop` of depth
     (`hfseg.metrics.in_context.depth_errors`); `normals_per_image`, which averages normals per image first.
     """
@@ -273,7 +275,7 @@ class InContextEvaluator(TaskEvaluator):
     options_of_task: ClassVar[Mapping[str, Any]] = {
         "task": None,
         "examples": None,
-        "num_examples": 4,
+        "num_examples": None,
         "num_inference_steps": 19,
         "guidance_scale": 1.5,
         "height": None,
@@ -295,6 +297,8 @@ class InContextEvaluator(TaskEvaluator):
             ValueError: They are not.
         """
         options = self.options
+        if options.num_examples is None:
+            options.num_examples = min(USUAL_EXAMPLES, self.loaded.model.max_examples or USUAL_EXAMPLES)
         for name, least in (("num_examples", 1), ("num_inference_steps", 1)):
             if getattr(options, name) < least:
                 raise ValueError(f"{name} must be {least} or more; got {getattr(options, name)}.")

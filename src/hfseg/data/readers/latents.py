@@ -99,6 +99,11 @@ class LatentDataset(torch.utils.data.Dataset):
         if missing:
             raise FileNotFoundError(f"{folder} lacks {', '.join(missing[:5])}; write the latents again.")
 
+    @property
+    def num_examples(self) -> int:
+        """Pairs that show a sample's task, by the first sample."""
+        return len(self[0]["input_mean"]) - 1
+
     def _file(self, index: int) -> Path:
         return self.folder / f"shard-{index // self.per_shard:05d}.safetensors"
 

@@ -16,6 +16,7 @@ first of which is the last of the input.
 
 import importlib
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ from .sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluati
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
+
+logger = logging.getLogger(__name__)
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 OUTPUT_SIZES = ("query", "model")
@@ -161,6 +164,11 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         return int(self.vae.config.get("temporal_compression_ratio", 1))
 
     @property
+    def max_examples(self) -> int | None:
+        """Most pairs that the weights were trained with; None: not known."""
+        return self.transformer.config.get("max_examples")
+
+    @property
     def guidance_scale(self) -> float:
         """Guidance of the call in progress."""
         return self._guidance_scale
@@ -220,9 +228,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             latents = posterior.mean + posterior.std * noise.to(latents.dtype)
         return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
 
-    @staticmethod
     def read_examples(
-        folder: str | os.PathLike, read_video: Callable[[Path], list[Image.Image]] | None = None
+        self, folder: str | os.PathLike, read_video: Callable[[Path], list[Image.Image]] | None = None
     ) -> tuple[list[Pair], int | None]:
         """Reads a folder of examples; also returns how many of them to draw if nothing is said (None: all).
 
@@ -231,7 +238,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             read_video: Reads the frames of a video file.
         """
         pairs = read_example_folder(folder, read_video)
-        return pairs, MAXIMUM_FOLDER_EXAMPLES if len(pairs) > MAXIMUM_FOLDER_EXAMPLES else None
+        most = self.max_examples or MAXIMUM_FOLDER_EXAMPLES
+        return pairs, most if len(pairs) > most else None
 
     def _check_pair(self, number: int, pair: Any) -> tuple[torch.Tensor, torch.Tensor]:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -258,6 +266,16 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 "There are no examples: give at least one pair (input, target), or a folder with <id>_input.png and "
                 "<id>_target.png. The model knows the task from them alone."
             )
+        most = self.max_examples
+        if most is not None and (num_examples or len(examples)) > most:
+            if num_examples is not None:
+                said = (
+                    f"num_examples is {num_examples}; this model was trained with {most} at most: expect wrong answers."
+                )
+            else:
+                said = f"{most} of {len(examples)} examples are drawn: this model was trained with no more."
+                num_examples = most
+            logger.warning(said)
         if num_examples is not None:
             if not 1 <= num_examples <= len(examples):
                 raise ValueError(f"num_examples is {num_examples}; there are {len(examples)} examples.")
@@ -283,7 +301,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             examples: Pairs (input, target), or a folder of them.
             height: Height of all images in pixels; None: the autoencoder's `sample_height`.
             width: Likewise.
-            num_examples: How many to draw, without repetition; None: all (of a folder at most 8).
+            num_examples: How many to draw, without repetition; None: all, but no more than the model was trained with
+                (`max_examples`) and, where that is not known, of a folder at most 8.
             generator: Source of the draw and of the posterior's noise. With a list, one set of noise for each.
             sample_posterior: False takes the posterior's mode instead, which the authors do not.
 

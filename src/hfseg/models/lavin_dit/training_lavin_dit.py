@@ -6,6 +6,7 @@ the paper's sentences and common practice. Where they are silent:
 
 * The condition without examples is formed as at inference, one zero latent frame and the query, with probability 0.1
   for a whole micro-batch: sequences of one length make one pass, and all ranks of a sharded model do equally many.
+* With `min_examples`, every micro-batch is shown a random number of its samples' pairs.
 * Latents are samples of the posterior, for conditions (as at inference) and targets alike.
 * The weights of the last block that no output depends on are frozen.
 """
@@ -70,6 +71,8 @@ class LavinDiTForTraining(nn.Module):
         scheduler: Draws times (its `shift`).
         unconditional_ratio: Probability that a micro-batch is learnt without examples.
         l1_weight: Weight of the absolute error beside the squared one; the released code has 0.1, the thesis 0.
+        min_examples: In training, how many of a sample's pairs are shown at least: each micro-batch draws a number from
+            here to all of them. None: always all.
     """
 
     def __init__(
@@ -79,12 +82,15 @@ class LavinDiTForTraining(nn.Module):
         scheduler: LavinDiTScheduler,
         unconditional_ratio: float = 0.1,
         l1_weight: float = 0.1,
+        min_examples: int | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= unconditional_ratio <= 1:
             raise ValueError(f"unconditional_ratio is {unconditional_ratio}; it is a probability.")
+        if min_examples is not None and min_examples < 1:
+            raise ValueError(f"min_examples is {min_examples}; give 1 or more pairs, or None for all.")
         self.transformer, self.vae, self.scheduler = transformer, vae.requires_grad_(False).eval(), scheduler
-        self.unconditional_ratio, self.l1_weight = unconditional_ratio, l1_weight
+        self.unconditional_ratio, self.l1_weight, self.min_examples = unconditional_ratio, l1_weight, min_examples
         for parameter in transformer.unused_parameters().values():
             parameter.requires_grad_(False)
 
@@ -93,19 +99,21 @@ class LavinDiTForTraining(nn.Module):
         """Builds from a recipe's `model` section.
 
         Args:
-            config: `size` (a published one) and `transformer`, `vae`, `scheduler`, `unconditional_ratio`, `l1_weight`.
+            config: `size` (a published one) and `transformer`, `vae`, `scheduler`, `unconditional_ratio`, `l1_weight`,
+                `min_examples`.
             pretrained: Folder of a pipeline to go on from; `transformer` and `vae` then must not be given.
 
         Raises:
             ValueError: Unknown keys or sizes.
         """
         config = {key: value for key, value in config.items() if value is not None}
-        known = {"size", "transformer", "vae", "scheduler", "unconditional_ratio", "l1_weight", "fit_images"}
+        own = ("unconditional_ratio", "l1_weight", "min_examples")
+        known = {"size", "transformer", "vae", "scheduler", "fit_images", *own}
         if set(config) - known:
             raise ValueError(
                 f"model.config has {sorted(set(config) - known)}; must be one of {', '.join(sorted(known))}."
             )
-        objective = {key: config[key] for key in ("unconditional_ratio", "l1_weight") if key in config}
+        objective = {key: config[key] for key in own if key in config}
         if pretrained is not None:
             if set(config) & {"size", "transformer", "vae", "fit_images"}:
                 raise ValueError("model.pretrained brings transformer and vae; remove them from model.config.")
@@ -188,12 +196,14 @@ class LavinDiTForTraining(nn.Module):
             (B, N + 1, C, F, h, w).
         """
         if input_pixels is not None and target_pixels is not None:
-            inputs, targets = self.encode(input_pixels), self.encode(target_pixels)
+            first = self._first_shown(input_pixels.shape[1] - 1)
+            inputs, targets = self.encode(input_pixels[:, first:]), self.encode(target_pixels[:, first:])
         else:
             if input_mean is None or input_std is None or target_mean is None or target_std is None:
                 raise ValueError("Give pixels of inputs and targets, or mean and spread of both.")
-            inputs = self.sample_latents(input_mean, input_std)
-            targets = self.sample_latents(target_mean, target_std)
+            first = self._first_shown(input_mean.shape[1] - 1)
+            inputs = self.sample_latents(input_mean[:, first:], input_std[:, first:])
+            targets = self.sample_latents(target_mean[:, first:], target_std[:, first:])
         query, answer = inputs[:, -1], targets[:, -1]  # (B, C, F, h, w)
         drop = self.training and torch.rand(()).item() < self.unconditional_ratio  # on the CPU: nothing waits
         if drop:
@@ -209,6 +219,12 @@ class LavinDiTForTraining(nn.Module):
             velocity = velocity_of_sample(velocity, noisy, times)
         loss, parts = velocity_loss(velocity, answer, noise, self.l1_weight)
         return {"loss": loss, "loss_dict": parts}
+
+    def _first_shown(self, count: int) -> int:
+        """Draws the first of a micro-batch's `count` pairs that is shown; those before it are left out."""
+        if not self.training or self.min_examples is None or self.min_examples >= count:
+            return 0
+        return int(torch.randint(count - self.min_examples + 1, ()).item())
 
     def save_pretrained(
         self, save_directory: str | Path, state_dict: Mapping[str, torch.Tensor] | None = None, **kwargs: Any
@@ -455,6 +471,14 @@ class LavinDiTTask(Task):
         """Builds transformer, autoencoder and objective, new or from the folder of a pipeline."""
         config = dict(self.arguments.model.config)
         model = LavinDiTForTraining.from_recipe(config, self.pretrained)
+        pairs = getattr(dataset, "num_examples", None)
+        if model.min_examples is not None and pairs is not None and model.min_examples > pairs:
+            raise ValueError(
+                f"model.config.min_examples is {model.min_examples}, but samples have {pairs} pairs "
+                "(data.train.num_examples)."
+            )
+        if pairs is not None:
+            model.transformer.register_to_config(max_examples=int(pairs))
         if config.get("fit_images"):
             model.vae.fit(self._images(dataset, int(config["fit_images"])))
         return model

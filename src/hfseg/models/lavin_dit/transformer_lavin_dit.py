@@ -413,6 +413,8 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         drop_path_rate: Stochastic depth of the last block in training; earlier ones get less, linearly from 0.
         rope_axes_dim: Channels of a head per axis (frame, row, column), even, together d; None: `rope_axes(d)`.
         time_embedding_dim: Cosines and sines of the time.
+        max_examples: Most pairs that the weights were trained with; more are outside of what they know. Pipelines draw
+            no more by themselves. None: not known, as of the released weights.
 
     Raises:
         ValueError: Sizes do not fit together.
@@ -450,6 +452,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         drop_path_rate: float = 0.1,
         rope_axes_dim: tuple[int, int, int] | None = None,
         time_embedding_dim: int = 256,
+        max_examples: int | None = None,
     ) -> None:
         check_counts(dict(self.config))
         super().__init__()
@@ -465,6 +468,8 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
                 f"rope_axes_dim is {axes}; give three even numbers that add up to attention_head_dim "
                 f"{attention_head_dim} (which is even and at least 6)."
             )
+        if max_examples is not None and max_examples < 1:
+            raise ValueError(f"max_examples is {max_examples}; give 1 or more pairs, or None if it is not known.")
         self.axes = axes
         patch_channels = patch_size * patch_size * in_channels
         self.cond_embedder = nn.Sequential(nn.Linear(patch_channels, hidden_size), nn.LayerNorm(hidden_size))
