@@ -60,7 +60,7 @@ TASK_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "in-context models": {
         "examples": {"metavar": "SPEC|DIR", "help": "where examples come from; default: the dataset"},
-        "num_examples": {"type": int, "metavar": "N", "help": "pairs per query; default: 4, or as the model was trained"},
+        "num_examples": {"type": int, "metavar": "N", "help": "pairs per query; default: 4, or as many as in training"},
         "num_inference_steps": {"type": int, "metavar": "N", "help": "default: 19, as 20 time steps"},
         "guidance_scale": {"type": float, "help": "default: 1.5"},
         "height": {"type": int, "help": "of the images generated"},

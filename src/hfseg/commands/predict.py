@@ -89,10 +89,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--guidance_scale", type=float, metavar="S", help="in-context: weight of the examples; default: 1.5"
     )
     how.add_argument(
-        "--num_examples",
-        type=int,
-        metavar="N",
-        help="in-context: of those in the folder; default: up to 8, or as the model was trained",
+        "--num_examples", type=int, metavar="N", help="in-context: of those given; default: 8, or as in training"
     )
     how.add_argument("--seed", type=int, default=0, help="in-context: seed of the noise")
     how.add_argument("--modality", choices=MODALITIES, help="volumes whose file does not say it")

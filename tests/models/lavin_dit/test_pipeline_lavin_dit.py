@@ -16,6 +16,7 @@ from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DMode
 from hfseg.commands.convert import main as convert
 from hfseg.models.lavin_dit import pipeline_lavin_dit
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
+from lavin_dit_models import TINY
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +216,27 @@ def test_folder_of_examples(pipe, tmp_path):
         pipe.prepare_examples(tmp_path, num_examples=2, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)
     ]
     assert some[0].latents.shape[2] == 4 and torch.equal(some[0].latents, some[1].latents)
+
+
+def test_no_more_examples_than_the_weights_know(pipe, tmp_path, caplog):
+    """Drawn from a list with a warning, from a folder as ever; more only if one insists, and not in silence."""
+    assert pipe.max_examples is None and pipe.prepare_examples(examples(9)).latents.shape[2] == 18
+    pipe.transformer.register_to_config(max_examples=2)
+    assert pipe.prepare_examples(examples(2)).latents.shape[2] == 4 and not caplog.messages
+    drawn = pipe.prepare_examples(examples(3), generator=torch.Generator().manual_seed(0))
+    assert caplog.messages == ["2 of 3 examples are drawn: this model was trained with no more."]
+    same = pipe.prepare_examples(examples(3), num_examples=2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn.latents, same.latents) and drawn.latents.shape[2] == 4
+    caplog.clear()
+    for number, (given, target) in enumerate(examples(3)):
+        Image.fromarray(given).save(tmp_path / f"{number:03d}_input.png")
+        Image.fromarray(target).save(tmp_path / f"{number:03d}_target.png")
+    assert pipe.read_examples(tmp_path)[1] == 2
+    assert pipe.prepare_examples(tmp_path).latents.shape[2] == 4 and not caplog.messages
+    assert pipe.prepare_examples(tmp_path, num_examples=3).latents.shape[2] == 6
+    assert "num_examples is 3; this model was trained with 2 at most" in caplog.text
+    with pytest.raises(ValueError, match="max_examples is 0"):
+        LavinDiTTransformer3DModel(**TINY, max_examples=0)
 
 
 def test_clips(video_pipe):

@@ -29,6 +29,7 @@ from hfseg.models.lavin_dit.training_lavin_dit import (
 )
 from hfseg.training import load_recipe
 from hfseg.training.tasks import build_task
+from lavin_dit_models import TINY
 
 TASKS = ["depth_estimation", "colorization"]
 
@@ -94,6 +95,46 @@ def test_loss_without_examples_sees_zero_frame_and_query(model, batch):
     assert seen[2].shape[2] == 5
 
 
+def test_micro_batches_are_shown_one_to_all_of_their_pairs(transformer):
+    """With three pairs and at least two, half of the batches see the last two pairs, whatever the form of the batch."""
+    model = LavinDiTForTraining(transformer, PixelAutoencoder(2), LavinDiTScheduler(), 0.0, min_examples=2)
+    seen = []
+    transformer.register_forward_hook(lambda module, arguments, output: seen.append(arguments[1]))
+    data = InContextDataset(TASKS, num_scenes=8, image_size=(32, 32), num_examples=3)
+    pixels = {key: value for key, value in InContextCollator()([data[0]]).items() if key != "task"}
+    given, target = (model.encode(pixels[key]) for key in ("input_pixels", "target_pixels"))
+    every = torch.cat(
+        [given[:, 0], target[:, 0], given[:, 1], target[:, 1], given[:, 2], target[:, 2], given[:, 3]], dim=2
+    )
+    moments = [model.encode_moments(pixels[key]) for key in ("input_pixels", "target_pixels")]
+    latents = dict(zip(("input_mean", "input_std", "target_mean", "target_std"), (*moments[0], *moments[1])))
+    torch.manual_seed(0)
+    for batch in (pixels, latents):
+        seen.clear()
+        for _ in range(40):
+            model.train()(**batch)
+        counts = [condition.shape[2] for condition in seen]
+        assert set(counts) == {5, 7} and 10 <= counts.count(5) <= 30
+        for condition in seen:
+            torch.testing.assert_close(condition, every[:, :, -condition.shape[2] :])
+        assert model.eval()(**batch) and seen[-1].shape[2] == 7
+
+
+def test_weights_know_how_many_pairs_they_were_trained_with(tmp_path):
+    with pytest.raises(ValueError, match="min_examples is 0"):
+        LavinDiTForTraining.from_recipe({"min_examples": 0, "transformer": TINY, "vae": {"kind": "pixel"}})
+    few, many = (InContextDataset(TASKS, num_scenes=8, image_size=(32, 32), num_examples=number) for number in (1, 3))
+    task = build_task(load_recipe("lavin-dit-tiny-shapes", [*RECIPE, "model.config.min_examples=2"]))
+    with pytest.raises(ValueError, match=r"min_examples is 2, but samples have 1 pairs \(data.train.num_examples\)"):
+        task.build_model(few)
+    task.build_model(many).save_pretrained(tmp_path)
+    assert LavinDiTPipeline.from_pretrained(tmp_path).max_examples == 3
+    # The number is that of the run, not of the folder that it begins with.
+    parts = [f"model.config.{name}=null" for name in ("transformer", "vae", "fit_images")]
+    again = [*parts, f"model.pretrained={tmp_path}", *RECIPE[3:]]
+    assert build_task(load_recipe("lavin-dit-tiny-shapes", again)).build_model(few).pipeline().max_examples == 1
+
+
 def test_only_what_matters_is_trained(model, batch):
     model(**{key: batch[key] for key in ("input_pixels", "target_pixels")})["loss"].backward()
     for name, parameter in model.named_parameters():
@@ -123,6 +164,7 @@ def test_precomputed_latents_give_the_same_loss(model, tmp_path):
     write_latents(data, collate, model.encode_moments, tmp_path, samples_per_shard=4)
     stored = LatentDataset(str(tmp_path))
     assert len(stored) == 6 and stored.sample_id(5) == data.sample_id(5)
+    assert stored.num_examples == data.num_examples == 2
     losses = []
     pixels = collate([data[5], data[0]])
     moments = collate_latents([stored[5], stored[0]])
