@@ -289,6 +289,55 @@ def test_n_steps_are_n_steps(pipe):
         assert seen == list(range(count)) and pipe.num_timesteps == count == pipe.scheduler.num_inference_steps
 
 
+def test_steps_of_ones_own(pipe):
+    """Shares of noise as in diffusers and times of this model are the same steps, by both schedulers."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    call = {"query": photos()[0], "examples": examples(), "output_type": "latent"}
+    call["latents"] = torch.randn(1, 12, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    call["sample_posterior"] = False
+    usual = pipe(**call, num_inference_steps=5).images
+    times = pipe.scheduler.sigmas[:-1].tolist()
+    answers = [pipe(**call, sigmas=times).images, pipe(**call, sigmas=np.array([1 - time for time in times])).images]
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
+    answers += [pipe(**call, sigmas=[1 - time for time in times]).images, pipe(**call, sigmas=times).images]
+    for answer in answers:
+        torch.testing.assert_close(answer, usual, atol=1e-5, rtol=0)
+    assert not torch.allclose(pipe(**call, sigmas=[1.0, 0.5]).images, usual, atol=1e-3)
+    with pytest.raises(ValueError, match="descend from 1"):
+        pipe(**call, sigmas=[0.5, 1.0])
+
+
+def test_several_answers_to_a_query(video_pipe):
+    """Each is what its generator gives alone; they lie beside each other, query by query."""
+    queries, call = photos()[:2], {"num_inference_steps": 2, "output_type": "latent"}
+    seeds = [torch.Generator().manual_seed(number) for number in range(6)]
+    many = video_pipe(queries, examples(), generator=seeds, num_images_per_prompt=3, **call).images
+    assert many.shape[0] == 6
+    for place in (0, 2, 4):
+        own = torch.Generator().manual_seed(place)
+        alone = video_pipe(queries[place // 3], examples(), generator=own, **call).images
+        torch.testing.assert_close(many[place : place + 1], alone, atol=1e-4, rtol=1e-4)
+    tall = np.zeros((48, 32, 3), np.uint8)
+    answers = video_pipe([tall, queries[0]], examples(), num_images_per_prompt=2, num_inference_steps=1).images
+    assert [image.size for image in answers] == [(32, 48), (32, 48), (32, 32), (32, 32)]
+    for wrong in (0, 1.5, True):
+        with pytest.raises(ValueError, match="num_images_per_prompt is"):
+            video_pipe(queries, examples(), num_images_per_prompt=wrong, **call)
+    with pytest.raises(ValueError, match="6 generators for 2 queries with 2 answers each"):
+        video_pipe(queries, examples(), generator=seeds, num_images_per_prompt=2, **call)
+
+
+def test_several_answers_with_examples_of_each_query(pipe):
+    queries, noise = photos(1, 2), torch.randn(4, 12, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    parts = [pipe.prepare_examples(pairs, sample_posterior=False) for pairs in (examples(1), examples(2)[1:])]
+    call = {"num_inference_steps": 2, "output_type": "latent", "sample_posterior": False}
+    both = pipe(queries, LavinDiTExamples.join(parts), latents=noise, num_images_per_prompt=2, **call).images
+    for place in range(4):
+        alone = pipe(queries[place // 2], parts[place // 2], latents=noise[place : place + 1], **call).images
+        torch.testing.assert_close(both[place : place + 1], alone, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["pixels", "st"])
 def test_from_pipe_shares_the_parts(pipe, video_pipe, kind):
     given = pipe if kind == "pixels" else video_pipe

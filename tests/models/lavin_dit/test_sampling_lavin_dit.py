@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from hfseg import LavinDiTScheduler
-from hfseg.models.lavin_dit.sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
+from hfseg.models.lavin_dit.sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode, set_times
 
 
 def test_schedulers_whose_times_ascend_to_data_fit():
@@ -21,6 +21,24 @@ def test_schedulers_whose_times_ascend_to_data_fit():
     ):
         with pytest.raises(ValueError, match="predicts the velocity"):
             check_scheduler(other)
+
+
+def test_steps_by_number_or_by_sigmas():
+    own, stock = LavinDiTScheduler(grid="uniform"), FlowMatchEulerDiscreteScheduler(invert_sigmas=True)
+    for scheduler in (own, stock):
+        for sigmas in ([1.0, 0.6, 0.1], [0.0, 0.4, 0.9]):
+            set_times(scheduler, 19, sigmas, "cpu")
+            torch.testing.assert_close(scheduler.sigmas, torch.tensor([0.0, 0.4, 0.9, 1.0]))
+            torch.testing.assert_close(scheduler.timesteps, torch.tensor([0.0, 400.0, 900.0]))
+        for count in (1, 3):
+            set_times(scheduler, count, None, "cpu")
+            assert len(scheduler.timesteps) == count and scheduler.sigmas[0] == 0 and scheduler.sigmas[-1] == 1
+    for sigmas in ([], [0.5], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.5, 0.7], [1.0, float("nan")]):
+        with pytest.raises(ValueError, match="descend from 1"):
+            set_times(own, 19, sigmas, "cpu")
+    for count in (0, -3, 2.5, True):
+        with pytest.raises(ValueError, match="num_inference_steps is"):
+            set_times(stock, count, None, "cpu")
 
 
 def test_every_part_comes_back_into_its_own_mode():

@@ -8,12 +8,10 @@ import torch
 from diffusers.models.attention_dispatch import attention_backend
 
 from hfseg import LavinDiTTransformer3DModel
+from hfseg.models.lavin_dit.positions_lavin_dit import rotary_table
 from hfseg.models.lavin_dit.transformer_lavin_dit import (
     PUBLISHED_SIZES,
     patchify,
-    rope_axes,
-    rotary_table,
-    rotate,
     unpatchify,
 )
 from lavin_dit_models import TINY, drawn
@@ -71,31 +69,6 @@ def test_patches_are_channel_fastest():
     expected = [latents[0, c, 0, y, x] for y in (0, 1) for x in (2, 3) for c in (0, 1)]
     assert tokens[0, 1].tolist() == expected
     assert torch.equal(unpatchify(tokens, 2, 1, 4, 4), latents)
-
-
-@pytest.mark.parametrize("head_dim, axes", [(72, (24, 24, 24)), (64, (24, 20, 20)), (12, (4, 4, 4)), (8, (4, 2, 2))])
-def test_rope_axes(head_dim, axes):
-    assert rope_axes(head_dim) == axes
-
-
-def test_rotation_is_that_of_complex_numbers():
-    """Channel i and i + a/2 of an axis are one complex number, turned by position / 10000^(2i/a)."""
-    axes = (8, 4, 4)
-    frames, height, width = 3, 4, 5
-    heads = torch.randn(1, frames * height * width, 2, 16, dtype=torch.float64)
-    out = rotate(heads, rotary_table(frames, height, width, axes, dtype=torch.float64), axes)
-    for token, head in ((0, 0), (37, 1), (59, 0)):
-        place = (token // (height * width), token // width % height, token % width)
-        start = 0
-        for position, channels in zip(place, axes):
-            half = channels // 2
-            for i in range(half):
-                number = complex(heads[0, token, head, start + i], heads[0, token, head, start + i + half])
-                angle = position / 10000 ** (2 * i / channels)
-                turned = number * complex(math.cos(angle), math.sin(angle))
-                got = complex(out[0, token, head, start + i], out[0, token, head, start + i + half])
-                assert abs(got - turned) < 1e-5
-            start += channels
 
 
 def test_only_relative_positions_matter(transformer, inputs):

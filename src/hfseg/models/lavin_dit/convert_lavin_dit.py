@@ -5,6 +5,7 @@ But for attention's projections both networks keep the authors' parameter names.
 the number of query heads and whether norms are sandwiched (the released class always does) cannot be.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,11 @@ def convert_vae(weights: dict[str, torch.Tensor], original: dict[str, Any] | Non
     with torch.device("meta"):
         model = LavinDiTAutoencoderKL(**config)
     return _load(model, weights, "ST-VAE")
+
+
+def converter_of(model_class: type) -> Callable[..., Any]:
+    """Finds the function that builds a class from the authors' state dict."""
+    return convert_vae if issubclass(model_class, LavinDiTAutoencoderKL) else convert_transformer
 
 
 def _load(model: Any, weights: dict[str, torch.Tensor], what: str) -> Any:

@@ -20,7 +20,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ from .clips_lavin_dit import (
     to_clip,
     to_pixels,
 )
-from .sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode
+from .offloading_lavin_dit import adapters_scaled, offloaded_in_groups, on_device
+from .sampling_lavin_dit import LavinDiTExamples, adapter_for_diffusers, check_scheduler, evaluation_mode, set_times
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder
@@ -76,43 +77,6 @@ class LavinDiTPipelineOutput(BaseOutput):
 
     images: Any
     decoded: list[Any] | None = None
-
-
-@dataclass
-class LavinDiTExamples:
-    """Examples of a task, encoded once for any number of queries (`prepare_examples`).
-
-    Attributes:
-        latents: Latent frames, input and target of the first pair, of the second, ...
-        tokens: Their embeddings; valid while the transformer's weights stay as they are.
-        height: Height of the images in pixels.
-        width: Width.
-        input_frames: Pixel frames of every input.
-        target_frames: Pixel frames of every target.
-
-    Shape:
-        latents: (1 or B, C, F, h, w). tokens: (1 or B, tokens, D).
-    """
-
-    latents: torch.Tensor
-    tokens: torch.Tensor
-    height: int
-    width: int
-    input_frames: int
-    target_frames: int
-
-    @classmethod
-    def join(cls, parts: Sequence["LavinDiTExamples"]) -> "LavinDiTExamples":
-        """Joins examples for one query each to examples for a batch of queries.
-
-        Raises:
-            ValueError: Their numbers or sizes differ.
-        """
-        first = parts[0]
-        if len({(part.latents.shape, part.input_frames, part.target_frames) for part in parts}) > 1:
-            raise ValueError("Examples of different numbers or sizes cannot be joined; prepare them alike.")
-        latents, tokens = (torch.cat([getattr(part, name) for part in parts]) for name in ("latents", "tokens"))
-        return cls(latents, tokens, first.height, first.width, first.input_frames, first.target_frames)
 
 
 class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
@@ -217,15 +181,16 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 + (f"{ratio} k + 1 (1, {ratio + 1}, {2 * ratio + 1}, ...)." if ratio > 1 else "whatever it is.")
             )
         pixels = torch.stack([to_pixels(clip, height, width) for clip in clips])
-        return self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
+        with on_device(self.vae):
+            return self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist
 
-    def _latents(self, posterior: Any, generator: Any, sample: bool) -> torch.Tensor:
-        """Takes shifted and scaled latents from a posterior; noise is drawn in float32."""
-        latents = posterior.mode()
+    def _latents(self, posterior: Any, generator: Any, sample: bool, count: int = 1) -> torch.Tensor:
+        """Takes `count` shifted and scaled latents of every clip from a posterior; noise is drawn in float32."""
+        latents = posterior.mode().repeat_interleave(count, dim=0)
         if sample:
-            shape = posterior.mean.shape
-            noise = randn_tensor(shape, generator=generator, device=latents.device, dtype=torch.float32)
-            latents = posterior.mean + posterior.std * noise.to(latents.dtype)
+            noise = randn_tensor(latents.shape, generator=generator, device=latents.device, dtype=torch.float32)
+            mean, deviation = (part.repeat_interleave(count, dim=0) for part in (posterior.mean, posterior.std))
+            latents = mean + deviation * noise.to(latents.dtype)
         return (latents - (self.vae.config.get("shift_factor") or 0.0)) * self.vae.config.scaling_factor
 
     def read_examples(
@@ -309,14 +274,18 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         Raises:
             ValueError: No examples, sizes that do not fit, damaged images.
         """
-        height, width = self.check_size(height, width)
-        pairs = self._choose(examples, num_examples, generator)
         with evaluation_mode(self.transformer, self.vae):
-            return self._encode_examples(pairs, height, width, generator, sample_posterior)
+            encoded = self._encode_examples(examples, height, width, num_examples, generator, sample_posterior)
+            if offloaded_in_groups(self.transformer):
+                return encoded
+            return replace(encoded, tokens=self.transformer.embed_condition(encoded.latents))
 
     def _encode_examples(
-        self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], height: int, width: int, generator: Any, sample: bool
+        self, examples: Any, height: Any, width: Any, num_examples: int | None, generator: Any, sample: bool
     ) -> LavinDiTExamples:
+        """Encodes examples by the autoencoder alone: the transformer need not be on the device yet."""
+        height, width = self.check_size(height, width)
+        pairs = self._choose(examples, num_examples, generator)
         inputs, targets = zip(*pairs)
         if len(inputs[0]) == len(targets[0]):
             mixed = [clip for pair in pairs for clip in pair]
@@ -330,16 +299,18 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             clips = list(latents[0]) if len(latents) == 1 else [clip for pair in zip(*latents) for clip in pair]
             rows.append(torch.cat(clips, dim=1))  # (C, F, h, w)
         joined = torch.stack(rows)  # (1 or B, C, F, h, w)
-        tokens = self.transformer.embed_condition(joined)
-        return LavinDiTExamples(joined, tokens, height, width, len(inputs[0]), len(targets[0]))
+        return LavinDiTExamples(joined, None, height, width, len(inputs[0]), len(targets[0]))
 
-    def _queries(self, query: Any, generator: Any) -> list[torch.Tensor]:
-        """Reads queries; a list or tuple is a batch of them."""
+    def _queries(self, query: Any, generator: Any, count: int) -> list[torch.Tensor]:
+        """Reads queries; a list or tuple is a batch of them. Each is asked `count` times."""
         queries = [to_clip(value) for value in (query if isinstance(query, (list, tuple)) else [query])]
         if not queries:
             raise ValueError("There is no query: give an image, a clip, or a non-empty list of them.")
-        if isinstance(generator, list) and len(generator) != len(queries):
-            raise ValueError(f"There are {len(generator)} generators for {len(queries)} queries.")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"num_images_per_prompt is {count!r}; it must be a whole number of at least 1.")
+        if isinstance(generator, list) and len(generator) != len(queries) * count:
+            answers = f"{len(queries)} queries" + (f" with {count} answers each" if count > 1 else "")
+            raise ValueError(f"There are {len(generator)} generators for {answers}.")
         return queries
 
     def _decoded(
@@ -373,21 +344,28 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         return visual_format
 
     def _check_examples(
-        self, examples: LavinDiTExamples, queries: list[torch.Tensor], height: int | None, width: int | None
-    ) -> None:
-        """Checks that prepared examples fit the queries and the size."""
+        self,
+        examples: LavinDiTExamples,
+        queries: list[torch.Tensor],
+        height: int | None,
+        width: int | None,
+        count: int,
+    ) -> LavinDiTExamples:
+        """Checks that prepared examples fit the queries and the size; returns those of every answer."""
         if (height or examples.height, width or examples.width) != (examples.height, examples.width):
             raise ValueError(
                 f"The examples were prepared for {examples.height} x {examples.width}, not {height} x {width}; "
                 "prepare them again."
             )
-        if len(examples.latents) not in (1, len(queries)):
+        if len(examples.latents) not in (1, len(queries), len(queries) * count):
             raise ValueError(f"The examples were prepared for {len(examples.latents)} queries, not {len(queries)}.")
         if {len(clip) for clip in queries} != {examples.input_frames}:
             raise ValueError(
                 f"The queries have {sorted({len(clip) for clip in queries})} frames, the examples' inputs "
                 f"{examples.input_frames}; they must have equally many."
             )
+        own = count > 1 and len(examples.latents) == len(queries) > 1
+        return examples.repeated(count) if own else examples
 
     def _noise(
         self,
@@ -403,26 +381,38 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         return latents
 
     def _passes(
-        self, example_tokens: torch.Tensor, query_latents: torch.Tensor, target_frames: int
-    ) -> list[tuple[str, torch.Tensor, Any]]:
-        """Lists what every step is asked: with the examples, and with guidance also without them."""
-        grid, query_tokens = query_latents.shape[-2:], self.transformer.embed_condition(query_latents)
-        condition = torch.cat([example_tokens.expand(len(query_tokens), -1, -1), query_tokens], dim=1)
+        self, examples: LavinDiTExamples, query_latents: torch.Tensor, target_frames: int, times: torch.Tensor
+    ) -> tuple[list[tuple[str, dict[str, Any]]], Callable[[int], dict[str, Any]]]:
+        """Lists what every step is asked: with the examples, and with guidance also without them.
+
+        Returns:
+            Per pass its name and what it gives the transformer in every step, and what it is given in one step.
+        """
+        shown = examples.latents.expand(len(query_latents), -1, -1, -1, -1)
+        zero, grid = torch.zeros_like(query_latents[:, :, :1]), query_latents.shape[-2:]
+        names = ("cond", "uncond") if self.do_classifier_free_guidance else ("cond",)
+        if offloaded_in_groups(self.transformer):  # then weights are on the device in `forward` only
+            frames = [torch.cat([first.to(zero), query_latents], dim=2) for first in (shown, zero)]
+            passes = [(name, {"encoder_hidden_states": given}) for name, given in zip(names, frames)]
+            return passes, lambda step: {"timestep": times[step].expand(len(query_latents))}
+        modulations = self.transformer.precompute_modulations(times)
+        query_tokens, tokens = self.transformer.embed_condition(query_latents), examples.tokens
+        tokens = self.transformer.embed_condition(examples.latents.to(zero.device)) if tokens is None else tokens
+        tokens = tokens.to(zero.device).expand(len(query_tokens), -1, -1)
         tokens_per_frame = query_tokens.shape[1] // query_latents.shape[2]
-        rotary = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
-        passes = [("cond", condition, rotary)]
-        if self.do_classifier_free_guidance:
-            zero = self.transformer.embed_condition(torch.zeros_like(query_latents[:, :, :1]))
-            null = torch.cat([zero, query_tokens], dim=1)
-            frames = null.shape[1] // tokens_per_frame + target_frames
-            passes.append(("uncond", null, self.transformer.rotary_table(frames, *grid)))
-        return passes
+        passes = []
+        for name in names:
+            first = tokens if name == "cond" else self.transformer.embed_condition(zero)
+            condition = torch.cat([first, query_tokens], dim=1)
+            table = self.transformer.rotary_table(condition.shape[1] // tokens_per_frame + target_frames, *grid)
+            passes.append((name, {"condition_tokens": condition, "rotary": table}))
+        return passes, lambda step: {"modulations": modulations.at(step)}
 
     def _sample(
         self,
         latents: torch.Tensor,
-        passes: list[tuple[str, torch.Tensor, Any]],
-        modulations: Any,
+        passes: list[tuple[str, dict[str, Any]]],
+        of_step: Callable[[int], dict[str, Any]],
         times: torch.Tensor,
         callback: Callable[..., dict] | None,
         tensor_inputs: Sequence[str],
@@ -431,8 +421,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
         Args:
             latents: The noise.
-            passes: Per pass its name, its condition tokens and its rotary table; with guidance there are two.
-            modulations: Of all times.
+            passes: Per pass its name and what it gives the transformer; with guidance there are two.
+            of_step: Gives what the transformer gets in a step.
             times: Of the steps.
             callback: Called behind every step.
             tensor_inputs: Names of the tensors that it gets.
@@ -443,17 +433,9 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 if self._interrupt:
                     continue
                 velocities = []
-                for name, tokens, table in passes:
+                for name, given in passes:
                     with self.transformer.cache_context(name):
-                        velocities.append(
-                            self.transformer(
-                                latents,
-                                condition_tokens=tokens,
-                                modulations=modulations.at(step),
-                                rotary=table,
-                                return_dict=False,
-                            )[0]
-                        )
+                        velocities.append(self.transformer(latents, **given, **of_step(step), return_dict=False)[0])
                 velocity = velocities[0]
                 if len(velocities) > 1:  # combining predicted samples or their velocities is the same
                     velocity = velocities[1] + self._guidance_scale * (velocities[0] - velocities[1])
@@ -487,6 +469,9 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        sigmas: Sequence[float] | None = None,
+        num_images_per_prompt: int = 1,
+        attention_kwargs: dict[str, Any] | None = None,
     ) -> LavinDiTPipelineOutput | tuple:
         """Answers queries, in evaluation mode: in training mode blocks would be dropped at random.
 
@@ -500,7 +485,7 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             num_inference_steps: Number of Euler steps. (The official code counts time steps; its 20 are 19 steps.)
             guidance_scale: How far to go from the answer without examples to that with, and beyond; 1 needs one pass.
             num_examples: How many examples to draw; see `prepare_examples`.
-            generator: Makes the answer reproducible; a list has one per query, each as if it were asked alone.
+            generator: Makes the answer reproducible; a list has one per answer, each as if it were asked alone.
             latents: Initial noise, (B, C, F, h, w), instead of drawn noise.
             sample_posterior: Whether conditions are posterior samples (as the authors') or modes.
             task: Name of a visual format (`depth`, `normal`, `segmentation`, `mask`, `detection`, `pose`, `edge`,
@@ -512,43 +497,60 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             callback_on_step_end: Called as `f(pipe, step, timestep, {"latents": ...})` behind every step; may return
                 other latents.
             callback_on_step_end_tensor_inputs: Names of the tensors that the callback gets.
+            sigmas: Steps of one's own in place of `num_inference_steps`; see `sampling_lavin_dit.set_times`.
+            num_images_per_prompt: Answers to every query, one behind the other; they differ by their noise.
+            attention_kwargs: `{"scale": ...}`, a factor of LoRA adapters in this call.
 
         Raises:
             ValueError: Sizes that are no multiple of what the networks need, no examples, clips of wrong lengths,
                 damaged images, unknown names.
         """
-        with torch.no_grad(), evaluation_mode(self.transformer, self.vae):
-            # 1. Check.
-            visual_format = self._check_call(
-                output_type, output_size, task, guidance_scale, callback_on_step_end_tensor_inputs
-            )
-            self._guidance_scale, self._interrupt = guidance_scale, False
-            device, dtype = self._execution_device, self.transformer.dtype
-            # 2. Read and encode.
-            queries = self._queries(query, generator)
+        visual_format = self._check_call(
+            output_type, output_size, task, guidance_scale, callback_on_step_end_tensor_inputs
+        )
+        self._guidance_scale, self._interrupt = guidance_scale, False
+        scaled = adapters_scaled(self.transformer, attention_kwargs)
+        with torch.no_grad(), evaluation_mode(self.transformer, self.vae), scaled:
+            queries = self._queries(query, generator, num_images_per_prompt)
             if not isinstance(examples, LavinDiTExamples):
-                examples = self.prepare_examples(examples, height, width, num_examples, generator, sample_posterior)
-            self._check_examples(examples, queries, height, width)
-            posterior = self._posterior(queries, examples.height, examples.width)
-            query_latents = self._latents(posterior, generator, sample_posterior)
-
-            # 3. Initial noise.
-            target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
-            shape = (len(queries), query_latents.shape[1], target_frames, *query_latents.shape[-2:])
-            latents = self._noise(shape, generator, latents).to(device, dtype).float()
-            # 4. What stays the same over the steps.
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
-            times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
-            modulations = self.transformer.precompute_modulations(times)
-            passes = self._passes(examples.tokens.to(device), query_latents, target_frames)
-
-            # 5. Move the noise along the velocity.
-            callback = (callback_on_step_end, callback_on_step_end_tensor_inputs)
-            latents = self._sample(latents, passes, modulations, times, *callback)
-            # 6. Decode.
-            images, decoded = self._decoded(latents, output_type, visual_format, queries, output_size)
+                examples = self._encode_examples(examples, height, width, num_examples, generator, sample_posterior)
+            examples = self._check_examples(examples, queries, height, width, num_images_per_prompt)
+            steps, callback = (num_inference_steps, sigmas), (callback_on_step_end, callback_on_step_end_tensor_inputs)
+            latents = self._answer(
+                queries, examples, generator, latents, sample_posterior, num_images_per_prompt, steps, callback
+            )
+            answered = [clip for clip in queries for _ in range(num_images_per_prompt)]
+            images, decoded = self._decoded(latents, output_type, visual_format, answered, output_size)
             self.maybe_free_model_hooks()
             return LavinDiTPipelineOutput(images, decoded) if return_dict else (images, decoded)
+
+    def _answer(
+        self,
+        queries: list[torch.Tensor],
+        examples: LavinDiTExamples,
+        generator: Any,
+        latents: torch.Tensor | None,
+        sample_posterior: bool,
+        count: int,
+        steps: tuple[int, Sequence[float] | None],
+        callback: tuple[Callable[..., dict] | None, Sequence[str]],
+    ) -> torch.Tensor:
+        """Computes the latents of `count` answers to every query. Arguments: see `__call__`."""
+        device, dtype = self._execution_device, self.transformer.dtype
+        # 1. Encode; all that the autoencoder has to do comes before the transformer is needed.
+        posterior = self._posterior(queries, examples.height, examples.width)
+        query_latents = self._latents(posterior, generator, sample_posterior, count)
+
+        # 2. Initial noise.
+        target_frames = 1 + (examples.target_frames - 1) // self.temporal_ratio
+        shape = (len(query_latents), query_latents.shape[1], target_frames, *query_latents.shape[-2:])
+        latents = self._noise(shape, generator, latents).to(device, dtype).float()
+        # 3. What stays the same over the steps.
+        set_times(self.scheduler, *steps, device)
+        times = self.scheduler.timesteps.to(device, torch.float32) / self.scheduler.config.num_train_timesteps
+        passes, of_step = self._passes(examples, query_latents, target_frames, times)
+        # 4. Move the noise along the velocity.
+        return self._sample(latents, passes, of_step, times, *callback)
 
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Decodes shifted and scaled latents to pixels.
@@ -557,7 +559,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             latents: (B, C, F, h, w) -> (B, T, 3, H, W), float32 in [0, 1].
         """
         latents = latents / self.vae.config.scaling_factor + (self.vae.config.get("shift_factor") or 0.0)
-        pixels = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
+        with on_device(self.vae):
+            pixels = self.vae.decode(latents.to(self.vae.dtype), return_dict=False)[0]
         return (pixels.float() / 2 + 0.5).clamp(0, 1).transpose(1, 2)
 
     def _images(

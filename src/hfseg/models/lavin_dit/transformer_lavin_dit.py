@@ -21,6 +21,7 @@ class:
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -28,6 +29,7 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.loaders import PeftAdapterMixin
+from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.attention import AttentionMixin, AttentionModuleMixin
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.cache_utils import CacheMixin
@@ -40,6 +42,9 @@ from torchvision.ops import stochastic_depth
 
 from ...files.bounds import check_counts
 from .moving_lavin_dit import QuietMoves
+from .offloading_lavin_dit import adapters_scaled
+from .positions_lavin_dit import RotaryTable, part_of_table, rope_axes, rotary_table, rotate
+from .single_file_lavin_dit import SingleFile
 
 NORM_EPSILON = 1e-6
 
@@ -72,19 +77,6 @@ PUBLISHED_SIZES: dict[str, dict[str, Any]] = {
 """Configurations of the three sizes of the paper; weights were released for 3.4B only."""
 
 
-def rope_axes(head_dim: int) -> tuple[int, int, int]:
-    """Splits a head's channels into those turned by frame, row and column.
-
-    A third each where six divides the head size, as released. Else rows and columns get the largest even number that
-    leaves the frames at least as many: 64 becomes 24, 20, 20. No released weights depend on that choice.
-
-    >>> rope_axes(72), rope_axes(64)
-    ((24, 24, 24), (24, 20, 20))
-    """
-    spatial = 2 * (head_dim // 6)
-    return head_dim - 2 * spatial, spatial, spatial
-
-
 def default_intermediate_size(hidden_size: int) -> int:
     """Width of the gated MLPs: 8 D / 3, rounded down to a multiple of 64."""
     return int(4 * hidden_size * 2 / 3 / 64) * 64
@@ -115,66 +107,6 @@ def unpatchify(tokens: torch.Tensor, patch_size: int, frames: int, height: int, 
     return latents.reshape(tokens.shape[0], -1, frames, height, width)
 
 
-class RotaryTable(NamedTuple):
-    """Cosines and signed sines of 3D rotary positions, laid out as a head's channels are.
-
-    Shape:
-        cos, sin: (tokens, 1, d). Within an axis the first half of `sin` is negative.
-    """
-
-    cos: torch.Tensor
-    sin: torch.Tensor
-
-
-def rotary_table(
-    frames: int,
-    height: int,
-    width: int,
-    axes: tuple[int, int, int],
-    device: torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> RotaryTable:
-    """Computes the rotation of every token of a grid of frames, rows and columns.
-
-    Per axis of `a` channels the angle of pair i is position * 10000^(-2i/a), computed in float32; channel i turns with
-    channel i + a/2 (the paper's equations 4.1-4.2 write neighboring pairs, the released weights want halves).
-
-    Args:
-        frames: Frames of condition and target together, numbered through.
-        height: Rows of tokens.
-        width: Columns of tokens.
-        axes: Channels per axis.
-        device: Where to compute.
-        dtype: Of the result.
-    """
-    cos, sin = [], []
-    for axis, (length, channels) in enumerate(zip((frames, height, width), axes)):
-        steps = torch.arange(0, channels, 2, device=device, dtype=torch.float32) / channels
-        angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] / 10000.0**steps  # (length, a/2)
-        shape = [1, 1, 1, channels // 2]
-        shape[axis] = length
-        grid = angles.reshape(shape).expand(frames, height, width, channels // 2)
-        cos += [grid.cos()] * 2
-        sin += [-grid.sin(), grid.sin()]
-    tables = [torch.cat(parts, dim=-1).reshape(frames * height * width, 1, sum(axes)) for parts in (cos, sin)]
-    return RotaryTable(tables[0].to(dtype), tables[1].to(dtype))
-
-
-def rotate(heads: torch.Tensor, table: RotaryTable, axes: tuple[int, int, int]) -> torch.Tensor:
-    """Turns queries or keys by their positions.
-
-    Shape:
-        heads: (B, tokens, N, d).
-    """
-    first: list[torch.Tensor] = []
-    second: list[torch.Tensor] = []
-    for part in heads.split(axes, dim=-1):
-        low, high = part.chunk(2, dim=-1)
-        first, second = [*first, low], [*second, high]
-    swapped = torch.cat([half for pair in zip(second, first) for half in pair], dim=-1)  # (B, tokens, N, d)
-    return heads * table.cos + swapped * table.sin
-
-
 class LavinDiTAttnProcessor:
     """Joint attention over condition and target tokens through diffusers' attention dispatch."""
 
@@ -198,11 +130,14 @@ class LavinDiTAttnProcessor:
         if not target_only:
             query = torch.cat([attn.norm_added_q(attn.add_q_proj(condition)), query], dim=1)  # (B, L + M, N * d)
         query, key, value = (heads.unflatten(-1, (-1, attn.head_dim)) for heads in (query, key, value))
+        shared = attn.heads // attn.key_value_heads
+        if self._parallel_config is not None and shared > 1:  # context parallelism has no grouped heads
+            key, value, shared = key.repeat_interleave(shared, 2), value.repeat_interleave(shared, 2), 1
         attended = dispatch_attention_fn(
             rotate(query, query_table, attn.axes),
             rotate(key, rotary, attn.axes),
             value,
-            enable_gqa=attn.key_value_heads != attn.heads,
+            enable_gqa=shared > 1,
             backend=self._attention_backend,
             parallel_config=self._parallel_config,
         )
@@ -397,7 +332,9 @@ class LavinDiTModulations(NamedTuple):
         return LavinDiTModulations(self.blocks[step], self.final[step])
 
 
-class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
+class LavinDiTTransformer3DModel(
+    SingleFile, QuietMoves, ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin
+):
     """J-DiT: predicts the velocity data - noise of a noisy target frame, given clean condition frames.
 
     Args:
@@ -437,6 +374,14 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         "modulation",
         "final_layer",
     ]
+    # Context parallelism: every process has a part of each stream from the first block on.
+    _cp_plan: Any = {
+        "blocks.0": {
+            "hidden_states": ContextParallelInput(split_dim=1, expected_dims=3),
+            "encoder_hidden_states": ContextParallelInput(split_dim=1, expected_dims=3),
+        },
+        "final_layer": ContextParallelOutput(gather_dim=1, expected_dims=3),
+    }
 
     @register_to_config
     def __init__(
@@ -594,6 +539,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         modulations: LavinDiTModulations | None = None,
         rotary: RotaryTable | None = None,
         return_dict: bool = True,
+        attention_kwargs: dict[str, Any] | None = None,
     ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
         """Predicts the velocity of the target frames.
 
@@ -605,6 +551,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
             modulations: One time of `precompute_modulations(...)` for the whole batch, in place of `timestep`.
             rotary: `rotary_table(...)` for all frames, else computed here.
             return_dict: Whether to return an output object.
+            attention_kwargs: `{"scale": ...}`, a factor of LoRA adapters in this call, as in diffusers.
 
         Returns:
             The velocity as `sample`, in float32 whatever the weights' precision.
@@ -618,6 +565,22 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
                 "The modulations' weights were released: give forward `modulations` (from precompute_modulations), or "
                 "call restore_modulation_weights() first."
             )
+        with nullcontext() if attention_kwargs is None else adapters_scaled(self, attention_kwargs):
+            velocity = self._velocity(
+                hidden_states, encoder_hidden_states, timestep, condition_tokens, modulations, rotary
+            )
+        return Transformer2DModelOutput(sample=velocity) if return_dict else (velocity,)
+
+    def _velocity(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None,
+        timestep: torch.Tensor | None,
+        condition_tokens: torch.Tensor | None,
+        modulations: LavinDiTModulations | None,
+        rotary: RotaryTable | None,
+    ) -> torch.Tensor:
+        """See `forward`."""
         p = self.config["patch_size"]
         frames, height, width = hidden_states.shape[2:]
         target = self.x_embedder(patchify(hidden_states, p).type_as(self.answer_embed))  # (B, M, D)
@@ -625,6 +588,9 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
         if rotary is None:
             all_frames = (condition.shape[1] + target.shape[1]) // ((height // p) * (width // p))
             rotary = rotary_table(all_frames, height // p, width // p, self.axes, target.device, target.dtype)
+        parallel = getattr(self._parallel_config, "context_parallel_config", None)
+        if parallel is not None:
+            rotary = part_of_table(rotary, condition.shape[1], parallel)
         condition_time = target_time = None
         if modulations is None:
             time = self.t_embedder(timestep)  # (B, D)
@@ -639,8 +605,7 @@ class LavinDiTTransformer3DModel(QuietMoves, ModelMixin, ConfigMixin, PeftAdapte
                 target, condition = self._gradient_checkpointing_func(block, *arguments)
             else:
                 target, condition = block(*arguments)
-        velocity = unpatchify(self.final_layer(target, factor), p, frames, height, width).float()
-        return Transformer2DModelOutput(sample=velocity) if return_dict else (velocity,)
+        return unpatchify(self.final_layer(target, factor), p, frames, height, width).float()
 
 
 # Lets diffusers' caching hooks find a block's streams. Such caches are approximations: every block sees the time.

@@ -26,6 +26,7 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 
 from ...files.bounds import check_counts
 from .moving_lavin_dit import QuietMoves
+from .single_file_lavin_dit import SingleFile
 
 SCALING_FACTOR, SHIFT_FACTOR = 1.08936170213, 0.032470703125
 WHOLE_CLIP = 1 << 30
@@ -45,7 +46,7 @@ class LavinDiTUpsample3D(CogVideoXUpsample3D):
         return images.unflatten(0, (batch, frames)).transpose(1, 2)
 
 
-class LavinDiTAutoencoderKL(QuietMoves, AutoencoderKLCogVideoX):
+class LavinDiTAutoencoderKL(SingleFile, QuietMoves, AutoencoderKLCogVideoX):
     """ST-VAE. Parameters and methods are those of `AutoencoderKLCogVideoX`; defaults are the released model's.
 
     Shape:
