@@ -110,6 +110,28 @@ def test_the_right_answer_is_perfect(task, source):
         assert found == {"mean_image_iou": 100.0}
 
 
+def test_a_query_is_no_example_of_its_own_where_its_dataset_is_named_again(folder):
+    """`--examples` with the dataset itself, which may be opened with other settings."""
+    from hfseg.evaluation import in_context
+    from hfseg.evaluation.runner import evaluate
+
+    seen, own = [], in_context.TaskPairs.examples
+
+    def noted(self, index, *arguments):
+        pairs = own(self, index, *arguments)
+        seen.append((self.source[index]["image"], [given for given, _ in pairs]))
+        return pairs
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_context.TaskPairs, "examples", noted)
+        data = "shapes:num_scenes=5,image_size=32"
+        given = {"num_inference_steps": 1, "guidance_scale": 1.0, "only": ["abs_rel"], "num_examples": 4}
+        evaluate(str(folder), data, task="depth_estimation", examples=data, **given)
+    assert len(seen) == 5
+    for image, shown in seen:
+        assert len(shown) == 4 and not any(np.array_equal(image, other) for other in shown)
+
+
 def test_hole_and_degradations_are_made_at_the_networks_size(source):
     """The paper's hole is 128 pixels wide at the network's size, not at the image's."""
     pairs = TaskPairs("inpainting", source, (512, 512), 0)

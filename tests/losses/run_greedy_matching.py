@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Two processes whose images have 3, 1 and 0 masks: greedy matching ends, and all have one threshold."""
+"""Two processes whose images have 3, 1 and 0 masks: greedy matching ends, and all have one threshold, in training."""
 
 import sys
 
@@ -38,6 +38,18 @@ def main(folder: str) -> None:
         torch.testing.assert_close(state[0], expected)
         assert len(pairs.regions) <= MASKS[rank][image]
         assert MASKS[rank][image] != 1 or len(pairs.regions) == 1
+    # In evaluation one process may have images left when the other is done: none waits, and the threshold stays.
+    if rank == 0:
+        before = state.clone()
+        for count in (3, 1, 0):
+            regions = torch.randn(1, count, 8, generator=torch.Generator().manual_seed(count))
+            pairs = match_regions(regions, entities, 10.0, matching="greedy", state=state, update=False)
+            surprise = (
+                -(10 * torch.nn.functional.normalize(regions[0], dim=-1) @ entities.t()).softmax(-1).amax(-1).log()
+            )
+            kept = [0] if count == 1 else (surprise <= state[0]).nonzero()[:, 0].tolist() if count else []
+            assert pairs.regions.tolist() == kept
+        assert torch.equal(state, before)
     print("equal", file=open(f"{folder}/done{rank}", "w"))
     distributed.destroy_process_group()
 

@@ -123,6 +123,7 @@ class TaskPairs:
         if task not in TASK_METRICS:
             raise ValueError(f"--task {task!r} has no metrics; the task must be one of {', '.join(TASK_METRICS)}.")
         self.task, self.source, self.size, self.seed = find_task(task), source, size, seed
+        self.holds_queries = False  # whether queries of another source may be samples of this one, by name
         keys = getattr(source, "keys", None)
         missing = sorted(set(self.task.needs) - set(keys)) if keys is not None else []
         if missing:
@@ -159,15 +160,16 @@ class TaskPairs:
         return self.source.category(index) if hasattr(self.source, "category") else None
 
     def examples(
-        self, index: int, number: int, query: int | None, category: Any = None
+        self, index: int, number: int, query: int | None, category: Any = None, name: str | None = None
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Draws examples for the query `index`, which is no example itself if it is of this source (`query`).
+        """Draws examples for the query `index`, which is no example itself if it is of this source (`query`, `name`).
 
         Args:
             index: The query; seeds the draw.
             number: Examples.
             query: The query's place in this source; None if it is of another one.
             category: Class that they must have, where this source knows classes.
+            name: The query's name in a source that has the same samples (`holds_queries`).
 
         Raises:
             ValueError: Too few samples show anything of the task.
@@ -182,6 +184,8 @@ class TaskPairs:
         order = draw.permutation(places[places != query] if query is not None else places)[: number * TRIES]
         pairs = []
         for place in order.tolist():
+            if self.holds_queries and _name(self.source, place) == name:
+                continue
             try:
                 pairs.append(self.pair(place)[:2])
             except NotInSampleError:
@@ -220,7 +224,11 @@ def predictions(
             if fixed is None:
                 from_others = partners is not None
                 pairs = (partners or queries).examples(
-                    index, options.num_examples, None if from_others else index, queries.category(index)
+                    index,
+                    options.num_examples,
+                    None if from_others else index,
+                    queries.category(index),
+                    _name(queries.source, index),
                 )
                 examples = pipe.prepare_examples(pairs, height, width, generator=_generator(options, index))
             waiting.append((given, target, record, examples, _name(queries.source, index), index))
@@ -334,6 +342,8 @@ class InContextEvaluator(TaskEvaluator):
             source = open_data(str(options.examples), self.size, None, options.seed, task=options.task)
             space = self.queries.depth_space
             self.partners = TaskPairs(options.task, source, self.size, options.seed + 1, space)
+            given, asked = (parse_spec(str(text)) for text in (options.examples, self.specification))
+            self.partners.holds_queries = (given.name, given.path) == (asked.name, asked.path)
 
     def measure(self, rank: int, ranks: int) -> Outcome:
         """Generates an image for every query and compares."""

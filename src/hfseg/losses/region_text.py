@@ -11,7 +11,7 @@ Shape legend: S input sizes, n masks, E entities, D size of the common space.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -95,13 +95,16 @@ def matching_cost(
 
 @torch.no_grad()
 def greedy_threshold(
-    best: torch.Tensor, num_sigmas: float, momentum: float, state: torch.Tensor | None
+    best: torch.Tensor, num_sigmas: float, momentum: float, state: torch.Tensor | None, update: bool = True
 ) -> torch.Tensor | None:
     """Moves the threshold on `-log P` of greedy matching and returns it; None for less than two masks, which are kept.
 
     `state[0]` is the moving threshold, 0 before the first image; processes average. Every process must call this once
     per image of its batch, with the same number of images: one with less than two masks takes part in the average with
     nothing of its own. If no process has two masks, the threshold stays.
+
+    Without `update` (evaluation, where processes may have different numbers of images) the threshold stays as it is,
+    and nothing is said to other processes; before the first image it is the image's own.
 
     Shape:
         best: `(n,)`, largest probability of each mask; n may be 0.
@@ -111,6 +114,9 @@ def greedy_threshold(
     if own:
         surprise = -(best + 1e-8).log()
         threshold = surprise.mean() + num_sigmas * surprise.std()
+    if not update:
+        known = state is not None and bool(state[0] != 0)
+        return (cast(torch.Tensor, state)[0] if known else threshold) if own else None
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         total = torch.stack((threshold, threshold.new_tensor(float(own))))
         torch.distributed.all_reduce(total)
@@ -142,6 +148,7 @@ def match_regions(
     state: torch.Tensor | None = None,
     adapted: torch.Tensor | None = None,
     total_steps: int | None = None,
+    update: bool = True,
 ) -> RegionPairs:
     """Matches the masks of an image with the entities of its caption.
 
@@ -162,6 +169,7 @@ def match_regions(
         state: Moving threshold and number of steps, `(2,)`.
         adapted: The adapter's embeddings, for self-ensembling.
         total_steps: Of training, for self-ensembling.
+        update: Whether the moving threshold learns from the image, with all processes; not in evaluation.
 
     Shape:
         regions: `(S, n, D)`; entities: `(E, D)`; adapted: `(n, D)`.
@@ -176,7 +184,7 @@ def match_regions(
     nothing = torch.zeros(0, dtype=torch.int64, device=device)
     if not len(present) or not len(entities):
         if matching == "greedy":  # the processes' thresholds are averaged image by image
-            greedy_threshold(regions.new_zeros(0), num_sigmas, momentum, state)
+            greedy_threshold(regions.new_zeros(0), num_sigmas, momentum, state, update)
         return RegionPairs(nothing, nothing)
     regions = regions[:, present]
     share = 0.0
@@ -188,7 +196,7 @@ def match_regions(
     if matching == "greedy":
         best, columns = probabilities.max(-1)
         rows = torch.arange(len(best), device=device)
-        threshold = greedy_threshold(best, num_sigmas, momentum, state)
+        threshold = greedy_threshold(best, num_sigmas, momentum, state, update)
         if threshold is not None:
             kept = -(best + 1e-8).log() <= threshold
             rows, columns = rows[kept], columns[kept]

@@ -54,6 +54,17 @@ def test_hidden_units_are_not_seen():
     assert (third[0] - first[0]).abs().max() > 1e-2
 
 
+def test_other_processes_are_asked_in_training_only(monkeypatch):
+    """In evaluation they may have another number of batches, and would wait forever."""
+    asked = []
+    monkeypatch.setattr("hfseg.losses.contrastive.gather_with_gradient", lambda part: asked.append(part) or part)
+    model = peaked(UniSegFormerForPreTraining(tiny_config()))
+    model.eval()(**pairs(2))
+    assert not asked
+    model.train()(**pairs(2))
+    assert len(asked) == 1
+
+
 def test_fresh_networks_have_moderate_gradients():
     """Hidden units and patches of constant color must not ask cosine attention for the direction of nothing."""
     torch.manual_seed(0)

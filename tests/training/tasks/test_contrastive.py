@@ -46,6 +46,17 @@ def test_the_loss_is_that_of_clip(architecture):
     torch.testing.assert_close(outputs.loss, expected)
 
 
+def test_other_processes_are_asked_in_training_only(monkeypatch):
+    """In evaluation they may have another number of batches, and would wait forever."""
+    asked = []
+    monkeypatch.setattr("hfseg.losses.contrastive.gather_with_gradient", lambda part: asked.append(part) or part)
+    towers = ContrastiveTowers(models("proscale"))
+    towers.eval()(**batch())
+    assert not asked
+    towers.train()(**batch())
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize("architecture", ["proscale", "unpairseg"])
 def test_all_of_clip_learns_and_nothing_else(architecture):
     towers = ContrastiveTowers(models(architecture)).train()

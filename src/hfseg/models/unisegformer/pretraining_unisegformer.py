@@ -294,6 +294,7 @@ class UniSegFormerForPreTraining(UniSegFormerPreTrainedModel):
                 text_embeds,
                 self.contrastive_scale,
                 self.contrastive_bias,
+                gather=self.training,  # in evaluation processes may have different numbers of images
                 other_image_embeds=other_image_embeds,
                 other_text_embeds=other_text_embeds,
             )

@@ -554,6 +554,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
                     state=self.matching_state,
                     adapted=None if config.self_ensemble_steps is None else adapted.detach(),
                     total_steps=config.self_ensemble_steps,
+                    update=self.training,
                 )
             regions_of_pairs.append(adapted[pairs.regions])
             texts.append(entities[pairs.entities])

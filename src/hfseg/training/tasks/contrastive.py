@@ -39,7 +39,7 @@ class ContrastiveTowers(nn.Module):
     def forward(
         self, pixel_values: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> ModelOutput:
-        """Computes the loss.
+        """Computes the loss; in training with the pairs of all processes, which have equally many then.
 
         Shape:
             pixel_values: `(B, 3, H, W)`; input_ids, attention_mask: `(B, L)`.
@@ -47,7 +47,7 @@ class ContrastiveTowers(nn.Module):
         images = F.normalize(self.model.get_image_features(pixel_values), dim=-1)
         texts = F.normalize(self.model.get_text_features(input_ids, attention_mask), dim=-1)
         scale = self.model.logit_scale.exp().clamp(max=100)
-        loss = softmax_contrastive_loss(images, texts, scale, input_ids)
+        loss = softmax_contrastive_loss(images, texts, scale, input_ids, gather=self.training)
         return ModelOutput(loss=loss, loss_dict={"loss_contrastive": loss}, image_embeds=images, text_embeds=texts)
 
 
