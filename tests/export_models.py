@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Models that are exported."""
 
+import pytest
 import torch
 
 import hfseg
@@ -13,6 +14,17 @@ from proscale_models import tiny_open_vocabulary_config
 from unisegformer_models import tiny_config as unisegformer_config
 from unpairseg_models import tiny_config as unpairseg_config
 from vpnext_models import tiny_config as vpnext_config
+
+
+def windowed_mvit():
+    """A backbone of timm whose attention is in windows."""
+    pytest.importorskip("timm")
+    from timm_models import WINDOWED_MVIT, tiny_mvit
+
+    with tiny_mvit():
+        config = proscale_config(backbone_config=WINDOWED_MVIT, encoder_stage_layers=(0, 0, 1), decoder_layers=1)
+        return hfseg.ProScaleForUniversalSegmentation(config)
+
 
 MODELS = {
     "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
@@ -36,6 +48,7 @@ MODELS = {
 
 SLOW_MODELS = {
     "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
+    "proscale-mvit": windowed_mvit,
     "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),
     "unpairseg": lambda: hfseg.UnpairSegForMaskGeneration(unpairseg_config()),
     "unpairseg-names": lambda: hfseg.UnpairSegForOpenVocabularySegmentation(unpairseg_config()),

@@ -10,6 +10,7 @@ from hfseg.models.backbone import build_backbone
 
 timm = pytest.importorskip("timm")
 from hfseg.models.timm_attention import AnySizeMultiScaleAttention, relative_codes  # noqa: E402 (needs timm)
+from timm_models import WINDOWED_MVIT, tiny_mvit  # noqa: E402 (likewise)
 
 NETWORK = {"backbone": "mvitv2_tiny", "use_pretrained_backbone": False, "out_indices": [0, 1, 2, 3]}
 
@@ -68,12 +69,29 @@ def test_a_window_sees_itself_only():
     assert not moved[:, :16].any() and moved[:, 16:].all()
 
 
+@pytest.mark.parametrize("size", [(64, 96), (33, 47), (96, 250)])
+def test_gathered_windows_are_those_that_are_copied(size):
+    """Without gradients tokens are gathered by index, with gradients maps are padded, cut and put back: bit by bit."""
+    with tiny_mvit():
+        torch.manual_seed(0)
+        backbone = peaked(build_backbone(TimmBackboneConfig(**WINDOWED_MVIT))).eval()
+    pixel_values = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        gathered = backbone(pixel_values).feature_maps
+    copied = backbone(pixel_values).feature_maps
+    assert copied[0].requires_grad
+    assert all(torch.equal(one, other) for one, other in zip(gathered, copied, strict=True))
+
+
 def test_codes_of_distances():
     table = torch.arange(7.0)[:, None]  # of distances -3..3
     assert relative_codes(table, 4, 4)[0, :, 0].tolist() == [3, 2, 1, 0]
     assert relative_codes(table, 4, 2)[:, 0, 0].tolist() == [2, 3, 4, 5]  # keys are two apart
     resized = relative_codes(table, 8, 8)[:, 0, 0]
     assert len(resized) == 8 and resized[-1] == 6 and resized[0] == 3
+    table = torch.randn(7, 5)
+    with torch.no_grad():  # resized to its own size
+        assert torch.equal(relative_codes(table, 4, 4), table[torch.arange(4)[:, None] - torch.arange(4) + 3])
 
 
 @pytest.mark.parametrize(
@@ -83,6 +101,13 @@ def test_codes_of_distances():
         ({"window_size": 56, "global_blocks": [10]}, "must be blocks from 0 to 9"),
         ({"global_blocks": [9]}, "belongs to window_size"),
         ({"backbone": "resnet10t", "window_size": 56}, "is of MViTv2"),
+        ({"backbone": "mvitv2_small_cls", "window_size": 56}, "has a class token, which lies in no window"),
+        ({"window_size": 56.0}, "window_size=56.0 must be a whole number"),
+        ({"window_size": "many"}, "window_size='many' must be a whole number"),
+        ({"window_size": True}, "window_size=True must be a whole number"),
+        ({"window_size": 56, "global_blocks": 9}, "global_blocks=9 must be a list of numbers"),
+        ({"window_size": 56, "global_blocks": [1.5]}, "must be a list of numbers"),
+        ({"window_size": 56, "global_blocks": "79"}, "must be a list of numbers"),
     ],
 )
 def test_impossible_windows(fields, named):

@@ -9,6 +9,8 @@ every stage, and some blocks stay global. Weights are timm's, which were trained
 timm looks its tables of relative positions up as they are, which is right at the size of training only: beyond it
 there are no entries. Here a table is resized linearly to the distances of the map or window, as in MViTv2's detectors.
 
+Without gradients tokens are gathered by index, as `layers.windows` says, so that an exported program serves all sizes.
+
 Shape legend: B images, heads x D channels, h x w tokens, n windows.
 """
 
@@ -20,7 +22,8 @@ import torch.nn.functional as F
 from timm.models.mvitv2 import MultiScaleAttention
 from torch import nn
 
-from ..layers.windows import from_windows, to_windows
+from ..layers.shifted_windows import gather_tokens, spare_windows, window_places
+from ..layers.windows import from_windows, gathers, halo_window_tokens, to_windows
 
 __all__ = ["AnySizeMultiScaleAttention", "adapt_pooling_attention"]
 
@@ -28,16 +31,21 @@ __all__ = ["AnySizeMultiScaleAttention", "adapt_pooling_attention"]
 def relative_codes(table: torch.Tensor, queries: int, keys: int) -> torch.Tensor:
     """Looks up the code of every query's distance to every key along one axis.
 
-    The finer of both axes counts; the table is resized to its 2 n - 1 distances.
+    The finer of both axes counts; the table is resized to its 2 n - 1 distances. Where tokens are gathered both counts
+    may be symbols, of which nothing is asked: a table of that size already is resized to itself, and ratios are
+    tensors, for ONNX has no product with a symbol that is not an integer.
 
     Shape:
         table: `(distances, D)`; output: `(queries, keys, D)`.
     """
-    finer = max(queries, keys)
-    if table.shape[0] != 2 * finer - 1:
+    finer: Any = torch.sym_max(queries, keys)
+    if gathers() or table.shape[0] != 2 * finer - 1:
         table = F.interpolate(table.t().unsqueeze(0), size=2 * finer - 1, mode="linear")[0].t()
-    places = [torch.arange(count, device=table.device) * max(finer / count, 1.0) for count in (queries, keys)]
-    distance = places[0][:, None] - places[1] + (keys - 1) * max(finer / keys, 1.0)
+    counts = (torch.full((), n, dtype=torch.float32, device=table.device) for n in (queries, keys, finer))
+    query_count, key_count, finer_count = counts
+    query_places = torch.arange(queries, device=table.device) * (finer_count / query_count)
+    key_places = torch.arange(keys, device=table.device) * (finer_count / key_count)
+    distance = query_places[:, None] - key_places + (key_count - 1) * finer_count / key_count
     return table[distance.long()]
 
 
@@ -63,15 +71,7 @@ class AnySizeMultiScaleAttention(MultiScaleAttention):
         height, width = queries.shape[1:3]
         if self.window:
             counts = (-(-feat_size[0] // self.window), -(-feat_size[1] // self.window))
-            sides = [self.window // self._stride(pool) for pool in pools[:2]]
-            attended = self._attend(
-                to_windows(queries, sides[0], counts),
-                to_windows(keys, sides[1], counts),
-                to_windows(values, sides[1], counts),
-                (sides[0], sides[0]),
-                (sides[1], sides[1]),
-            )
-            attended = from_windows(attended, sides[0], counts, (height, width))
+            attended = self._attend_in_windows(queries, keys, values, counts)
         else:
             shapes = ((height, width), (keys.shape[1], keys.shape[2]))
             attended = self._attend(queries.flatten(1, 2), keys.flatten(1, 2), values.flatten(1, 2), *shapes)
@@ -90,6 +90,29 @@ class AnySizeMultiScaleAttention(MultiScaleAttention):
         """Pools a map. Shape: `(B * heads, D, h, w)` to `(B * heads, h', w', D)`."""
         features = (features if pool is None else pool(features)).permute(0, 2, 3, 1)
         return features if norm is None else norm(features)
+
+    def _attend_in_windows(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, counts: tuple[int, int]
+    ) -> torch.Tensor:
+        """Attends within windows, `counts` of them down and across.
+
+        Shape:
+            queries: `(n, h, w, D)`; keys and values: pooled to other sizes; output: `(n, h, w, D)`.
+        """
+        side, key_side = (self.window // self._stride(pool) for pool in (self.pool_q, self.pool_k))
+        maps, sides, shape = (queries, keys, values), (side, key_side, key_side), queries.shape[:3]
+        if gathers():
+            windows = []
+            for tokens, length in zip(maps, sides):
+                index, _ = halo_window_tokens(*tokens.shape[:3], length, 0, *counts, tokens.device, spare_windows())
+                windows.append(gather_tokens(tokens.flatten(1, 2), index))
+        else:
+            windows = [to_windows(tokens, length, counts) for tokens, length in zip(maps, sides)]
+        attended = self._attend(windows[0], windows[1], windows[2], (side, side), (key_side, key_side))
+        if gathers():
+            places = window_places(*shape, side, 0, queries.device)
+            return F.embedding(places, attended.flatten(0, 1)).unflatten(1, tuple(shape[1:]))
+        return from_windows(attended, side, counts, (shape[1], shape[2]))
 
     def _attend(
         self,
@@ -111,6 +134,22 @@ class AnySizeMultiScaleAttention(MultiScaleAttention):
         return scores.softmax(dim=-1) @ values
 
 
+def check_window_options(window: Any, global_blocks: Any) -> None:
+    """Checks what a configuration may hold: a folder's is read as it is.
+
+    Raises:
+        ValueError: They are no numbers, or there are global blocks without windows.
+    """
+    if window is not None and type(window) is not int:
+        raise ValueError(f"backbone_config.window_size={window!r} must be a whole number of tokens.")
+    if global_blocks is None:
+        return
+    if not isinstance(global_blocks, (list, tuple)) or any(type(block) is not int for block in global_blocks):
+        raise ValueError(f"backbone_config.global_blocks={global_blocks!r} must be a list of numbers of blocks.")
+    if window is None:
+        raise ValueError("backbone_config.global_blocks belongs to window_size, which is not given.")
+
+
 def adapt_pooling_attention(backbone: nn.Module, window: int | None, global_blocks: Sequence[int] | None) -> None:
     """Lets the pooling attention of a timm network see maps of any size and, if asked for, windows of them.
 
@@ -123,11 +162,10 @@ def adapt_pooling_attention(backbone: nn.Module, window: int | None, global_bloc
         ValueError: The network has no such attention or blocks, or windows do not divide by its strides.
     """
     modules = [module for module in backbone.modules() if type(module) is MultiScaleAttention]
-    if window is None:
-        if global_blocks is not None:
-            raise ValueError("backbone_config.global_blocks belongs to window_size, which is not given.")
-    elif not modules:
-        raise ValueError(f"backbone_config.window_size={window} is of MViTv2; this network has no pooling attention.")
+    check_window_options(window, global_blocks)
+    if window is not None and (not modules or modules[0].has_cls_token):
+        lacking = "has a class token, which lies in no window" if modules else "has no pooling attention"
+        raise ValueError(f"backbone_config.window_size={window} is of MViTv2; this network {lacking}.")
     strides = [AnySizeMultiScaleAttention._stride(module.pool_q) for module in modules]
     starts = [index for index, stride in enumerate(strides) if stride > 1]
     chosen = [start - 1 for start in [*starts[1:], len(modules)]] if global_blocks is None else list(global_blocks)

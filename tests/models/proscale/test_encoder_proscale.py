@@ -1,6 +1,10 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""The encoder with four scales: an extra coarsest one, growing stages, gates; the common contract for Lite-M2F's."""
+"""The encoder with four scales: an extra coarsest one, growing stages, gates; the common contract for Lite-M2F's.
 
+Also that of the encoder on an MViTv2 whose attention is in windows.
+"""
+
+import pytest
 import torch
 
 from contract import kaiming, peaked
@@ -27,6 +31,43 @@ class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
     def fresh(self):
         kept = {name: value for name, value in super().fresh().items() if "token_recalibration" not in name}
         return {**kept, "*light_pixel_embedding.*.weight": kaiming}
+
+
+class TestWindowedMViT(masks.TestProScaleForUniversalSegmentation):
+    """On the backbone of `proscale-mvitv2-t-*`; what lies behind it is as small as the classes above are not."""
+
+    recorded = {
+        "hidden_states": 2,
+        "attentions": 1,
+        "cross_attentions": 1,
+        "encoder_hidden_states": 2,
+        "encoder_attentions": 1,
+    }
+
+    @pytest.fixture(autouse=True)
+    def tiny_network(self, monkeypatch):
+        """timm draws a network's weights where it builds it, before or after the tests seed: from a seed of its own."""
+        timm = pytest.importorskip("timm")
+        from timm_models import tiny_mvit
+
+        create = timm.create_model
+
+        def seeded(*args, **kwargs):
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return create(*args, **kwargs)
+
+        monkeypatch.setattr(timm, "create_model", seeded)
+        with tiny_mvit():
+            yield
+
+    def config(self):
+        from timm_models import WINDOWED_MVIT
+
+        return tiny_config(backbone_config=WINDOWED_MVIT, encoder_stage_layers=(0, 0, 1), decoder_layers=1)
+
+    def dynamic_size_config(self):
+        return self.config()
 
 
 def encoder(**fields):
