@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import CONFIG_MAPPING
 
@@ -120,6 +121,25 @@ def test_pyramids_for_proscale(fields, tmp_path):
     stored = list(load_file(tmp_path / "model.safetensors").values())
     own = {k: v for k, v in model.model.backbone.state_dict().items() if "hidden_states_norms" not in k}
     assert all(any(v.shape == o.shape and torch.equal(v, o) for o in stored) for v in own.values())
+
+
+@pytest.mark.parametrize("kind", ["vit classifier", "dinov2", "dinov3", "beit"])
+def test_plain_vision_transformers_for_proscale(kind, tmp_path):
+    """With a pyramid over the folder's ViT, of whose taps the last one is taken."""
+    source = saved(kind, tmp_path)
+    fields = {**SMALL, "backbone_config": "folder", "backbone_pyramid": "simple"}
+    model = build_model(ModelArguments("proscale", fields, backbone=str(tmp_path)), {0: "thing"}).eval()
+    pixels = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        inner = getattr(source, source.base_model_prefix) if "classifier" in kind else source
+        outputs = inner(pixels, output_hidden_states=True)
+        last = outputs.last_hidden_state if kind == "dinov3" else outputs.hidden_states[-1]
+        tokens = last[:, -16:].transpose(1, 2).unflatten(2, (4, 4))
+        expected = model.model.pyramid(tokens, (64, 64))
+        for actual, other in zip(model.model.feature_maps(pixels), expected, strict=True):
+            torch.testing.assert_close(actual, other, rtol=1e-3, atol=1e-4)
+    with pytest.raises(StrictDataclassError, match='backbone_pyramid="simple"'):
+        build_model(ModelArguments("proscale", {**SMALL, "backbone_config": "folder"}, backbone=str(tmp_path)))
 
 
 SWINS = {"image_size": 32, "patch_size": 4, "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 4, 8]}

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BeitConfig
 
-from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation
+import hfseg
 from hfseg.models.vpnext.configuration_vpnext import DEFAULT_BACKBONE, VPNeXtConfig
 from hfseg.models.vpnext.modeling_vpnext import VPNeXtForSemanticSegmentation, VPNeXtHiCLRIteration
 
 NUM_CLASSES = 59  # Pascal Context
 PYRAMID = "Mask2Former decoder with pyramid"
+PYRAMID_RECIPE = "vpnext-eva02-l-pascal-context-mask2former"
 
 NOTES = [
     "ViT-L/16 with a class token and no registers, 59 classes, one image; see scripts/benchmarks/vpnext_cost.py.",
@@ -31,7 +31,8 @@ NOTES = [
     "states none. HiCLR's widths (512, context 1024) are solved from its last row, so that row checks arithmetic only.",
     "architecture: convolutions where the formula has them. executed: our forward, with equal results. deformable: "
     "part of the deformable convolutions. VCR costs in training only.",
-    "Mask2Former on BEiT's pyramid, 1024 channels wide as ViT-Adapter has it; the paper says > 2000 and no width.",
+    "Mask2Former decoder with pyramid: the recipe's model on this ViT, 1024 channels wide as ViT-Adapter has it; the "
+    "paper says > 2000 and no width.",
 ]
 
 
@@ -55,10 +56,13 @@ VARIANTS = [
 ]
 
 
+# The ViT of all rows.
+BACKBONE = {"model_type": "dinov3_vit", **DEFAULT_BACKBONE, "num_register_tokens": 0}
+
+
 def build(fields: dict[str, Any]) -> VPNeXtForSemanticSegmentation:
     """Builds a ViT-L variant without memory for its weights."""
-    backbone = {"model_type": "dinov3_vit", **DEFAULT_BACKBONE, "num_register_tokens": 0}
-    config = VPNeXtConfig(backbone_config=backbone, num_labels=NUM_CLASSES, **fields)  # type: ignore[call-arg]
+    config = VPNeXtConfig(backbone_config=dict(BACKBONE), num_labels=NUM_CLASSES, **fields)  # type: ignore[call-arg]
     with torch.device("meta"):
         return VPNeXtForSemanticSegmentation._from_config(config, attn_implementation="eager").eval()
 
@@ -98,25 +102,20 @@ def vcr_macs(size: int) -> int:
     return pixels * linear + pixels**2 * (config.vcr_affinity_dim + layers * channels)
 
 
-def mask2former_macs(size: int, width: int = 1024) -> int:
-    """Counts multiply-adds of Mask2Former on a pyramid of the same ViT: BEiT's four scales, encoder and decoder.
+def build_mask2former(**fields: Any) -> Any:
+    """Builds the baseline with a pyramid, the model of its recipe, without memory for its weights.
 
     Args:
-        size: Side of the image.
-        width: Channels of encoder and decoder; 1024, the ViT's own, as ViT-Adapter has them.
+        fields: Of its configuration that differ. The recipe's own ViT is EVA-02-L of timm; in the tables it is that of
+            the other rows, which costs the same.
     """
-    backbone = BeitConfig(
-        hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096, image_size=384,
-        patch_size=16, use_relative_position_bias=True, add_fpn=True, out_indices=[6, 12, 18, 24],
-    )  # fmt: skip
-    config: Any = ProScaleConfig(  # type: ignore[call-arg]
-        backbone_config=backbone, encoder="full", feature_size=width, mask_feature_size=width, hidden_size=width,
-        num_attention_heads=width // 32, dim_feedforward=4 * width, encoder_feedforward_dim=4 * width,
-        num_labels=NUM_CLASSES,
-    )  # fmt: skip
     with torch.device("meta"):
-        model = ProScaleForUniversalSegmentation._from_config(config, attn_implementation="eager").eval()
-    model.requires_grad_(False)
+        model = hfseg.from_recipe(PYRAMID_RECIPE, **fields)
+    return model.eval().requires_grad_(False)  # the counter hooks into gradients
+
+
+def mask2former_macs(model: Any, size: int) -> int:
+    """Counts multiply-adds of one image: ViT, pyramid, encoder and decoder."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, size, size, device="meta"))
     return counter.get_total_flops() // 2
@@ -142,9 +141,10 @@ def vpnext_cost_tables() -> dict[str, list[dict]]:
                 "GFlops at 384": gflops,
             }
         )
-    pyramid = mask2former_macs(384)
-    table.insert(2, {"model": PYRAMID, "GFlops": 2 * pyramid / 2**30, "paper": None, "deviation %": None})
-    costs.append({"model": PYRAMID, "executed GMAC": mask2former_macs(512) / 1e9, "GFlops at 384": 2 * pyramid / 2**30})
+    model = build_mask2former(backbone_config=dict(BACKBONE), timm_kwargs=None)
+    small, large = (mask2former_macs(model, size) for size in (384, 512))
+    table.insert(2, {"model": PYRAMID, "GFlops": 2 * small / 2**30, "paper": None, "deviation %": None})
+    costs.append({"model": PYRAMID, "executed GMAC": large / 1e9, "GFlops at 384": 2 * small / 2**30})
     costs.append({"model": "VCR, in training", "architecture GMAC": vcr_macs(512) / 1e9})
     return {"Table III": table, "512 x 512": costs}
 

@@ -64,6 +64,25 @@ def test_cut_stages_are_drawn_too():
     assert all(torch.isfinite(value).all() and value.abs().max() < 50 for value in loaded.state_dict().values())
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_tiny_patch14_224"])
+def test_networks_that_were_built_with_arguments(name):
+    """The fresh network has them too: else its tensors would have other sizes."""
+    kwargs = {"depth": 2, "embed_dim": 48, "num_heads": 2, "img_size": 64, "patch_size": 8, "dynamic_img_size": True}
+    backbone = TimmBackboneConfig(backbone=name, use_pretrained_backbone=False, out_indices=[1])
+    config = tiny_config(backbone_config=backbone, timm_kwargs=kwargs, backbone_pyramid="simple")
+    torch.manual_seed(0)
+    built = ProScaleForUniversalSegmentation(config).state_dict()
+    keys = [key for key in built if key.endswith(("pos_embed", "blocks.1.mlp.fc2.weight", "patch_embed.proj.weight"))]
+    assert len(keys) == 3 or "eva" in name
+    kept = {key: value for key, value in built.items() if key not in keys}
+    fill_memory()
+    loaded = ProScaleForUniversalSegmentation.from_pretrained(None, config=config, state_dict=kept).state_dict()
+    for key in keys:
+        assert loaded[key].shape == built[key].shape and not torch.equal(loaded[key], built[key])
+        assert float(loaded[key].std()) == pytest.approx(float(built[key].std()), rel=0.2), key
+    assert all(torch.equal(loaded[key], value) for key, value in kept.items())
+
+
 def test_whole_files_need_no_second_network(tmp_path, monkeypatch):
     model = ProScaleForUniversalSegmentation(config_of("resnet10t"))
     model.save_pretrained(tmp_path)

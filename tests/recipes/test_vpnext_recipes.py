@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+import hfseg
 from hfseg.commands.train import main
 from hfseg.training import load_recipe
 from hfseg.training.arguments import recipe_names
@@ -85,6 +86,31 @@ def test_learning_rates_by_layer(backbone):
         assert rate[name] == pytest.approx(4e-4) and decay[name] == 0.05
     for name in ("classifier.bias", "model.final_norm.weight"):
         assert decay[name] == 0
+
+
+def test_the_baseline_with_a_pyramid():
+    """Mask2Former on the same ViT, with data, schedule and rates of the paper's model."""
+    pytest.importorskip("timm")
+    name = "vpnext-eva02-l-pascal-context"
+    recipe, base = load_recipe(f"{name}-mask2former"), load_recipe(name)
+    for section in ("optimizer", "schedule", "run"):
+        assert getattr(recipe, section) == getattr(base, section)
+    assert (recipe.data.train, recipe.data.transforms) == (base.data.train, base.data.transforms)
+    assert recipe.model.processor == base.model.processor and recipe.model.backbone == base.model.backbone
+    assert recipe.model.config["timm_kwargs"] == base.model.config["timm_kwargs"]
+    with torch.device("meta"):
+        model = hfseg.from_recipe(f"{name}-mask2former")
+        paper = hfseg.from_recipe(name)
+    assert type(model).__name__ == "ProScaleForUniversalSegmentation" and model.config.num_labels == 59
+    config = model.config
+    assert (config.encoder, config.backbone_pyramid, config.feature_size) == ("full", "simple", 1024)
+    assert (config.encoder_layers, config.decoder_layers, config.num_queries) == (6, 9, 100)
+    ours, theirs = (one.model.backbone.state_dict() for one in (model, paper))
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+    rates = {n: group["lr"] for group in parameter_groups(model, recipe.optimizer) for n in group["parameter_names"]}
+    block = "model.backbone._backbone.model.blocks.{}.mlp.fc2.weight"
+    assert [rates[block.format(k)] for k in (0, 23)] == pytest.approx([4e-5 * 0.9**24, 4e-5 * 0.9])
+    assert rates["model.pyramid.projections.0.0.weight"] == rates["class_predictor.weight"] == pytest.approx(4e-4)
 
 
 def test_tiny_recipe_trains_through_the_command(tmp_path):

@@ -10,9 +10,14 @@ import benchmarks
 from benchmarks import semantic_learning, semantic_speed, vpnext_cost
 
 
-def test_multiply_adds():
+@pytest.fixture(scope="module")
+def costs():
+    return vpnext_cost.vpnext_cost_tables()
+
+
+def test_multiply_adds(costs):
     """GMAC at 512 x 512 of ViT-L/16 with 59 classes; the fine run of the patch embedding makes the tokens again."""
-    rows = {row["model"]: row for row in vpnext_cost.vpnext_cost_tables()["512 x 512"]}
+    rows = {row["model"]: row for row in costs["512 x 512"]}
     expected = {"vpnext-vcr (as deep supervision)": 362.05, "vpnext": 975.2 + 0.805, "vpnext-lite": 497.9 + 0.805}
     for name, value in expected.items():
         assert rows[name]["architecture GMAC"] == pytest.approx(value, rel=1e-3), name
@@ -24,11 +29,27 @@ def test_multiply_adds():
     assert rows["vpnext"]["architecture GMAC"] - rows["vpnext"]["executed GMAC"] == pytest.approx(saved)
 
 
-def test_table_of_the_paper():
-    table = {row["model"]: row for row in vpnext_cost.vpnext_cost_tables()["Table III"]}
+def test_table_of_the_paper(costs):
+    table = {row["model"]: row for row in costs["Table III"]}
     assert table["vpnext-vcr (as deep supervision)"]["GFlops"] == pytest.approx(355.95, rel=1e-3)
     assert table["vpnext"]["GFlops"] == pytest.approx(999.2, rel=1e-3)
     assert all(abs(row["deviation %"] or 0) < 1 for row in table.values())
+
+
+def test_the_baseline_with_a_pyramid(costs):
+    """Its row is counted from the recipe's model; the pyramid's own share is a closed form."""
+    pytest.importorskip("timm")
+    model = vpnext_cost.build_mask2former()
+    table = {row["model"]: row for row in costs["Table III"]}
+    total = vpnext_cost.mask2former_macs(model, 384)
+    assert table[vpnext_cost.PYRAMID]["GFlops"] == pytest.approx(2 * total / 2**30, rel=1e-3)
+    with torch.no_grad(), vpnext_cost.FlopCounterMode(display=False) as counter:
+        model.model.pyramid(torch.empty(1, 1024, 24, 24, device="meta"), (384, 384))
+    c, tokens = 1024, 24 * 24
+    doubling = 4 * tokens * (c * c // 2) * 2 + 16 * tokens * (c // 2) * (c // 4)  # products of the transposed ones
+    projections = tokens * c * (16 * c // 4 + 4 * c // 2 + c + c // 4)  # 1x1
+    mixing = 9 * c * c * tokens * (16 + 4 + 1 + 0.25)  # 3x3
+    assert counter.get_total_flops() // 2 == doubling + projections + mixing
 
 
 def test_parameters():

@@ -15,6 +15,7 @@ from .deformable_convolution import ModulatedDeformableConv2d
 from .mask_decoder import MaskedAttentionDecoder, MaskedAttentionDecoderLayer, MaskEmbedder, MultiHeadAttention
 from .mask_positions import MaskPositions
 from .query_selection import HEAT_BIAS, PixelQuerySelection
+from .simple_pyramid import SimpleFeaturePyramid
 
 
 def init_linear_bias(linear: nn.Linear):
@@ -93,6 +94,16 @@ def init_deformable_attention(module: MultiScaleDeformableAttention):
     for projection in (module.value_proj, module.output_proj):
         init.xavier_uniform_(projection.weight)
         init.zeros_(projection.bias)
+
+
+def init_feature_pyramid(pyramid: SimpleFeaturePyramid):
+    """Draws convolutions, transposed ones too, as PyTorch does by default, which ViTDet leaves as it is."""
+    for layer in pyramid.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.kaiming_uniform_(layer.weight, a=5**0.5)
+            if layer.bias is not None:
+                bound = layer.weight[0].numel() ** -0.5  # PyTorch's fan of inputs, of a transposed one its outputs
+                init.uniform_(layer.bias, -bound, bound)
 
 
 def init_mask_classification(module: nn.Module):

@@ -8,6 +8,7 @@ to be differentiated the parts below ask none of them: they gather tokens by ind
 costs fewer copies too. In training they are transformers' own; a gather's gradient is a slower scatter.
 """
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -89,6 +90,24 @@ ANY_SIZE = {
 }
 
 
+# Arguments by which timm would read files or the Hub: a configuration describes a network, and brings none.
+NOT_OF_A_NETWORK = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+
+
+def check_timm_kwargs(timm_kwargs: Mapping[str, Any]) -> None:
+    """Checks that arguments of `timm.create_model` describe the network alone.
+
+    Raises:
+        ValueError: One would load weights.
+    """
+    loading = [name for name in timm_kwargs if name in NOT_OF_A_NETWORK]
+    if loading:
+        raise ValueError(
+            f"timm_kwargs has {', '.join(loading)}, which would load weights: leave it out, and name the weights of a "
+            "new model as model.backbone of a recipe."
+        )
+
+
 def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     """Builds the backbone of a dense-prediction model, without parameters that no feature map depends on.
 
@@ -101,8 +120,17 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
     `SwinBackbone` and `BeitBackbone` normalize their last tokens for a classifier that dense models do not have, and
     `Dinov2Backbone` keeps a norm that `apply_layernorm=False` leaves unused. Such a layer would cost time, count as a
     parameter and, never receiving a gradient, stop distributed training.
+
+    Raises:
+        ValueError: `timm_kwargs` name what the network does not take, or files.
     """
-    backbone = AutoBackbone.from_config(config, **timm_kwargs)
+    check_timm_kwargs(timm_kwargs)
+    try:
+        backbone = AutoBackbone.from_config(config, **timm_kwargs)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
+        if not timm_kwargs:
+            raise
+        raise ValueError(f"timm_kwargs={timm_kwargs} do not fit {config.backbone!r}: {error!r}") from error
     if config.model_type == "timm_backbone":
         from timm.layers import Conv2dSame
 
@@ -111,6 +139,7 @@ def build_backbone(config: Any, **timm_kwargs: Any) -> Any:
         from .timm_weights import FreshTimmBackbone
 
         backbone.__class__ = FreshTimmBackbone
+        backbone.timm_kwargs = timm_kwargs
         for module in backbone.modules():
             if type(module) is Conv2dSame:
                 module.__class__ = AnySizeConv2dSame

@@ -17,7 +17,13 @@ __all__ = ["FreshTimmBackbone"]
 
 
 class FreshTimmBackbone(TimmBackbone):
-    """transformers' wrapper of a timm network, whose missing tensors are timm's own initialization."""
+    """transformers' wrapper of a timm network, whose missing tensors are timm's own initialization.
+
+    Attributes:
+        timm_kwargs: Further arguments of `timm.create_model` that the network was built with.
+    """
+
+    timm_kwargs: dict[str, Any]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -38,6 +44,7 @@ class FreshTimmBackbone(TimmBackbone):
                 in_chans=self.config.num_channels,
                 out_indices=self.config.out_indices,
                 output_stride=self.config.output_stride,
+                **self.timm_kwargs,
             ).state_dict()
         for name in missing:
             init.copy_(tensors[name], fresh[name])

@@ -7,6 +7,8 @@ from transformers import AutoConfig
 
 from hfseg import ProScaleConfig
 
+BEIT = {"model_type": "beit"}
+
 
 def test_defaults_are_the_published_coco_model():
     config = ProScaleConfig()
@@ -76,6 +78,43 @@ def test_stages_of_another_type(stages):
         ({"hidden_size": 250}, ["250", "8"]),
         ({"stuff_class_ids": [9], "num_labels": 9}, ["9", "0..8"]),
         ({"backbone_config": {"model_type": "swin", "out_features": ["stage2", "stage3", "stage4"]}}, ["3", "four"]),
+        (
+            {"backbone_config": {"model_type": "dinov2"}},
+            ["'dinov2', a plain ViT", "patches, 14", 'backbone_pyramid="simple"'],
+        ),
+        (
+            {"backbone_config": {"model_type": "dinov3_vit", "out_indices": [3, 6, 9, 12]}},
+            ["'dinov3_vit', a plain ViT", "patches, 16", 'backbone_pyramid="simple"'],
+        ),
+        (
+            {
+                "backbone_config": {
+                    "model_type": "timm_backbone",
+                    "backbone": "vit_tiny_patch16_224",
+                    "out_indices": [11],
+                }
+            },
+            ["1 map(s) ([11])", 'A plain ViT needs backbone_pyramid="simple"'],
+        ),
+        (
+            {"backbone_pyramid": "simple"},
+            ["'swin', whose maps have strides of their own", "leave backbone_pyramid out"],
+        ),
+        (
+            {"backbone_pyramid": "simple", "backbone_config": {**BEIT, "add_fpn": True, "out_indices": [1, 2, 3, 4]}},
+            ["'beit', whose maps have strides", "add_fpn=False"],
+        ),
+        ({"backbone_pyramid": "fpn", "backbone_config": BEIT}, ["backbone_pyramid='fpn'", "simple", "None"]),
+        ({"backbone_pyramid": "", "backbone_config": BEIT}, ["backbone_pyramid=''", "simple"]),
+        (
+            {"backbone_pyramid": "simple", "backbone_config": {"model_type": "dinov2", "reshape_hidden_states": False}},
+            ["reshape_hidden_states=False", "True"],
+        ),
+        (
+            {"backbone_pyramid": "simple", "backbone_config": {"model_type": "dinov2"}, "mask_positions": True},
+            ["mask_positions=True", "patches of 14", "16"],
+        ),
+        ({"timm_kwargs": {"img_size": 64}}, ["img_size", "'swin'", "leave them out"]),
     ],
 )
 def test_errors_name_the_value_and_what_is_legal(fields, named):
@@ -85,7 +124,17 @@ def test_errors_name_the_value_and_what_is_legal(fields, named):
     assert all(name in text for name in named), text
 
 
-@pytest.mark.parametrize("fields", [{"num_queries": "many"}, {"feature_size": 64.0}, {"trc_residual": 1.5}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_queries": "many"},
+        {"feature_size": 64.0},
+        {"trc_residual": 1.5},
+        {"backbone_pyramid": True},
+        {"backbone_pyramid": ["simple"]},
+        {"timm_kwargs": "img_size=64"},
+    ],
+)
 def test_wrong_types(fields):
     with pytest.raises(StrictDataclassError, match=next(iter(fields))):
         ProScaleConfig(**fields)

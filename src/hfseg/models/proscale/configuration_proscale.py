@@ -1,12 +1,15 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Configuration of PRO-SCALE."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import consolidate_backbone_kwargs_to_config
 
 from ...files.bounds import check_counts
 from ..mask_options import MaskDecoderConfig
+from ..plain_vit import plain_patch_size
 from ..sub_configs import SubConfigSpec
 
 DEFAULT_BACKBONE = {
@@ -14,6 +17,7 @@ DEFAULT_BACKBONE = {
     "drop_path_rate": 0.3,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
+PYRAMIDS = ("simple",)
 ENCODERS = ("progressive", "full", "lite", "hybrid")
 TRC_VARIANTS = ("linear", "conv", "none")
 TRC_LAYOUTS = ("raw", "spatial")
@@ -36,7 +40,16 @@ class ProScaleConfig(MaskDecoderConfig):
 
     Args:
         backbone_config (`PreTrainedConfig | dict`, *optional*):
-            Any backbone with four maps at strides 4, 8, 16 and 32. Defaults to Swin-T.
+            Any backbone with four maps at strides 4, 8, 16 and 32, or with `backbone_pyramid` a plain ViT. Defaults to
+            Swin-T.
+        backbone_pyramid (`str`, *optional*):
+            `"simple"` makes the four maps of a plain ViT's last one: the simple feature pyramid of ViTDet (Li et al.,
+            "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022), `feature_size` channels
+            wide. Strides follow the patch: 3.5, 7, 14 and 28 for patches of 14. The ViT is DINOv3, DINOv2, BEiT, ...
+            or one of timm; images are padded to its patches inside. Of several maps the last one is taken.
+        timm_kwargs (`dict`, *optional*):
+            Arguments of `timm.create_model` that `TimmBackboneConfig` does not keep, such as `patch_size`, `img_size`,
+            `dynamic_img_size`, `drop_path_rate`.
         encoder (`str`, defaults to `"progressive"`):
             `"progressive"` is PRO-SCALE: `encoder_stage_layers` layers on s4, then on s4 and s3, then on all tokens.
             `"full"` is Mask2Former: `encoder_layers` layers on all tokens, no recalibration, a 3x3 convolution in the
@@ -98,7 +111,8 @@ class ProScaleConfig(MaskDecoderConfig):
 
     Raises:
         StrictDataclassError: (of huggingface_hub, caused by a ValueError or TypeError) for values outside the lists
-            above, wrong types, or stages that are not three non-negative counts.
+            above, wrong types, stages that are not three non-negative counts, a plain ViT without pyramid, or a
+            pyramid on a backbone that has strides of its own.
 
     Example:
 
@@ -139,6 +153,8 @@ class ProScaleConfig(MaskDecoderConfig):
         }
 
     backbone_config: dict | PreTrainedConfig | None = None
+    backbone_pyramid: str | None = None
+    timm_kwargs: dict | None = None
     encoder: str = "progressive"
     encoder_stage_layers: list[int] | tuple[int, ...] = (3, 3, 3)
     encoder_layers: int = 6
@@ -239,15 +255,78 @@ class ProScaleConfig(MaskDecoderConfig):
                 f"feature_size={self.feature_size} must be a multiple of encoder_attention_heads="
                 f"{self.encoder_attention_heads}."
             )
-        outputs = getattr(self.backbone_config, "out_features", None) or getattr(
-            self.backbone_config, "out_indices", None
-        )
+        self._validate_backbone()
+
+    def _validate_backbone(self):
+        """Checks that the backbone gives what the pixel decoder needs, or a plain map where a pyramid is asked for."""
+        backbone: Any = self.backbone_config
+        kind = getattr(backbone, "model_type", None)
+        patch_size = plain_patch_size(backbone)
+        if self.timm_kwargs and kind != "timm_backbone":
+            raise ValueError(
+                f"timm_kwargs={self.timm_kwargs} are for a timm_backbone, but backbone_config is a {kind!r}: leave "
+                "them out, or set the fields of backbone_config."
+            )
+        if self.backbone_pyramid is not None:
+            if self.backbone_pyramid not in PYRAMIDS:
+                raise ValueError(
+                    f"backbone_pyramid={self.backbone_pyramid!r} is not known: it must be one of "
+                    f"{', '.join(PYRAMIDS)}, or None for backbones with four strides of their own."
+                )
+            if patch_size is None and kind != "timm_backbone":
+                raise ValueError(has_stages(repr(kind)))
+            if getattr(backbone, "reshape_hidden_states", True) is False:
+                raise ValueError(
+                    "backbone_config.reshape_hidden_states=False gives tokens, and a pyramid is made of maps: set it "
+                    "to True."
+                )
+            if patch_size is not None:
+                check_strides_of_options(self, patch_size)
+            return
+        if patch_size is not None:
+            raise ValueError(has_one_stride(repr(kind), patch_size))
+        outputs = getattr(backbone, "out_features", None) or getattr(backbone, "out_indices", None)
         if outputs is not None and len(outputs) != 4:
             raise ValueError(
                 f"The backbone gives {len(outputs)} map(s) ({list(outputs)}), the pixel decoder needs four, at strides "
                 '4, 8, 16 and 32: set out_features of backbone_config, for example ["stage1", "stage2", "stage3", '
-                '"stage4"].'
+                '"stage4"]. A plain ViT needs backbone_pyramid="simple".'
             )
+
+
+def has_one_stride(name: str, stride: int) -> str:
+    """Says that a backbone is a plain ViT, and what to do."""
+    return (
+        f"backbone_config is {name}, a plain ViT whose maps all have the stride of its patches, {stride}; the pixel "
+        'decoder needs four maps, at strides 4, 8, 16 and 32: set backbone_pyramid="simple" (of the model\'s '
+        "configuration), or choose a backbone of stages, such as swin or resnet."
+    )
+
+
+def has_stages(name: str) -> str:
+    """Says that a backbone is no plain ViT, and what to do."""
+    return (
+        f'backbone_pyramid="simple" makes a pyramid of a plain ViT\'s map, but backbone_config is {name}, whose maps '
+        "have strides of their own: leave backbone_pyramid out, or choose a plain ViT, such as dinov3_vit, dinov2, "
+        "beit (with add_fpn=False) or one of timm."
+    )
+
+
+def check_strides_of_options(config: ProScaleConfig, patch_size: int) -> None:
+    """Checks that options that count in pixels meet strides of 4, 8, 16 and 32.
+
+    Raises:
+        ValueError: One is set, and the patches make other strides.
+    """
+    if patch_size == 16:
+        return
+    values = {name: getattr(config, name) for name in ("mask_positions", "query_selection", "position_code")}
+    wrong = [f"{name}={value!r}" for name, value in values.items() if value not in (False, "learned", "normalized")]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)} needs strides of 4, 8, 16 and 32, but patches of {patch_size} make others: leave it "
+            "out, or choose a ViT with patches of 16."
+        )
 
 
 __all__ = ["ProScaleConfig"]

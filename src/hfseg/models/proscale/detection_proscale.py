@@ -46,13 +46,7 @@ from ...losses.box_detection import (
 )
 from ...losses.levels import weighted_terms
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import (
-    BackboneOwner,
-    ProScaleEncoder,
-    ProScalePreTrainedModel,
-    build_four_stage_backbone,
-    without_finest_norm,
-)
+from .encoder_proscale import BackboneOwner, ProScaleEncoder, ProScalePreTrainedModel
 
 # Logit of a fresh class predictor: every class has a probability of 1 % (Lin et al., "Focal Loss", section 4.1).
 CLASS_BIAS = -4.59512
@@ -318,9 +312,8 @@ class ProScaleDetectionModel(BackboneOwner, ProScaleDetectionPreTrainedModel):
         super().__init__(config)
         if config.encoder == "hybrid":
             raise ValueError('encoder="hybrid" is of masks; a detector has one of progressive, full, lite.')
-        self.backbone = build_four_stage_backbone(config)  # the map at stride 4 is left out
-        without_finest_norm(self.backbone)
-        self.encoder = ProScaleDetectionEncoder(config, list(self.backbone.channels[1:]))
+        channels = self.build_maps(finest=False)
+        self.encoder = ProScaleDetectionEncoder(config, channels[1:])
         self.anchor_selection = ProScaleAnchorSelection(config)
         self.query_features = nn.Embedding(config.num_queries, config.feature_size)
         self.decoder = ProScaleBoxDecoder(config)
@@ -343,7 +336,7 @@ class ProScaleDetectionModel(BackboneOwner, ProScaleDetectionPreTrainedModel):
         Shape:
             pixel_values: `(B, 3, H, W)`.
         """
-        encoded = self.encoder(self.backbone(pixel_values).feature_maps[1:], **kwargs)
+        encoded = self.encoder(self.feature_maps(pixel_values)[1:], **kwargs)
         tokens, shapes = encoded.last_hidden_state, encoded.spatial_shapes
         encoder_logits, encoder_boxes = self.anchor_selection(tokens, shapes)
         content = self.query_features.weight.unsqueeze(0).expand(tokens.shape[0], -1, -1)

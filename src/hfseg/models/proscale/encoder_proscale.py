@@ -21,11 +21,27 @@ from transformers.utils.generic import maybe_autocast, merge_with_config_default
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from ...layers.deformable_attention import DeformableEncoderLayer, MultiScaleDeformableAttention, Shapes
-from ...layers.initialization import init_convolution, init_linear_bias, init_mask_classification, init_projection
+from ...layers.initialization import (
+    init_convolution,
+    init_feature_pyramid,
+    init_linear_bias,
+    init_mask_classification,
+    init_projection,
+)
 from ...layers.positions import pixel_centers, pixel_sine_positions, sine_positions
+from ...layers.simple_pyramid import QUARTERS, SimpleFeaturePyramid
 from ..backbone import build_backbone
+from ..plain_vit import (
+    freeze_mask_tokens,
+    layer_depth,
+    num_blocks,
+    pad_to_patches,
+    parameters_without_decay,
+    patch_embedding_name,
+    plain_stride,
+)
 from ..vision_model import VisionModel
-from .configuration_proscale import ProScaleConfig
+from .configuration_proscale import ProScaleConfig, check_strides_of_options, has_one_stride, has_stages
 
 
 @dataclass
@@ -64,9 +80,17 @@ def build_four_stage_backbone(config: ProScaleConfig) -> Any:
     """Builds the backbone of a configuration.
 
     Raises:
-        ValueError: It does not give four maps.
+        ValueError: It is neither a backbone of stages that gives four maps nor a plain ViT with a pyramid.
     """
-    backbone: Any = build_backbone(config.backbone_config)
+    backbone: Any = build_backbone(config.backbone_config, **(config.timm_kwargs or {}))
+    if config.backbone_config.model_type == "timm_backbone":  # of others the configuration knows it
+        stride, name = plain_stride(backbone), repr(config.backbone_config.backbone)
+        if config.backbone_pyramid is not None and stride is None:
+            raise ValueError(has_stages(name))
+        if config.backbone_pyramid is None and stride is not None:
+            raise ValueError(has_one_stride(name, stride))
+    if config.backbone_pyramid is not None:
+        return backbone
     if len(backbone.channels) != 4:
         raise ValueError(
             f"The backbone gives {len(backbone.channels)} maps, PRO-SCALE needs four, at strides 4, 8, 16 and 32: set "
@@ -76,10 +100,60 @@ def build_four_stage_backbone(config: ProScaleConfig) -> Any:
 
 
 class BackboneOwner(nn.Module):
-    """What bare models have in common: the backbone, whose batch normalization may be frozen."""
+    """What bare models have in common: the backbone, whose batch normalization may be frozen, and its maps.
+
+    Over a plain ViT they have a `pyramid`, and `patch_size`, `patch_embedding_name` and `num_blocks` of the ViT.
+    """
 
     backbone: Any
+    pyramid: SimpleFeaturePyramid | None
+    patch_size: int
+    patch_embedding_name: str
+    num_blocks: int
     config: ProScaleConfig
+
+    def build_maps(self, finest: bool = True) -> list[int]:
+        """Builds the backbone and, if asked for, the pyramid over it.
+
+        Args:
+            finest: Whether the map at stride 4 is used.
+
+        Returns:
+            Channels of s1, s2, s3, s4.
+
+        Raises:
+            ValueError: See `build_four_stage_backbone`; options that count in strides that the pyramid has not.
+        """
+        self.backbone, self.pyramid = build_four_stage_backbone(self.config), None
+        if self.config.backbone_pyramid is None:
+            if not finest:
+                without_finest_norm(self.backbone)
+            return list(self.backbone.channels)
+        freeze_mask_tokens(self.backbone)
+        self.patch_embedding_name = patch_embedding_name(self.backbone)
+        self.patch_size = self.backbone.get_submodule(self.patch_embedding_name).kernel_size[0]
+        check_strides_of_options(self.config, self.patch_size)
+        self.num_blocks = num_blocks(self.backbone)
+        channels = self.config.feature_size
+        quarters = QUARTERS if finest else QUARTERS[1:]
+        self.pyramid = SimpleFeaturePyramid(self.backbone.channels[-1], channels, self.patch_size, quarters)
+        return [channels] * 4
+
+    def feature_maps(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Computes s1, s2, s3, s4. With a pyramid that leaves s1 out, s2 stands in its place too.
+
+        Raises:
+            ValueError: Images smaller than a patch of a plain ViT.
+
+        Shape:
+            pixel_values: `(B, 3, H, W)`; outputs: `(B, C_i, H / stride_i, W / stride_i)`, rounded up.
+        """
+        if self.pyramid is None:
+            return self.backbone(pixel_values).feature_maps
+        last = self.backbone(pad_to_patches(pixel_values, self.patch_size)).feature_maps[-1]
+        dtype = next(self.pyramid.parameters()).dtype
+        maps = self.pyramid(last.to(dtype), (pixel_values.shape[-2], pixel_values.shape[-1]))
+        return (*maps[: 4 - len(maps)], *maps)
 
     def freeze_batch_norm(self):
         """Takes the gradients of frozen layers; their statistics are frozen by `train`."""
@@ -214,6 +288,25 @@ class ProScalePreTrainedModel(VisionModel):
     # Each part lists its own; transformers joins them.
     _no_split_modules = []
 
+    @property
+    def max_layer_depth(self) -> int | None:
+        """Depth of everything after a plain ViT's blocks, for layer-wise decay; None for other backbones."""
+        return self.plain_owner().num_blocks + 1 if self.config.backbone_pyramid is not None else None
+
+    def layer_depth(self, name: str) -> int:
+        """Gives a parameter's depth for layer-wise decay; see `plain_vit.layer_depth`."""
+        return layer_depth(name, self.max_layer_depth or 0)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names parameters of a plain ViT that weight decay leaves alone; nothing of other backbones."""
+        if self.config.backbone_pyramid is None:
+            return set()
+        return parameters_without_decay(self, self.plain_owner().patch_embedding_name)
+
+    def plain_owner(self) -> BackboneOwner:
+        """Finds the part that has the backbone."""
+        return next(part for part in self.modules() if isinstance(part, BackboneOwner))
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
@@ -223,6 +316,8 @@ class ProScalePreTrainedModel(VisionModel):
             init_linear_bias(module.projection)
         elif isinstance(module, ProScaleLightPixelEmbedding):
             init_convolution(module.lateral[0], module.mix, module.projection)
+        elif isinstance(module, SimpleFeaturePyramid):
+            init_feature_pyramid(module)
         elif isinstance(module, ProScaleEncoder):
             init_projection(*(part.get_submodule("0") for part in module.input_projections))
             init.normal_(module.level_embed)

@@ -50,13 +50,7 @@ from ..mask_decoding import (
 )
 from ..outputs import MaskClassificationOutput
 from .configuration_proscale import ProScaleConfig
-from .encoder_proscale import (
-    BackboneOwner,
-    ProScalePixelDecoder,
-    ProScalePreTrainedModel,
-    build_four_stage_backbone,
-    without_finest_norm,
-)
+from .encoder_proscale import BackboneOwner, ProScalePixelDecoder, ProScalePreTrainedModel
 from .hybrid_proscale import ProScaleHybridPixelDecoder
 
 logger = logging.get_logger(__name__)
@@ -179,11 +173,9 @@ class ProScaleModel(BackboneOwner, ProScalePreTrainedModel):
                 f"encoder_stage_layers={tuple(config.encoder_stage_layers)} has {config.num_feature_levels} scales, as "
                 "the detector (ProScaleForObjectDetection) may have; masks need three, (p1, p2, p3)."
             )
-        self.backbone = build_four_stage_backbone(config)
-        if config.encoder == "hybrid":
-            without_finest_norm(self.backbone)
+        channels = self.build_maps(finest=config.encoder != "hybrid")
         decoder_class = ProScaleHybridPixelDecoder if config.encoder == "hybrid" else ProScalePixelDecoder
-        self.pixel_decoder = decoder_class(config, list(self.backbone.channels))
+        self.pixel_decoder = decoder_class(config, channels)
         self.mask_decoder = ProScaleMaskDecoder(config)
         self.freeze_batch_norm()
         self.post_init()
@@ -202,7 +194,7 @@ class ProScaleModel(BackboneOwner, ProScalePreTrainedModel):
         Shape:
             pixel_values: `(B, 3, H, W)`.
         """
-        feature_maps = self.backbone(pixel_values).feature_maps
+        feature_maps = self.feature_maps(pixel_values)
         pixels = self.pixel_decoder(feature_maps, output_gates=output_gates, **kwargs)
         queries = self.mask_decoder(pixels.multi_scale_features, pixels.pixel_embedding, **kwargs)
         return ProScaleModelOutput(

@@ -24,7 +24,6 @@ No code or weights of the authors are public. What the paper leaves open is deci
 """
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -42,6 +41,13 @@ from ...layers.initialization import init_convolution
 from ...layers.upsampled_convolution import convolve_upsampled
 from ...losses.semantic import check_labels, focal_dice_cross_entropy, resize_labels
 from ..backbone import build_backbone
+from ..plain_vit import (
+    freeze_mask_tokens,
+    layer_depth,
+    pad_to_patches,
+    parameters_without_decay,
+    patch_embedding_name,
+)
 from ..vision_model import VisionModel
 from .configuration_vpnext import VPNeXtConfig, check_fine_grid
 from .mask_transformer_vpnext import VPNeXtMaskTransformer
@@ -332,29 +338,6 @@ def init_classifier(classifier: Any):
     init.constant_(classifier.bias, -4.59511985013459)  # -log 99
 
 
-def patch_embedding_name(backbone: nn.Module, num_channels: int = 3) -> str:
-    """Finds the backbone's patch embedding: its one convolution of pixels whose kernel is square and its stride.
-
-    Raises:
-        ValueError: If there is none or several.
-    """
-    found = [
-        name
-        for name, module in backbone.named_modules()
-        if isinstance(module, nn.Conv2d)
-        and module.in_channels == num_channels
-        and module.kernel_size == module.stride
-        and module.kernel_size[0] == module.kernel_size[1] > 1
-    ]
-    if len(found) != 1:
-        raise ValueError(
-            f"{type(backbone).__name__} has {len(found)} convolutions of {num_channels}-channel pixels whose stride is "
-            f"their square kernel{': ' + ', '.join(found) if found else ''}; VPNeXt needs exactly one, the patch "
-            "embedding of a plain ViT: choose dinov3_vit, dinov2, beit or a plain ViT of timm."
-        )
-    return found[0]
-
-
 class VPNeXtModel(VPNeXtPreTrainedModel):
     """Backbone and ViTUp: the map that a classifier reads."""
 
@@ -363,9 +346,7 @@ class VPNeXtModel(VPNeXtPreTrainedModel):
         config.tap_backbone()  # `use_vcr` may have been set after the configuration was made
         config.validate_architecture()
         self.backbone: Any = build_backbone(config.backbone_config, **(config.timm_kwargs or {}))
-        for name, parameter in self.backbone.named_parameters():
-            if name.endswith("mask_token"):  # of pre-training: never gets a gradient, which would stop DDP
-                parameter.requires_grad_(False)
+        freeze_mask_tokens(self.backbone)
         self._check_maps()
         self.patch_embedding_name = patch_embedding_name(self.backbone)
         self.patch_size = self.patch_embedding.kernel_size[0]
@@ -414,13 +395,7 @@ class VPNeXtModel(VPNeXtPreTrainedModel):
         Shape:
             `(B, 3, H, W)`.
         """
-        height, width = pixel_values.shape[-2:]
-        if height < self.patch_size or width < self.patch_size:
-            raise ValueError(
-                f"pixel_values are {height} x {width} pixels (height x width), smaller than one patch of "
-                f"{self.patch_size} x {self.patch_size}: enlarge the image."
-            )
-        return F.pad(pixel_values, (0, -width % self.patch_size, 0, -height % self.patch_size))
+        return pad_to_patches(pixel_values, self.patch_size)
 
     def fine_patch_embedding(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Embeds patches at the fine stride with the backbone's own kernel (section 3 of the paper).
@@ -498,22 +473,11 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
 
     def layer_depth(self, name: str) -> int:
         """Gives a parameter's depth for layer-wise decay: embeddings 0, block b (from 0) b + 1, else the largest."""
-        _, inside, rest = name.partition("backbone.")
-        block = re.search(r"(?:^|\.)(?:layer|layers|blocks)\.(\d+)\.", rest)
-        if not inside:
-            return self.max_layer_depth
-        if block:
-            return int(block.group(1)) + 1
-        return self.max_layer_depth if re.search(r"(?:^|\.)(?:norm|layernorm)\.", rest) else 0
+        return layer_depth(name, self.max_layer_depth)
 
     def no_weight_decay(self) -> set[str]:
         """Names parameters of the backbone that weight decay leaves alone: patch embedding, tokens, vectors."""
-        return {
-            name
-            for name, parameter in self.named_parameters()
-            if "backbone." in name
-            and (self.model.patch_embedding_name in name or name.endswith("_tokens") or parameter.dim() < 2)
-        }
+        return parameters_without_decay(self, self.model.patch_embedding_name)
 
     def loss_normalizer(self, batch: dict) -> torch.Tensor:
         """Counts the labeled pixels of a batch, over which its loss is a mean."""
