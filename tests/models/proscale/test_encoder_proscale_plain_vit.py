@@ -199,7 +199,7 @@ def test_plain_networks_and_pyramids_that_do_not_fit():
         ({**timm, "backbone": "vit_tiny_patch16_224"}, {}, r"'vit_tiny_patch16_224', a plain ViT.*backbone_pyramid="),
         ({**timm, "backbone": "resnet18"}, {"backbone_pyramid": "simple"}, "'resnet18', whose maps have strides"),
         ({**EVA02, "backbone": "convnext_atto"}, {"backbone_pyramid": "simple"}, "whose maps have strides"),
-        (EVA02, {"backbone_pyramid": "simple", "timm_kwargs": {"colour": 3}}, "timm_kwargs=.*do not fit"),
+        (EVA02, {"backbone_pyramid": "simple", "timm_kwargs": {"shade": 3}}, "timm_kwargs=.*do not fit"),
         (EVA02, {"backbone_pyramid": "simple", "timm_kwargs": {"patch_size": 0}}, "timm_kwargs=.*do not fit"),
         (EVA02, {"backbone_pyramid": "simple", "timm_kwargs": {"checkpoint_path": "/x"}}, "would load weights"),
         (EVA02, {"backbone_pyramid": "simple", "mask_positions": True}, "mask_positions=True needs strides.*of 14"),

@@ -82,9 +82,10 @@ def build_four_stage_backbone(config: ProScaleConfig) -> Any:
     Raises:
         ValueError: It is neither a backbone of stages that gives four maps nor a plain ViT with a pyramid.
     """
-    backbone: Any = build_backbone(config.backbone_config, **(config.timm_kwargs or {}))
-    if config.backbone_config.model_type == "timm_backbone":  # of others the configuration knows it
-        stride, name = plain_stride(backbone), repr(config.backbone_config.backbone)
+    settings: Any = config.backbone_config
+    backbone: Any = build_backbone(settings, **(config.timm_kwargs or {}))
+    if settings.model_type == "timm_backbone":  # of others the configuration knows it
+        stride, name = plain_stride(backbone), repr(settings.backbone)
         if config.backbone_pyramid is not None and stride is None:
             raise ValueError(has_stages(name))
         if config.backbone_pyramid is None and stride is not None:
