@@ -71,6 +71,17 @@ def proscale_config():
     }
 
 
+def proscale_windows_config():
+    """Arguments of a PRO-SCALE on a tiny MViTv2 of timm, which this process lets timm know."""
+    from timm.models import _registry, mvitv2
+
+    from timm_models import SIZES, TINY_MVIT, WINDOWED_MVIT, mvitv2_for_tests
+
+    mvitv2.model_cfgs[TINY_MVIT] = SIZES
+    _registry._model_entrypoints[TINY_MVIT] = mvitv2_for_tests
+    return {**proscale_config(), "backbone_config": WINDOWED_MVIT}
+
+
 def proscale_names_config():
     """Arguments of an open-vocabulary PRO-SCALE below a million parameters."""
     return {
@@ -636,6 +647,23 @@ ENTRIES = [
         labels=universal_labels,
         seed_forward=True,
         auto={"AutoModel": PROSCALE_MODEL, "AutoModelForUniversalSegmentation": PROSCALE_HEAD},
+    ),
+    Model(
+        name="proscale-windows",
+        imports=["hfseg"],
+        config=f"{PROSCALE}.configuration_proscale:ProScaleConfig",
+        config_kwargs=proscale_windows_config,
+        models={PROSCALE_MODEL: "base", PROSCALE_HEAD: "head"},
+        inputs=images,
+        labels=universal_labels,
+        seed_forward=True,
+        exclude={
+            "*test_can_init_all_missing_weights": "timm draws its weights where it builds a network, with functions "
+            "that the test does not seed; it leaves such networks out by the name of transformers' class, and ours "
+            "derives from that",
+            "*test_retain_grad_hidden_states_attentions": "asks the backbone for its attentions, which transformers' "
+            "wrapper of timm networks refuses; the model's own are asked for by the other tests",
+        },
     ),
     Model(
         name="proscale-detection",

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from timm.models import _registry, mvitv2
 
 TINY_MVIT = "mvitv2_for_tests"
+SIZES = mvitv2.MultiScaleVitCfg(depths=(1, 1, 1, 1), embed_dim=16)
 
 # In windows of 8 tokens at stride 4, as the recipes have it in large: two stages attend in windows, the third, whose
 # tables of positions are then of another size for each image, globally, and the last in windows again.
@@ -30,9 +31,8 @@ def mvitv2_for_tests(pretrained: bool = False, **kwargs: Any) -> mvitv2.MultiSca
 @contextmanager
 def tiny_mvit() -> Iterator[None]:
     """Lets timm know the network, and nobody else."""
-    sizes = mvitv2.MultiScaleVitCfg(depths=(1, 1, 1, 1), embed_dim=16)
     with (
-        patch.dict(mvitv2.model_cfgs, {TINY_MVIT: sizes}),
+        patch.dict(mvitv2.model_cfgs, {TINY_MVIT: SIZES}),
         patch.dict(_registry._model_entrypoints, {TINY_MVIT: mvitv2_for_tests}),
     ):
         yield

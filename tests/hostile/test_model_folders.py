@@ -16,7 +16,8 @@ import hfseg.commands.export as export_command
 import hfseg.commands.predict as predict_command
 from hfseg.files.model_folders import ModelFolderError, check_model_folder
 from hfseg.inference.predictor import Predictor
-from tiny_zoo import FOLDERS, image, model_folder
+from proscale_models import tiny_config
+from tiny_zoo import EDGE, FOLDERS, image, model_folder
 
 WEIGHTS = "model.safetensors"
 TRANSFORMERS = [name for name in FOLDERS if name != "lavin_dit"]
@@ -227,6 +228,69 @@ def test_damaged_folders(spoiled, tmp_path, capsys, kind):
         lines = capsys.readouterr().err.strip().splitlines()
         assert lines[-1].startswith("error: ") and str(folder) in lines[-1], lines
         assert not any("Traceback" in line for line in lines)
+
+
+# ------------------------------------------------------------------------------------- a backbone of timm, in windows
+
+WINDOWED = {
+    "window of no stride": ({"window_size": 6}, "window_size=6 leaves block 0 windows of 6 tokens"),
+    "window of nothing": ({"window_size": 0}, "window_size=0 leaves block 0"),
+    "window below nothing": ({"window_size": -8}, "window_size is -8; it must be between"),
+    "huge window": ({"window_size": 10**6}, "window_size is 1000000; it must be between"),
+    "window in words": ({"window_size": "many"}, "window_size='many' must be a whole number"),
+    "two windows": ({"window_size": [8, 8]}, "must be a whole number"),
+    "broken window": ({"window_size": 8.0}, "window_size=8.0 must be a whole number"),
+    "no window": ({"window_size": None}, "global_blocks belongs to window_size"),
+    "block beyond": ({"global_blocks": [9]}, "global_blocks=.9. must be blocks from 0 to 3"),
+    "blocks in words": ({"global_blocks": "all"}, "global_blocks='all' must be a list"),
+    "unknown network": ({"backbone": "no_such_network"}, "Unknown model"),
+    "network of another folder": ({"backbone": "local-dir:/tmp"}, "backbone_config.backbone is 'local-dir:/tmp'"),
+    "network of the hub": ({"backbone": "hf-hub:someone/else"}, "backbone_config.backbone is 'hf-hub:someone/else'"),
+    "network without windows": ({"backbone": "resnet10t"}, "model cannot be loaded"),
+    "larger network": ({"backbone": "mvitv2_tiny"}, "belong to different models"),
+}
+
+
+@pytest.fixture
+def windowed(tmp_path):
+    pytest.importorskip("timm")
+    from timm_models import WINDOWED_MVIT, tiny_mvit
+
+    with tiny_mvit():
+        settings = tiny_config(backbone_config=WINDOWED_MVIT, encoder_stage_layers=(0, 0, 1), decoder_layers=1)
+        hfseg.ProScaleForUniversalSegmentation(settings).save_pretrained(tmp_path / "model")
+        hfseg.ProScaleImageProcessor(size=EDGE).save_pretrained(tmp_path / "model")
+        yield tmp_path / "model"
+
+
+@pytest.mark.parametrize("kind", WINDOWED)
+def test_windows_that_do_not_fit(windowed, kind):
+    values, message = WINDOWED[kind]
+    written = json.loads((windowed / "config.json").read_text())["backbone_config"]
+    change_json(windowed, "config.json", backbone_config={**written, **values})
+    with pytest.raises(ModelFolderError, match=message) as raised:
+        Predictor(windowed, progress=False)
+    assert "\n" not in str(raised.value) and str(windowed) in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", SPOILERS)
+def test_weights_that_are_not_the_windowed_networks(windowed, kind):
+    Predictor(windowed, progress=False)
+    change_weights(windowed, SPOILERS[kind][0])
+    with pytest.raises(ModelFolderError, match=SPOILERS[kind][1]):
+        Predictor(windowed, progress=False)
+
+
+def test_a_windowed_network_that_lacks_its_tables(windowed):
+    """Tensors of the backbone alone, which timm's own loading would draw without a word."""
+
+    def change(tensors):
+        for name in [name for name in tensors if "rel_pos" in name]:
+            del tensors[name]
+
+    change_weights(windowed, change)
+    with pytest.raises(ModelFolderError, match=r"lacks 8 weights .*attn\.rel_pos_h"):
+        Predictor(windowed, progress=False)
 
 
 def test_components_of_a_pipeline_come_from_known_libraries(spoiled):

@@ -175,6 +175,16 @@ def check_config(content: Mapping[str, Any], path: Path) -> None:
     ids = content.get("label2id")
     if ids is not None and not isinstance(ids, dict):
         raise _wrong(path, "label2id", ids, "an object of names and class ids")
+    _check_backbones(content, path, "")
+
+
+def _check_backbones(content: Mapping[str, Any], path: Path, name: str) -> None:
+    """Refuses backbones of timm that are described outside the folder: `hf-hub:OWNER/NAME`, `local-dir:PATH`."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            _check_backbones(value, path, f"{name}{key}.")
+        elif key == "backbone" and isinstance(value, str) and re.search(r"[:/\\]", value):
+            raise _wrong(path, f"{name}{key}", value, "the name of a network, without a place to read it from")
 
 
 def _check_processor(content: Mapping[str, Any], path: Path, prefix: str = "") -> None:
