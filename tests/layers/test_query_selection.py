@@ -25,29 +25,31 @@ def test_peaks_are_local_maxima_best_first_then_other_cells():
     torch.manual_seed(0)
     heat = torch.randn(3, 9, 11)
     for number in (4, 12, 60):
-        indices, valid = select_peaks(heat, number, threshold=0.0)
+        indices, valid, seen = select_peaks(heat, number, threshold=0.5)
         for image in range(3):
             peaks = peaks_by_loops(heat[image])
             ranked = sorted(peaks, key=peaks.__getitem__, reverse=True)
             rest = sorted(set(range(99)) - set(peaks), key=lambda cell: -float(heat[image].flatten()[cell]))
             expected = sorted((ranked + rest)[:number])
             assert indices[image].tolist() == expected
-            assert valid[image].tolist() == [cell in peaks for cell in expected]
+            hot = [float(heat[image].flatten()[cell]) >= 0 for cell in expected]
+            assert valid[image].tolist() == hot and (False in hot) == (number == 60)
+            assert seen[image].tolist() == [cell in peaks and warm for cell, warm in zip(expected, hot)]
 
 
 def test_threshold_is_a_probability():
     heat = torch.full((1, 5, 5), -9.0)
     heat[0, 1, 1], heat[0, 3, 3] = math.log(0.3 / 0.7), math.log(0.1 / 0.9)
-    indices, valid = select_peaks(heat, 25, threshold=0.2)
-    assert indices[0][valid[0]].tolist() == [6]
-    indices, valid = select_peaks(heat, 25, threshold=0.05)
-    assert indices[0][valid[0]].tolist() == [6, 18]
+    for threshold, expected in ((0.2, [6]), (0.05, [6, 18])):
+        indices, valid, seen = select_peaks(heat, 25, threshold)
+        assert indices[0][valid[0]].tolist() == indices[0][seen[0]].tolist() == expected
 
 
 def test_a_map_smaller_than_the_number_gives_invalid_queries():
-    indices, valid = select_peaks(torch.tensor([[[5.0, 1.0]]]), 7, threshold=0.1)
+    indices, valid, seen = select_peaks(torch.tensor([[[5.0, 1.0]]]), 7, threshold=0.1)
     assert indices.shape == (1, 7) and indices.max() == 1
-    assert valid[0].tolist() == [True] + [False] * 6
+    # Both cells are hot, one of them is the maximum.
+    assert valid[0].tolist() == [True] * 2 + [False] * 5 and seen[0].tolist() == [True] + [False] * 6
 
 
 def test_queries_are_tokens_at_their_anchors():
@@ -56,8 +58,8 @@ def test_queries_are_tokens_at_their_anchors():
     tokens = torch.randn(2, 6 * 7, 16)
     chosen = module(tokens, (6, 7))
     assert chosen.content.shape == chosen.positions.shape == (2, 9, 16)
-    indices, valid = select_peaks(chosen.heat_logits, 9, 0.0)
-    assert torch.equal(chosen.valid, valid)
+    indices, valid, seen = select_peaks(chosen.heat_logits, 9, 0.0)
+    assert torch.equal(chosen.valid, valid) and torch.equal(chosen.peaks, seen)
     for image in range(2):
         for query in range(9):
             row, column = divmod(int(indices[image, query]), 7)

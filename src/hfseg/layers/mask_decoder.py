@@ -328,8 +328,9 @@ class MaskedAttentionDecoder(nn.Module):
             chosen = self.query_selection(values[-1], (height, width))
             queries = torch.cat((queries, chosen.content), dim=1)
             query_positions = torch.cat((query_positions.expand(batch_size, -1, -1), chosen.positions), dim=1)
-            valid = F.pad(chosen.valid, (self.query_features.num_embeddings, 0), value=True)  # (B, Q)
-            kwargs["valid_queries"] = valid[:, None, None, :]
+            num_learned = self.query_features.num_embeddings
+            valid, seen = (F.pad(part, (num_learned, 0), value=True) for part in (chosen.valid, chosen.peaks))  # (B, Q)
+            kwargs["valid_queries"] = seen[:, None, None, :]
 
         size = (pixel_embedding.shape[-2], pixel_embedding.shape[-1])
         if self.mask_positions is not None:

@@ -8,6 +8,10 @@ encoder tokens become queries is the mixed query selection of DINO (Zhang et al.
 CVPR 2023); there they are ranked by a classifier and give boxes. A query's position is a sine code in pixels, which
 means the same in a crop and in a whole image.
 
+Where there are fewer maxima than queries, the hottest cells beside them fill up. Other queries do not look at these,
+but they stand for objects like the maxima: on the flat heat of a large object the maximum may be a poor place, and
+matching gives the object to a cell beside it.
+
 The number of queries is constant, so that a program can be exported for all image sizes; which of them stand for an
 object is a mask. There is no transfer to the host.
 
@@ -35,7 +39,8 @@ class PixelQueries(NamedTuple):
         content: What the queries start from, `(B, Q, C)`.
         positions: Their position code, `(B, Q, C)`.
         anchors: (x, y) of their pixels in units of 16 input pixels, `(B, Q, 2)`, float32.
-        valid: Whether a query is a local maximum of at least the threshold, boolean `(B, Q)`.
+        valid: Whether a query's heat is at least the threshold, boolean `(B, Q)`.
+        peaks: Whether it is also a local maximum, which other queries may look at, boolean `(B, Q)`.
     """
 
     heat_logits: torch.Tensor
@@ -43,6 +48,7 @@ class PixelQueries(NamedTuple):
     positions: torch.Tensor
     anchors: torch.Tensor
     valid: torch.Tensor
+    peaks: torch.Tensor
 
 
 class PixelQuerySelection(nn.Module):
@@ -77,15 +83,17 @@ class PixelQuerySelection(nn.Module):
         maps = tokens.transpose(1, 2).unflatten(2, size)  # (B, C, h, w)
         heat_logits = self.heat(F.relu(self.convolution(maps))).float()  # (B, 1, h, w)
         number = self.num_queries if self.training else self.max_queries
-        indices, valid = select_peaks(heat_logits.detach()[:, 0], number, self.threshold)
+        indices, valid, peaks = select_peaks(heat_logits.detach()[:, 0], number, self.threshold)
         content = self.content(tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])))
         x, y = cell_centers(size, self.stride, tokens.device)
         anchors = torch.stack((x.flatten()[indices], y.flatten()[indices]), dim=-1)  # (B, Q, 2)
         positions = sine_code(anchors * UNIT, tokens.shape[-1]).to(tokens.dtype)
-        return PixelQueries(heat_logits[:, 0], content, positions, anchors, valid)
+        return PixelQueries(heat_logits[:, 0], content, positions, anchors, valid, peaks)
 
 
-def select_peaks(heat_logits: torch.Tensor, number: int, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+def select_peaks(
+    heat_logits: torch.Tensor, number: int, threshold: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Chooses the highest local maxima of a heat map; where there are too few, the highest other cells.
 
     Args:
@@ -94,10 +102,11 @@ def select_peaks(heat_logits: torch.Tensor, number: int, threshold: float) -> tu
         threshold: Smallest heat of a valid cell, 0..1.
 
     Returns:
-        Row-major indices in ascending order, and whether each is a local maximum of at least the threshold.
+        Row-major indices in ascending order, whether each is a cell of the map with at least the threshold, and whether
+        it is a local maximum besides.
 
     Shape:
-        heat_logits: `(B, h, w)`; output: int64 and boolean, `(B, number)`.
+        heat_logits: `(B, h, w)`; output: int64 and twice boolean, `(B, number)`.
     """
     largest = F.max_pool2d(heat_logits.unsqueeze(1), 3, stride=1, padding=1)[:, 0]
     is_peak = (heat_logits >= largest).flatten(1)  # (B, T)
@@ -105,6 +114,7 @@ def select_peaks(heat_logits: torch.Tensor, number: int, threshold: float) -> tu
     # Cells beside a maximum come after all maxima; cells beyond the map, without which a small map has too few, last.
     ranking = F.pad(torch.where(is_peak, scores, scores - 1e4), (0, number), value=-1e9)
     indices = ranking.topk(number, dim=1).indices.sort(dim=1).values  # the order of rows does not depend on rounding
-    valid = F.pad(is_peak & (scores.sigmoid() >= threshold), (0, number)).gather(1, indices)
+    valid = F.pad(scores.sigmoid() >= threshold, (0, number)).gather(1, indices)
+    peaks = F.pad(is_peak, (0, number)).gather(1, indices) & valid
     last = scores.shape[1] - 1
-    return indices.clamp(max=last), valid
+    return indices.clamp(max=last), valid, peaks

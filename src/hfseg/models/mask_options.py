@@ -49,8 +49,8 @@ class MaskDecoderConfig(StuffClassesMixin, PreTrainedConfig):
         max_queries (`int`, *optional*):
             With queries from pixels: queries in evaluation, the learned ones included. Defaults to twice `num_queries`.
         heat_threshold (`float`, defaults to 0.05):
-            With queries from pixels: smallest heat of a local maximum; other queries become "no object" in evaluation
-            and are not looked at by other queries.
+            With queries from pixels: smallest heat of a query; colder ones become "no object" in evaluation. Other
+            queries look at local maxima of this heat only.
         heat_weight (`float`, defaults to 2.0):
             Weight of the focal loss of the heat map.
         position_code (`str`, defaults to `"normalized"`):
