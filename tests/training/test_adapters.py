@@ -123,6 +123,39 @@ def test_with_averaged_weights(base, save, tmp_path):
         torch.testing.assert_close(merged.get_submodule(name).weight, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_statistics_of_frozen_layers_stay(tmp_path):
+    """CRIS, whose towers have batch normalization: adapter on its base and merged folder are one model."""
+    from pathlib import Path
+
+    import hfseg
+    from hfseg import CrisForReferringImageSegmentation
+
+    base = Path(hfseg.__file__).parent / "checkpoints" / "cris-tiny-shapes"
+    changes = [
+        "stages=[]",
+        f"model.pretrained={base}",
+        "model.config={}",
+        "data.train.num_scenes=8",
+        "data.batch_size=2",
+    ]
+    changes += ["data.validation=null", "data.num_workers=0", "run.max_steps=4", "run.ema_decay=0.5"]
+    changes += ["schedule.warmup_steps=0", "optimizer.learning_rate=0.01", "lora={r: 2, alpha: 12, save: both}"]
+    main(["--recipe", "cris-tiny-shapes", "--output_dir", str(tmp_path), *changes])
+    assert "LoRA of rank 2 in vision_model, text_model" in (tmp_path / "README.md").read_text()
+    load = CrisForReferringImageSegmentation.from_pretrained
+    merged, plain = load(tmp_path).eval(), load(base).eval()
+    adapted = peft.PeftModel.from_pretrained(load(base), tmp_path / "adapter").eval()
+    draw = torch.Generator().manual_seed(0)
+    inputs = {"pixel_values": torch.randn(1, 3, 96, 96, generator=draw), "input_ids": torch.tensor([[629, 5, 9, 630]])}
+    with torch.no_grad():
+        one, two, before = (model(**inputs).logits for model in (merged, adapted, plain))
+    torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+    assert (one - before).abs().max() > 1e-2
+    states = merged.state_dict(), plain.state_dict()
+    moved = {name for name in states[0] if "running_" in name and not torch.equal(states[0][name], states[1][name])}
+    assert moved and not any("vision_model" in name for name in moved)  # the neck learns, the towers are frozen
+
+
 def test_adapter_of_a_pipeline_loads_in_diffusers(tmp_path):
     """Trained, saved, loaded by `load_lora_weights` with its scaling; switched, fused and unloaded."""
     from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder

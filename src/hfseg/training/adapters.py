@@ -23,9 +23,42 @@ from .checkpointing import write_tensors
 ATTENTION_PROJECTIONS = tuple("q_proj k_proj v_proj query key value qkv q k v to_q to_k to_v".split())
 
 
+# What is adapted where no linear layer is in a backbone: towers of image and text, else the first of the others.
+TOWERS = (("vision_model", "text_model"), ("transformer",), ("encoder",))
+
+
 def below(name: str, modules: list[str]) -> bool:
     """Tells whether one part of a dotted name is among some module names, or the name starts with a dotted one."""
     return any(module in name.split(".") or name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def adapted_modules(model: nn.Module, arguments: LoraArguments, backbone_names: list[str]) -> list[str]:
+    """Names the modules whose linear layers are adapted: the recipe's, the backbone, or else the model's towers."""
+    if arguments.modules:
+        return arguments.modules
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if any(below(name, backbone_names) for name in linear):
+        return backbone_names
+    towers = [[tower for tower in group if any(below(name, [tower]) for name in linear)] for group in TOWERS]
+    return next(filter(None, towers), backbone_names)
+
+
+class FrozenStatistics:
+    """Hook before a model's forward: batch normalization of frozen parts keeps its statistics, which no adapter holds.
+
+    Args:
+        modules: Names of the adapted modules, which are frozen but for the adapters; None: all is frozen.
+    """
+
+    def __init__(self, modules: list[str] | None) -> None:
+        self.modules = modules
+
+    def __call__(self, model: nn.Module, arguments: Any) -> None:
+        """Puts these layers into evaluation mode, whatever mode the model was put into."""
+        for name, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                if self.modules is None or below(name, self.modules):
+                    module.eval()
 
 
 def adapter_targets(model: nn.Module, arguments: LoraArguments, backbone_names: list[str]) -> list[str]:
@@ -34,7 +67,7 @@ def adapter_targets(model: nn.Module, arguments: LoraArguments, backbone_names: 
     Raises:
         ValueError: There is none; what there is instead is named.
     """
-    modules = arguments.modules or backbone_names
+    modules = adapted_modules(model, arguments, backbone_names)
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and below(name, modules)]
     wanted = arguments.targets or ATTENTION_PROJECTIONS
     found = [name for name in linear if name.rpartition(".")[2] in wanted or name in wanted]
@@ -48,7 +81,7 @@ def adapter_targets(model: nn.Module, arguments: LoraArguments, backbone_names: 
 
 
 def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: list[str]) -> Any:
-    """Puts adapters into a model and freezes the rest of the backbone; returns peft's configuration.
+    """Puts adapters into a model and freezes the rest of the backbone, statistics too; returns peft's configuration.
 
     Raises:
         ImportError: peft is missing.
@@ -58,7 +91,7 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ImportError("lora needs peft: pip install 'hfseg[lora]'.") from error
-    modules = arguments.modules or backbone_names
+    modules = adapted_modules(model, arguments, backbone_names)
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     config = LoraConfig(
         r=arguments.r,
@@ -68,6 +101,7 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
         bias="none",
     )
     inject_adapter_in_model(config, model)
+    model.register_forward_pre_hook(FrozenStatistics(modules if arguments.train_rest else None))
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.requires_grad_(True)
@@ -165,7 +199,7 @@ def save_adapter(
         if ".lora_A.default." in name or ".lora_B.default." in name
     }
     if arguments.train_rest:
-        rest = rest_modules(model, arguments.modules or backbone_names)
+        rest = rest_modules(model, adapted_modules(model, arguments, backbone_names))
         config.modules_to_save = rest
         for name, tensor in weights.items():
             if any(name.startswith(f"{module}.") for module in rest):

@@ -253,7 +253,7 @@ class LoraArguments:
         alpha: The adapters' output is scaled by alpha / r.
         dropout: Before the adapters.
         targets: Last parts of the names of the linear layers that get one; None: the projections of attention.
-        modules: Names of the modules in which they are looked for; None: `optimizer.backbone_names`.
+        modules: Modules in which they are looked for; None: `optimizer.backbone_names`, else `adapters.TOWERS`.
         train_rest: Whether what lies outside these modules is trained as usual (a new head must be).
         save: `merged`: a plain model folder, the adapters added to the weights; `adapter`: in the output's `adapter/`,
             in peft's form; or `both`.

@@ -16,7 +16,7 @@ from accelerate.utils import set_seed
 
 from accelerate import Accelerator
 
-from .adapters import add_adapters, merge_adapters, save_adapter, save_pipeline_adapter
+from .adapters import adapted_modules, add_adapters, merge_adapters, save_adapter, save_pipeline_adapter
 from .arguments import TrainingArguments, load_recipe
 from .dry_run import dry_run as describe_run
 from .loop import create_accelerator
@@ -161,6 +161,7 @@ def run_stage(
     dataset = task.build_dataset(arguments.data.train)
     model = task.build_model(dataset)
     lora, backbone_names = arguments.lora, arguments.optimizer.backbone_names
+    adapted = adapted_modules(model, lora, backbone_names) if lora is not None else []
     adapters = add_adapters(model, lora, backbone_names) if lora is not None else None
     processor = task.build_processor(model)
     collate = task.build_collator(dataset, model, processor)
@@ -213,7 +214,7 @@ def run_stage(
             command=command,
             id2label=getattr(dataset, "id2label", None),
             image="examples.png" if (folder / "examples.png").is_file() else None,
-            adapter=None if lora is None else f"LoRA of rank {lora.r} in {', '.join(lora.modules or backbone_names)}",
+            adapter=None if lora is None else f"LoRA of rank {lora.r} in {', '.join(adapted)}",
         )
         card.save(folder / "README.md")
     accelerator.wait_for_everyone()
