@@ -156,6 +156,49 @@ def test_statistics_of_frozen_layers_stay(tmp_path):
     assert moved and not any("vision_model" in name for name in moved)  # the neck learns, the towers are frozen
 
 
+def test_a_module_beside_the_backbone_may_have_two_inputs(tmp_path):
+    """VPNeXt's upsampling, which peft wraps, is still called with what its configuration says."""
+    from hfseg import VPNeXtForSemanticSegmentation
+    from hfseg.training.adapters import add_adapters, merge_adapters, save_adapter
+    from hfseg.training.arguments import LoraArguments
+    from vpnext_models import tiny_config
+
+    torch.manual_seed(0)
+    model = VPNeXtForSemanticSegmentation(tiny_config()).eval()
+    model.save_pretrained(tmp_path / "base")
+    arguments = LoraArguments(r=2, alpha=8, save="adapter")
+    config = add_adapters(model, arguments, ["backbone"])
+    for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
+        torch.nn.init.normal_(parameter, std=0.1)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    save_adapter(model, weights, config, arguments, ["backbone"], None, tmp_path / "adapter")
+    model.load_state_dict(merge_adapters(model, weights))
+    load = VPNeXtForSemanticSegmentation.from_pretrained
+    adapted = peft.PeftModel.from_pretrained(load(tmp_path / "base"), tmp_path / "adapter").eval()
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(adapted(pixels).logits, model(pixels).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_what_an_adapter_cannot_hold_is_said_before_training():
+    from hfseg.training.adapters import add_adapters
+    from hfseg.training.arguments import LoraArguments
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = torch.nn.ModuleDict({"query": torch.nn.Linear(4, 4)})
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+    with pytest.raises(ValueError, match="cannot hold the weight scale by itself"):
+        add_adapters(Model(), LoraArguments(save="both"), ["backbone"])
+    add_adapters(Model(), LoraArguments(save="merged"), ["backbone"])
+    add_adapters(Model(), LoraArguments(save="adapter", train_rest=False), ["backbone"])
+    model = Model()
+    model.scale.requires_grad_(False)  # as it was; nothing to save
+    add_adapters(model, LoraArguments(save="both"), ["backbone"])
+
+
 def test_adapter_of_a_pipeline_loads_in_diffusers(tmp_path):
     """Trained, saved, loaded by `load_lora_weights` with its scaling; switched, fused and unloaded."""
     from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder

@@ -85,7 +85,7 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
 
     Raises:
         ImportError: peft is missing.
-        ValueError: Nothing fits the targets.
+        ValueError: Nothing fits the targets, or what is trained cannot be saved as the recipe says.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -107,6 +107,8 @@ def add_adapters(model: nn.Module, arguments: LoraArguments, backbone_names: lis
             parameter.requires_grad_(True)
         else:
             parameter.requires_grad_(arguments.train_rest and name in trainable and not below(name, modules))
+    if arguments.train_rest and arguments.save != "merged":
+        rest_modules(model, modules)  # what cannot be saved is said before training
     return config
 
 
@@ -140,7 +142,7 @@ def rest_modules(model: nn.Module, modules: list[str]) -> list[str]:
     """Lists the largest modules with weights that hold no part of the adapted ones.
 
     Raises:
-        ValueError: A weight stands beside the adapted modules in one module, where peft cannot name it alone.
+        ValueError: A trained weight stands beside the adapted modules in one module, where peft cannot name it alone.
     """
 
     def visit(module: nn.Module, name: str) -> Iterator[str]:
@@ -150,9 +152,10 @@ def rest_modules(model: nn.Module, modules: list[str]) -> list[str]:
         if not holds:
             yield name
             return
-        own = [parameter for parameter, _ in module.named_parameters(recurse=False)]
+        own = [key for key, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
         if own:
-            raise ValueError(f"lora.save: adapter cannot hold the weight {name}.{own[0]} by itself; use save: merged.")
+            weight = f"{name}.{own[0]}".lstrip(".")
+            raise ValueError(f"lora.save: adapter cannot hold the weight {weight} by itself; use save: merged.")
         for child_name, child in module.named_children():
             yield from visit(child, f"{name}.{child_name}" if name else child_name)
 

@@ -283,7 +283,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         Shape:
             feature_maps: CLIP's four maps; output: `(B, D, h, w)`.
         """
-        if isinstance(self.adapter, UnpairSegCrossAttentionAdapter):
+        if self.config.adapter == "cross_attention":
             return None
         assert self.adapter is not None
         described = self.adapter(feature_maps)
@@ -309,7 +309,7 @@ class UnpairSegForOpenVocabularySegmentation(UnpairSegPreTrainedModel):
         Shape:
             region_logits: `(B, N, h', w')`; output: `(B, N, D)`.
         """
-        if isinstance(self.adapter, UnpairSegCrossAttentionAdapter):
+        if self.adapter is not None and self.config.adapter == "cross_attention":  # not by type: peft wraps modules
             return self.adapter(self.clip_regions(feature_maps[-1], region_logits), feature_maps)
         described = self.adapter_map(feature_maps) if described is None else described
         assert described is not None

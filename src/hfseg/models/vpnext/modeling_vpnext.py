@@ -431,7 +431,8 @@ class VPNeXtModel(VPNeXtPreTrainedModel):
         dtype = self.final_norm.weight.dtype
         context = self.final_norm(last.to(dtype))
         features = context
-        if isinstance(self.vitup, VPNeXtViTUp):
+        # By the configuration, not by type: peft wraps modules.
+        if self.vitup is not None and self.config.vitup_upsampler == "hiclr":
             features = self.vitup(self.fine_patch_embedding(padded), context)
         elif self.vitup is not None:
             features = self.vitup(context)
@@ -531,7 +532,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         config = self.config
         if labels is not None:
             check_labels(labels, len(pixel_values), config.num_labels or 1, config.semantic_loss_ignore_index)
-        if output_affinities and not isinstance(self.vcr, VPNeXtContextReplay):
+        if output_affinities and (self.vcr is None or config.vcr_mode != "replay"):
             raise ValueError(
                 "output_affinities needs the heads of VCR, which saved folders leave out: load a folder that was saved "
                 'with save_vcr=True, or train with from_pretrained(..., use_vcr=True) and vcr_mode="replay".'
