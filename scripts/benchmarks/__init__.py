@@ -8,6 +8,7 @@
 import sys
 
 from hfseg.inference.result_tables import provenance, report
+from hfseg.tasks import pretrained_source, shipped_checkpoints
 
 from .arguments import build_parser
 from .registry import find
@@ -17,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs `scripts/benchmark.py`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args(arguments)
+    if getattr(options, "model", None) in shipped_checkpoints():
+        options.model = pretrained_source(options.model)
     command = ["python", "scripts/benchmark.py", *arguments]
     # Long measurements report after every part, so that none is lost.
     options.finished = lambda tables, notes: report(tables, notes, provenance(command), options.output)

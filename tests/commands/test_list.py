@@ -18,4 +18,11 @@ def test_list_and_version(capsys):
     content = json.loads(capsys.readouterr().out)
     assert content["architectures"] == [] and all("cris" in name for name in content["recipes"])
     assert content["recipes"]
+    assert main(["list", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    recipes = {row["architecture"]: row["recipes"] for row in content["architectures"]}
+    # Every recipe is of one architecture: that of its models, whatever its name begins with.
+    assert sorted(name for names in recipes.values() for name in names) == content["recipes"]
+    assert "proscale-tiny-shapes-open-vocabulary" in recipes["proscale_open_vocabulary"]
+    assert "vpnext-eva02-l-pascal-context-mask2former" in recipes["proscale"]
     assert main(["list", "nothing-like-this"]) == 1

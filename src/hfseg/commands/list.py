@@ -15,7 +15,7 @@ from typing import Any
 import hfseg
 
 from .. import auto, tasks
-from ..training.arguments import recipe_names
+from ..training.arguments import load_recipe, recipe_names
 from .running import describe
 
 KINDS = ("architectures", "recipes")
@@ -39,6 +39,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def architectures() -> list[dict[str, Any]]:
     """Every architecture with what its models are for."""
     rows = []
+    # The models of a recipe with stages are those of its last.
+    recipes = {name: load_recipe(name).stage_arguments()[-1][1].model.model_type for name in recipe_names()}
     for row in auto.ARCHITECTURES:
         by_auto_class = {
             auto_class: [name.partition(":")[2] for name in ((value,) if isinstance(value, str) else value)]
@@ -60,7 +62,7 @@ def architectures() -> list[dict[str, Any]]:
                 "other_classes": others,
                 "processors": processors,
                 "converter": bool(row.converter or row.folder_converter),
-                "recipes": [name for name in recipe_names() if name.startswith(row.model_type.replace("_", "-") + "-")],
+                "recipes": [name for name, model_type in recipes.items() if model_type == row.model_type],
             }
         )
     return rows

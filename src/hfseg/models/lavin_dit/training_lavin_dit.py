@@ -237,8 +237,10 @@ class LavinDiTForTraining(nn.Module):
                 for name, tensor in state_dict.items()
                 if name.startswith("transformer.")
             }
+            # Fields that had their default when the model was built are drawn anew by diffusers, whatever they are now.
+            fields = {key: value for key, value in self.transformer.config.items() if key != "_use_default_values"}
             with torch.device("meta"):
-                transformer = LavinDiTTransformer3DModel.from_config(self.transformer.config)
+                transformer = LavinDiTTransformer3DModel.from_config(fields)
             transformer.load_state_dict(weights, assign=True)
         LavinDiTPipeline(transformer, self.vae, self.scheduler).save_pretrained(save_directory, **kwargs)
 
