@@ -78,8 +78,8 @@ class Options:
         num_inference_steps: Of in-context models.
         seed: Of their noise.
         guidance_scale: How far they go from the answer without examples to that with; None: the pipeline's 1.5.
-        num_examples: How many examples they draw from those given; None: all, of a folder at most 8, and no more than
-            the model was trained with.
+        num_examples: How many examples they draw from those given; None: all, but of a folder no more than the model
+            was trained with, or 8.
         scales: Semantic: factors of the network input whose class probabilities are averaged; with `tile` by windows.
         flip: Semantic: the mirror image of every scale, too.
         box_zoom: Boxes: side of the part of the image that the network sees of each, in the box's longer sides;

@@ -21,6 +21,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,11 @@ class LavinDiTPipelineOutput(BaseOutput):
 
     images: Any
     decoded: list[Any] | None = None
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
@@ -231,16 +237,12 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 "There are no examples: give at least one pair (input, target), or a folder with <id>_input.png and "
                 "<id>_target.png. The model knows the task from them alone."
             )
-        most = self.max_examples
-        if most is not None and (num_examples or len(examples)) > most:
-            if num_examples is not None:
-                said = (
-                    f"num_examples is {num_examples}; this model was trained with {most} at most: expect wrong answers."
-                )
-            else:
-                said = f"{most} of {len(examples)} examples are drawn: this model was trained with no more."
-                num_examples = most
-            logger.warning(said)
+        most, given = self.max_examples, num_examples or len(examples)
+        if most is not None and given > most:
+            _warn_once(
+                f"This model was trained with {most} examples at most and is shown {given}: expect wrong answers. Give "
+                f"fewer, or num_examples={most}, which draws them."
+            )
         if num_examples is not None:
             if not 1 <= num_examples <= len(examples):
                 raise ValueError(f"num_examples is {num_examples}; there are {len(examples)} examples.")
@@ -266,8 +268,8 @@ class LavinDiTPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             examples: Pairs (input, target), or a folder of them.
             height: Height of all images in pixels; None: the autoencoder's `sample_height`.
             width: Likewise.
-            num_examples: How many to draw, without repetition; None: all, but no more than the model was trained with
-                (`max_examples`) and, where that is not known, of a folder at most 8.
+            num_examples: How many to draw, without repetition; None: all, but of a folder no more than the model was
+                trained with (`max_examples`) or, where that is not known, 8.
             generator: Source of the draw and of the posterior's noise. With a list, one set of noise for each.
             sample_posterior: False takes the posterior's mode instead, which the authors do not.
 
