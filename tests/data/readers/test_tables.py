@@ -10,8 +10,10 @@ import torch
 from datasets.distributed import split_dataset_by_node
 from PIL import Image
 
-from hfseg.data import TableDataset, load_official, load_table, to_datasets
+from hfseg.data import TableDataset, load_folder, load_official, load_table, to_datasets
 from hfseg.data.collators.collation import UniversalCollator
+from hfseg.data.readers.promptable import masks_of
+from hfseg.evaluation.segmentation import SegmentationMetrics
 
 
 def save(path, array, **options):
@@ -160,3 +162,58 @@ def test_faults(cityscapes, tmp_path):
     assert len(load_table(tmp_path / "dict")) == 3
     with pytest.raises(ValueError, match="no split 'val'; it has train"):
         load_table(tmp_path / "dict", "val")
+
+
+@pytest.fixture
+def overlapping(tmp_path):
+    """COCO instances: a square that covers a part of another one, in polygons and run lengths, and a crowd."""
+    save(tmp_path / "images/val/one.png", np.zeros((20, 30, 3), np.uint8))
+    save(tmp_path / "images/val/none.png", np.zeros((20, 30, 3), np.uint8))
+    crowd = {"size": [20, 30], "counts": [400, 200]}
+    annotations = [
+        {"segmentation": [[0, 0, 12, 0, 12, 12, 0, 12]], "area": 144.5, "category_id": 7},
+        {"segmentation": [[6, 6, 16, 6, 16, 16, 6, 16]], "category_id": 9},
+        {"segmentation": crowd, "area": 200, "category_id": 9, "iscrowd": 1},
+    ]
+    content = {
+        "images": [
+            {"id": k, "file_name": f"{name}.png", "height": 20, "width": 30} for k, name in ((1, "one"), (2, "none"))
+        ],
+        "annotations": [{"id": k + 1, "image_id": 1, "iscrowd": 0, **entry} for k, entry in enumerate(annotations)],
+        "categories": [{"id": 7, "name": "a"}, {"id": 9, "name": "b"}],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_val.json").write_text(json.dumps(content))
+    return load_folder(tmp_path, "val")
+
+
+def test_overlapping_masks_stay_whole_in_tables(overlapping, tmp_path):
+    table = overlapping.to_datasets()
+    table.to_parquet(str(tmp_path / "t.parquet"))
+    for dataset in (TableDataset(table), load_table(tmp_path / "t.parquet")):
+        (one,) = (dataset[k] for k in range(2) if dataset.sample_id(k) == "one")
+        (none,) = (dataset[k] for k in range(2) if dataset.sample_id(k) == "none")
+        assert none["instances"]["annotations"] == [] and len(masks_of(none)) == 0
+        assert masks_of(one).sum((1, 2)).tolist() == [144, 100]  # of the id map 108 and 100
+        own = one["instances"]
+        assert (own["height"], own["width"]) == (20, 30)
+        found = [(entry["category_id"], entry["iscrowd"], entry["area"]) for entry in own["annotations"]]
+        assert found == [(0, 0, 144.5), (1, 0, 100), (1, 1, 200)]
+
+
+def test_a_perfect_answer_scores_the_same_by_file_and_by_table(overlapping):
+    pytest.importorskip("pycocotools.mask")
+    for dataset in (overlapping, TableDataset(overlapping.to_datasets())):
+        metrics = SegmentationMetrics(dataset, ("instance",))
+        for index in range(2):
+            whole = masks_of(dataset[index])
+            found = [{"segmentation": mask, "category_id": k, "score": 0.9} for k, mask in enumerate(whole)]
+            metrics.add(index, dataset[index], {"instance": found, "semantic": np.zeros((20, 30), int)})
+        assert metrics.compute()[0]["ap"] == pytest.approx(100)
+
+
+def test_a_column_of_that_name_that_is_not_ours(cityscapes):
+    table = load_official("cityscapes_panoptic", cityscapes).to_datasets()
+    for cells in ([3, 4, 5], [["person"], [], ["car"]]):
+        item = TableDataset(table.add_column("instances", cells))[0]
+        assert "instances" not in item or item["instances"]["annotations"] == []

@@ -109,3 +109,23 @@ def test_damaged_ids_are_named():
         "image": np.zeros((1, 2, 3), np.uint8), "segmentation_map": np.array([[0, 3]])}})  # fmt: skip
     with pytest.raises(ValueError, match="from 0 to 3; must be 0 to 0"):
         SegmentationUnion({"one": damaged})[0]
+
+
+def test_what_ap_reads_is_renumbered_too():
+    """Objects with own masks, and those of Cityscapes with its crowds, have the union's classes."""
+
+    class Whole(Part):
+        def __getitem__(self, index):
+            segments = [{"id": 1, "category_id": 1, "iscrowd": 0}]
+            example = {"segmentation": np.ones((4, 4), np.int32), "segments_info": segments}
+            own = {"height": 4, "width": 4, "annotations": [{"segmentation": None, "category_id": 1}]}
+            known = {**example, "segments_info": [*segments, {"id": 2, "category_id": 0, "iscrowd": 1}], "void": None}
+            return {"image": np.zeros((4, 4, 3), np.uint8), **example, "instances": own, "ap_segments": known}
+
+    parts = {"one": Part(["sky", "car"], 1), "two": Whole(["cup", "car"], 1, kind="instance")}
+    example = SegmentationUnion(parts)[1]
+    assert [segment["category_id"] for segment in example["segments_info"]] == [1]
+    assert [entry["category_id"] for entry in example["instances"]["annotations"]] == [1]
+    assert [segment["category_id"] for segment in example["ap_segments"]["segments_info"]] == [1, 2]
+    assert example["instances"]["height"] == 4 and "void" in example["ap_segments"]
+    assert parts["two"][0]["instances"]["annotations"][0]["category_id"] == 1  # nothing is changed in place

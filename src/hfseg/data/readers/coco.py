@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -297,6 +297,7 @@ def _check_size(sample: Sample, file: Path) -> None:
 class _CocoInstanceReader:
     """Id map of COCO instances, smaller over larger, crowds below all; and the instances with their own masks."""
 
+    own_masks: ClassVar[bool] = True
     file: Path
     class_of: dict[Any, int]
 

@@ -24,7 +24,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -452,6 +452,7 @@ class _YoloReader:
     As YOLO itself does, shares are taken of the image turned upright by its EXIF orientation.
     """
 
+    own_masks: ClassVar[bool] = True
     num_labels: int
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
@@ -568,6 +569,7 @@ def _yolo_samples(folder: Path) -> list[Sample]:
 
 @dataclasses.dataclass(frozen=True)
 class _LabelmeReader:
+    own_masks: ClassVar[bool] = True
     class_of: dict[str, int]
 
     def __call__(self, sample: Sample) -> dict[str, Any]:

@@ -135,6 +135,11 @@ class FolderDataset(torch.utils.data.Dataset):
         return [sample.name for sample in self._samples]
 
     @property
+    def own_masks(self) -> bool:
+        """Whether items have `instances` besides: every object's own mask, also where others hide it."""
+        return bool(getattr(self._read_label, "own_masks", False))
+
+    @property
     def samples(self) -> list[Sample]:
         """Samples, in order."""
         return list(self._samples)

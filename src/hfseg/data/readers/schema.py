@@ -61,6 +61,21 @@ def universal_features(label_names: Sequence[str] | None = None) -> datasets.Fea
     )
 
 
+def instance_features(label_names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Feature description of an entry of `instances`: an object with its own mask as COCO's run lengths."""
+    import datasets
+
+    return {
+        "category_id": class_label_or_int(label_names),
+        "iscrowd": datasets.Value("int8"),
+        "area": datasets.Value("float64"),
+        "segmentation": {
+            "size": datasets.List(datasets.Value("int32"), length=2),
+            "counts": datasets.Value("string"),
+        },
+    }
+
+
 def semantic_features() -> datasets.Features:
     """Feature description of the semantic schema."""
     import datasets

@@ -5,6 +5,7 @@
 |---|---|
 | semantic | `segmentation_map`, `classes` (those that occur; carries the names), `image_id` |
 | panoptic, instance, `shapes` | `segmentation`, `segments_info` (`category_id` carries the names), `image_id` |
+| instances of COCO, YOLO, labelme | besides, `instances`: every object's own mask as run lengths, overlaps kept |
 | captions | `text`, `image_id` |
 | referring | `mask`, `expressions`, `ref_id`; of `shapes` also `kinds` |
 | masks without names | `masks`: run lengths of COCO, `image_id` |
@@ -29,8 +30,9 @@ import numpy as np
 from PIL import Image
 
 from ...files.images import FORMATS
+from ...results.run_lengths import decode_segmentation, encode_run_lengths
 from .reading import OnError, check_on_error, listing
-from .schema import compact_ids, medical_features, semantic_features, universal_features
+from .schema import compact_ids, instance_features, medical_features, semantic_features, universal_features
 
 if TYPE_CHECKING:
     import datasets
@@ -133,6 +135,8 @@ class FolderRows(Rows):
             features["classes"] = datasets.List(datasets.ClassLabel(names=names))
         else:
             features = universal_features(names)
+            if self.dataset.own_masks:
+                features["instances"] = datasets.List(instance_features(names))
         features["image_id"] = datasets.Value("string")
         return features
 
@@ -148,6 +152,8 @@ class FolderRows(Rows):
             present = compact_ids(values)[0].tolist()
             row["segmentation_map"] = encoded_map(values, np.uint8 if max(present) < 256 else np.uint16)
             return row | {"classes": [value for value in present if value != self.dataset.ignore_index]}
+        if self.dataset.own_masks:
+            row["instances"] = _instances(item["instances"])
         return row | _segments(item)
 
     def classes_in(self, row: Mapping[str, Any]) -> list[int]:
@@ -247,6 +253,23 @@ ROWS: dict[str, type[Rows]] = {
     "medical": MedicalRows,
 }
 """Rows by the attribute `schema` of a reader."""
+
+
+def _instances(own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Objects with their own masks as COCO's compressed run lengths, overlaps kept."""
+    size, rows = (own["height"], own["width"]), []
+    for entry in own["annotations"]:
+        mask = entry["segmentation"]
+        mask = mask if isinstance(mask, np.ndarray) else decode_segmentation(mask, size)
+        rows.append(
+            {
+                "category_id": entry["category_id"],
+                "iscrowd": int(entry.get("iscrowd", 0)),
+                "area": float(entry.get("area", mask.sum())),
+                "segmentation": encode_run_lengths(mask, compressed=True),
+            }
+        )
+    return rows
 
 
 def _segments(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import io
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,15 @@ def _names(features: Any) -> list[str] | None:
 
 # Columns of class maps, ours first; in tables of others only if they hold images.
 MAP_COLUMNS = ("segmentation_map", "label", "labels", "annotation", "annotations", "mask", "masks", "semantic")
+
+
+def _own_masks(entries: Any, size: tuple[int, ...]) -> dict[str, Any]:
+    """`instances` of an item from the cell of that name, if it is one of ours: objects with run lengths."""
+    if not isinstance(entries, list):
+        return {}
+    if not all(isinstance(entry, Mapping) and isinstance(entry.get("segmentation"), Mapping) for entry in entries):
+        return {}
+    return {"instances": {"height": size[0], "width": size[1], "annotations": entries}}
 
 
 def _map_column(table: Any) -> str | None:
@@ -272,7 +281,8 @@ class TableDataset(torch.utils.data.Dataset):
                 )
             )
         if self.kind != "semantic":
-            return item | {"segmentation": labels, "segments_info": row["segments_info"]}
+            own = _own_masks(row.get("instances"), labels.shape)
+            return item | {"segmentation": labels, "segments_info": row["segments_info"], **own}
         if self._second_value is not None:
             labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
         return item | {"segmentation_map": labels}

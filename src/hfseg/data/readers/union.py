@@ -122,10 +122,12 @@ class SegmentationUnion(torch.utils.data.Dataset):
         part, ids = self.parts[name], self.class_ids[name]
         example = dict(part[number])
         if example.get("segments_info") is not None:
-            example["segments_info"] = [
-                {**segment, "category_id": _renumbered(segment["category_id"], ids, name)}
-                for segment in example["segments_info"]
-            ]
+            example["segments_info"] = _renumbered_all(example["segments_info"], ids, name)
+            # The same objects, as AP wants them.
+            for key, entries in (("instances", "annotations"), ("ap_segments", "segments_info")):
+                if example.get(key) is not None:
+                    renumbered = _renumbered_all(example[key][entries], ids, name)
+                    example[key] = {**example[key], entries: renumbered}
         elif example.get("segmentation_map") is not None:
             ignore = getattr(part, "ignore_index", DEFAULT_IGNORE_INDEX)
             example["segmentation_map"] = self._map(example["segmentation_map"], ids, ignore, name)
@@ -158,3 +160,7 @@ def _renumbered(class_id: int, ids: Sequence[int], name: str) -> int:
     if not 0 <= int(class_id) < len(ids):
         raise ValueError(f"a segment of {name} has class {class_id}; must be 0 to {len(ids) - 1}")
     return ids[int(class_id)]
+
+
+def _renumbered_all(segments: Sequence[Mapping[str, Any]], ids: Sequence[int], name: str) -> list[dict[str, Any]]:
+    return [{**segment, "category_id": _renumbered(segment["category_id"], ids, name)} for segment in segments]
