@@ -325,12 +325,13 @@ class MaskedAttentionDecoder(nn.Module):
         query_positions = self.query_positions.weight.unsqueeze(0)
         chosen: PixelQueries | None = None
         if self.query_selection is not None:
-            chosen = self.query_selection(values[-1], (height, width))
-            queries = torch.cat((queries, chosen.content), dim=1)
-            query_positions = torch.cat((query_positions.expand(batch_size, -1, -1), chosen.positions), dim=1)
+            selected: PixelQueries = self.query_selection(values[-1], (height, width))
+            queries = torch.cat((queries, selected.content), dim=1)
+            query_positions = torch.cat((query_positions.expand(batch_size, -1, -1), selected.positions), dim=1)
             num_learned = self.query_features.num_embeddings
-            valid, seen = (F.pad(part, (num_learned, 0), value=True) for part in (chosen.valid, chosen.peaks))  # (B, Q)
+            valid, seen = (F.pad(part, (num_learned, 0), value=True) for part in (selected.valid, selected.peaks))
             kwargs["valid_queries"] = seen[:, None, None, :]
+            chosen = selected
 
         size = (pixel_embedding.shape[-2], pixel_embedding.shape[-1])
         if self.mask_positions is not None:

@@ -104,13 +104,16 @@ class AnySizeMultiScaleAttention(MultiScaleAttention):
         if gathers():
             windows = []
             for tokens, length in zip(maps, sides):
-                index, _ = halo_window_tokens(*tokens.shape[:3], length, 0, *counts, tokens.device, spare_windows())
+                batch, height, width = tokens.shape[:3]
+                index, _ = halo_window_tokens(
+                    batch, height, width, length, 0, counts[0], counts[1], tokens.device, spare_windows()
+                )
                 windows.append(gather_tokens(tokens.flatten(1, 2), index))
         else:
             windows = [to_windows(tokens, length, counts) for tokens, length in zip(maps, sides)]
         attended = self._attend(windows[0], windows[1], windows[2], (side, side), (key_side, key_side))
         if gathers():
-            places = window_places(*shape, side, 0, queries.device)
+            places = window_places(shape[0], shape[1], shape[2], side, 0, queries.device)
             return F.embedding(places, attended.flatten(0, 1)).unflatten(1, tuple(shape[1:]))
         return from_windows(attended, side, counts, (shape[1], shape[2]))
 

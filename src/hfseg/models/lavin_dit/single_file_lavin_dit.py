@@ -20,7 +20,7 @@ def local_file(link_or_path: str | os.PathLike, **fetch: Any) -> Path:
     from huggingface_hub import hf_hub_download
 
     repository, name = _extract_repo_id_and_weights_name(text)
-    return Path(hf_hub_download(repository, name, **fetch))
+    return Path(hf_hub_download(str(repository), str(name), **fetch))
 
 
 class SingleFile:
