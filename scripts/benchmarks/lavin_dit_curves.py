@@ -48,8 +48,8 @@ SCALING_SIZES: dict[str, dict[str, int]] = {
 NOTES = [
     "latency: seconds of wall clock, median over rounds, batch 1: examples (prepare_examples, VAE), query and answer "
     "(VAE), and all steps with guidance 1.5. The paper's are of 3.4B on an A100, and measure all of it.",
-    "context: hfseg.evaluate with 1 to N pairs of random scenes; one pair is what the shipped model was trained with, "
-    "more are outside of its training.",
+    "context: hfseg.evaluate with 1 to N pairs of random scenes; the shipped model was trained with one to four; more "
+    "are outside of its training.",
     "scaling: three sizes trained alike; loss: of held-out scenes, weights as they are then. The paper's figure says "
     "0.273, 0.311 and 0.609 for colorization (MSE) of 3.4B, 1.0B and 0.1B; its table says 0.24 for 3.4B, and not "
     "why.",

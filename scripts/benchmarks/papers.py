@@ -414,8 +414,9 @@ def lavin_dit_rows() -> list[Row]:
     return rows + not_covered(
         [
             ("Figure 4.16: model size", "0.609, 0.311, 0.273", NO_WEIGHTS + " of 0.1B and 1.0B; `lavin-curves --parts "
-             "scaling` draws three small ones"),
-            ("Figure 4.19: number of examples", "", NOT_HERE + "; `lavin-curves --parts context` draws it"),
+             "scaling` draws three small ones (learning.md)"),
+            ("Figure 4.19: number of examples", "", NOT_HERE + "; `lavin-curves --parts context` draws it of a "
+             "small model (learning.md)"),
             ("Colorization: MSE of 3.4B", "0.24 or 0.273", "the table and the figure contradict each other; "
              + NOT_HERE),
             ("Foreground segmentation, Pascal-5i: mIoU", "67.87, 75.80, 66.98, 66.90", NOT_HERE),
