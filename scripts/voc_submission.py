@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", metavar="RESULTS", help="output folder of hfseg predict --subtask semantic")
     parser.add_argument("list", metavar="LIST", help="names of the images, one per line")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the archive, .tgz or .tar.gz")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the archive, .tgz, .tar.gz or .zip")
     parser.add_argument("--competition", choices=COMPETITIONS, default="comp6")
     options = parser.parse_args(arguments)
     try:

@@ -4,6 +4,7 @@
 import io
 import json
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -44,6 +45,11 @@ def test_archive(tmp_path):
     expected[:3, :4], expected[3:] = 15, 1
     assert np.array_equal(np.asarray(image), expected) and not np.asarray(empty).any()
     assert np.asarray(image.convert("RGB"))[0, 0].tolist() == [192, 128, 128]
+    file = write_voc_submission(tmp_path, ["2008_000006", "2008_000011"], tmp_path / "r.zip", "comp5")
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == [name.replace("comp6", "comp5") for name in names]
+        zipped = Image.open(io.BytesIO(archive.read(archive.namelist()[0])))
+    assert zipped.mode == "P" and np.array_equal(np.asarray(zipped), expected)
 
 
 def test_what_is_refused(tmp_path):
@@ -53,7 +59,7 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no result of image 'b'"):
         write_voc_submission(tmp_path, ["b"], tmp_path / "r.tgz")
     for arguments, message in (
-        ((["a"], "r.zip"), "tar.gz"),
+        ((["a"], "r.rar"), "tar.gz"),
         (([], "r.tgz"), "list of images is empty"),
         ((["a"], "r.tgz", "comp7"), "comp5, comp6"),
     ):

@@ -10,7 +10,8 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def write_voc_submission(
     Args:
         folder: What `hfseg predict --subtask semantic` wrote.
         names: Images of the test split, one per line of `ImageSets/Segmentation/test.txt`.
-        file: The archive, `.tar.gz` or `.tgz`.
+        file: The archive, `.tar.gz`, `.tgz` or `.zip`.
         competition: `comp5` or `comp6`.
 
     Raises:
@@ -89,19 +90,31 @@ def write_voc_submission(
     target = Path(file)
     if competition not in COMPETITIONS:
         raise ValueError(f"competition is {competition!r}; must be one of {', '.join(COMPETITIONS)}.")
-    if not target.name.endswith((".tar.gz", ".tgz")):
-        raise ValueError(f"The server takes a .tar.gz or .tgz, got {target.name}.")
+    if not target.name.endswith((".tar.gz", ".tgz", ".zip")):
+        raise ValueError(f"The archive must be a .tar.gz, .tgz or .zip, got {target.name}.")
     if not names:
         raise ValueError("The list of images is empty; give those of ImageSets/Segmentation/test.txt.")
-    palette = voc_palette().ravel().tolist()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, tarfile.open(temporary, "w:gz") as archive:
-        for name in names:
-            image, content = Image.fromarray(class_map(Path(folder), name)), io.BytesIO()
-            image.putpalette(palette)
-            image.save(content, "PNG")
-            entry = tarfile.TarInfo(f"results/VOC2012/Segmentation/{competition}_test_cls/{name}.png")
-            entry.size = content.tell()
-            content.seek(0)
-            archive.addfile(entry, content)
+    place = f"results/VOC2012/Segmentation/{competition}_test_cls"
+    with replacing(target) as temporary:
+        if target.suffix == ".zip":
+            with zipfile.ZipFile(temporary, "w") as packed:  # PNG are compressed already
+                for name, content in _images(Path(folder), names):
+                    packed.writestr(f"{place}/{name}.png", content)
+            return target
+        with tarfile.open(temporary, "w:gz") as archive:
+            for name, content in _images(Path(folder), names):
+                entry = tarfile.TarInfo(f"{place}/{name}.png")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
     return target
+
+
+def _images(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """PNG files with VOC's palette, by name."""
+    palette = voc_palette().ravel().tolist()
+    for name in names:
+        image, content = Image.fromarray(class_map(folder, name)), io.BytesIO()
+        image.putpalette(palette)
+        image.save(content, "PNG")
+        yield name, content.getvalue()
