@@ -273,10 +273,9 @@ class InContextEvaluator(TaskEvaluator):
     """In-context models.
 
     Options: `task`, one of `hfseg.metrics.in_context.TASK_METRICS`; `examples` (a dataset or a folder of pairs;
-    default: the dataset) and
-    `num_examples` per query (None: 4, or fewer where the model was trained with fewer); `num_inference_steps`,
-    `guidance_scale`, `height`, `width`, `seed`; `only`, some of the
-    task's metrics, such as those that need no network; `depth_space`, `depth_cap` and `depth_crop` of depth
+    default: the dataset) and `num_examples` per query (None: 4, or fewer where the model was trained with fewer);
+    `num_inference_steps`, `guidance_scale`, `height`, `width`, `seed`; `only`, some of the task's metrics, such as
+    those that need no network; `depth_space`, `depth_cap` and `depth_crop` of depth
     (`hfseg.metrics.in_context.depth_errors`); `normals_per_image`, which averages normals per image first.
     """
 

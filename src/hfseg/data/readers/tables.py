@@ -281,7 +281,9 @@ class TableDataset(torch.utils.data.Dataset):
                 )
             )
         if self.kind != "semantic":
-            own = _own_masks(row.get("instances"), labels.shape)
+            # An empty cell says nothing where there are segments: the column is not ours.
+            ours = bool(row.get("instances")) or not row["segments_info"]
+            own = _own_masks(row.get("instances"), labels.shape) if ours else {}
             return item | {"segmentation": labels, "segments_info": row["segments_info"], **own}
         if self._second_value is not None:
             labels = np.where(labels == self._second_value, 1, labels).astype(labels.dtype)
