@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from hfseg.layers.mask_decoder import MaskedAttentionDecoder
 from hfseg.layers.positions import pixel_sine_positions, sine_code
 from hfseg.layers.query_selection import PixelQuerySelection, select_peaks
 
@@ -94,3 +95,23 @@ def test_codes_in_pixels_do_not_depend_on_the_size_of_the_map():
             for wave in waves
         ]
         torch.testing.assert_close(small[row, column], torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_queries_look_at_maxima_only_and_all_hot_ones_stand_for_objects():
+    """In the decoder: what is hidden from self-attention is every cell beside a maximum; what is closed, cold cells."""
+    torch.manual_seed(0)
+    selection = PixelQuerySelection(16, num_queries=20, max_queries=40, threshold=0.5).eval()
+    decoder = MaskedAttentionDecoder(
+        hidden_size=16, mask_feature_size=8, num_queries=2, num_layers=1, num_heads=2, feedforward_size=16,
+        feature_size=16, num_levels=3, query_selection=selection,
+    ).eval()  # fmt: skip
+    chosen, seen = [], []
+    selection.register_forward_hook(lambda module, inputs, output: chosen.append(output))
+    attention = decoder.layers[0].self_attn
+    attention.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[3]))
+    maps = [torch.randn(1, 16, side, side) for side in (2, 4, 8)]
+    output = decoder(maps, torch.randn(1, 8, 16, 16))
+    hot, peaks = chosen[0].valid[0].tolist(), chosen[0].peaks[0].tolist()
+    assert any(warm and not peak for warm, peak in zip(hot, peaks)) and not all(hot)
+    assert output.valid_queries[0].tolist() == [True, True, *hot]
+    assert seen[0][0, 0, 0].tolist() == [True, True, *peaks]
