@@ -12,7 +12,7 @@ from PIL import Image
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel, PixelAutoencoder
 from hfseg.commands.evaluate import main
 from hfseg.data.readers.in_context import NotInSampleError, ShapesSource
-from hfseg.evaluation.in_context import TaskPairs, measure_image, open_data, predictions
+from hfseg.evaluation.in_context import InContextEvaluator, TaskPairs, measure_image, open_data, predictions
 from hfseg.metrics.in_context import TASK_METRICS, InContextMetric
 from hfseg.models.lavin_dit.pipeline_lavin_dit import LavinDiTExamples
 from hfseg.results.visual_formats import FORMATS
@@ -382,3 +382,14 @@ def test_the_right_clip_is_perfect():
             assert given.shape == (3, 96, 128, 3)
             measure_image(metric, given, target, record, SIZE)
         assert metric.compute()[name] > least
+
+
+@pytest.mark.parametrize(("trained", "asked", "taken"), [(None, None, 4), (1, None, 1), (9, None, 4), (1, 3, 3)])
+def test_no_more_examples_than_the_model_was_trained_with_unless_asked(trained, asked, taken):
+    loaded = SimpleNamespace(model=SimpleNamespace(max_examples=trained, check_size=lambda height, width: (8, 8)))
+    evaluator = InContextEvaluator.__new__(InContextEvaluator)
+    evaluator.loaded = loaded
+    settings = {**InContextEvaluator.options_of_task, "task": "depth_estimation", "num_examples": asked}
+    evaluator.options = SimpleNamespace(**settings)
+    evaluator.check_options()
+    assert evaluator.options.num_examples == taken
