@@ -95,3 +95,43 @@ def test_id_maps_and_masks_are_the_same_targets():
     ids = torch.tensor([[0, 1], [2, 2]])
     (from_map,), (from_masks,) = (binary_targets([t], (3, 2)) for t in (ids, torch.stack([ids == 1, ids == 2])))
     assert torch.equal(from_map, from_masks) and from_map.shape == (2, 3, 2) and not from_map[:, 2].any()
+
+
+@pytest.mark.parametrize("target", ["dice", "iou"])
+def test_scores_of_masks_without_a_partner_learn_on_request(target):
+    """Three points of four masks: two, two and no true masks around them, so two, two and none are left over."""
+    embeddings, pixels, masks, points = scene()
+    match = match_points(embeddings, pixels, [masks], points, WEIGHTS, target, "all")
+    plain = match_points(embeddings, pixels, [masks], points, WEIGHTS, target)
+    assert plain.others is None and torch.equal(plain.quality, match.quality)
+    others = match.others
+    taken = set(match.pairs.queries[0].tolist())
+    assert others.queries.tolist() == [q for q in range(8) if q not in taken] and not others.images.any()
+    half = F.avg_pool2d(pixels, 2)[0]
+    for query, quality in zip(others.queries.tolist(), others.quality.tolist()):
+        logits = torch.einsum("c,chw->hw", embeddings[0].flatten(0, 1)[query], half)
+        x, y = points[0, query // 4].long().tolist()
+        found = {}
+        for truth in masks[masks[:, y, x]][:, ::8, ::8].float():
+            p = logits.sigmoid()
+            dice = (2 * (p * truth).sum() + 1) / (p.sum() + truth.sum() + 1)
+            inside, wanted = logits >= 0, truth > 0.5
+            iou = (inside & wanted).sum() / (inside | wanted).sum()
+            cost = 2 * F.binary_cross_entropy_with_logits(logits, truth) + 1 - dice
+            found[cost.item()] = (dice if target == "dice" else iou).item()
+        assert quality == pytest.approx(found[min(found)], abs=1e-5)
+
+
+def test_only_with_all_targets_an_unmatched_score_has_a_gradient():
+    embeddings, pixels, masks, points = scene()
+    options = dict(mask_labels=[masks], padded_size=(64, 64), weights=WEIGHTS, num_points=50, box_labels=None)
+    taken = match_points(embeddings, pixels, [masks], points, WEIGHTS).pairs.queries[0]
+    moved = {}
+    for targets in ("matched", "all"):
+        scores = torch.full((1, 1, 3, 4), 0.5, requires_grad=True)
+        losses = promptable_loss(embeddings[None], scores, pixels, points=points, score_targets=targets, **options)
+        losses["loss_iou"].backward()
+        moved[targets] = scores.grad.flatten().nonzero().flatten().tolist()
+    assert moved == {"matched": taken.tolist(), "all": list(range(8))}
+    with pytest.raises(ValueError, match="score_targets='none' is not known"):
+        promptable_loss(embeddings[None], scores, pixels, points=points, score_targets="none", **options)

@@ -6,6 +6,10 @@ masks with all true masks that contain it (many to many: a true mask is also mat
 partner are not supervised. A box has one mask and one truth. The matching of points is made once, on the last
 prediction, and used for all.
 
+Where true masks do not overlap, a point has one partner, and nothing tells the scores of its other masks that they are
+bad. `score_targets="all"` lets these learn their quality too, as SAM's do (Kirillov et al. 2023, section 3); not in the
+paper.
+
 Shape legend: P levels of prediction, B images, Q prompts, M masks of a prompt, T true masks of an image, N pairs of a
 batch, C channels of the pixel embedding.
 """
@@ -25,6 +29,7 @@ from .point_sampling import Targets
 # Added to the cost of a mask that does not contain the point; such pairs are dropped.
 OUTSIDE = 1e6
 IOU_TARGETS = ("dice", "iou")
+SCORE_TARGETS = ("matched", "all")
 
 
 class PromptableLossWeights(NamedTuple):
@@ -92,16 +97,32 @@ def binary_iou(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return (inside & truth).sum(-1) / (inside | truth).sum(-1).clamp(min=1)
 
 
+class ScoredMasks(NamedTuple):
+    """Masks without a partner whose scores learn nevertheless.
+
+    Attributes:
+        images: Of each mask, `(K,)`.
+        queries: Index into the Q M masks of its image, `(K,)`.
+        quality: What its score should be, `(K,)`.
+    """
+
+    images: torch.Tensor
+    queries: torch.Tensor
+    quality: torch.Tensor
+
+
 class PromptMatch(NamedTuple):
     """Matched masks and truths, images one after the other, masks ascending within an image.
 
     Attributes:
         pairs: Indices; `queries` (into the Q M masks) and `targets` are `(1, N)`.
         quality: What the predicted score of each pair should be, `(N,)`; None where every level has its own.
+        others: The masks without a partner, of points that some true mask contains; None where only pairs count.
     """
 
     pairs: Pairs
     quality: torch.Tensor | None
+    others: ScoredMasks | None = None
 
 
 @torch.no_grad()
@@ -112,6 +133,7 @@ def match_points(
     points: torch.Tensor,
     weights: PromptableLossWeights,
     iou_target: str = "dice",
+    score_targets: str = "matched",
 ) -> PromptMatch:
     """Matches the M masks of every point with the true masks that contain it.
 
@@ -125,6 +147,8 @@ def match_points(
         points: (x, y) in pixels of the input.
         weights: Of the costs.
         iou_target: `"dice"` or `"iou"`: what the scores learn.
+        score_targets: `"matched"`, or `"all"`: then masks without a partner get the quality that they have for the
+            true mask around their point that they fit best.
 
     Shape:
         mask_embeddings: `(B, Q, M, C)`; pixel_embedding: `(B, C, h, w)`; targets: each `(T, H, W)`;
@@ -134,7 +158,7 @@ def match_points(
     device = mask_embeddings.device
     half = F.interpolate(pixel_embedding, scale_factor=0.5, mode="bilinear", align_corners=False)
     size = (half.shape[-2], half.shape[-1])
-    costs, dices = [], []
+    costs, dices, contained = [], [], []
     all_logits = torch.bmm(mask_embeddings.flatten(1, 2), half.flatten(2))  # (B, Q*M, S)
     small = [read_nearest(masks, size).flatten(1) for masks in targets]  # each (T, S)
     for index, (masks, truth) in enumerate(zip(targets, small)):
@@ -152,6 +176,7 @@ def match_points(
         # A diverged prediction is matched last instead of stopping the run.
         costs.append(torch.nan_to_num(cost, nan=OUTSIDE, posinf=OUTSIDE, neginf=OUTSIDE))
         dices.append(cost_dice)
+        contained.append(~outside.all(-1))
 
     queries, matched_targets, counts = [], [], []
     for cost in costs:
@@ -178,13 +203,23 @@ def match_points(
     images, query, target = torch.from_numpy(indices).to(device)
     pairs = Pairs(images, query[None], target[None], counts)
 
-    parts = []
-    for index, (query, target) in enumerate(zip(pairs.queries[0].split(counts), pairs.targets[0].split(counts))):
+    def quality_of(index: int, queries: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
         if iou_target == "dice":
-            parts.append(1 - dices[index][query, target])
-        else:
-            parts.append(binary_iou(all_logits[index][query], small[index][target]))
-    return PromptMatch(pairs, torch.cat(parts))
+            return 1 - dices[index][queries, truths]
+        return binary_iou(all_logits[index][queries], small[index][truths])
+
+    matched = list(zip(pairs.queries[0].split(counts), pairs.targets[0].split(counts)))
+    quality = torch.cat([quality_of(index, *indices) for index, indices in enumerate(matched)])
+    if score_targets == "matched":
+        return PromptMatch(pairs, quality)
+    parts = []
+    for index, (cost, inside) in enumerate(zip(costs, contained)):
+        rest = inside.clone()
+        rest[matched[index][0]] = False
+        rows = rest.nonzero().flatten()
+        best = cost[rows].argmin(-1) if len(rows) else rows
+        parts.append(ScoredMasks(torch.full_like(rows, index), rows, quality_of(index, rows, best)))
+    return PromptMatch(pairs, quality, ScoredMasks(*(torch.cat(part) for part in zip(*parts))))
 
 
 def pair_boxes(box_labels: torch.Tensor, targets: list[torch.Tensor]) -> PromptMatch:
@@ -219,6 +254,7 @@ def promptable_loss(
     padded_size: tuple[int, int],
     weights: PromptableLossWeights,
     iou_target: str = "dice",
+    score_targets: str = "matched",
     num_points: int = 12544,
     oversample_ratio: float = 3.0,
     importance_sample_ratio: float = 0.75,
@@ -237,6 +273,8 @@ def promptable_loss(
         padded_size: `(height, width)` of the network's input.
         weights: Weights of the terms.
         iou_target: `"dice"` or `"iou"`: what the scores learn.
+        score_targets: Whose scores learn: `"matched"` masks' only (official code), or those of `"all"` masks of points
+            that a true mask contains; `loss_iou` is then the mean over these masks.
         num_points: Points per mask at which masks are compared.
         oversample_ratio: Candidates per point.
         importance_sample_ratio: Share of the points chosen for uncertainty.
@@ -258,6 +296,8 @@ def promptable_loss(
     device = mask_embeddings.device
     if iou_target not in IOU_TARGETS:
         raise ValueError(f"iou_target={iou_target!r} is not known: choose one of {', '.join(IOU_TARGETS)}.")
+    if score_targets not in SCORE_TARGETS:
+        raise ValueError(f"score_targets={score_targets!r} is not known: choose one of {', '.join(SCORE_TARGETS)}.")
     if len(mask_labels) != batch_size:
         raise ValueError(f"Got mask_labels for {len(mask_labels)} of {batch_size} images: give one entry per image.")
     masks = binary_targets([labels.to(device) for labels in mask_labels], padded_size)
@@ -266,7 +306,8 @@ def promptable_loss(
         if box_labels is not None:
             match = pair_boxes(box_labels.to(device), masks)
         elif points is not None:
-            match = match_points(mask_embeddings[-1], pixel_embedding, masks, points.float(), weights, iou_target)
+            settings = (weights, iou_target, score_targets)
+            match = match_points(mask_embeddings[-1], pixel_embedding, masks, points.float(), *settings)
         else:
             raise ValueError("Give the points, or box_labels, that the masks are to be compared with.")
         pairs = match.pairs
@@ -321,7 +362,12 @@ def sums_of_levels(
             quality = box_quality(mask_embeddings[level], pixel_embedding, pairs, small, iou_target)
         predicted = scores[level, pairs.images, pairs.queries[0]]
         assert quality is not None  # only boxes leave it to their level
-        sums.append(torch.stack((loss_mask[0], loss_dice[0], F.smooth_l1_loss(predicted, quality, reduction="sum"))))
+        loss_score = F.smooth_l1_loss(predicted, quality, reduction="sum")
+        if match.others is not None:
+            images, queries, wanted = match.others
+            loss_score = loss_score + F.smooth_l1_loss(scores[level, images, queries], wanted, reduction="sum")
+            loss_score = loss_score * (len(quality) / (len(quality) + len(wanted)))  # a mean, as without them
+        sums.append(torch.stack((loss_mask[0], loss_dice[0], loss_score)))
     return torch.stack(sums)
 
 

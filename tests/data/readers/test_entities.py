@@ -116,3 +116,24 @@ def test_closeups_frame_one_thing_and_name_what_is_in_sight():
         ShapesCaptions(closeups=2)
     with pytest.raises(ValueError, match="the smaller first"):
         ShapesCaptions(closeups=1, zoom=(2, 1))
+
+
+def test_closeups_of_the_background_show_and_name_one_part_of_it():
+    near = ShapesCaptions(num_scenes=60, labeled=True, stuff_closeups=1.0)
+    shares, named = [], set()
+    for index in range(60):
+        item = near[index]
+        name = item["text"].removeprefix("An image of ").removesuffix(".")
+        category = {value: key for key, value in ShapesCaptions.id2label.items()}[name]
+        assert category >= 6 and name in item["entities"]
+        number = next(info["id"] for info in item["segments_info"] if info["category_id"] == category)
+        shares.append((item["segmentation"] == number).mean())
+        named.add(name)
+    assert named == {"sky", "grass", "water", "sand"}
+    assert np.median(shares) > 0.85 and min(shares) > 0.4
+    both = ShapesCaptions(num_scenes=60, closeups=0.5, stuff_closeups=0.5)
+    things = {label for number, label in ShapesCaptions.id2label.items() if number < 6}
+    kinds = [both[index]["text"].removeprefix("An image of ").removesuffix(".") in things for index in range(60)]
+    assert 15 < sum(kinds) < 45
+    with pytest.raises(ValueError, match="at most 1 together"):
+        ShapesCaptions(closeups=0.6, stuff_closeups=0.6)

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from scipy.ndimage import distance_transform_cdt
 
 from ...files.images import FORMATS, convert_to_rgb
-from ..synthetic.shapes import Scene, SceneObject, ShapesDataset, render_scene
+from ..synthetic.shapes import Scene, ShapesDataset, render_scene
 from .promptable import CLIP_MEAN, CLIP_STD, PromptableCollator
 from .schema import segments_from_map
 
@@ -221,6 +222,8 @@ class ShapesCaptions(ShapesDataset):
         labeled: Whether items have segments too, to measure with.
         closeups: Share of the images that frame one thing, enlarged to the same size; the text names that thing
             alone, and what fills less than a fiftieth of the frame is no entity.
+        stuff_closeups: Share of the images that frame a part of the background and name only that; the two shares
+            together are at most 1.
         zoom: Smallest and largest side of such a frame, relative to the thing's larger side.
         in_memory: Whether items are kept once they are drawn, in every worker.
     """
@@ -232,6 +235,7 @@ class ShapesCaptions(ShapesDataset):
         mention: str = "all",
         labeled: bool = False,
         closeups: float = 0.0,
+        stuff_closeups: float = 0.0,
         zoom: Sequence[float] = (1.05, 1.8),
         in_memory: bool = False,
         **kwargs: Any,
@@ -239,11 +243,15 @@ class ShapesCaptions(ShapesDataset):
         super().__init__(*args, **kwargs)
         if mention not in ("all", "some"):
             raise ValueError(f"mention is {mention!r}; it must be 'all' or 'some'")
-        if not 0 <= closeups <= 1:
-            raise ValueError(f"closeups is {closeups}; it is a share between 0 and 1")
+        for name, share in (("closeups", closeups), ("stuff_closeups", stuff_closeups)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}; it is a share between 0 and 1")
+        if closeups + stuff_closeups > 1:
+            raise ValueError(f"closeups ({closeups}) and stuff_closeups ({stuff_closeups}) are shares: at most 1 together")
         if len(zoom) != 2 or not 1 <= zoom[0] <= zoom[1]:
             raise ValueError(f"zoom is {zoom}; it must be two factors of 1 or more, the smaller first")
-        self.colors, self.mention, self.labeled, self.closeups = colors, mention, labeled, closeups
+        self.colors, self.mention, self.labeled = colors, mention, labeled
+        self.closeups, self.stuff_closeups = closeups, stuff_closeups
         self.zoom, self.in_memory = (float(zoom[0]), float(zoom[1])), in_memory
         self._drawn: dict[int, dict[str, Any]] = {}
 
@@ -265,8 +273,12 @@ class ShapesCaptions(ShapesDataset):
 
     def _draw(self, index: int) -> dict[str, Any]:
         main, scene = None, render_scene(index, image_size=self.image_size, seed=self.seed, split=self.split)
-        if hash_of(index, "frame") % 1000 < 1000 * self.closeups:
+        place = hash_of(index, "frame") % 1000
+        if place < 1000 * self.closeups:
             main, scene = closeup(scene, index, self.zoom)
+        elif place < 1000 * (self.closeups + self.stuff_closeups):
+            main, scene = stuff_closeup(scene, index, self.zoom)
+        categories = {s["id"]: s["category_id"] for s in scene.segments_info}
         names = {thing.segment_id: f"{thing.color} {thing.shape}" for thing in scene.objects} if self.colors else {}
         listed = [names.get(s["id"], self.id2label[s["category_id"]]) for s in scene.segments_info]
         # Front to back would tell the order of depth.
@@ -274,26 +286,25 @@ class ShapesCaptions(ShapesDataset):
         count = len(entities) if self.mention == "all" else 1 + hash_of(index, "count") % len(entities)
         named = entities[:count]
         if main is not None:
-            named = [names.get(main.segment_id, main.shape)]
+            named = [names.get(main, self.id2label[categories[main]])]
         item = {"image": scene.image, "text": f"An image of {', '.join(named)}.", "entities": entities}
         labels = {"segmentation": scene.segmentation, "segments_info": scene.segments_info} if self.labeled else {}
         return item | labels
 
 
-def closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> tuple[SceneObject | None, Scene]:
-    """Frames one thing of a scene, enlarged to the scene's size: that thing, and what is in sight.
+def closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> tuple[int | None, Scene]:
+    """Frames one thing of a scene, enlarged to the scene's size: the id of its segment, and what is in sight.
 
     No thing and the scene itself where it has none.
     """
     sizes = np.bincount(scene.segmentation.ravel(), minlength=len(scene.segments_info) + 1)
-    things = [thing for thing in scene.objects if sizes[thing.segment_id] > 0]
+    things = [thing.segment_id for thing in scene.objects if sizes[thing.segment_id] > 0]
     if not things:
         return None, scene
     height, width = scene.segmentation.shape
     main = things[hash_of(index, "thing") % len(things)]
-    rows, columns = np.nonzero(scene.segmentation == main.segment_id)
-    enlarged = zoom[0] + (zoom[1] - zoom[0]) * (hash_of(index, "zoom") % 1000) / 1000
-    side = min(enlarged * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / min(height, width), 1.0)
+    rows, columns = np.nonzero(scene.segmentation == main)
+    side = min(enlargement(index, zoom) * max(np.ptp(rows) + 1, np.ptp(columns) + 1) / min(height, width), 1.0)
     frame_height, frame_width = max(1, round(side * height)), max(1, round(side * width))
 
     def start(places: np.ndarray, frame: int, length: int, name: str) -> int:
@@ -302,15 +313,45 @@ def closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> tuple[SceneO
         return min(max(first + hash_of(index, name) % (abs(last - first) + 1), 0), length - frame)
 
     top, left = start(rows, frame_height, height, "top"), start(columns, frame_width, width, "left")
-    window = slice(top, top + frame_height), slice(left, left + frame_width)
-    image = Image.fromarray(scene.image[window]).resize((width, height), Image.Resampling.BICUBIC)
-    ids = Image.fromarray(scene.segmentation[window]).resize((width, height), Image.Resampling.NEAREST)
+    return main, framed(scene, slice(top, top + frame_height), slice(left, left + frame_width))
+
+
+def stuff_closeup(scene: Scene, index: int, zoom: tuple[float, float]) -> tuple[int | None, Scene]:
+    """Frames a part of the background where one stuff class is widest, with little else in sight; see `closeup`."""
+    inside_of = {thing.segment_id for thing in scene.objects}
+    present = set(np.unique(scene.segmentation).tolist())
+    stuff = [s["id"] for s in scene.segments_info if s["id"] in present - inside_of]
+    if not stuff:
+        return None, scene
+    main = stuff[hash_of(index, "stuff") % len(stuff)]
+    # Half the side of the largest square around each pixel with nothing else in it.
+    depth = distance_transform_cdt(np.pad(scene.segmentation == main, 1), metric="chessboard")[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= 0.8 * depth.max())
+    middle = hash_of(index, "middle") % len(rows)
+    frame = max(8, min(round(2.5 * depth.max() * enlargement(index, zoom) / zoom[1]), *depth.shape))
+    top, left = (
+        min(max(int(places[middle]) - frame // 2, 0), length - frame)
+        for places, length in zip((rows, columns), depth.shape)
+    )
+    return main, framed(scene, slice(top, top + frame), slice(left, left + frame))
+
+
+def enlargement(index: int, zoom: tuple[float, float]) -> float:
+    """Draws the side of a frame, relative to what it frames."""
+    return zoom[0] + (zoom[1] - zoom[0]) * (hash_of(index, "zoom") % 1000) / 1000
+
+
+def framed(scene: Scene, rows: slice, columns: slice) -> Scene:
+    """Enlarges a part of a scene to the scene's size; what fills less than a fiftieth of it is left out."""
+    height, width = scene.segmentation.shape
+    image = Image.fromarray(scene.image[rows, columns]).resize((width, height), Image.Resampling.BICUBIC)
+    ids = Image.fromarray(scene.segmentation[rows, columns]).resize((width, height), Image.Resampling.NEAREST)
     segmentation = np.asarray(ids, dtype=scene.segmentation.dtype)
-    shares = np.bincount(segmentation.ravel(), minlength=len(sizes)) / segmentation.size
+    shares = np.bincount(segmentation.ravel(), minlength=len(scene.segments_info) + 1) / segmentation.size
     category_of_id = {s["id"]: s["category_id"] for s in scene.segments_info if shares[s["id"]] >= 0.02}
     segmentation = np.where(np.isin(segmentation, list(category_of_id)), segmentation, 0)
     objects = tuple(thing for thing in scene.objects if thing.segment_id in category_of_id)  # at their old places
-    return main, Scene(np.asarray(image), segmentation, segments_from_map(segmentation, category_of_id), objects)
+    return Scene(np.asarray(image), segmentation, segments_from_map(segmentation, category_of_id), objects)
 
 
 def hash_of(index: int, name: str) -> int:

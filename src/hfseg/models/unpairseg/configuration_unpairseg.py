@@ -33,6 +33,7 @@ DEFAULT_TEXT = {
 }
 CHOICES = {
     "iou_target": ("dice", "iou"),
+    "score_targets": ("matched", "all"),
     "adapter": ("low_rank", "cross_attention", "none"),
     "region_source": ("adapter", "clip", "ensemble"),
     "matching": ("bipartite", "greedy"),
@@ -99,6 +100,10 @@ class UnpairSegConfig(PreTrainedConfig):
         iou_target (`str`, defaults to `"dice"`):
             What the score of a mask learns: `"dice"` is the soft Dice coefficient (official code), `"iou"` the
             intersection over union of the binary masks (as the text says).
+        score_targets (`str`, defaults to `"matched"`):
+            Whose scores learn: those of the masks of a point that are `"matched"` with a true mask (official code), or
+            of `"all"` its masks. Where true masks do not overlap only one mask of a point is matched, and what the
+            others' scores say is left to chance: use `"all"` there.
         train_num_points (`int`, defaults to 12544):
             Points per mask at which masks are compared.
         oversample_ratio (`float`, defaults to 3.0):
@@ -236,6 +241,7 @@ class UnpairSegConfig(PreTrainedConfig):
     dice_weight: float | int = 1.0
     iou_weight: float | int = 5.0
     iou_target: str = "dice"
+    score_targets: str = "matched"
     train_num_points: int = 12544
     oversample_ratio: float | int = 3.0
     importance_sample_ratio: float | int = 0.75

@@ -409,6 +409,7 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
                 padded_size=(size[0], size[1]),
                 weights=PromptableLossWeights(config.mask_weight, config.dice_weight, config.iou_weight),
                 iou_target=config.iou_target,
+                score_targets=config.score_targets,
                 num_points=config.train_num_points,
                 oversample_ratio=config.oversample_ratio,
                 importance_sample_ratio=config.importance_sample_ratio,
