@@ -319,7 +319,7 @@ def predict_volume(
     volumes = [read_volume(one, modality, channels) for one in sources]
     settings = image_processor.volume_settings(volumes[0], modality=modality)
     parameter = next(model.parameters())
-    was_training = model.training
+    modes = [(part, part.training) for part in model.modules()]  # frozen parts may differ from the whole
     model.eval()
     try:
         segmentation, record = segment_volume(
@@ -328,7 +328,8 @@ def predict_volume(
             **{"device": parameter.device, "dtype": parameter.dtype, **settings, **options},
         )
     finally:
-        model.train(was_training)
+        for part, training in modes:
+            part.training = training
     first = volumes[0]
     if output is not None:
         write_nifti(output, segmentation, first, segmentation.dtype)

@@ -125,6 +125,38 @@ class PromptMatch(NamedTuple):
     others: ScoredMasks | None = None
 
 
+def assign(costs: list[torch.Tensor], num_points: int) -> Pairs:
+    """Assigns the masks of every point, on its own, to the true masks around it by their cost; on the host.
+
+    Shape:
+        costs: each `(Q*M, T)`.
+    """
+    queries, matched_targets, counts = [], [], []
+    for cost in costs:
+        on_host = cost.cpu().numpy().reshape(num_points, len(cost) // num_points, -1)
+        rows: list[np.ndarray] = []
+        columns: list[np.ndarray] = []
+        for point, block in enumerate(on_host):
+            if not (block < OUTSIDE).any():
+                continue
+            row, column = linear_sum_assignment(block)
+            inside = block[row, column] < OUTSIDE
+            rows.append(row[inside] + point * len(block))
+            columns.append(column[inside])
+        queries.append(np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64))
+        matched_targets.append(np.concatenate(columns) if columns else np.zeros(0, dtype=np.int64))
+        counts.append(len(queries[-1]))
+    indices = np.stack(
+        [
+            np.repeat(np.arange(len(costs)), counts),
+            np.concatenate(queries).astype(np.int64),
+            np.concatenate(matched_targets).astype(np.int64),
+        ]
+    )
+    images, query, target = torch.from_numpy(indices).to(costs[0].device)
+    return Pairs(images, query[None], target[None], counts)
+
+
 @torch.no_grad()
 def match_points(
     mask_embeddings: torch.Tensor,
@@ -154,8 +186,7 @@ def match_points(
         mask_embeddings: `(B, Q, M, C)`; pixel_embedding: `(B, C, h, w)`; targets: each `(T, H, W)`;
         points: `(B, Q, 2)`.
     """
-    batch_size, num_points, num_masks, _ = mask_embeddings.shape
-    device = mask_embeddings.device
+    num_points, num_masks = mask_embeddings.shape[1:3]
     half = F.interpolate(pixel_embedding, scale_factor=0.5, mode="bilinear", align_corners=False)
     size = (half.shape[-2], half.shape[-1])
     costs, dices, contained = [], [], []
@@ -178,37 +209,14 @@ def match_points(
         dices.append(cost_dice)
         contained.append(~outside.all(-1))
 
-    queries, matched_targets, counts = [], [], []
-    for cost in costs:
-        on_host = cost.cpu().numpy().reshape(num_points, num_masks, -1)
-        rows: list[np.ndarray] = []
-        columns: list[np.ndarray] = []
-        for point, block in enumerate(on_host):
-            if not (block < OUTSIDE).any():
-                continue
-            row, column = linear_sum_assignment(block)
-            inside = block[row, column] < OUTSIDE
-            rows.append(row[inside] + point * num_masks)
-            columns.append(column[inside])
-        queries.append(np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64))
-        matched_targets.append(np.concatenate(columns) if columns else np.zeros(0, dtype=np.int64))
-        counts.append(len(queries[-1]))
-    indices = np.stack(
-        [
-            np.repeat(np.arange(batch_size), counts),
-            np.concatenate(queries).astype(np.int64),
-            np.concatenate(matched_targets).astype(np.int64),
-        ]
-    )
-    images, query, target = torch.from_numpy(indices).to(device)
-    pairs = Pairs(images, query[None], target[None], counts)
+    pairs = assign(costs, num_points)
 
     def quality_of(index: int, queries: torch.Tensor, truths: torch.Tensor) -> torch.Tensor:
         if iou_target == "dice":
             return 1 - dices[index][queries, truths]
         return binary_iou(all_logits[index][queries], small[index][truths])
 
-    matched = list(zip(pairs.queries[0].split(counts), pairs.targets[0].split(counts)))
+    matched = list(zip(pairs.queries[0].split(pairs.counts), pairs.targets[0].split(pairs.counts)))
     quality = torch.cat([quality_of(index, *indices) for index, indices in enumerate(matched)])
     if score_targets == "matched":
         return PromptMatch(pairs, quality)
@@ -294,10 +302,10 @@ def promptable_loss(
     """
     num_levels, batch_size = mask_embeddings.shape[:2]
     device = mask_embeddings.device
-    if iou_target not in IOU_TARGETS:
-        raise ValueError(f"iou_target={iou_target!r} is not known: choose one of {', '.join(IOU_TARGETS)}.")
-    if score_targets not in SCORE_TARGETS:
-        raise ValueError(f"score_targets={score_targets!r} is not known: choose one of {', '.join(SCORE_TARGETS)}.")
+    chosen = {"iou_target": (iou_target, IOU_TARGETS), "score_targets": (score_targets, SCORE_TARGETS)}
+    for name, (given, legal) in chosen.items():
+        if given not in legal:
+            raise ValueError(f"{name}={given!r} is not known: choose one of {', '.join(legal)}.")
     if len(mask_labels) != batch_size:
         raise ValueError(f"Got mask_labels for {len(mask_labels)} of {batch_size} images: give one entry per image.")
     masks = binary_targets([labels.to(device) for labels in mask_labels], padded_size)
@@ -306,12 +314,11 @@ def promptable_loss(
         if box_labels is not None:
             match = pair_boxes(box_labels.to(device), masks)
         elif points is not None:
-            settings = (weights, iou_target, score_targets)
-            match = match_points(mask_embeddings[-1], pixel_embedding, masks, points.float(), *settings)
+            last = mask_embeddings[-1]
+            match = match_points(last, pixel_embedding, masks, points.float(), weights, iou_target, score_targets)
         else:
             raise ValueError("Give the points, or box_labels, that the masks are to be compared with.")
-        pairs = match.pairs
-        num_pairs = len(pairs.images)
+        num_pairs = len(match.pairs.images)
         normalizer = mean_targets(num_pairs, device)
         flat = mask_embeddings.flatten(2, 3)  # (P, B, Q*M, C)
         scores = iou_scores.float().flatten(2, 3)  # (P, B, Q*M)
@@ -324,8 +331,7 @@ def promptable_loss(
             nothing = (flat.sum() + scores.sum() + pixel_embedding.sum()) * 0.0
             losses = nothing.expand(num_levels, 3)
 
-    names = ("mask", "dice", "iou")
-    return weighted_terms(dict(zip(names, losses.unbind(1))), dict(zip(names, weights)))
+    return weighted_terms(dict(zip(weights._fields, losses.unbind(1))), weights._asdict())
 
 
 def sums_of_levels(

@@ -4,10 +4,9 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
-from torch import nn
 
 from hfseg import LavinDiTScheduler
-from hfseg.models.lavin_dit.sampling_lavin_dit import adapter_for_diffusers, check_scheduler, evaluation_mode, set_times
+from hfseg.models.lavin_dit.sampling_lavin_dit import adapter_for_diffusers, check_scheduler, set_times
 
 
 def test_schedulers_whose_times_ascend_to_data_fit():
@@ -39,16 +38,6 @@ def test_steps_by_number_or_by_sigmas():
     for count in (0, -3, 2.5, True):
         with pytest.raises(ValueError, match="num_inference_steps is"):
             set_times(stock, count, None, "cpu")
-
-
-def test_every_part_comes_back_into_its_own_mode():
-    first = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).train()
-    first[0].eval()  # a frozen part of a model in training
-    second = nn.Linear(2, 2).eval()
-    with pytest.raises(KeyError), evaluation_mode(first, second):
-        assert not any(part.training for part in [*first.modules(), second])
-        raise KeyError
-    assert [part.training for part in first.modules()] == [True, False, True] and not second.training
 
 
 def test_an_adapter_gets_diffusers_names_and_keeps_what_scales_it():

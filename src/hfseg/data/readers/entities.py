@@ -247,7 +247,7 @@ class ShapesCaptions(ShapesDataset):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} is {share}; it is a share between 0 and 1")
         if closeups + stuff_closeups > 1:
-            raise ValueError(f"closeups ({closeups}) and stuff_closeups ({stuff_closeups}) are shares: at most 1 together")
+            raise ValueError(f"closeups={closeups} and stuff_closeups={stuff_closeups}: at most 1 together")
         if len(zoom) != 2 or not 1 <= zoom[0] <= zoom[1]:
             raise ValueError(f"zoom is {zoom}; it must be two factors of 1 or more, the smaller first")
         self.colors, self.mention, self.labeled = colors, mention, labeled

@@ -38,6 +38,7 @@ from safetensors.torch import load_file
 
 from ...files.remote_code import SHIM
 from ...files.writing import write_text
+from ...layers.modes import evaluation_mode
 from ...losses.flow_matching import velocity_of_sample
 from ...results.visual_formats import find_format
 from .clips_lavin_dit import (
@@ -52,7 +53,7 @@ from .clips_lavin_dit import (
     to_pixels,
 )
 from .offloading_lavin_dit import adapters_scaled, offloaded_in_groups, on_device
-from .sampling_lavin_dit import LavinDiTExamples, adapter_for_diffusers, check_scheduler, evaluation_mode, set_times
+from .sampling_lavin_dit import LavinDiTExamples, adapter_for_diffusers, check_scheduler, set_times
 from .scheduling_lavin_dit import LavinDiTScheduler
 from .transformer_lavin_dit import LavinDiTTransformer3DModel
 from .vae_lavin_dit import LavinDiTAutoencoderKL, PixelAutoencoder

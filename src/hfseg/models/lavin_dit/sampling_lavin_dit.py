@@ -1,8 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""What the pipeline needs around its loop: schedulers that fit, evaluation mode, adapters in diffusers' form."""
+"""What the pipeline needs around its loop: schedulers that fit, adapters in diffusers' form."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -12,7 +11,7 @@ from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler
 
 from .scheduling_lavin_dit import PREDICTIONS, LavinDiTScheduler
 
-__all__ = ["LavinDiTExamples", "adapter_for_diffusers", "check_scheduler", "evaluation_mode", "set_times"]
+__all__ = ["LavinDiTExamples", "adapter_for_diffusers", "check_scheduler", "set_times"]
 
 LORA_SETTINGS = ("r", "lora_alpha", "lora_dropout", "bias", "use_rslora", "rank_pattern", "alpha_pattern")
 
@@ -114,19 +113,6 @@ def set_times(
         )
     own = isinstance(scheduler, LavinDiTScheduler)
     scheduler.set_timesteps(sigmas=times if own else [1 - time for time in times], device=device)
-
-
-@contextlib.contextmanager
-def evaluation_mode(*models: torch.nn.Module) -> Iterator[None]:
-    """Puts models into evaluation mode for a block, and every part back into its own mode after."""
-    modes = [(part, part.training) for model in models for part in model.modules()]
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def adapter_for_diffusers(

@@ -41,6 +41,7 @@ from .encoder_unpairseg import UnpairSegPixelDecoder, UnpairSegPreTrainedModel
 from .prompt_decoder_unpairseg import UnpairSegMaskDecoder, merge_chunks
 
 # What the outputs of the heads pass on from the bare model.
+LOSS_SETTINGS = ("iou_target", "score_targets", "oversample_ratio", "importance_sample_ratio")
 MAX_POINTS_PER_SIDE = 256  # 65,536 masks
 REQUESTED = (
     "hidden_states",
@@ -408,11 +409,8 @@ class UnpairSegForMaskGeneration(UnpairSegPreTrainedModel):
                 box_labels=box_labels,
                 padded_size=(size[0], size[1]),
                 weights=PromptableLossWeights(config.mask_weight, config.dice_weight, config.iou_weight),
-                iou_target=config.iou_target,
-                score_targets=config.score_targets,
                 num_points=config.train_num_points,
-                oversample_ratio=config.oversample_ratio,
-                importance_sample_ratio=config.importance_sample_ratio,
+                **{name: getattr(config, name) for name in LOSS_SETTINGS},
             )
             # Points and boxes use different parameters; a gradient of zero keeps distributed training in step.
             unused = sum(parameter.sum() for parameter in self.model.mask_decoder.parameters()) * 0.0

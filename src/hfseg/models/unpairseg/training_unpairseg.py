@@ -14,6 +14,7 @@ from accelerate import Accelerator, PartialState
 from ...auto import find_auto_class
 from ...evaluation.promptable import evaluate_promptable
 from ...evaluation.segmentation import evaluate_open_vocabulary
+from ...layers.modes import evaluation_mode
 from ...training.tasks.base import Task, load_processor
 
 READERS = {
@@ -86,20 +87,16 @@ class PromptableTask(Task):
         accelerator: Accelerator,
     ) -> dict[str, float]:
         """Evaluates masks of points and boxes on held-out data."""
-        training = model.training
-        model.eval()
-        unwrapped = accelerator.unwrap_model(model)
         options = dict(self.arguments.run.evaluation)
-        numbers = evaluate_promptable(
-            unwrapped,
-            getattr(processor, "image_processor", processor),
-            dataset,
-            options.get("points_per_side"),
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
-        model.train(training)
-        return numbers
+        with evaluation_mode(model):
+            return evaluate_promptable(
+                accelerator.unwrap_model(model),
+                getattr(processor, "image_processor", processor),
+                dataset,
+                options.get("points_per_side"),
+                accelerator.process_index,
+                accelerator.num_processes,
+            )
 
 
 class AlignmentTask(Task):
@@ -165,18 +162,15 @@ class AlignmentTask(Task):
         """Measures open-vocabulary segmentation, or the loss where nothing is labeled."""
         if "segmentation" not in dataset[0] and "segmentation_map" not in dataset[0]:
             return super().evaluate(model, processor, dataset, collate, accelerator)
-        training = model.training
-        model.eval()
         options = dict(self.arguments.run.evaluation)
-        numbers = evaluate_open_vocabulary(
-            accelerator.unwrap_model(model),
-            processor,
-            dataset,
-            options.get("tasks", ("panoptic", "semantic")),
-            self.arguments.data.collator.get("templates", "vild"),
-            {name: options[name] for name in ("threshold",) if name in options},
-            rank=accelerator.process_index,
-            ranks=accelerator.num_processes,
-        )
-        model.train(training)
-        return numbers
+        with evaluation_mode(model):
+            return evaluate_open_vocabulary(
+                accelerator.unwrap_model(model),
+                processor,
+                dataset,
+                options.get("tasks", ("panoptic", "semantic")),
+                self.arguments.data.collator.get("templates", "vild"),
+                {name: options[name] for name in ("threshold",) if name in options},
+                rank=accelerator.process_index,
+                ranks=accelerator.num_processes,
+            )
