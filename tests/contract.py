@@ -22,6 +22,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfseg.auto import find_auto_class  # importing hfseg registers the Auto classes
 
 
+# The graph is what can fail; torch.export's tests run the same operations through functionalization and decomposition.
+CAPTURE = "eager"
+
+
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
     """Walks through nested outputs."""
     if isinstance(value, torch.Tensor):
@@ -461,7 +465,7 @@ class ModelContract:
     def test_compiles_to_one_graph(self):
         model = peaked(self.build())
         torch._dynamo.reset()
-        compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=False)
+        compiled = torch.compile(model, fullgraph=True, backend=CAPTURE, dynamic=False)
         inputs = self.example(with_labels=False)
         assert_same(self.predict(compiled, inputs), self.predict(model, inputs), self.tolerance, self.tolerance)
 
@@ -469,6 +473,8 @@ class ModelContract:
     def test_exports_with_dynamic_shapes(self, sizes_too):
         """One program serves several batch sizes and image sizes."""
         config = self.dynamic_size_config() if sizes_too else self.config()
+        if not sizes_too and config.to_dict() == self.dynamic_size_config().to_dict():
+            pytest.skip("the program with free height and width is of the very same model, and has a free batch size")
         torch.manual_seed(0)
         model, inputs = peaked(self.model_class(config)).eval(), self.example(with_labels=False)
         dynamic = {
@@ -506,7 +512,7 @@ class OneCompiledProgram:
         torch.manual_seed(0)
         model = peaked(self.model_class(self.dynamic_size_config())).eval()
         torch._dynamo.reset()
-        compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
+        compiled = torch.compile(model, fullgraph=True, backend=CAPTURE, dynamic=True)
         # Constant floats stay constants: else everything is traced twice, the second time to find that out.
         with torch._dynamo.config.patch(specialize_float=True):
             self.predict(compiled, self.inputs(2, *self.size))

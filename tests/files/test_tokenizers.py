@@ -1,12 +1,25 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Tokenizers without words, or with more than the model knows, are refused wherever they are read."""
+"""Tokenizers without words, with more than the model knows or with another end are refused wherever they are read."""
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
-from transformers import AutoProcessor, CLIPTokenizer, pipeline
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    AutoProcessor,
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 
 import hfseg
 from hfseg.commands.main import main
@@ -67,6 +80,43 @@ def test_the_rule():
     check_tokenizer(None)
     tokenizer = AutoProcessor.from_pretrained(hfseg.checkpoint("cris-tiny-shapes")).tokenizer
     check_tokenizer(tokenizer)
-    check_vocabulary(tokenizer, len(tokenizer))
-    with pytest.raises(ValueError, match=f"embeddings of {len(tokenizer) - 1} tokens and its tokenizer"):
-        check_vocabulary(tokenizer, len(tokenizer) - 1)
+    size = len(tokenizer)
+    for passes in ({}, {"eos_token_id": size - 1}, {"eos_token_id": 2}):  # the end has the largest id there
+        check_vocabulary(tokenizer, SimpleNamespace(vocab_size=size, **passes))
+    check_vocabulary(None, SimpleNamespace())
+    with pytest.raises(ValueError, match=f"embeddings of {size - 1} tokens and its tokenizer"):
+        check_vocabulary(tokenizer, SimpleNamespace(vocab_size=size - 1))
+    with pytest.raises(ValueError, match=f"reads a text at token 7 .*ends texts with {size - 1}"):
+        check_vocabulary(tokenizer, SimpleNamespace(vocab_size=size, eos_token_id=7))
+
+
+def words_with_an_end(number):
+    """A tokenizer of a few words whose end has a given id."""
+    words = ["circle", "cross", "star", "an", "image", "of"]
+    words[number - 1 : number - 1] = ["<end>"]
+    vocabulary = {word: index for index, word in enumerate(["<unk>", *words])}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[("<end>", number)])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>", pad_token="<end>")
+
+
+@pytest.mark.parametrize(("end", "stated"), [(2, 2), (3, 3), (7, 2), (3, 7), (1, 2)])
+def test_a_tower_that_would_not_read_the_last_word_is_refused(end, stated):
+    """The truth is transformers' own tower: names that differ must have embeddings that differ."""
+    tokenizer = words_with_an_end(end)
+    torch.manual_seed(0)
+    config = CLIPTextConfig(
+        vocab_size=8, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=8, projection_dim=8, bos_token_id=None, eos_token_id=stated, pad_token_id=end,
+    )  # fmt: skip
+    tower = CLIPTextModelWithProjection(config).eval()
+    texts = tokenizer([f"an image of {name}" for name in ("circle", "cross", "star")], return_tensors="pt")
+    embeddings = tower(texts["input_ids"], texts["attention_mask"]).text_embeds
+    reads_all = all(not torch.equal(embeddings[i], embeddings[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert reads_all == ((end, stated) in [(3, 3), (7, 2)])  # the others lose a word, or read the first token only
+    if reads_all:
+        check_vocabulary(tokenizer, config)
+    else:
+        with pytest.raises(ValueError, match="reads a text at"):
+            check_vocabulary(tokenizer, config)

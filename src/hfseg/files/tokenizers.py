@@ -1,5 +1,5 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
-"""Tokenizers that cannot be right: without a vocabulary, or with more words than the model knows.
+"""Tokenizers that cannot be right: without a vocabulary, with more words than the model knows, or another end of texts.
 
 transformers builds a tokenizer of its special tokens alone where a vocabulary file is missing or cannot be downloaded.
 Every expression then reads as one unknown word, and the model answers all the same.
@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = ["check_tokenizer", "check_vocabulary", "warn_of_spelt_words"]
 
+READS_LARGEST = 2  # what transformers' CLIPTextModel takes for "the largest id", whatever the tokenizer says
 logger = logging.getLogger(__name__)
 
 
@@ -35,21 +36,45 @@ def check_tokenizer(tokenizer: Any) -> None:
     )
 
 
-def check_vocabulary(tokenizer: Any, vocab_size: int, name: str = "The model") -> None:
-    """Checks that a model has an embedding for every token; more embeddings than tokens are padding.
+def check_vocabulary(tokenizer: Any, text_config: Any, name: str = "The model") -> None:
+    """Checks that a text tower and a tokenizer agree on the tokens and on what ends a text.
+
+    More embeddings than tokens are padding. CLIP's tower describes a text by its token `eos_token_id`: where the
+    tokenizer never writes it, transformers reads the first token, and all texts are one. A stated 2 stands for the
+    largest id in a text, as in the first releases of CLIP: then words with an id above the end would hide what follows.
 
     Args:
         tokenizer: Of transformers; None passes.
-        vocab_size: Embeddings of the text encoder.
+        text_config: Of the text tower, with `vocab_size` and `eos_token_id`.
         name: What the model is called in the message.
 
     Raises:
-        ValueError: The tokenizer has more tokens.
+        ValueError: The tokenizer has more tokens, or ends texts otherwise.
     """
-    if tokenizer is not None and len(tokenizer) > vocab_size:
+    if tokenizer is None:
+        return
+    files = "tokenizer.json and tokenizer_config.json"
+    remedy = f"they do not belong together. Take {files} from the folder the weights come from."
+    if len(tokenizer) > text_config.vocab_size:
         raise ValueError(
-            f"{name} has embeddings of {vocab_size} tokens and its tokenizer {len(tokenizer)}: they do not belong "
-            "together. Take tokenizer.json and tokenizer_config.json from the folder the weights come from."
+            f"{name} has embeddings of {text_config.vocab_size} tokens and its tokenizer {len(tokenizer)}: {remedy}"
+        )
+    end, stated = getattr(tokenizer, "eos_token_id", None), getattr(text_config, "eos_token_id", None)
+    if end is None or stated is None:
+        return
+    if stated == READS_LARGEST:
+        above = sorted((number, word) for word, number in tokenizer.get_vocab().items() if number > end)
+        if above:
+            raise ValueError(
+                f"{name} reads a text at its token with the largest id (text_config.eos_token_id is {stated}), and its "
+                f"tokenizer ends texts with {end}, below {len(above)} words such as {above[0][1]!r}: what follows such "
+                "a word would not be read. Use a tokenizer whose end has the largest id, or train with one whose end "
+                f"is not {READS_LARGEST} and state it."
+            )
+    elif stated != end:
+        raise ValueError(
+            f"{name} reads a text at token {stated} (text_config.eos_token_id), and its tokenizer ends texts with "
+            f"{end}: {remedy}"
         )
 
 

@@ -57,7 +57,7 @@ class OpenVocabularySegmentationPipeline(OneByOne, Pipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._vocabularies: OrderedDict[str, Any] = OrderedDict()
         super().__init__(*args, **kwargs)
-        check_vocabulary(self.processor.tokenizer, self.model.config.text_config.vocab_size, type(self.model).__name__)
+        check_vocabulary(self.processor.tokenizer, self.model.config.text_config, type(self.model).__name__)
 
     def __call__(self, images: Any = None, candidate_labels: Any = None, **kwargs: Any) -> Any:
         """Segments; see the class.

@@ -53,7 +53,7 @@ class ReferringImageSegmentationPipeline(OneByOne, Pipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         tokenizer = cast(Any, self.processor).tokenizer
-        check_vocabulary(tokenizer, self.model.config.text_config.vocab_size, type(self.model).__name__)
+        check_vocabulary(tokenizer, self.model.config.text_config, type(self.model).__name__)
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """Segments.

@@ -12,7 +12,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
 from ..files.embedding_cache import cached_embeddings
-from ..files.tokenizers import check_tokenizer
+from ..files.tokenizers import check_tokenizer, check_vocabulary
 from .prompt_templates import TEMPLATES
 
 Labels = Sequence[str] | Mapping[str, Sequence[str]]
@@ -184,8 +184,11 @@ class OpenVocabularyProcessor(ProcessorMixin):
             Embeddings `(V, R, D)`.
 
         Raises:
-            ValueError: For an empty list, duplicates, or unknown templates.
+            ValueError: For an empty list, duplicates, unknown templates, or a tokenizer that is not the model's.
         """
+        text_config = getattr(getattr(model, "config", None), "text_config", None)
+        if text_config is not None:
+            check_vocabulary(self.tokenizer, text_config, type(model).__name__)
         vocabulary, sentences = Vocabulary.read(candidate_labels), templates_of(templates)
         names = [name for given in vocabulary.names for name in given]
         texts = [clean_text(sentence.format(name)) for name in names for sentence in sentences]

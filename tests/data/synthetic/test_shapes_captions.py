@@ -8,10 +8,11 @@ def test_tokenizer_of_entities():
     tokenizer = entity_tokenizer()
     texts = ["An image of circle, sky.", "This is a photo of a LARGE star.", "There is the ring in the scene"]
     tokens = tokenizer(texts, padding="max_length")
-    assert all(row[0] == 1 and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
+    assert all(row[0] == tokenizer.bos_token_id and tokenizer.unk_token_id not in row for row in tokens["input_ids"])
     lengths = [len(row) for row in tokens["input_ids"]]
     assert lengths == [24] * 3 and [sum(mask) for mask in tokens["attention_mask"]] == [9, 11, 9]
-    assert tokens["input_ids"][0].index(2) == 8  # the first end is where CLIP reads
+    assert tokens["input_ids"][0].index(tokenizer.eos_token_id) == 8  # where CLIP reads
+    assert tokenizer.eos_token_id != 2  # which transformers reads as "the largest id", whatever that is
     assert tokenizer("zebra")["input_ids"][1] == tokenizer.unk_token_id
 
 

@@ -26,7 +26,7 @@ class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
         return tiny_config(**LITE)
 
     def dynamic_size_config(self):
-        return tiny_config(decoder_layers=1, **LITE)
+        return tiny_config(decoder_layers=1, backbone_config=masks.RESNET, **LITE)
 
     def fresh(self):
         kept = {name: value for name, value in super().fresh().items() if "token_recalibration" not in name}

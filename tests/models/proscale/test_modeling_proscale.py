@@ -133,7 +133,7 @@ class TestProScaleWithQueriesFromPixels(TestProScaleForUniversalSegmentation):
         return tiny_config(**PIXELS)
 
     def dynamic_size_config(self):
-        return tiny_config(decoder_layers=1, **PIXELS)
+        return tiny_config(decoder_layers=1, backbone_config=RESNET, **PIXELS)  # shifted windows: see the class above
 
     def shapes(self, batch_size, height, width):
         shapes = super().shapes(batch_size, height, width)

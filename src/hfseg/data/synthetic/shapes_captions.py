@@ -68,20 +68,21 @@ def entity_tokenizer() -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    special = ["<unk>", "<start>", "<end>"]
+    # CLIP's text tower in transformers takes 2 for the end of a text to be a mistake, and reads the largest id instead.
+    special = ["<unk>", "<pad>", "<start>", "<end>"]
     words = sorted({*_SENTENCE_WORDS, *COLORS, *id2label.values()})
     vocabulary = {word: number for number, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer, tokenizer.pre_tokenizer = Lowercase(), Whitespace()
     tokenizer.post_processor = TemplateProcessing(
-        single="<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
+        single="<start> $A <end>", special_tokens=[("<start>", 2), ("<end>", 3)]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token="<unk>",
         bos_token="<start>",
         eos_token="<end>",
-        pad_token="<end>",  # the first end is read, as in CLIP
+        pad_token="<pad>",
         model_max_length=ENTITY_LENGTH,
     )
 

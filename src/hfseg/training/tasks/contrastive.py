@@ -12,6 +12,7 @@ from transformers import CONFIG_MAPPING, PROCESSOR_MAPPING
 from transformers.utils import ModelOutput
 
 from ...data.synthetic.shapes_captions import entity_tokenizer
+from ...files.tokenizers import check_vocabulary
 from ...losses.contrastive import softmax_contrastive_loss
 from .base import Task, build_image_processor, load_processor
 
@@ -85,11 +86,14 @@ class ContrastiveTask(Task):
     def build_processor(self, model: nn.Module) -> Any:
         """Joins image processor and tokenizer."""
         arguments = self.arguments.model
-        if arguments.tokenizer != SHAPES_TOKENIZER:
-            return load_processor(arguments)
         config: Any = model.config
-        processor: Any = PROCESSOR_MAPPING[type(config)]
-        return processor(build_image_processor(arguments, model), entity_tokenizer())
+        if arguments.tokenizer != SHAPES_TOKENIZER:
+            processor = load_processor(arguments)
+        else:
+            made: Any = PROCESSOR_MAPPING[type(config)]
+            processor = made(build_image_processor(arguments, model), entity_tokenizer())
+        check_vocabulary(processor.tokenizer, config.text_config, type(model).__name__)
+        return processor
 
     def inner(self, model: nn.Module) -> nn.Module:
         """The open-vocabulary model."""

@@ -100,17 +100,17 @@ class ReferringTask(Task):
             source = str(backbone)
         if source is not None:
             source = pretrained_source(source)
-            vocab_size = cast(Any, model).config.text_config.vocab_size
+            text_config = cast(Any, model).config.text_config
             arguments = dataclasses.replace(arguments, tokenizer=source)
             if made is None or _holds_processor(source, made):
                 processor = load_processor(arguments)
-                check_vocabulary(processor.tokenizer, vocab_size)
+                check_vocabulary(processor.tokenizer, text_config)
                 return processor
             image_processor = build_image_processor(
                 dataclasses.replace(arguments, pretrained=None, backbone=None), model
             )
             tokenizer = _load_tokenizer(source)
-            check_vocabulary(tokenizer, vocab_size)
+            check_vocabulary(tokenizer, text_config)
             return made(image_processor, tokenizer)
         if self.arguments.data.name != "referring_shapes":
             raise ValueError(
