@@ -31,6 +31,13 @@ def holds_text_tower(folder: str | None) -> bool:
     return any(name.endswith("ForOpenVocabularySegmentation") for name in names)
 
 
+def square_of(processor: Any) -> dict[str, int]:
+    """Reads the side of the network's square from a processor, as collators take it: `{"size": S}`, or nothing."""
+    size = getattr(getattr(processor, "image_processor", processor), "size", None)
+    side = getattr(size, "longest_edge", None)
+    return {} if side is None else {"size": int(side)}
+
+
 class PromptableTask(Task):
     """Stage 1: points and boxes become masks. Evaluates 1-point and 1-box IoU, with and without an oracle.
 
@@ -74,9 +81,7 @@ class PromptableTask(Task):
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
         """Adds the side of the image processor's square."""
-        offered = super().offered(dataset, model, processor)
-        side = getattr(getattr(offered["image_processor"], "size", None), "longest_edge", None)
-        return offered if side is None else {**offered, "size": int(side)}
+        return {**super().offered(dataset, model, processor), **square_of(processor)}
 
     def evaluate(
         self,
@@ -136,7 +141,7 @@ class AlignmentTask(Task):
         return processor
 
     def offered(self, dataset: Any, model: nn.Module, processor: Any) -> dict[str, Any]:
-        """Adds the embedding of every entity, made on the accelerator, by one process per machine."""
+        """Adds the side of the square, and the embedding of every entity, made on the accelerator, once per machine."""
         names = sorted({name for entities in dataset.all_entities() for name in entities})
         templates = self.arguments.data.collator.get("templates", "vild")
         state = PartialState()
@@ -149,7 +154,8 @@ class AlignmentTask(Task):
         table = dict(zip(names, embeddings[:, 0].cpu()))
         config: Any = model.config
         sizes = {"region_sizes": tuple(config.region_sizes)}
-        return {**super().offered(dataset, model, processor), **sizes, "embeddings": table}
+        offered = super().offered(dataset, model, processor)
+        return {**offered, **square_of(processor), **sizes, "embeddings": table}
 
     def evaluate(
         self,
