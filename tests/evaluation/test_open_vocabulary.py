@@ -13,7 +13,7 @@ from hfseg.commands.evaluate import main
 from hfseg.data.synthetic.shapes_captions import entity_tokenizer
 from hfseg.evaluation.labels import embed_classes
 from hfseg.evaluation.segmentation import evaluate_open_vocabulary
-from unpairseg_models import tiny_config
+from unpairseg_models import TEXT, tiny_config
 
 
 class Bands:
@@ -107,7 +107,8 @@ def test_names_of_classes():
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("open")
     torch.manual_seed(0)
-    UnpairSegForOpenVocabularySegmentation(tiny_config(points_per_side=4)).save_pretrained(path)
+    words = {**TEXT, "eos_token_id": entity_tokenizer().eos_token_id}
+    UnpairSegForOpenVocabularySegmentation(tiny_config(points_per_side=4, text_config=words)).save_pretrained(path)
     settings = {"score_threshold": 0.0, "threshold": 0.0}
     tokenizer = entity_tokenizer()
     tokenizer.model_max_length = 8  # of the tiny text tower

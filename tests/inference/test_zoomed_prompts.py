@@ -20,12 +20,14 @@ BOXES = [[10.0, 20.0, 40.0, 50.0], [60.0, 80.0, 90.0, 127.0], [100.0, 3.0, 112.0
 
 @pytest.fixture(scope="module")
 def pipe():
-    return pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+    pipe = pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
+    pipe.image_processor.box_zoom = None  # the shipped processor has one
+    return pipe
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return render_scene(1, image_size=(128, 120), split="validation").image
+    return render_scene(4, image_size=(128, 120), split="validation").image
 
 
 def near(box, size):
@@ -79,6 +81,7 @@ def test_the_processor_says_how_much_is_seen(pipe, scene, monkeypatch):
     whole, zoomed = pipe(image, input_boxes=BOXES), pipe(image, input_boxes=BOXES, box_zoom=3.0, output_rle_mask=True)
     assert len(zoomed["rle_mask"]) == 3 and (whole["masks"][0] != zoomed["masks"][0]).any()
     predictor = hfseg.load("unpairseg-tiny-shapes", task="mask-generation")
+    predictor.image_processor.box_zoom = None
     answers = [hfseg.predict(predictor, image, boxes=BOXES, box_zoom=zoom) for zoom in (None, 3.0)]
     assert (answers[0].result.segmentation != answers[1].result.segmentation).any()
     monkeypatch.setattr(pipe.image_processor, "box_zoom", 3.0)
@@ -96,7 +99,7 @@ def test_parts_have_a_size_of_their_own(pipe, scene, monkeypatch):
 
     monkeypatch.setattr(pipe.model, "forward", forward)
     monkeypatch.setattr(pipe.image_processor, "zoom_size", 128)
-    drawn = render_scene(1, image_size=(128, 120), split="validation")
+    drawn = render_scene(4, image_size=(128, 120), split="validation")
     things = [s for s in drawn.segments_info if 12 < max(s["bbox"][2:]) < 60]
     boxes = [[x, y, x + w, y + h] for x, y, w, h in (s["bbox"] for s in things)]
     found = pipe(Image.fromarray(scene), input_boxes=boxes, box_zoom=3.0)
@@ -206,7 +209,7 @@ def test_several_points_of_a_prompt_are_seen_together(pipe, scene, monkeypatch):
     list(masks_of_points(pipe.model, pipe.image_processor, scene, points, 16, labels=labels))
     assert [signs.tolist() for _, signs in seen] == [[[[1, 0]]]] * 2  # the whole, and 64 pixels
     for (given, _), expected, side in zip(seen, (points, [[[[12.0, 30.0], [52.0, 34.0]]]]), (128, 64), strict=True):
-        torch.testing.assert_close(given, torch.tensor(expected) * 96 / side)
+        torch.testing.assert_close(given, torch.tensor(expected) * 128 / side)  # the network's input
 
 
 def test_the_whole_image_is_read_once_for_all_points(pipe, scene, monkeypatch):

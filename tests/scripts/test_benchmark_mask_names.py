@@ -36,6 +36,7 @@ from unpairseg_models import tiny_config
 def model():
     torch.manual_seed(0)
     config = tiny_open_vocabulary_config(backbone_config=RESNET, decoder_layers=1)
+    config.text_config.eos_token_id = entity_tokenizer().eos_token_id
     return peaked(ProScaleForOpenVocabularySegmentation(config)).eval()
 
 
