@@ -21,7 +21,6 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfseg.auto import find_auto_class  # importing hfseg registers the Auto classes
 
-
 # The graph is what can fail; torch.export's tests run the same operations through functionalization and decomposition.
 CAPTURE = "eager"
 
