@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Training of Unpair-Seg: CLIP's towers, then masks, then names, each from the one before."""
 
+import functools
 import json
 
 import pytest
@@ -91,3 +92,20 @@ def test_stage_one_alone(tmp_path):
     numbers = json.dumps(run("unpairseg-tiny-stage1", tmp_path, *SMALL, *changes))
     assert "one_point_oracle_iou" in numbers
     AutoModelForMaskGeneration.from_pretrained(tmp_path)
+
+
+def test_names_are_learned_at_the_size_that_the_processor_gives(clip, tmp_path, monkeypatch):
+    """Without a word about it in the recipe; the collator's own default is the published model's 1024."""
+    sizes = set()
+    plain = UnpairSegForOpenVocabularySegmentation.forward
+
+    @functools.wraps(plain)  # the loop gives what the signature names
+    def forward(self, pixel_values=None, **given):
+        if given.get("entity_labels") is not None:
+            sizes.add(tuple(pixel_values.shape[-2:]))
+        return plain(self, pixel_values, **given)
+
+    monkeypatch.setattr(UnpairSegForOpenVocabularySegmentation, "forward", forward)
+    changes = [f"model.pretrained={clip}", "model.processor.size.longest_edge=64", "model.config.region_sizes=[64]"]
+    run("unpairseg-tiny-stage2", tmp_path, *SMALL, *changes, "data.train.image_size=[48, 64]")
+    assert sizes == {(64, 64)}
