@@ -169,10 +169,13 @@ def test_intermediate_maps_are_the_authors(case, converted):
 def test_training_is_the_authors(case, converted):
     before = {name: value.clone() for name, value in converted.state_dict().items()}
     batch = {"pixel_values": case.inputs["image"], "input_ids": case.inputs["word"], "mask_labels": case.inputs["mask"]}
-    outputs = converted.train()(**batch)
+    # oneDNN sums in an order of its own on some processors: a value at a ReLU's zero then falls to the other side, and
+    # gradients differ by up to 2 %.
+    with torch.backends.mkldnn.flags(enabled=False):
+        outputs = converted.train()(**batch)
+        outputs.loss.backward()
     torch.testing.assert_close(outputs.logits.detach(), case.outputs["train_logits"], atol=1e-3, rtol=0)
     torch.testing.assert_close(outputs.loss.detach(), case.outputs["loss"].reshape(()), atol=1e-5, rtol=0)
-    outputs.loss.backward()
     gradients = convert_gradients(converted, case)
     compared = 0
     for name, expected in case.outputs.items():
