@@ -135,3 +135,16 @@ def test_only_with_all_targets_an_unmatched_score_has_a_gradient():
     assert moved == {"matched": taken.tolist(), "all": list(range(8))}
     with pytest.raises(ValueError, match="score_targets='none' is not known"):
         promptable_loss(embeddings[None], scores, pixels, points=points, score_targets="none", **options)
+
+
+def test_with_all_targets_the_loss_of_scores_is_their_mean():
+    """Not a sum: more masks per point do not weigh more beside the losses of masks."""
+    embeddings, pixels, masks, points = scene()
+    match = match_points(embeddings, pixels, [masks], points, WEIGHTS, "dice", "all")
+    scores = torch.linspace(0.1, 0.9, 12).view(1, 1, 3, 4)
+    options = dict(mask_labels=[masks], padded_size=(64, 64), weights=WEIGHTS, num_points=50, box_labels=None)
+    losses = promptable_loss(embeddings[None], scores, pixels, points=points, score_targets="all", **options)
+    queries = torch.cat([match.pairs.queries[0], match.others.queries])
+    wanted = torch.cat([match.quality, match.others.quality])
+    expected = WEIGHTS.iou * F.smooth_l1_loss(scores.flatten()[queries], wanted)
+    assert losses["loss_iou"].item() == pytest.approx(expected.item(), rel=1e-5)
