@@ -4,9 +4,11 @@
 import copy
 import json
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 import torch
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
@@ -90,3 +92,39 @@ def test_sizes_of_files_are_in_the_fingerprint(tmp_path):
     Files.samples[3]["image"].write_bytes(b"22")
     second = data_fingerprint(Files())
     assert first["files"] == 13 and first["sizes"] != second["sizes"] and first["names"] == second["names"]
+
+
+def test_a_dataset_that_draws_from_others_is_described_by_them(tmp_path):
+    """Its own samples may be millions, each drawn by a generator of its own: asking for their names took a minute."""
+    from hfseg.data.readers.in_context import InContextDataset
+    from hfseg.data.readers.in_context_sources import PhotoSource
+
+    class Files(ToyDataset):
+        samples = [{"image": tmp_path / f"{index}.png", "name": "x"} for index in range(13)]
+        keys = ("image", "segmentation", "segments_info")
+
+    for sample in Files.samples:
+        sample["image"].write_bytes(b"1")
+
+    def described():
+        data = InContextDataset(["colorization"], source=PhotoSource(Files()), length=10**7)
+        return data_fingerprint(data)
+
+    first = described()
+    assert first["samples"] == 10**7 and first["parts"]["images"]["files"] == 13
+    assert described() == first
+    Files.samples[3]["image"].write_bytes(b"22")
+    assert described()["parts"]["images"]["sizes"] != first["parts"]["images"]["sizes"]
+
+
+def test_a_description_with_fewer_entries_is_an_older_versions():
+    plain = {"recipe": {"data": {"batch_size": 1}, "run": {"gradient_accumulation_steps": 1}}, "world_size": 1}
+    accelerator = SimpleNamespace(num_processes=1, is_main_process=True)
+    data = {"samples": 5, "parts": {"images": {"samples": 5}}}
+    for before, same in (({"samples": 5, "names": "a"}, True), ({"samples": 6, "names": "a"}, False), (data, True)):
+        check = partial(check_resumed, Path("checkpoint-8"), {**plain, "data": before}, plain["recipe"], data)
+        if same:
+            assert check(accelerator)
+        else:
+            with pytest.raises(CheckpointError, match="samples: 6 -> 5"):
+                check(accelerator)

@@ -125,11 +125,13 @@ def _check_data(
     folder: Path, before: Mapping[str, Any] | None, data: Mapping[str, Any] | None, accelerator: Any, allowed: bool
 ) -> None:
     """Refuses other training data than the checkpoint's, or warns of them where they are allowed."""
-    if before is None or data is None or before == data:
+    if before is None or data is None:
         return
-    said = "; ".join(
-        f"{name}: {before.get(name)} -> {value}" for name, value in data.items() if before.get(name) != value
-    )
+    # An older version may have described the same data by fewer entries.
+    differing = [name for name, value in data.items() if name in before and before[name] != value]
+    if not differing:
+        return
+    said = "; ".join(f"{name}: {before[name]} -> {data[name]}" for name in differing)
     if not allowed:
         raise CheckpointError(
             f"The training data are not those that {folder} was written with ({said}), so the run would not be "
@@ -164,7 +166,9 @@ def _samples_per_update(recipe: Mapping[str, Any], processes: int) -> int:
 def data_fingerprint(dataset: Any) -> dict[str, Any] | None:
     """Describes training data: number, names and, where the dataset knows its files, sizes of the samples.
 
-    A dataset may say it by `fingerprint()`. None for data without a length.
+    Of a dataset that draws from others (`parts`, a mapping) those are described: its own samples follow from them and
+    from the recipe, and may be millions. Of one around another (`dataset`) the inner one's files count. A dataset may
+    also say it all by `fingerprint()`. None for data without a length.
     """
     if hasattr(dataset, "fingerprint"):
         return dict(dataset.fingerprint())
@@ -172,9 +176,12 @@ def data_fingerprint(dataset: Any) -> dict[str, Any] | None:
         number = len(dataset)
     except TypeError:
         return None
+    parts = getattr(dataset, "parts", None)
+    if isinstance(parts, Mapping):
+        return {"samples": number, "parts": {name: data_fingerprint(part) for name, part in parts.items()}}
     names, sizes = hashlib.sha256(), hashlib.sha256()
     known = files = 0
-    samples = getattr(dataset, "samples", None)
+    samples = getattr(dataset, "samples", getattr(getattr(dataset, "dataset", None), "samples", None))
     for index in range(number):
         if hasattr(dataset, "sample_id"):
             names.update(f"{dataset.sample_id(index)}\n".encode())

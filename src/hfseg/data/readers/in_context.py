@@ -508,6 +508,7 @@ class InContextDataset(torch.utils.data.Dataset):
         self.num_examples, self.bucket, self.seed = num_examples, bucket, seed
         self.source: Any = None
         self.video_source: Any = None
+        self.parts: dict[str, Any] = {}  # what is drawn from, by name
         if sources:
             if source is not None or video_source is not None or shapes:
                 raise ValueError(
@@ -532,6 +533,8 @@ class InContextDataset(torch.utils.data.Dataset):
         self.video_source = video_source
         if video_source is None and True in needed:
             self.video_source = ShapesSource(num_frames=num_frames, **shapes)
+        opened = {"images": self.source, "clips": self.video_source}
+        self.parts = {name: part for name, part in opened.items() if part is not None}
         for task in self.tasks:
             keys = getattr(self._source(task), "keys", None)
             missing = sorted(set(task.needs) - set(keys)) if keys is not None else []
@@ -557,6 +560,7 @@ class InContextDataset(torch.utils.data.Dataset):
                 failed.append(f"{name}: {error}")
         if failed:
             raise ValueError(f"{len(failed)} of {len(wanted)} data.train.sources cannot be opened. {'; '.join(failed)}")
+        self.parts = opened
         pools = {}
         for task in self.tasks:
             fitting = [name for name, source in opened.items() if set(task.needs) <= _keys(source)]
