@@ -31,9 +31,6 @@ MODELS = {
     "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
     "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
     # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
-    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
-        proscale_config(backbone_config=RESNET, decoder_layers=1)
-    ),
     "proscale-boxes": lambda: hfseg.ProScaleForObjectDetection(
         proscale_config(backbone_config=RESNET, decoder_layers=1, feature_size=64, encoder_stage_layers=(1, 0, 0, 1))
     ),
@@ -47,6 +44,10 @@ MODELS = {
 
 
 SLOW_MODELS = {
+    # Its learned queries are those of "proscale-names", all else that of "proscale-pixels".
+    "proscale": lambda: hfseg.ProScaleForUniversalSegmentation(
+        proscale_config(backbone_config=RESNET, decoder_layers=1)
+    ),
     "proscale-swin": lambda: hfseg.ProScaleForUniversalSegmentation(proscale_config(decoder_layers=1)),
     "proscale-mvit": windowed_mvit,
     "unisegformer": lambda: hfseg.UniSegFormerForSemanticSegmentation(unisegformer_config()),

@@ -103,6 +103,10 @@ class TestUniSegFormerForUniversalSegmentation(TestUniSegFormerModel):
     }
     not_applicable = {}
 
+    def dynamic_size_config(self):
+        # One layer of the decoder: the class with queries from pixels, below, exports three.
+        return tiny_config(decoder_layers=1)
+
     def labels(self, batch_size, height, width, empty=False):
         return segments(batch_size, height, width, empty)
 
