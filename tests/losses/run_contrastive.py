@@ -1,8 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Two processes: mean loss and averaged gradients must be those of all pairs on one."""
 
-import sys
-
 import torch
 from torch import distributed
 
@@ -35,7 +33,3 @@ def main(folder: str) -> None:
     if rank == 0:
         print("equal", file=open(f"{folder}/done", "w"))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

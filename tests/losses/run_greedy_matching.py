@@ -1,8 +1,6 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Two processes whose images have 3, 1 and 0 masks: greedy matching ends, and all have one threshold, in training."""
 
-import sys
-
 import torch
 from torch import distributed
 
@@ -52,7 +50,3 @@ def main(folder: str) -> None:
         assert torch.equal(state, before)
     print("equal", file=open(f"{folder}/done{rank}", "w"))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -2,15 +2,13 @@
 """The sigmoid contrast: its formula pair by pair, in blocks, and over processes."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import run_contrastive
 import torch
 import torch.nn.functional as F
 
+from forked_launch import forked_launch
 from hfseg.losses.contrastive import sigmoid_contrastive_loss
 
 
@@ -38,11 +36,6 @@ def test_contrast_needs_pairs():
 
 
 def test_contrast_over_two_processes(tmp_path):
-    script = Path(__file__).with_name("run_contrastive.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    ranks = forked_launch(lambda rank: run_contrastive.main(str(tmp_path)), tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-2000:] for rank in ranks]
     assert (tmp_path / "done").exists()

@@ -2,15 +2,14 @@
 """Dice and cross-entropy with dynamic weights: worked vectors, MONAI's terms where they mean the same, processes."""
 
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import distributed
 
+from forked_launch import forked_launch
 from hfseg import MedDenseViTConfig, MedDenseViTForSemanticSegmentation
 from hfseg.losses.dice_cross_entropy import (
     ClassBalance,
@@ -192,33 +191,24 @@ def test_moving_average_is_corrected_for_its_start():
     assert all(torch.equal(before[name], value) for name, value in balance.state_dict().items())
 
 
-TWO_PROCESSES = """
-import torch, torch.distributed as dist, sys
-sys.path.insert(0, {folder!r})
-from test_dice_cross_entropy import model, LOGITS, LABELS
-dist.init_process_group("gloo")
-rank = dist.get_rank()
-ours = model()
-terms = ours.compute_loss(LOGITS[rank : rank + 1], [], LABELS[rank : rank + 1])
-total = terms["loss_ce"].clone()
-dist.all_reduce(total)
-averages = [torch.zeros(3) for _ in range(2)]
-dist.all_gather(averages, ours.class_balance.average)
-assert torch.equal(*averages)
-if rank == 0:
-    print("mean", (total / 2).item(), ours.class_balance.frequencies().tolist())
-dist.destroy_process_group()
-"""
-
-
 def test_two_processes_count_together(tmp_path):
     """Both ranks keep one average, and their mean cross-entropy is that of the joint batch."""
-    script = tmp_path / "run.py"
-    script.write_text(TWO_PROCESSES.format(folder=os.path.dirname(__file__)))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    line = next((line for line in done.stdout.splitlines() if line.startswith("mean")), None)
-    assert line is not None, done.stderr[-2000:]
+
+    def work(rank):
+        distributed.init_process_group("gloo")
+        ours = model()
+        total = ours.compute_loss(LOGITS[rank : rank + 1], [], LABELS[rank : rank + 1])["loss_ce"].clone()
+        distributed.all_reduce(total)
+        averages = [torch.zeros(3) for _ in range(2)]
+        distributed.all_gather(averages, ours.class_balance.average)
+        assert torch.equal(*averages)
+        if rank == 0:
+            print("mean", (total / 2).item(), ours.class_balance.frequencies().tolist(), flush=True)
+        distributed.destroy_process_group()
+
+    ranks = forked_launch(work, tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-2000:] for rank in ranks]
+    line = next(line for line in ranks[0].out.splitlines() if line.startswith("mean"))
     value, shares = line.removeprefix("mean ").split(" ", 1)
     expected = model().compute_loss(LOGITS, [], LABELS)["loss_ce"].item()
     assert float(value) == pytest.approx(expected, abs=1e-6)

@@ -1,14 +1,12 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Matching of masks with entities: the authors' assignments and losses, options, and what must not count."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import run_greedy_matching
 import torch
 import torch.nn.functional as F
 
+from forked_launch import forked_launch
 from golden import read_case
 from hfseg.losses.region_text import alignment_loss, match_regions, region_probabilities
 
@@ -121,7 +119,6 @@ def test_unknown_rules():
 
 def test_greedy_matching_on_two_processes_of_different_images(tmp_path):
     """Images with 0, 1 and 3 masks meet: no process waits for another forever, and both hold one threshold."""
-    script = Path(__file__).with_name("run_greedy_matching.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*command, str(script), str(tmp_path)], check=True, capture_output=True, timeout=120)
+    ranks = forked_launch(lambda rank: run_greedy_matching.main(str(tmp_path)), tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-2000:] for rank in ranks]
     assert (tmp_path / "done0").exists() and (tmp_path / "done1").exists()

@@ -1,16 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Two processes that share every sequence of J-DiT give what one gives."""
 
-import sys
-from pathlib import Path
-
 import torch
 from diffusers import ContextParallelConfig
 from diffusers.hooks.context_parallel import apply_context_parallel
 from diffusers.models._modeling_parallel import ParallelConfig
 from torch import distributed
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hfseg import LavinDiTTransformer3DModel
 from lavin_dit_models import TINY, drawn
@@ -45,7 +40,3 @@ def main(folder: str) -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
     print("equal", file=open(f"{folder}/done{distributed.get_rank()}", "w"))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

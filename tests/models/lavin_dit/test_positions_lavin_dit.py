@@ -2,13 +2,12 @@
 """3D rotary positions, and those of a process that has a part of each sequence."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import run_context_parallel
 import torch
 
+from forked_launch import forked_launch
 from hfseg.models.lavin_dit.positions_lavin_dit import rope_axes, rotary_table, rotate
 
 
@@ -39,7 +38,6 @@ def test_rotation_is_that_of_complex_numbers():
 
 def test_context_parallelism_on_two_processes(tmp_path):
     """Each has half of both streams, its own positions among them, and the answer is that of one process."""
-    script = Path(__file__).with_name("run_context_parallel.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, timeout=120)
-    assert (tmp_path / "done0").exists() and (tmp_path / "done1").exists(), done.stderr[-2000:]
+    ranks = forked_launch(lambda rank: run_context_parallel.main(str(tmp_path)), tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-2000:] for rank in ranks]
+    assert (tmp_path / "done0").exists() and (tmp_path / "done1").exists()
