@@ -138,6 +138,17 @@ def test_small_things_are_found_better(pipe, mosaic):
         assert means[1] > least and means[1] > means[0] + 0.1
 
 
+def test_a_point_is_understood_better_with_the_box_of_its_mask(pipe, mosaic, monkeypatch):
+    image, trues = mosaic
+    points = inner_points(trues).tolist()
+    means = []
+    for zoom in (None, 3.0):
+        monkeypatch.setattr(pipe.image_processor, "box_zoom", zoom)
+        found = pipe(image, input_points=points, point_zoom=48)["masks"]
+        means.append(np.mean([(t & m).sum() / (t | m).sum() for t, m in zip(trues, found, strict=True)]))
+    assert means[1] > means[0] + 0.01
+
+
 def test_of_several_parts_around_a_point_the_best_score_counts(pipe, scene):
     """Parts of 32, 64 and 128 pixels, moved into the image, and the whole: as if each had been cut and asked about."""
     image = Image.fromarray(scene[:, :100])
@@ -160,6 +171,51 @@ def test_of_several_parts_around_a_point_the_best_score_counts(pipe, scene):
         assert score == pytest.approx(expected_score, abs=1e-4) and (mask != expected).mean() < 1e-4
     (found,) = pipe(image, input_points=[point], point_zoom=32)["masks"]
     assert (found == masks[0]).all()
+
+
+def blocks(*places):
+    """Masks (40, 40) of rectangles: top, bottom, left, right."""
+    masks = np.zeros((len(places), 40, 40), dtype=bool)
+    for mask, (top, bottom, left, right) in zip(masks, places):
+        mask[top:bottom, left:right] = True
+    return masks
+
+
+@pytest.mark.parametrize("signs", [None, [1, 0]])
+def test_a_points_masks_are_those_that_their_boxes_give_back(pipe, monkeypatch, signs):
+    """An object of 20 x 20 and three answers to a point on it: a quarter of it, nothing, and nearly all of it."""
+    whole, part, nearly = (10, 30, 10, 30), (10, 20, 10, 20), (11, 30, 10, 30)
+    asked = []
+
+    def ask(self, windows, prompts):
+        for (left, top, *_), (x0, y0, x1, y1) in zip(windows, prompts.get("input_boxes", [])):
+            asked.append((x0 + left, y0 + top, x1 + left, y1 + top))
+            masks = blocks(whole, whole)
+            masks[1] = False
+            yield zoomed_prompts._Answer((0, 0, 40, 40), masks, torch.tensor([0.8, 0.1]))
+
+    def ask_whole(self, prompts):
+        yield zoomed_prompts._Answer(
+            (0, 0, 40, 40), np.concatenate([blocks(part), blocks(nearly) & False, blocks(nearly)]), SCORES
+        )
+
+    SCORES = torch.tensor([0.9, 0.5, 0.4])
+    monkeypatch.setattr(zoomed_prompts._Parts, "ask", ask)
+    monkeypatch.setattr(zoomed_prompts._Parts, "ask_whole", ask_whole)
+    image = np.zeros((40, 40, 3), dtype=np.uint8)
+    points = [[[15.0, 15.0], [20.0, 10.5]][: 2 if signs else 1]]  # the second point is beside the object
+    labels = None if signs is None else [[signs]]
+    arguments = (pipe.model, pipe.image_processor, image, [points], 40)
+    ((masks, scores),) = masks_of_points(*arguments, labels=labels)
+    assert scores.tolist() == pytest.approx([0.9, 0.4, 0.5]) and masks[0].sum() == 100 and not asked
+    monkeypatch.setattr(pipe.image_processor, "box_zoom", 2.0)
+    ((masks, scores),) = masks_of_points(*arguments, labels=labels)
+    assert asked == [(10, 10, 20, 20), (10, 11, 30, 30)]  # the boxes around the two masks that cover anything
+    # The box around a quarter gives no more than lies near it (11 x 11), that around nearly all of it the whole object.
+    assert scores.tolist() == pytest.approx([0.8 * 380 / 400, 0.8 * 100 / 121, 0])
+    # What a box gives may cover a point that the mask itself left out, as it should; then that mask stays.
+    assert (masks[0] == blocks(whole if signs is None else nearly)[0]).all()
+    assert masks[1].sum() == (121 if signs is None else 100) and not masks[2].any()
 
 
 @pytest.mark.parametrize(

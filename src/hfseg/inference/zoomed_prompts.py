@@ -5,8 +5,9 @@ A network reads an image at a fixed size and gives masks at a quarter of it: an 
 is five cells of a map of 256, and a fraction of one in a small network's. The part around its box, brought to the
 network's size, shows the same object many cells wide, and its neighbors too. A box means what lies in it, so pixels
 farther from it than a tenth of its longer side are left out. A point does not say how large its object is: it is asked
-about in parts of several sizes, and of all masks that cover it and end inside of their part that one counts which the
-model trusts most.
+about in parts of several sizes, and of all masks that cover it and end inside of their part those count which the model
+trusts most. A score says little about a mask of the wrong size; a box does not leave the size open. So, where boxes are
+asked about in parts too, the box around each of these masks is asked in turn: a mask of a whole object comes back.
 """
 
 import math
@@ -93,6 +94,17 @@ class _Parts:
         whole[top:bottom, left:right] = mask
         return whole
 
+    def of_boxes(self, boxes: Sequence[Sequence[float]], zoom: float) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yields the masks and scores of each box, as `masks_of_boxes`."""
+        windows = [zoom_window(box, self.size, zoom) for box in boxes]
+        moved = [[value - window[place % 2] for place, value in enumerate(box)] for box, window in zip(boxes, windows)]
+        for box, answer in zip(boxes, self.ask(windows, {"input_boxes": moved})):
+            near = np.zeros(self.size, dtype=bool)
+            near[_near(box)] = True
+            order = answer.scores.argsort(descending=True, stable=True)
+            masks = [self.placed(answer.masks[index], answer.window) & near for index in order.tolist()]
+            yield np.stack(masks), answer.scores[order]
+
 
 @torch.no_grad()
 def masks_of_boxes(
@@ -129,14 +141,7 @@ def masks_of_boxes(
     _check(zoom, "box_zoom", "at least 1: the side of a part, in longer sides of its box")
     parts = _Parts(model, image_processor, image, mask_threshold, dtype)
     checked = image_processor.scale_prompts([parts.size], [parts.size], input_boxes=boxes)["input_boxes"][0].tolist()
-    windows = [zoom_window(box, parts.size, zoom) for box in checked]
-    moved = [[value - window[place % 2] for place, value in enumerate(box)] for box, window in zip(checked, windows)]
-    for box, answer in zip(checked, parts.ask(windows, {"input_boxes": moved})):
-        near = np.zeros(parts.size, dtype=bool)
-        near[_near(box)] = True
-        order = answer.scores.argsort(descending=True, stable=True)
-        masks = [parts.placed(answer.masks[index], answer.window) & near for index in order.tolist()]
-        yield np.stack(masks), answer.scores[order]
+    yield from parts.of_boxes(checked, zoom)
 
 
 @torch.no_grad()
@@ -154,7 +159,8 @@ def masks_of_points(
     """Asks a mask-generation model about parts of an image around each point, and takes the part it trusts most.
 
     Args:
-        model, image_processor, image, mask_threshold, dtype: As for `masks_of_boxes`.
+        model, image_processor, image, mask_threshold, dtype: As for `masks_of_boxes`. With a `box_zoom` of the
+            image processor the box around each mask is asked about too.
         points: (x, y) in pixels of the image, one per prompt or several.
         smallest: Side of the smallest part in pixels of the image; the others are 2, 4, ... times as large, up to the
             whole image. Parts that do not hold all points of a prompt are left out.
@@ -163,6 +169,9 @@ def masks_of_points(
     Yields:
         Per prompt, in their order, the M best masks of all parts at the image's size, and their scores: first those
         that cover the (first) point and end inside of their part (the image's border is no end), by their scores.
+        With `box_zoom` these M are replaced by the best masks of the boxes around them (unless such a mask is on the
+        wrong side of a point that its own mask is on the right side of), and ordered and scored by the box's score
+        times the IoU of both masks.
 
     Shape:
         points: (N, 2) or (N, P, 2); labels: (N, P); each masks (M, H, W) bool, scores (M,) float32.
@@ -188,7 +197,36 @@ def masks_of_points(
         ]
         best = sorted(found, key=lambda one: one[:2], reverse=True)[: len(whole.scores)]
         masks = np.stack([parts.placed(mask, window) for _, _, mask, window in best])
-        yield masks, torch.tensor([score for _, score, _, _ in best])
+        scores = torch.tensor([score for _, score, _, _ in best])
+        zoom = getattr(image_processor, "box_zoom", None)
+        if zoom is not None:
+            masks, scores = _confirmed(parts, masks, own, None if signs is None else signs[index], zoom)
+        yield masks, scores
+
+
+def _confirmed(
+    parts: _Parts, masks: np.ndarray, points: np.ndarray, signs: Any, zoom: float
+) -> tuple[np.ndarray, Tensor]:
+    """Asks about the box around each mask of a prompt, and trusts masks that come back.
+
+    Shape:
+        masks: (M, H, W) bool; points: (P, 2); signs: (P,), 1 on the object and 0 beside it; output: (M, H, W), (M,).
+    """
+    rows, columns = (points[:, axis].astype(int).clip(0, parts.size[1 - axis] - 1) for axis in (1, 0))
+    wanted = np.ones(len(points), dtype=bool) if signs is None else np.asarray(signs) == 1
+    drawn = np.flatnonzero(masks.any((1, 2)))
+    answers = parts.of_boxes([_box_around(masks[index]) for index in drawn], zoom)
+    shown, trust = masks.copy(), torch.zeros(len(masks))
+    for index, (found, scores) in zip(drawn.tolist(), answers):
+        mask = found[0]
+        if mask[rows[0], columns[0]] != wanted[0]:
+            continue
+        trust[index] = scores[0] * (mask & masks[index]).sum() / (mask | masks[index]).sum()
+        right, right_before = (one[rows, columns] == wanted for one in (mask, masks[index]))
+        if not (right_before & ~right).any():
+            shown[index] = mask
+    order = trust.argsort(descending=True, stable=True)
+    return shown[order.numpy()], trust[order]
 
 
 def _check(value: Any, name: str, needed: str) -> None:
@@ -225,6 +263,12 @@ def _around(points: np.ndarray, size: tuple[int, int], smallest: int) -> list[Wi
             windows.append((left, top, right, bottom))
         side *= 2
     return list(dict.fromkeys(windows))
+
+
+def _box_around(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The box (x0, y0, x1, y1) of the pixels of a mask that has some. Shape: mask (H, W)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _near(box: Sequence[float]) -> tuple[slice, slice]:

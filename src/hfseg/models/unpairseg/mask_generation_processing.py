@@ -122,7 +122,8 @@ class MaskGenerationProcessing(UniversalSegmentationProcessing):
         box_zoom: pipelines and evaluation ask for the mask of a box with the part of the image around it alone, whose
             side is this many longer sides of the box; None for the whole image, as the authors do.
         point_zoom: the same for points: side in pixels of the smallest part, doubled up to the whole image; the part
-            with the best mask that ends in it counts. None for the whole image alone, as the authors do.
+            with the best mask that ends in it counts; with `box_zoom` the box around each of the best masks is asked
+            about as well (`hfseg.inference.zoomed_prompts`). None for the whole image alone, as the authors do.
         zoom_size: `longest_edge` of such parts; None for that of images.
         threshold: smallest class probability of a panoptic segment.
         overlap_mask_area_threshold: smallest visible part of a panoptic segment.
