@@ -25,8 +25,13 @@ def _child(work: Callable[[int], int], rank: int, ranks: int, port: int, files: 
     sys.exit(work(rank))
 
 
-def forked_launch(work: Callable[[int], int], folder: Path, ranks: int = 2) -> list[SimpleNamespace]:
-    """Does `work(rank)` in processes that can join; returns `code`, `out` and `err` of each."""
+def forked_launch(
+    work: Callable[[int], int], folder: Path, ranks: int = 2, seconds: float = 60
+) -> list[SimpleNamespace]:
+    """Does `work(rank)` in processes that can join; returns `code`, `out` and `err` of each.
+
+    A process that takes longer than `seconds` hangs, which is an error.
+    """
     AcceleratorState._reset_state(reset_partial_state=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -37,7 +42,7 @@ def forked_launch(work: Callable[[int], int], folder: Path, ranks: int = 2) -> l
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(seconds)
     hanging = [child for child in children if child.exitcode is None]
     for child in hanging:
         child.kill()

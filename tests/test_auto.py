@@ -47,36 +47,53 @@ def folder(tmp_path_factory):
     return path
 
 
-def load_in_new_process(folder, what, imported, cache):
-    """Names the class that a new interpreter loads; nobody is there to answer a question."""
-    lines = [
-        "import hfseg" if imported else "",
-        "import sys, transformers",
-        "assert ('hfseg' in sys.modules) is " + str(imported),
-        f"folder = {str(folder)!r}",
-        f"loaded = {LOADERS[what].format(trust='' if imported else 'trust_remote_code=True')}",
-        "print('loaded', type(loaded).__name__)",
+# With the package imported the other routes are part of the models' contract.
+ROUTES = [("pipeline", True), *((what, False) for what in LOADERS)]
+# A process per route, forked before anything of hfseg is imported: transformers takes seconds each time.
+EVERY_ROUTE = """
+import json, os, sys
+import torch, transformers, transformers.pipelines
+torch.set_num_threads(1)
+folder, routes = sys.argv[1], json.loads(sys.argv[2])
+for number, (imported, code) in enumerate(routes):
+    if (child := os.fork()) == 0:
+        try:
+            assert "hfseg" not in sys.modules
+            if imported:
+                import hfseg
+            loaded = eval(code)
+            print("loaded", number, type(loaded).__name__, flush=True)
+        except BaseException as error:
+            print("failed", number, repr(error), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(folder, tmp_path_factory):
+    """What new interpreters print, in which nobody is there to answer a question."""
+    cache = tmp_path_factory.mktemp("cache")
+    codes = [
+        (imported, LOADERS[what].format(trust="" if imported else "trust_remote_code=True"))
+        for what, imported in ROUTES
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(cache)}
-    return subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)],
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_ROUTE, str(folder), json.dumps(codes)],
         capture_output=True,
         text=True,
         env=environment,
         stdin=subprocess.DEVNULL,
         timeout=240,
     )
-
-
-@pytest.mark.parametrize(
-    "what, imported",
-    # With the package imported the other routes are part of the models' contract.
-    [("pipeline", True), *((what, False) for what in LOADERS)],
-)
-def test_routes(folder, what, imported, tmp_path):
-    done = load_in_new_process(folder, what, imported, tmp_path)
-    assert f"loaded {CLASSES[what]}" in done.stdout, done.stderr[-2000:]
     assert "custom code" not in done.stdout + done.stderr  # the question that would wait for an answer
+    return done.stdout + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("number", range(len(ROUTES)), ids=["-".join(map(str, route)) for route in ROUTES])
+def test_routes(loaded, number):
+    assert f"loaded {number} {CLASSES[ROUTES[number][0]]}" in loaded.splitlines(), loaded
 
 
 def test_shim_holds_no_code_of_its_own(folder):

@@ -2,22 +2,19 @@
 """Two processes share the samples of `hfseg.evaluate`, whatever the task, and of `hfseg predict`: as one process."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+from run_doors import through_all_doors
 
 import oracle
+from forked_launch import forked_launch
 from hfseg import tasks
 from hfseg.data.synthetic.shapes import render_scene
 from tiny_zoo import NAMES, labeled_volumes, model_folder
 
-SCRIPT = Path(__file__).with_name("run_doors.py")
 SCENES = "shapes:num_scenes=3,image_size=48x64"
 # Task: model, dataset, options. An odd number of samples: the processes' shares differ.
 CASES = {
@@ -50,7 +47,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> SimpleNamespace:
-    """Folders of what one process and two left: all tasks in one launch each."""
+    """Folders of what one process and two left: all tasks in one launch."""
     root = tmp_path_factory.mktemp("runs")
     images = root / "images"
     images.mkdir()
@@ -69,24 +66,9 @@ def runs(tmp_path_factory) -> SimpleNamespace:
                 )
             )
         cases[task] = (model, dataset, options)
-    (root / "cases.json").write_text(json.dumps(cases))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = [
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--main_process_port",
-        str(port),
-    ]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    for name, launcher in (("one", []), ("two", launch)):
-        command = [sys.executable, *launcher, str(SCRIPT), str(root / "cases.json"), str(images), str(root / name)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
+    assert through_all_doors(cases, images, root / "one") == 0
+    ranks = forked_launch(lambda rank: through_all_doors(cases, images, root / "two"), root, seconds=300)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-3000:] for rank in ranks]
     return SimpleNamespace(one=root / "one", two=root / "two")
 
 
