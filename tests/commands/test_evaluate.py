@@ -3,7 +3,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 
 import oracle
+from forked_launch import forked_launch
 from hfseg.commands import main as hfseg_command
 from hfseg.commands.evaluate import main
 from hfseg.data.readers.folders import load_folder
@@ -284,13 +284,10 @@ def test_classes_in_another_order_are_matched_by_name(panoptic, tmp_path, capsys
 def test_two_processes_count_every_image_once(model, faulty, tmp_path):
     """Five images on two processes in batches of two: one process gets three, the other two."""
     single = evaluate(model, faulty, tmp_path / "one", "--batch_size", 2, "--overlays", 1)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(HERE / "run_evaluate.py"), "--model", str(model), "--dataset", str(faulty)]
-    command += ["--output_dir", str(tmp_path / "two"), "--batch_size", "2", "--overlays", "1", "--device", "cpu"]
-    paths = [str(HERE.parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
+    words = ["--model", str(model), "--dataset", str(faulty), "--output_dir", str(tmp_path / "two")]
+    words += ["--batch_size", "2", "--overlays", "1", "--device", "cpu"]
+    ranks = forked_launch(lambda rank: main(words), tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-2000:] for rank in ranks]
     double = json.loads((tmp_path / "two/metrics.json").read_text())
     assert double["processes"] == 2 and double["number_of_images"] == len(SIZES)
     assert double["metrics"] == pytest.approx(single["metrics"], abs=1e-10, nan_ok=True)
