@@ -13,7 +13,11 @@ from proscale_models import tiny_config as proscale_config
 from proscale_models import tiny_open_vocabulary_config
 from unisegformer_models import tiny_config as unisegformer_config
 from unpairseg_models import tiny_config as unpairseg_config
+from vpnext_models import DINOV3
 from vpnext_models import tiny_config as vpnext_config
+
+# A symbol takes long per operation.
+SHORT = {**DINOV3, "num_hidden_layers": 2}
 
 
 def windowed_mvit():
@@ -28,7 +32,7 @@ def windowed_mvit():
 
 MODELS = {
     "meddensevit": lambda: hfseg.MedDenseViTForSemanticSegmentation(meddensevit_config()),
-    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1)),
+    "vpnext": lambda: hfseg.VPNeXtForSemanticSegmentation(vpnext_config(hiclr_iterations=1, backbone_config=SHORT)),
     "cris": lambda: hfseg.CrisForReferringImageSegmentation(cris_config(num_decoder_layers=1)),
     # A convolutional backbone: tracing shifted windows of free size takes minutes (`HFSEG_SLOW_TESTS`).
     "proscale-boxes": lambda: hfseg.ProScaleForObjectDetection(
