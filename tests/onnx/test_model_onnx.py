@@ -50,7 +50,7 @@ def same(mine, theirs, most_pixels=0):
 def test_queries(name, opened):
     folder, model = str(model_folder(name)), opened(name)
     pillow = on_pillow(folder)
-    nuclei = Image.open(EXAMPLES / "nuclei.png").convert("RGB").crop((0, 0, 128, 128))
+    nuclei = Image.open(EXAMPLES / "nuclei.png").convert("RGB").crop((0, 0, 256, 256))
     images = photos()[:2] if "shapes" in name else [nuclei]
     for image in images:
         pixels = pillow.image_processor([image], return_tensors="np")["pixel_values"]
