@@ -459,6 +459,11 @@ class ModelContract:
         assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=0.3)
         assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
+    def test_the_text_configuration_is_a_configuration(self):
+        """transformers looks for one by names like `decoder`, and reads its fields when weights are tied and saved."""
+        for ends in ({}, {"decoder": True}, {"encoder": True}):
+            assert isinstance(self.config().get_text_config(**ends), PreTrainedConfig)
+
     # Compilation and export.
 
     def test_compiles_to_one_graph(self):

@@ -47,7 +47,9 @@ class Variant:
 
 VARIANTS = [
     Variant("vpnext-vcr (as deep supervision)", {"use_vitup": False}, 356.69),
-    Variant("mask decoder (Segmenter)", {"decoder": "mask_transformer", "use_vitup": False, "use_vcr": False}, 359.99),
+    Variant(
+        "mask decoder (Segmenter)", {"decoder_type": "mask_transformer", "use_vitup": False, "use_vcr": False}, 359.99
+    ),
     Variant("vpnext", {}, 1007.62),
     Variant("vpnext, 1 iteration", {"hiclr_iterations": 1}),
     Variant("vpnext, 2 iterations", {"hiclr_iterations": 2}),

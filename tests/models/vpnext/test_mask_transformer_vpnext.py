@@ -7,11 +7,11 @@ from torch import nn
 
 from benchmarks.vpnext_cost import vpnext_cost_tables
 from contract import ModelContract, peaked
-from hfseg import VPNeXtForSemanticSegmentation
+from hfseg import VPNeXtConfig, VPNeXtForSemanticSegmentation
 from hfseg.models.vpnext.mask_transformer_vpnext import VPNeXtMaskTransformer, VPNeXtMaskTransformerLayer
 from vpnext_models import tiny_config
 
-FIELDS = {"decoder": "mask_transformer", "mask_transformer_channels": 64, "use_vitup": False, "use_vcr": False}
+FIELDS = {"decoder_type": "mask_transformer", "mask_transformer_channels": 64, "use_vitup": False, "use_vcr": False}
 
 
 class TestMaskTransformer(ModelContract):
@@ -108,9 +108,18 @@ def test_costs_of_the_papers_table():
     [
         ({"use_vitup": True}, "use_vitup=False"),
         ({"mask_transformer_channels": 100}, "multiple of 64"),
-        ({"decoder": "crf"}, "linear, mask_transformer"),
+        ({"decoder_type": "crf"}, "linear, mask_transformer"),
     ],
 )
 def test_what_cannot_be_built(fields, message):
     with pytest.raises(Exception, match=message):
         tiny_config(**{**FIELDS, **fields})
+
+
+def test_folders_with_the_fields_old_name_are_read(tmp_path):
+    """transformers takes a field `decoder` for a configuration, and sets fields of it."""
+    tiny_config(**FIELDS).save_pretrained(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(text.replace('"decoder_type"', '"decoder"'))
+    config = VPNeXtConfig.from_pretrained(tmp_path)
+    assert config.decoder_type == "mask_transformer" and not hasattr(config, "decoder")

@@ -60,9 +60,9 @@ class VPNeXtConfig(PreTrainedConfig):
             Channels D of the refined map.
         hiclr_context_channels (`int`, *optional*):
             Channels of the last block's map as HiCLR sees it, by a 1x1 convolution. Default: the backbone's, without.
-        decoder (`str`, defaults to `"linear"`):
+        decoder_type (`str`, defaults to `"linear"`):
             `"linear"`, one 1x1 convolution, or `"mask_transformer"`, the paper's baseline: Segmenter's mask transformer
-            on the ViT's own grid, without ViTUp.
+            on the ViT's own grid, without ViTUp. (To transformers `decoder`, its name before, is a configuration.)
         mask_transformer_channels (`int`, defaults to 256):
             Its channels, a multiple of 64.
         mask_transformer_layers (`int`, defaults to 2):
@@ -137,7 +137,7 @@ class VPNeXtConfig(PreTrainedConfig):
     hiclr_iterations: int = 3
     hiclr_channels: int = 512
     hiclr_context_channels: int | None = None
-    decoder: str = "linear"
+    decoder_type: str = "linear"
     mask_transformer_channels: int = 256
     mask_transformer_layers: int = 2
     use_vcr: bool = True
@@ -156,6 +156,7 @@ class VPNeXtConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         check_counts({**vars(self), **kwargs})
+        self.decoder_type = kwargs.pop("decoder", self.decoder_type)  # of folders that were saved before
         if isinstance(self.backbone_config, PreTrainedConfig):
             self.backbone_config = copy.deepcopy(self.backbone_config)  # its outputs are set below
         if SubConfigSpec is None:
@@ -223,15 +224,15 @@ class VPNeXtConfig(PreTrainedConfig):
         for name, legal in (
             ("vcr_mode", VCR_MODES),
             ("vitup_upsampler", UPSAMPLERS),
-            ("decoder", DECODERS),
+            ("decoder_type", DECODERS),
             ("dcn_impl", DCN_IMPLEMENTATIONS),
         ):
             if getattr(self, name) not in legal:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not known: choose one of {', '.join(legal)}.")
         if self.hiclr_iterations < 0:
             raise ValueError(f"hiclr_iterations={self.hiclr_iterations} must be 0 (no ViTUp) or more.")
-        if self.decoder == "mask_transformer" and self.upsamples:
-            raise ValueError('decoder="mask_transformer" reads the ViT\'s own grid: set use_vitup=False.')
+        if self.decoder_type == "mask_transformer" and self.upsamples:
+            raise ValueError('decoder_type="mask_transformer" reads the ViT\'s own grid: set use_vitup=False.')
         if self.mask_transformer_channels % 64 or self.mask_transformer_layers < 0:
             raise ValueError(
                 f"mask_transformer_channels={self.mask_transformer_channels} must be a multiple of 64, the size of a "

@@ -460,7 +460,7 @@ class VPNeXtForSemanticSegmentation(VPNeXtPreTrainedModel):
         self.model = VPNeXtModel(config)
         channels = self.model.output_channels
         self.classifier: nn.Module = nn.Conv2d(channels, config.num_labels or 1, 1)
-        if config.decoder == "mask_transformer":
+        if config.decoder_type == "mask_transformer":
             self.classifier = VPNeXtMaskTransformer(config, channels)
         heads = VPNeXtContextReplay if config.vcr_mode == "replay" else VPNeXtDeepSupervision
         self.vcr: nn.Module | None = heads(config, self.model.backbone.channels[-1]) if config.use_vcr else None
