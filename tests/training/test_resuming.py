@@ -107,8 +107,12 @@ def test_a_dataset_that_draws_from_others_is_described_by_them(tmp_path):
         sample["image"].write_bytes(b"1")
 
     def described():
-        data = InContextDataset(["colorization"], source=PhotoSource(Files()), length=10**7)
-        return data_fingerprint(data)
+        one, several = {"source": PhotoSource(Files())}, {"sources": {"photos": PhotoSource(Files())}, "check": False}
+        found = [
+            data_fingerprint(InContextDataset(["colorization"], length=10**7, **given)) for given in (one, several)
+        ]
+        assert found[1]["parts"] == {"photos": found[0]["parts"]["images"]}
+        return found[0]
 
     first = described()
     assert first["samples"] == 10**7 and first["parts"]["images"]["files"] == 13
