@@ -13,8 +13,6 @@ from hfseg.inference.export import export_model, exportable
 from tiny_zoo import model_folder
 from unisegformer_models import tiny_config as unisegformer_config
 
-# A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
-
 
 def test_command(tmp_path, capsys):
     folder = model_folder("meddensevit", tmp_path)

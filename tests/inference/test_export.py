@@ -5,7 +5,6 @@ That every model can be traced with free sizes is tested by `ModelContract`; her
 """
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,11 @@ from export_models import SLOW_MODELS, built
 from hfseg.commands.main import main
 from hfseg.inference import export
 from hfseg.inference.export import Exportable, export_model, exportable, load_program, parity_report
+from slow_tests import slow
 from tiny_zoo import model_folder
 from unisegformer_models import tiny_config as unisegformer_config
 
 needs_onnx = pytest.mark.usefixtures("onnx")
-# A minute of processor time and more each: only where HFSEG_SLOW_TESTS is set.
 # Batch size, height and width: that of the traced image, and another.
 SIZES = [(2, 64, 96), (3, 96, 64)]
 
@@ -43,7 +42,7 @@ def check(report, sizes=SIZES):
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", ["meddensevit", "vpnext", "cris", "proscale-pixels", "proscale-names"])
+@pytest.mark.parametrize("name", ["meddensevit", "vpnext", "proscale-pixels"])
 def test_one_onnx_file_serves_two_sizes(name, tmp_path):
     target = exportable(built(name))
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
@@ -52,26 +51,31 @@ def test_one_onnx_file_serves_two_sizes(name, tmp_path):
 
 
 @needs_onnx
-def test_one_onnx_file_of_a_detector_serves_two_sizes(tmp_path):
-    """Its coarsest of four scales, at stride 64, needs two rows and columns."""
-    target, sizes = exportable(built("proscale-boxes")), [(2, 128, 192), (3, 192, 128)]
+def test_a_detector_needs_two_rows_and_columns_of_its_coarsest_scale(tmp_path):
+    """Of four, at stride 64."""
     with pytest.raises(ValueError, match="multiples of 32, 128 or more"):
-        export_model(target, tmp_path / "model.onnx", "onnx", (64, 96))
+        export_model(exportable(built("proscale-boxes")), tmp_path / "model.onnx", "onnx", (64, 96))
+
+
+@needs_onnx
+@slow
+def test_one_onnx_file_of_a_detector_serves_two_sizes(tmp_path):
+    target, sizes = exportable(built("proscale-boxes")), [(2, 128, 192), (3, 192, 128)]
     file = export_model(target, tmp_path / "model.onnx", "onnx", sizes[0][1:])
     check(parity_report(target, file, "onnx", sizes), sizes)
 
 
 @needs_onnx
-@pytest.mark.skipif(not os.environ.get("HFSEG_SLOW_TESTS"), reason="minutes; set HFSEG_SLOW_TESTS")
+@slow
 @pytest.mark.parametrize("name", SLOW_MODELS)
-def test_one_onnx_file_of_windows_serves_two_sizes(name, tmp_path):
+def test_one_onnx_file_of_the_others_serves_two_sizes(name, tmp_path):
     target = exportable(built(name))
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])
     check(parity_report(target, file, "onnx", SIZES))
 
 
 def test_a_program_names_masks(tmp_path):
-    """Of one image size; numbers of points and names are free. All sizes: `HFSEG_SLOW_TESTS`, above."""
+    """Of one image size; numbers of points and names are free. All sizes: the slow test above."""
     target = exportable(built("unpairseg-names"))
     file = export_model(target, tmp_path / "model.pt2", "torch_export", (64, 96), batch_size=2, dynamic=False)
     check(parity_report(target, file, "torch_export", SIZES[:1]), SIZES[:1])

@@ -69,6 +69,28 @@ def test_equals_dense_masked_attention(upwards, fine):
         torch.testing.assert_close(made(queries, keys), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("upwards", [True, False], ids=["up", "down"])
+def test_one_program_serves_all_sizes(upwards):
+    """What stands for the slow test of the whole network, which has six of these."""
+
+    class OfOneMap(torch.nn.Module):
+        """The coarser map follows from the finer one: no size of its own."""
+
+        def __init__(self):
+            super().__init__()
+            self.exchange = block(upwards)
+
+        def forward(self, high):
+            low = high[:, ::2, ::2].repeat(1, 1, 1, 2)
+            return self.exchange(*((low, high) if upwards else (high, low)))
+
+    model, free = OfOneMap().eval(), {"high": dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)}
+    program = torch.export.export(model, (torch.randn(2, 16, 24, 16),), dynamic_shapes=free).module()
+    for size in ((2, 16, 24), (3, 8, 40), (1, 13, 19)):
+        high = torch.randn(*size, 16)
+        torch.testing.assert_close(program(high), model(high), rtol=1e-4, atol=1e-4)
+
+
 @torch.no_grad()
 def test_without_a_gain_nothing_changes():
     made = block(False)

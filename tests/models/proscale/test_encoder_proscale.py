@@ -11,11 +11,16 @@ from contract import kaiming, peaked
 from hfseg.models.proscale.detection_proscale import ProScaleDetectionEncoder
 from models.proscale import test_modeling_proscale as masks
 from proscale_models import tap, tiny_config
+from slow_tests import slow
 
 LITE = {"encoder": "lite", "encoder_layers": 4, "encoder_blocks": 2}
 
 
 class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
+    @slow  # exported always; the progressive encoder is compiled too
+    def test_compiles_once_for_all_sizes(self):
+        super().test_compiles_once_for_all_sizes()
+
     recorded = {
         **masks.TestProScaleForUniversalSegmentation.recorded,
         "encoder_hidden_states": 5,
@@ -35,6 +40,10 @@ class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
 
 class TestWindowedMViT(masks.TestProScaleForUniversalSegmentation):
     """On the backbone of `proscale-mvitv2-t-*`; what lies behind it is as small as the classes above are not."""
+
+    @slow  # exported always; the progressive encoder is compiled too
+    def test_compiles_once_for_all_sizes(self):
+        super().test_compiles_once_for_all_sizes()
 
     recorded = {
         "hidden_states": 2,

@@ -20,6 +20,7 @@ from hfseg import (
 from hfseg.data.collators.collation import UniversalCollator
 from hfseg.data.synthetic.shapes import ShapesDataset
 from hfseg.evaluation.segmentation import evaluate_segmentation
+from slow_tests import slow
 from unisegformer_models import ENCODER, segments, strides, swinv2, tiny_config
 
 OVERFITTING_STEPS = 240
@@ -107,6 +108,10 @@ class TestUniSegFormerForUniversalSegmentation(TestUniSegFormerModel):
         # One layer of the decoder: the class with queries from pixels, below, exports three.
         return tiny_config(decoder_layers=1)
 
+    @slow  # two minutes, for six exchanges between levels; `tests/layers/test_cross_level_exchange.py` exports one
+    def test_exports_with_dynamic_shapes(self):
+        super().test_exports_with_dynamic_shapes()
+
     def labels(self, batch_size, height, width, empty=False):
         return segments(batch_size, height, width, empty)
 
@@ -155,8 +160,10 @@ class TestUniSegFormerWithQueriesFromPixels(TestUniSegFormerForUniversalSegmenta
         return tiny_config(**PIXELS)
 
     def dynamic_size_config(self):
-        # Without the exchange, which the tests of the other classes export: three layers of the decoder take long.
+        # Without the exchange, which has a test of its own.
         return tiny_config(**PIXELS, clx_enabled=False)
+
+    test_exports_with_dynamic_shapes = ModelContract.test_exports_with_dynamic_shapes
 
     def shapes(self, batch_size, height, width):
         return {
