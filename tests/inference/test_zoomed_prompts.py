@@ -21,7 +21,7 @@ BOXES = [[10.0, 20.0, 40.0, 50.0], [60.0, 80.0, 90.0, 127.0], [100.0, 3.0, 112.0
 @pytest.fixture(scope="module")
 def pipe():
     pipe = pipeline("mask-generation", model=str(hfseg.checkpoint("unpairseg-tiny-shapes")))
-    pipe.image_processor.box_zoom = None  # the shipped processor has one
+    pipe.image_processor.box_zoom = pipe.image_processor.zoom_size = None  # the shipped processor has both
     return pipe
 
 
