@@ -161,6 +161,17 @@ def one_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> li
     ]
 
 
+def kept_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> list[dict]:
+    """Returns the rows of a run that is in the teacher's folder, or trains it and puts them there."""
+    name = "-".join([mode.replace(", ", "-").replace(" ", "-"), str(seed), *(f"{part:g}" for part in minutes)])
+    file = teacher / "students" / f"{name}.json"
+    if not file.is_file():
+        rows = one_run(teacher, mode, seed, minutes)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(rows), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def speed_rows(teacher: Path, sizes: Sequence[int], rounds: int = 7) -> list[dict]:
     """CPU milliseconds of a forward pass, interleaved in this process; the median of the rounds."""
     theirs = Mask2FormerForUniversalSegmentation.from_pretrained(teacher).eval()
@@ -214,6 +225,8 @@ def distillation_tables(
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Trains the teacher if its folder is empty, then every mode with every seed.
 
+    Runs are kept in the teacher's folder: a call that was ended goes on where it was.
+
     Args:
         teacher: Folder of a Mask2Former with the classes of `shapes`.
         minutes: CPU minutes of a run, and before them the earlier point at which it is evaluated.
@@ -239,7 +252,7 @@ def distillation_tables(
     runs: list[dict] = []
     for seed in seeds:
         for mode in MODES:
-            runs += one_run(folder, mode, seed, minutes)
+            runs += kept_run(folder, mode, seed, minutes)
             tables |= {"Students": summary(runs), "Runs": runs}
             if done is not None:
                 done(tables, NOTES)
