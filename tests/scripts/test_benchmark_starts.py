@@ -3,7 +3,8 @@
 
 import torch
 
-from benchmarks.distillation import PLAIN, summary, to_mask2former
+from benchmarks import distillation
+from benchmarks.distillation import PLAIN, kept_run, summary, to_mask2former
 from hfseg.training.quickstart import set_up
 
 
@@ -23,3 +24,19 @@ def test_means_are_over_seeds():
     runs = [{"mode": "a", "minutes": 1, "pq": value} for value in (1.0, 3.0)] + [{"mode": "b", "minutes": 1, "pq": 5.0}]
     first, second = summary(runs)
     assert (first["pq"], first["seeds"], second["pq"], second["deviation"]) == (2.0, 2, 5.0, None)
+
+
+def test_a_run_is_made_once(tmp_path, monkeypatch):
+    """For each mode, seed and length: a benchmark of hours goes on where it was ended."""
+    made = []
+
+    def one_run(teacher, mode, seed, minutes):
+        made.append((mode, seed, *minutes))
+        return [{"mode": mode, "seed": seed, "minutes": minutes[0], "pq": float(len(made))}]
+
+    monkeypatch.setattr(distillation, "one_run", one_run)
+    mode = "warm start, labels"
+    asked = [(mode, 0, 5.0, 15.0), (mode, 1, 5.0, 15.0), (mode, 0, 0.3, 0.9), ("from scratch, labels", 0, 5.0, 15.0)]
+    first = [kept_run(tmp_path, mode, seed, minutes) for mode, seed, *minutes in asked]
+    assert [kept_run(tmp_path, mode, seed, minutes) for mode, seed, *minutes in asked] == first
+    assert made == asked and [rows[0]["pq"] for rows in first] == [1.0, 2.0, 3.0, 4.0]
