@@ -30,13 +30,15 @@ UNITS = {
     "fid": "",
     "psnr": "dB",
     "ssim": "",
-    "num_masks": "",
     "masks_generated": "",
 }
 
 
 def unit_of(metric: str) -> str:
-    """Names the unit of a number by its key: mm, degrees, dB, "" for none, else percent."""
+    """Names the unit of a number by its key: mm, degrees, dB, "" for none and for counts, else percent."""
+    metric = metric.removeprefix("first_")
+    if metric.startswith("num_"):
+        return ""
     return next((unit for name, unit in UNITS.items() if metric == name or metric.startswith(f"{name}_")), "%")
 
 
@@ -209,7 +211,7 @@ def shown(name: str, value: float | None) -> str:
         return "-"
     if "num_" in name:
         return str(value)
-    ending = UNITS.get(name.removeprefix("first_"), "%")
+    ending = unit_of(name)
     text = f"{value:.2f}" if ending == "%" else f"{value:.4g}"
     return f"{text} {ending}".rstrip()
 

@@ -12,7 +12,9 @@ from huggingface_hub import ModelCard
 from torch import nn
 
 from ..evaluation.medical import AVERAGES as MEDICAL_AVERAGES
+from ..evaluation.object_detection import AVERAGES as DETECTION_AVERAGES
 from ..evaluation.promptable import AVERAGES as PROMPTABLE_AVERAGES
+from ..evaluation.referring import MEANINGS as REFERRING_AVERAGES
 from ..evaluation.result import unit_of
 from ..evaluation.segmentation import AVERAGES as SEGMENTATION_AVERAGES
 from ..hub.cards import Measurement, build_card
@@ -20,7 +22,10 @@ from .arguments import TrainingArguments
 from .loop import TrainingResult
 from .tasks.base import Task
 
-AVERAGES = {**PROMPTABLE_AVERAGES, **MEDICAL_AVERAGES, **SEGMENTATION_AVERAGES}
+AVERAGES = {
+    **REFERRING_AVERAGES, **DETECTION_AVERAGES, **PROMPTABLE_AVERAGES, **MEDICAL_AVERAGES, **SEGMENTATION_AVERAGES
+}  # fmt: skip
+FIRST = "first_"  # prefix of numbers of the first sentence of every referent alone
 
 _PACKAGES = ("hfseg", "torch", "transformers", "accelerate", "datasets", "peft")
 
@@ -126,10 +131,22 @@ def model_card(
 
 def _title(metric: str) -> str:
     """Key with its unit, where what it is is known."""
-    if not any(metric.startswith(known) for known in AVERAGES):
+    if not _meaning(metric):
         return metric
     unit = unit_of(metric)
     return f"{metric} ({unit})" if unit else metric
+
+
+def _meaning(metric: str) -> str:
+    """What a number averages over; empty where that is not known."""
+    name = metric.removeprefix(FIRST)
+    base = next((known for known in sorted(AVERAGES, key=len, reverse=True) if name.startswith(known)), None)
+    if base is None:
+        return ""
+    # Of which class, kind or threshold; "num_" alone is a prefix of counts.
+    rest = "" if base.endswith("_") else name[len(base) :].strip(" _")
+    told = [rest] * bool(rest) + ["first sentences"] * (name != metric)
+    return AVERAGES[base] + (f" ({', '.join(told)})" if told else "")
 
 
 def _training_facts(
@@ -174,9 +191,7 @@ def _results(numbers: Mapping[str, float], split: str, held_out: int | None) -> 
         return "Not measured: the recipe has no held-out data."
     rows = [f"Held-out split `{split}`, {held_out} samples.", "", "| metric | value | what it is |", "|---|---|---|"]
     for name, value in numbers.items():
-        base = next((known for known in sorted(AVERAGES, key=len, reverse=True) if name.startswith(known)), None)
-        meaning = "" if base is None else AVERAGES[base] + ("" if name == base else f" ({name[len(base) + 1 :]})")
-        rows.append(f"| {name} | {value:.4g} | {meaning} |")
+        rows.append(f"| {name} | {value:.4g} | {_meaning(name)} |")
     return "\n".join(rows)
 
 
