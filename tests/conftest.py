@@ -3,7 +3,6 @@
 
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # processes side by side share the core
 SCRIPTS = str(Path(__file__).parents[1] / "scripts")
 sys.path.append(SCRIPTS)
 pytest.register_assert_rewrite("contract", "golden", "oracle")
-
-
-# Files whose few tests take long: begun last, they would leave one process without work at the end.
-LONG = ("test_typing", "test_export", "test_publishing_rehearsal", "test_quickstart", "test_demo_browser")
-
-
-def pytest_collection_modifyitems(items):
-    """Orders files: the long ones, then those with the most tests, as pytest-xdist would."""
-    sizes = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.stem not in LONG, -sizes[item.path], str(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,7 @@ def test_expressions_are_rehearsed(tmp_path):
     assert numbers["miou"] > 50  # the shipped model, hardly changed
     changes = with_folder(load_recipe("cris-tiny-shapes"), str(folder))
     stages = load_recipe("cris-tiny-shapes", changes).stage_arguments()
-    assert len(stages) == 5 and all(stage.data.train == {"path": str(folder), "split": "train"} for _, stage in stages)
+    assert len(stages) == 7 and all(stage.data.train == {"path": str(folder), "split": "train"} for _, stage in stages)
 
 
 def test_slices_of_volumes_are_trained_on(tmp_path):
