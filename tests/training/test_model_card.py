@@ -28,6 +28,8 @@ def test_a_run_without_held_out_data_claims_nothing(tmp_path):
         ("first_precision@0.9", "(0.9, first sentences)", "first_precision@0.9 (%)"),
         ("num_samples", "samples", "num_samples"),
         ("first_num_samples", "samples (first sentences)", "first_num_samples"),
+        ("num_without_referent", "expressions without a referent", "num_without_referent"),
+        ("num_cases", "", "num_cases"),
         ("box_ap_small", "objects below 32 x 32 pixels", "box_ap_small (%)"),
         ("assd", "distance between both surfaces", "assd (mm)"),
         ("reconstruction", "", "reconstruction"),

@@ -125,7 +125,8 @@ MEANINGS = {
     "miou": "IoU of each sample; mean over samples",
     "precision@": "share of samples whose IoU is above the threshold",
     "without_referent_accuracy": "share of the expressions without a referent whose mask is empty",
-    "num_": "samples",
+    "num_samples": "samples",
+    "num_without_referent": "expressions without a referent",
 }
 
 

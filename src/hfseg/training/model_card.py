@@ -143,8 +143,7 @@ def _meaning(metric: str) -> str:
     base = next((known for known in sorted(AVERAGES, key=len, reverse=True) if name.startswith(known)), None)
     if base is None:
         return ""
-    # Of which class, kind or threshold; "num_" alone is a prefix of counts.
-    rest = "" if base.endswith("_") else name[len(base) :].strip(" _")
+    rest = name[len(base) :].strip(" _")  # of which class, kind or threshold
     told = [rest] * bool(rest) + ["first sentences"] * (name != metric)
     return AVERAGES[base] + (f" ({', '.join(told)})" if told else "")
 
