@@ -17,6 +17,18 @@ sys.path.append(SCRIPTS)
 pytest.register_assert_rewrite("contract", "golden", "oracle")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forks_can_train():
+    """Starts autograd before the first test.
+
+    Fake tensors (export, compilation) register a stand-in for a CUDA device, and an engine that starts after that starts
+    a thread for it: processes forked from this one could not train any more.
+    """
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
     """Forgets accelerate's settings of the process (precision, ranks), which the next test may want otherwise."""
