@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """Settings of all tests: offline, and readable assertions in the shared test code."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -18,11 +19,18 @@ pytest.register_assert_rewrite("contract", "golden", "oracle")
 
 
 @pytest.fixture(scope="session", autouse=True)
+def short_collections():
+    """What the tests' modules hold stays, and need not be looked through whenever garbage is collected."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def forks_can_train():
     """Starts autograd before the first test.
 
-    Fake tensors (export, compilation) register a stand-in for a CUDA device, and an engine that starts after that starts
-    a thread for it: processes forked from this one could not train any more.
+    Fake tensors (export, compilation) register a stand-in for a CUDA device. An engine that starts after that starts a
+    thread for it, and processes forked from this one could not train any more.
     """
     import torch
 

@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+
+from fresh_process import run_python
 
 LFS_FROM = 10_000
 CARD = """---
@@ -71,9 +71,7 @@ def in_new_process(code, hub, home):
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    return subprocess.run(
-        [sys.executable, *code], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=300
-    )
+    return run_python(code, env=environment)
 
 
 class Repository:

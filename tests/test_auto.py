@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from fresh_process import run_python
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleImageProcessor, auto
 
 LOADERS = {
@@ -79,14 +80,7 @@ def loaded(folder, tmp_path_factory):
         for what, imported in ROUTES
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(cache)}
-    done = subprocess.run(
-        [sys.executable, "-c", EVERY_ROUTE, str(folder), json.dumps(codes)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        timeout=240,
-    )
+    done = run_python(["-c", EVERY_ROUTE, folder, json.dumps(codes)], env=environment, timeout=240)
     assert "custom code" not in done.stdout + done.stderr  # the question that would wait for an answer
     return done.stdout + done.stderr[-2000:]
 

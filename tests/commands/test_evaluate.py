@@ -3,8 +3,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 
 import oracle
 from forked_launch import forked_launch
+from fresh_process import run_python
 from hfseg.commands import main as hfseg_command
 from hfseg.commands.evaluate import main
 from hfseg.data.readers.folders import load_folder
@@ -420,5 +419,5 @@ def test_scripts_do_not_hide_the_package_of_the_same_name():
         "import evaluate\n"
         "print(hasattr(evaluate, 'Metric'))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = run_python(["-c", code], timeout=120)
     assert done.returncode == 0 and done.stdout.strip() == "True", done.stderr[-2000:]

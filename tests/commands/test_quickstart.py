@@ -2,8 +2,6 @@
 """The main job, shortened: it leaves a model that loads, metrics and an image; wrong input is one clear line."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForUniversalSegmentation
 
+from fresh_process import run_python
 from hfseg import tasks
 from hfseg.commands import main as hfseg_command
 from hfseg.commands.quickstart import main
@@ -149,14 +148,13 @@ from hfseg.commands.quickstart import main
 sys.exit(main(sys.argv[1:]))
 """
     arguments = ["--train", "--output_dir", str(tmp_path / "out"), *SHORT, "data.validation.num_scenes=4"]
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    done = run_python(["-c", program, *arguments])
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {"pq", "mean_iou"} <= set(metrics) and "ap" not in metrics
     assert "AP needs pycocotools (pip install 'hfseg[coco]')" in done.stderr
     # The sheet leaves out what needs an extra, and says which.
-    sheet = [sys.executable, "-c", program, "--output_dir", str(tmp_path / "sheet")]
-    done = subprocess.run(sheet, capture_output=True, text=True)
+    done = run_python(["-c", program, "--output_dir", tmp_path / "sheet"])
     assert done.returncode == 0 and (tmp_path / "sheet" / "overview.png").is_file(), done.stderr
     for name, extra in (("proscale-tiny-nuclei", "timm"), ("meddensevit-tiny-hippocampus", "medical")):
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fresh_process import run_python
 from hfseg.commands.main import COMMANDS, main
 from hfseg.commands.running import EXIT_CODES, refuse_old, run_command
 
@@ -92,7 +93,7 @@ def test_list_needs_no_heavy_library():
 def test_an_import_still_registers_the_models():
     code = "import hfseg; from transformers import AutoConfig; print(AutoConfig.for_model('vpnext').model_type)"
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = run_python(["-c", code], env=environment, timeout=120)
     assert done.stdout.strip() == "vpnext", done.stderr[-1000:]
 
 

@@ -3,13 +3,12 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from fresh_process import run_python
 from hfseg.commands.main import main
 from hfseg.demo.space import write_space
 from tiny_zoo import model_folder
@@ -45,7 +44,7 @@ def test_space_is_complete(zoo, tmp_path):
         "print(hfseg.__file__, [Predictor(name).class_name for name in app.MODELS])"
     )
     environment = {**os.environ, "PYTHONPATH": ""}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    done = run_python(["-c", code], cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert str(folder) in done.stdout and "VPNeXtForSemanticSegmentation" in done.stdout
     (tmp_path / "other").mkdir()

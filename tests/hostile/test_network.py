@@ -5,8 +5,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,6 +14,7 @@ import pytest
 
 import hfseg
 import hfseg.commands.predict as predict_command
+from fresh_process import run_python
 from hfseg.commands.main import main as command
 from hfseg.files import downloads
 from hfseg.files.downloads import DownloadError, download
@@ -193,10 +192,7 @@ def test_commands_without_a_network_end_soon(tmp_path, kind):
     kept = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
     environment = {**kept, "HF_ENDPOINT": f"http://{host}:{silent.getsockname()[1]}", "HF_HOME": str(tmp_path / "home")}
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "a.png"), str(tmp_path / "out")],
-        capture_output=True, text=True, env=environment, timeout=120,
-    )  # fmt: skip
+    done = run_python(["-c", SCRIPT, tmp_path / "a.png", tmp_path / "out"], env=environment, timeout=120)
     silent.close()
     words = done.stdout.split()
     assert "second" in words and words[words.index("status") + 1] == "2", done.stderr[-2000:]
@@ -283,10 +279,8 @@ def test_every_command_asks_an_unreachable_hub_once(tmp_path):
     environment = {key: value for key, value in os.environ.items() if key not in offline}
     environment |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_none"}
     shipped = Path(hfseg.__file__).parent / "checkpoints" / "vpnext-tiny-shapes"
-    done = subprocess.run(
-        [sys.executable, "-c", EVERY_COMMAND, str(tmp_path), str(shipped), "127.0.0.1", str(port)],
-        capture_output=True, text=True, env=environment, timeout=600,
-    )  # fmt: skip
+    words = ["-c", EVERY_COMMAND, tmp_path, shipped, "127.0.0.1", port]
+    done = run_python(words, env=environment, timeout=600)
     silent.close()
     statuses = dict(json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("status "))
     assert len(statuses) == 8 and set(statuses.values()) == {2}, (statuses, done.stderr[-2000:])

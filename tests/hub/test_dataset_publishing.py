@@ -2,8 +2,6 @@
 """`hfseg push-dataset`: a folder that `datasets.load_dataset` reads without this package, and that is trained on."""
 
 import json
-import subprocess
-import sys
 
 import datasets
 import numpy as np
@@ -12,6 +10,7 @@ import yaml
 from PIL import Image
 
 from data.layout_folders import decathlon, mmsegmentation
+from fresh_process import run_python
 from hfseg.commands.push_dataset import main
 from hfseg.commands.train import main as train
 from hfseg.data import load_table
@@ -46,7 +45,7 @@ def test_datasets_reads_it_without_hfseg(shapes, tmp_path):
         "names = table.features['segments_info'].feature['category_id'].names\n"
         "print(json.dumps([len(table), names, table[0]['image'].size, table[0]['segments_info'][0]['category_id']]))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = run_python(["-c", code], check=True, cwd=tmp_path)
     reader = open_dataset(SHAPES, "validation")
     first = reader[0]["segments_info"][0]["category_id"]
     assert json.loads(done.stdout) == [6, list(reader.id2label.values()), [48, 48], first]

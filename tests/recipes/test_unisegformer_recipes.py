@@ -1,14 +1,11 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """UniSegFormer's recipes: sizes, the schedule of the description, groups, the cost on paper, a run on two processes."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import run_sharded_pretraining
 import torch
 
+from forked_launch import forked_launch
 from hfseg.models.unisegformer.configuration_unisegformer import SIZES, UniSegFormerConfig
 from hfseg.training import load_recipe
 from hfseg.training.optimization import parameter_groups, schedule_multiplier
@@ -80,11 +77,6 @@ def test_cost_on_paper():
 
 
 def test_sharded_step_on_two_processes(tmp_path):
-    script = Path(__file__).with_name("run_sharded_pretraining.py")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=500, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = forked_launch(lambda rank: run_sharded_pretraining.main(str(tmp_path)), tmp_path)
+    assert [rank.code for rank in ranks] == [0, 0], [rank.err[-3000:] for rank in ranks]
     assert (tmp_path / "done").read_text() == "same"

@@ -4,8 +4,6 @@
 import hashlib
 import math
 import pickle
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fresh_process import run_python
 from hfseg.data.synthetic import shapes
 from hfseg.data.synthetic.shapes import ShapesDataset, load_shapes, render_scene
 
@@ -41,7 +40,7 @@ def test_another_process_draws_the_same_scene():
         "s = render_scene(11, seed=5, split='test');"
         "print(hashlib.sha256(s.image.tobytes() + s.segmentation.tobytes()).hexdigest())"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    printed = run_python(["-c", code], check=True).stdout.strip()
     scene = render_scene(11, seed=5, split="test")
     assert printed == hashlib.sha256(scene.image.tobytes() + scene.segmentation.tobytes()).hexdigest()
 

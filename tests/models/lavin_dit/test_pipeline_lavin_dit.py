@@ -3,8 +3,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from fresh_process import run_python
 from hfseg import LavinDiTPipeline, LavinDiTScheduler, LavinDiTTransformer3DModel
 from hfseg.commands.convert import main as convert
 from hfseg.models.lavin_dit import pipeline_lavin_dit
@@ -103,9 +102,7 @@ def test_trusted_folder_loads_without_the_package_imported(pipe, tmp_path):
         "print('loaded', type(pipe).__name__, type(pipe.transformer).__name__, type(pipe.vae).__name__)",
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, env=environment, timeout=300
-    )
+    done = run_python(["-c", "\n".join(lines)], env=environment)
     assert "loaded LavinDiTPipeline LavinDiTTransformer3DModel PixelAutoencoder" in done.stdout, done.stderr[-2000:]
 
 
