@@ -5,8 +5,11 @@ import gc
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from fresh_process import run_python
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HFSEG_CACHE", "")  # nothing is kept on disk
@@ -35,6 +38,22 @@ def forks_can_train():
     import torch
 
     torch.ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loading_checks_start_soon():
+    """What `push` loads in a new process is loaded in a forked one (see fresh_process.py); gives the real module."""
+    from hfseg.hub import checks
+
+    real = checks.subprocess
+
+    def run(command, *, input, capture_output, text, **options):
+        assert command[:2] == [sys.executable, "-"] and capture_output and text
+        return run_python(["-c", input, *command[2:]], **options)
+
+    checks.subprocess = SimpleNamespace(run=run, TimeoutExpired=real.TimeoutExpired)
+    yield real
+    checks.subprocess = real
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 from hfseg import ProScaleForUniversalSegmentation
+from hfseg.hub import checks
 from hfseg.hub.checks import folder_problems, loading_problems
 from hfseg.hub.publishing import MAX_SHARD_SIZE, stage
 from hub_stand_in import CARD
@@ -90,8 +91,9 @@ def test_settings_are_those_of_the_package_and_no_machine(folder, tmp_path):
     assert "auto_map is not that of this package" in problem
 
 
-def test_what_does_not_load_is_found(folder, tmp_path):
-    """In a new process: tensors that are missing, left over or not finite."""
+def test_what_does_not_load_is_found(folder, tmp_path, monkeypatch, loading_checks_start_soon):
+    """In a new process, started as users' are: tensors that are missing, left over or not finite."""
+    monkeypatch.setattr(checks, "subprocess", loading_checks_start_soon)
     weights = load_file(folder / "model.safetensors")
     first, second = sorted(weights)[:2]
     weights["stranger"] = weights.pop(first)

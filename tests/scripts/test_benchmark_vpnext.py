@@ -34,6 +34,9 @@ def test_table_of_the_paper(costs):
     assert table["vpnext-vcr (as deep supervision)"]["GFlops"] == pytest.approx(355.95, rel=1e-3)
     assert table["vpnext"]["GFlops"] == pytest.approx(999.2, rel=1e-3)
     assert all(abs(row["deviation %"] or 0) < 1 for row in table.values())
+    decoder = table["mask decoder (Segmenter)"]
+    assert abs(decoder["deviation %"]) < 0.5
+    assert table[vpnext_cost.PYRAMID]["GFlops"] > 1.2 * decoder["GFlops"]
 
 
 def test_the_baseline_with_a_pyramid(costs):

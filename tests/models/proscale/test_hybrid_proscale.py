@@ -8,7 +8,7 @@ import torch
 from transformers import RTDetrConfig
 from transformers.models.rt_detr.modeling_rt_detr import RTDetrHybridEncoder
 
-from contract import kaiming, peaked, xavier
+from contract import OneCompiledProgram, kaiming, peaked, xavier
 from hfseg import ProScaleForObjectDetection, ProScaleForUniversalSegmentation
 from hfseg.models.proscale.hybrid_proscale import ProScaleHybridPixelDecoder
 from models.proscale import test_modeling_proscale as masks
@@ -27,6 +27,8 @@ class TestHybridEncoder(masks.TestProScaleForUniversalSegmentation):
 
     def dynamic_size_config(self):
         return tiny_config(encoder="hybrid", decoder_layers=1, backbone_config=masks.RESNET)
+
+    test_compiles_once_for_all_sizes = OneCompiledProgram.test_compiles_once_for_all_sizes
 
     def shapes(self, batch_size, height, width):
         # Twice the finest encoded map, which is at stride 8.

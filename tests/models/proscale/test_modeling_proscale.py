@@ -14,6 +14,7 @@ from contract import ModelContract, OneCompiledProgram, assert_same, kaiming, pe
 from hfseg import ProScaleConfig, ProScaleForUniversalSegmentation, ProScaleModel
 from hfseg.models.proscale.encoder_proscale import ProScaleTokenRecalibration
 from proscale_models import STAGES, SWIN, close, tap, tiny_config
+from slow_tests import slow
 
 RESNET = {
     "model_type": "resnet",
@@ -102,6 +103,10 @@ class TestProScaleForUniversalSegmentation(OneCompiledProgram, TestProScaleModel
         classes = torch.tensor([1, 4] if not empty else [], dtype=torch.int64)
         return {"mask_labels": list(masks), "class_labels": [classes] * batch_size}
 
+    @slow  # shifted windows of free size: exported here always, and the classes below are compiled
+    def test_compiles_once_for_all_sizes(self):
+        super().test_compiles_once_for_all_sizes()
+
     def shapes(self, batch_size, height, width):
         quarter = (-(-height // 4), -(-width // 4))
         return {
@@ -134,6 +139,8 @@ class TestProScaleWithQueriesFromPixels(TestProScaleForUniversalSegmentation):
 
     def dynamic_size_config(self):
         return tiny_config(decoder_layers=1, backbone_config=RESNET, **PIXELS)  # shifted windows: see the class above
+
+    test_compiles_once_for_all_sizes = OneCompiledProgram.test_compiles_once_for_all_sizes
 
     def shapes(self, batch_size, height, width):
         shapes = super().shapes(batch_size, height, width)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.vpnext_cost import vpnext_cost_tables
 from contract import ModelContract, peaked
 from hfseg import VPNeXtConfig, VPNeXtForSemanticSegmentation
 from hfseg.models.vpnext.mask_transformer_vpnext import VPNeXtMaskTransformer, VPNeXtMaskTransformerLayer
@@ -95,12 +94,6 @@ def test_logits_are_normalized_cosines():
     cosines = nn.functional.cosine_similarity(pixels[:, :, None], classes[:, None], dim=-1)
     expected = decoder.logit_norm(cosines).transpose(1, 2).unflatten(2, (3, 5))
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
-
-
-def test_costs_of_the_papers_table():
-    rows = {row["model"]: row for row in vpnext_cost_tables()["Table III"]}
-    assert abs(rows["mask decoder (Segmenter)"]["deviation %"]) < 0.5
-    assert rows["Mask2Former decoder with pyramid"]["GFlops"] > 1.2 * rows["mask decoder (Segmenter)"]["GFlops"]
 
 
 @pytest.mark.parametrize(
