@@ -184,8 +184,10 @@ def id_map_image(segmentation: Any) -> Image.Image:
 def coco_record(prediction: Prediction, file_name: str, about: dict[str, Any]) -> dict[str, Any]:
     """A prediction in COCO's annotation format, which pycocotools reads; annotation ids are the id map's values."""
     width, height = prediction.image.size
+    incomplete = "" if prediction.result is None else prediction.result.incomplete
+    cut = {"incomplete": incomplete} if incomplete else {}
     return {
-        "info": {**about, "seconds": round(prediction.seconds, 4)},
+        "info": {**about, "seconds": round(prediction.seconds, 4), **cut},
         "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
         "categories": [{"id": index, "name": name} for index, name in sorted(prediction.names.items())],
         "annotations": prediction.entries(),

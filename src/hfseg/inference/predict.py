@@ -280,7 +280,10 @@ class Job:
         files = write_prediction(prediction, source, self.folder, self.about, self.options.opacity, legend)
         shown = ("id", "label", "score", "area", "bbox")
         segments = [{name: segment[name] for name in shown} for segment in prediction.entries()]
-        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": time.perf_counter() - start}
+        incomplete = "" if prediction.result is None else prediction.result.incomplete
+        cut = {"incomplete": incomplete} if incomplete else {}
+        seconds = time.perf_counter() - start
+        return {"outputs": [str(file) for file in files], "segments": segments, "seconds": seconds, **cut}
 
     def video(self, source: Source) -> dict[str, Any]:
         """A video; a damaged end leaves the frames before it, and is an error."""
@@ -376,4 +379,5 @@ def describe(result: dict[str, Any]) -> str:
     words += ", ..." if len(found) > 12 else ""
     frames = f"{result['frames']} frames, " if "frames" in result else ""
     answered = any(file.endswith("_answer.png") for file in result["outputs"])
+    words += ", perhaps not all (see the warning)" if result.get("incomplete") else ""
     return f"{frames}{words or ('answered' if answered else 'nothing found')} ({result['seconds']:.2f} s)"

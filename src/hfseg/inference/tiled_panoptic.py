@@ -94,10 +94,13 @@ class _Parts:
         self.things: list[bool] = []
         self.scores: list[float] = []
         self.stuff_nodes: dict[int, int] = {}
+        self.cut: list[str] = []
 
     def add(self, result: Any) -> np.ndarray:
         """Takes the segments of a tile in; returns its map of nodes, counted from 1. Shape: (h, w), int32."""
         segmentation = np.asarray(result["segmentation"].cpu())
+        if message := getattr(result, "incomplete", ""):
+            self.cut.append(message)
         table = np.zeros(int(max(segmentation.max(), 0)) + 1, dtype=np.int32)
         for segment in result["segments_info"]:
             node = self.joined.add()
@@ -139,7 +142,8 @@ class _Parts:
             if root in segments:
                 lookup[node + 1] = segments[root]["id"]
                 segments[root]["score"] = max(segments[root]["score"], self.scores[node])
-        return SegmentationResult(torch.from_numpy(lookup[painted]), list(segments.values()))
+        cut = f"In {len(self.cut)} of the tiles: {self.cut[0]} Use smaller tiles." if self.cut else ""
+        return SegmentationResult(torch.from_numpy(lookup[painted]), list(segments.values()), incomplete=cut)
 
 
 def _shared_strip(

@@ -15,15 +15,19 @@ from ..losses.mask_classification import LossWeights, mask_classification_loss
 class StuffClassesModel:
     """Mixin of models with such a configuration, before `PreTrainedModel`: outputs name the stuff classes.
 
-    They are a plain attribute, `stuff_class_ids`, that only image processors look at. Compiled and exported programs
-    give outputs without it.
+    They are a plain attribute, `stuff_class_ids`, that only image processors look at; with queries from pixels
+    `num_learned_queries` is another. Compiled and exported programs give outputs without them.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         outputs = super().__call__(*args, **kwargs)  # type: ignore[misc]
-        stuff = self.config.stuff_class_ids  # type: ignore[attr-defined]
-        if stuff is not None and not torch.compiler.is_compiling() and not isinstance(outputs, tuple):
-            outputs.stuff_class_ids = tuple(stuff)
+        if torch.compiler.is_compiling() or isinstance(outputs, tuple):
+            return outputs
+        config = self.config  # type: ignore[attr-defined]
+        if config.stuff_class_ids is not None:
+            outputs.stuff_class_ids = tuple(config.stuff_class_ids)
+        if config.query_selection == "pixels":
+            outputs.num_learned_queries = config.num_learned_queries
         return outputs
 
 

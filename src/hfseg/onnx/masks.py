@@ -2,6 +2,7 @@
 """From logits to segments on NumPy: the rules of `hfseg.postprocess`, which says what each threshold means."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ __all__ = [
 ]
 
 EPSILON = 1e-6
+# As `hfseg.processing.limits`, which needs torch.
+FULL = 0.95
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,22 @@ def panoptic(
         segment["area"] += int(areas[place])
         ids[place + 1] = segment["id"]
     return ids[painted_map], segments
+
+
+def warn_if_full(class_logits: np.ndarray, threshold: float, segments: int) -> None:
+    """Warns where nearly every query found something: there may be more objects than queries. Shape: (Q, K + 1)."""
+    number = len(class_logits)
+    if not number or 4 * segments < number:
+        return
+    probabilities = softmax(class_logits)
+    taken = (probabilities.argmax(1) < class_logits.shape[1] - 1) & (probabilities.max(1) > threshold)
+    if taken.sum() >= FULL * number:
+        warnings.warn(
+            f"{taken.sum()} of the model's {number} queries found something, so there may be more objects than these "
+            f"{segments} segments. Cut the image into parts; a model with queries from pixels can be exported with a "
+            "higher max_queries.",
+            stacklevel=3,
+        )
 
 
 def instances(

@@ -191,11 +191,12 @@ class OnnxModel:
             ValueError: The model gives classes per pixel only.
         """
         classes, logits, quality, geometry = self._queries(image)
-        return rules.panoptic(
+        least = self._setting("threshold", 0.8) if threshold is None else threshold
+        found = rules.panoptic(
             classes,
             logits,
             geometry,
-            threshold=self._setting("threshold", 0.8) if threshold is None else threshold,
+            threshold=least,
             mask_threshold=self._setting("mask_threshold", 0.5) if mask_threshold is None else mask_threshold,
             overlap_mask_area_threshold=self._setting("overlap_mask_area_threshold", 0.8)
             if overlap_mask_area_threshold is None
@@ -204,6 +205,9 @@ class OnnxModel:
             query_scores=quality,
             **self._things(),
         )
+        if quality is None:
+            rules.warn_if_full(classes, least, len(found[1]))
+        return found
 
     def instances(
         self, image: Source, threshold: float | None = None, mask_threshold: float | None = None, **_: Any
@@ -220,6 +224,8 @@ class OnnxModel:
         """
         classes, logits, quality, geometry = self._queries(image)
         number = int(self._setting("num_instances", 100))
+        if self._things().get("suppress_duplicates"):
+            number = max(number, len(logits))
         if quality is not None:  # one class per mask, the best
             probabilities = softmax(classes) if len(classes) else classes
             best = probabilities.argmax(1) if len(classes) else np.zeros(0, dtype=np.int64)
@@ -228,17 +234,21 @@ class OnnxModel:
             number = len(logits)
             if not number:
                 return np.zeros((0, *geometry.output), dtype=bool), []
-        return rules.instances(
+        least = self.more.get("shown_threshold", 0.5) if threshold is None else threshold
+        found = rules.instances(
             classes,
             logits,
             geometry,
-            threshold=self.more.get("shown_threshold", 0.5) if threshold is None else threshold,
+            threshold=least,
             mask_threshold=self._setting("mask_threshold", 0.5) if mask_threshold is None else mask_threshold,
             num_instances=number,
             stuff=self._stuff(),
             query_scores=quality,
             **self._things(),
         )
+        if quality is None and least > 0:
+            rules.warn_if_full(classes, least, len(found[1]))
+        return found
 
     # ---------------------------------------------------------------------------------------------------------- parts
 

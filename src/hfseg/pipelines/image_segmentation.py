@@ -197,6 +197,8 @@ class HfsegImageSegmentationPipeline(ImageSegmentationPipeline):
         stuff = getattr(self.model.config, "stuff_class_ids", None)
         if stuff is not None:  # the model knows its classes; a processor may come from another one
             given["label_ids_to_fuse"] = list(stuff)
+        if getattr(self.model.config, "query_selection", None) == "pixels":  # as the model's own outputs say
+            model_outputs["num_learned_queries"] = self.model.config.num_learned_queries
         result: SegmentationResult = method(model_outputs, target_sizes=target_sizes, **given)[0]
         for segment in result.segments_info:
             segment["label"] = id2label[segment["label_id"]]

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..postprocess import detect_boxes
+from .limits import cut_boxes, tell
 from .sizes import output_sizes, resized_size
 
 __all__ = ["DetectionProcessing"]
@@ -39,7 +40,7 @@ class DetectionProcessing:
                 network input is found by applying this processor's resize rule. Default: boxes are shares, 0..1, of the
                 padded input, or of the images if `image_sizes` is given.
             image_sizes: Size of each image within the padded input, where the resize rule does not give it.
-            num_detections: Boxes at most.
+            num_detections: Boxes at most; a warning says where as many reach a threshold above 0.
 
         Returns:
             Per image `{"scores": (N,), "labels": (N,), "boxes": (N, 4)}`, boxes as (left, top, right, bottom), best
@@ -58,7 +59,7 @@ class DetectionProcessing:
         elif targets is not None:
             inner = [resized_size(*size, self.size) if self.do_resize else size for size in targets]
             image_sizes = [(min(a[0], b[0]), min(a[1], b[1])) for a, b in zip(inner, padded)]
-        return detect_boxes(
+        found = detect_boxes(
             outputs.logits,
             outputs.pred_boxes,
             padded_sizes=padded,
@@ -67,3 +68,5 @@ class DetectionProcessing:
             threshold=threshold,
             num_detections=num_detections,
         )
+        tell(cut_boxes(found, threshold, num_detections, outputs.logits[0].numel()))
+        return found

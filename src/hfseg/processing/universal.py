@@ -13,6 +13,7 @@ from transformers.utils import logging
 from .. import postprocess
 from ..files.images import stretch_contrast as stretch
 from ..results.segmentation_result import SegmentationResult
+from .limits import cut_instances, full_queries, tell
 from .segmentation import Placement, SegmentationProcessing, SemanticSegmentationPostProcessorOutput
 from .sizes import output_sizes, resized_size
 from .targets import as_integer_maps, check_maps, make_segment_targets, resize_nearest
@@ -48,7 +49,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         label_ids_to_fuse: ids of stuff classes: fused in panoptic results, left out of instance results.
         threshold, mask_threshold, overlap_mask_area_threshold: of panoptic results, see
             `hfseg.postprocess.panoptic_segmentation`. They are saved with the processor.
-        num_instances: (query, class) pairs looked at for instance results.
+        num_instances: (query, class) pairs looked at for instance results; with `suppress_duplicates` at least as many
+            as there are queries, so that duplicates take no other object's place.
         binary_mask_labels: targets are binary masks (N, H, W), as transformers' processors make them and its guides
             expect. False gives id maps (H, W), which are N times as small. Models take both.
         instance_threshold: score from which on pipelines and `hfseg predict` show an instance. Default: `threshold`, or
@@ -258,7 +260,8 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
 
         Returns:
             Per image the dict `{"segmentation": (H, W) int32, "segments_info": [...]}`, 0 = void, as a
-            `SegmentationResult` with compact masks.
+            `SegmentationResult` with compact masks. Where nearly every query of the model found something, a warning
+            says that there may be more objects, as does the result's `incomplete`.
 
         Raises:
             ValueError: if the number of sizes is not that of images, or a threshold is not legal.
@@ -279,7 +282,10 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             suppress_duplicates=self.suppress_duplicates,
             min_segment_area=self.min_segment_area,
         )
-        return [SegmentationResult(segmentation, segments) for segmentation, segments in results]
+        least = self.threshold if threshold is None else threshold
+        cut = full_queries(outputs, least, [len(segments) for _, segments in results])
+        tell(cut)
+        return [SegmentationResult(*result, incomplete=message) for result, message in zip(results, cut)]
 
     @torch.no_grad()
     def post_process_instance_segmentation(
@@ -311,22 +317,27 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
 
         Returns:
             Per image a `SegmentationResult`: `segmentation` shows the best instance at each pixel (0 = none), ids count
-            from 1 in order of score; whole masks come from `masks`, `binary_masks()` or `run_length_masks()`.
+            from 1 in order of score; whole masks come from `masks`, `binary_masks()` or `run_length_masks()`. With a
+            threshold above 0 a warning says where instances were left out because of `num_instances`, or the model had
+            hardly a query left, as does the result's `incomplete`.
 
         Raises:
             ValueError: if the number of sizes is not that of images, or a threshold is not legal.
         """
         padded, images, targets = self._geometry(outputs, target_sizes, image_sizes)
         results = []
+        logits = outputs.class_queries_logits
+        looked_at = max(self.num_instances, logits.shape[1]) if self.suppress_duplicates else self.num_instances
+        cut = cut_instances(logits.float().softmax(-1)[..., :-1], threshold, looked_at)
         for instances in postprocess.instance_segmentation(
-            outputs.class_queries_logits,
+            logits,
             outputs.masks_queries_logits,
             padded_size=padded,
             image_sizes=images,
             output_sizes=targets,
             threshold=threshold,
             mask_threshold=self.mask_threshold if mask_threshold is None else mask_threshold,
-            num_instances=self.num_instances,
+            num_instances=looked_at,
             stuff_label_ids=self._stuff(label_ids_to_fuse, outputs),
             suppress_duplicates=self.suppress_duplicates,
             min_segment_area=self.min_segment_area,
@@ -339,6 +350,12 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
             results.append(
                 SegmentationResult(instances.segmentation, segments, instances.packed_masks, instances.mask_indices)
             )
+        if threshold > 0:
+            full = full_queries(outputs, threshold, [len(result) for result in results])
+            cut = [" ".join(filter(None, pair)) for pair in zip(cut, full)]
+            tell(cut)
+            for result, message in zip(results, cut):
+                result.incomplete = message
         if return_coco_annotation and return_binary_maps:
             raise ValueError("Give return_coco_annotation or return_binary_maps, not both.")
         if return_coco_annotation or return_binary_maps:

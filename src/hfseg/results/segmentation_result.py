@@ -36,6 +36,8 @@ class SegmentationResult(dict):
         mask_indices: row of `packed_masks` that belongs to each segment; default: in order.
         image: image that the segments are of, for `plot` and `save`; default: none.
         id2label: names of the classes, added to `segments_info` as `"label"`.
+        incomplete: why there may be more objects than segments (a limit of the model or of the settings was reached)
+            and what helps; empty if nothing was left out. It is an attribute of the result, too.
 
     Shape: segmentation (H, W) integer; packed_masks (M, H, ceil(W / 8)) uint8; mask_indices (N,).
 
@@ -55,8 +57,10 @@ class SegmentationResult(dict):
         mask_indices: Tensor | Sequence[int] | None = None,
         image: Image.Image | None = None,
         id2label: Mapping[int, str] | None = None,
+        incomplete: str = "",
     ):
         super().__init__(segmentation=segmentation, segments_info=segments_info)
+        self.incomplete = incomplete
         self.packed_masks = packed_masks
         self.mask_indices = [int(index) for index in (mask_indices if mask_indices is not None else ())]
         if packed_masks is not None and mask_indices is None:
