@@ -120,3 +120,15 @@ def test_more_masks_than_fit_into_8_bits(count):
     found = [{"category_id": 1, "segmentation": mask, "score": 0.5} for mask in masks[:90]]
     metric.add(prediction=found, reference={"height": size[0], "width": size[1], "annotations": true})
     assert metric.compute()["ar_100"] == pytest.approx(100 * 90 / count)
+
+
+def test_more_objects_than_coco_counts_are_told(caplog):
+    """Every one of 120 objects is found, and AP cannot say so; once."""
+    ids = np.arange(120, dtype=np.int32).reshape(10, 12).repeat(2, 0).repeat(2, 1) + 1
+    segments = [{"id": number, "category_id": 0, "score": 0.9} for number in range(1, 121)]
+    metric = MaskAP({0: "cell"})
+    for _ in range(2):
+        metric.add(prediction={"segmentation": ids, "segments_info": segments},
+                   reference={"segmentation": ids, "segments_info": segments})  # fmt: skip
+    assert 80 < metric.compute()["ap"] < 84  # 100 of 120
+    assert len(caplog.records) == 1 and "120 objects of one class" in caplog.text and "best 100" in caplog.text

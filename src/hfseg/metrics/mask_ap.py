@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ from .coco_matching import (
 from .streaming import StreamingMetric, metric_info, to_numpy
 
 __all__ = ["MaskAP"]
+
+logger = logging.getLogger(__name__)
 
 AREAS_AT_ONCE = 128
 _PRECISIONS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -104,6 +107,7 @@ class MaskAP(StreamingMetric):
         self.iou_type = iou_type
         self.stuff_class_ids = frozenset(stuff_class_ids)
         things = [class_id for class_id in self.id2label if class_id not in self.stuff_class_ids]
+        self._told = False  # that COCO's limit of detections is felt
         self._position = {class_id: position for position, class_id in enumerate(things)}
         super().__init__(**kwargs)
 
@@ -205,6 +209,13 @@ class MaskAP(StreamingMetric):
             is_crowd = np.array([bool(entry["iscrowd"]) for entry in true], dtype=bool)
             areas = np.array([entry["area"] for entry in true], dtype=np.float64)
             self._state["positives"][position] += count_positives(areas, is_crowd)
+            if len(true) > MAX_DETECTIONS[-1] and not self._told:
+                self._told = True
+                logger.warning(
+                    f"An image has {len(true)} objects of one class. Average precision counts the best "
+                    f"{MAX_DETECTIONS[-1]} detections per image and class, as COCO does, and cannot reach 100 here; "
+                    "panoptic quality counts all."
+                )
             order = best_first([entry["score"] for entry in found])
             if not len(order):
                 continue
