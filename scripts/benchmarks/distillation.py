@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import set_seed
@@ -61,8 +61,8 @@ NOTES = [
     "Teacher: a Mask2Former of transformers (six encoder layers), trained on the same scenes. Students: PRO-SCALE, "
     "encoder (1, 1, 1). All: same data and order, learning rate 1e-3 (poly), batch 8; a seed each for weights and "
     "order.",
-    "Minutes are CPU minutes of training: each mode has as many updates as fit, timed before, so a teacher costs "
-    "updates. The earlier point lies on the way of the longer run. PQ in percent, 128 validation scenes.",
+    "Minutes are CPU minutes of training: each mode has as many updates as fit, timed before in turns, so a teacher "
+    "costs updates. The earlier point lies on the way of the longer run. PQ in percent, 128 validation scenes.",
 ]
 
 
@@ -104,40 +104,66 @@ def train_teacher(folder: Path, updates: int) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def updates_in(minutes: float, model: Any, batches: Sequence[Any]) -> int:
-    """How many updates fit into CPU minutes, by timing some of a model that is thrown away."""
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0)
-    start = 0.0
-    for number, batch in enumerate(batches):
-        if number == WARM:
-            start = time.process_time()
-        model(**batch)["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return max(1, int(60 * minutes * (len(batches) - WARM) / (time.process_time() - start)))
+class Student(NamedTuple):
+    """What a run needs: the recipe, how it is put together, data, a fresh model and its collator."""
+
+    arguments: Any
+    task: Any
+    training: Any
+    held_out: Any
+    model: Any
+    processor: Any
+    collate: Any
 
 
-def one_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> list[dict]:
-    """Trains one student; a row per measurement."""
+def student_of(teacher: Path, mode: str, seed: int) -> Student:
+    """Builds the student of a mode and a seed."""
     changes = [f"model.pretrained={json.dumps(str(teacher))}", STAGES, *TRAINING, *MODES[mode], f"run.seed={seed}"]
     arguments = load_recipe("proscale-from-mask2former", changes)
     task = build_task(arguments)
     training, held_out = task.build_dataset(arguments.data.train), task.build_dataset(arguments.data.validation or {})
-
-    def build() -> Any:
-        set_seed(seed)
-        model = task.build_model(training)
-        return ProScaleForUniversalSegmentation(model.config) if mode.startswith("from scratch") else model
-
-    model = build()
+    set_seed(seed)
+    model = task.build_model(training)
+    if mode.startswith("from scratch"):
+        model = ProScaleForUniversalSegmentation(model.config)
     processor = task.build_processor(model)
-    collate = task.build_collator(training, model, processor)
-    batches = [collate([training[8 * number + place] for place in range(8)]) for number in range(TIMED + WARM)]
-    last = updates_in(minutes[-1], build(), batches)
-    share = round(last * minutes[0] / minutes[-1])
-    arguments.run.max_steps, arguments.run.evaluate_every = max(last, 2), max(share, 1)
-    arguments.schedule.warmup_steps = min(20, max(last // 10, 1))
+    return Student(
+        arguments, task, training, held_out, model, processor, task.build_collator(training, model, processor)
+    )
+
+
+def updates_by_mode(teacher: Path, minutes: float) -> dict[str, int]:
+    """How many updates fit into CPU minutes, of every mode: timed in turns, so that a busy machine is fair to all."""
+    sides = {}
+    for mode in MODES:
+        one = student_of(teacher, mode, 0)
+        model = one.model.train()
+        batches = [one.collate([one.training[8 * n + place] for place in range(8)]) for n in range(TIMED + WARM)]
+        sides[mode] = (model, torch.optim.AdamW(model.parameters(), lr=0.0), batches)
+    taken: dict[str, list[float]] = {mode: [] for mode in MODES}
+    for number in range(TIMED + WARM):
+        for mode, (model, optimizer, batches) in sides.items():
+            start = time.process_time()
+            model(**batches[number])["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if number >= WARM:
+                taken[mode].append(time.process_time() - start)
+    return {mode: max(2, int(60 * minutes / statistics.median(times))) for mode, times in taken.items()}
+
+
+def one_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float], updates: int) -> list[dict]:
+    """Trains one student; a row per measurement.
+
+    Args:
+        minutes: CPU minutes of the run, and before them the earlier point at which it is measured.
+        updates: That fit into the last of these.
+    """
+    one = student_of(teacher, mode, seed)
+    arguments, task, model = one.arguments, one.task, one.model
+    share = max(round(updates * minutes[0] / minutes[-1]), 1)
+    arguments.run.max_steps, arguments.run.evaluate_every = updates, share
+    arguments.schedule.warmup_steps = min(20, max(updates // 10, 1))
     points: list[dict] = []
     spent, begun = 0.0, time.process_time()
 
@@ -145,30 +171,37 @@ def one_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> li
         nonlocal spent, begun
         spent += time.process_time() - begun
         inner = task.inner(trained)
-        numbers = evaluate_segmentation(inner, processor, held_out, tasks=("panoptic",))
+        numbers = evaluate_segmentation(inner, one.processor, one.held_out, tasks=("panoptic",))
         points.append({"CPU minutes": spent / 60, "pq": numbers["pq"]})
         begun = time.process_time()
         return numbers
 
     with tempfile.TemporaryDirectory() as run:
-        train(model, training, collate, arguments, output_dir=Path(run) / "run", evaluate_fn=evaluate,
+        train(model, one.training, one.collate, arguments, output_dir=Path(run) / "run", evaluate_fn=evaluate,
               loss_normalizer=None if hasattr(model, "loss_normalizer") else task.loss_normalizer(model))  # fmt: skip
     rows = [points[0], points[-1]] if len(points) > 1 else points
-    updates = [share, arguments.run.max_steps][-len(rows) :]
+    counts = [share, updates][-len(rows) :]
     return [
         {"mode": mode, "seed": seed, "minutes": planned, "updates": count, **row}
-        for planned, count, row in zip(minutes[-len(rows) :], updates, rows)
+        for planned, count, row in zip(minutes[-len(rows) :], counts, rows)
     ]
 
 
 def kept_run(teacher: Path, mode: str, seed: int, minutes: Sequence[float]) -> list[dict]:
-    """Returns the rows of a run that is in the teacher's folder, or trains it and puts them there."""
+    """Returns the rows of a run that is in the teacher's folder, or trains it and puts them there.
+
+    So are the numbers of updates: all runs of a mode have the same, however busy the machine is.
+    """
+    folder = teacher / "students"
+    folder.mkdir(exist_ok=True)
+    plan = folder / f"updates-{minutes[-1]:g}.json"
+    if not plan.is_file():
+        plan.write_text(json.dumps(updates_by_mode(teacher, minutes[-1]), indent=1), encoding="utf-8")
+    updates = json.loads(plan.read_text(encoding="utf-8"))[mode]
     name = "-".join([mode.replace(", ", "-").replace(" ", "-"), str(seed), *(f"{part:g}" for part in minutes)])
-    file = teacher / "students" / f"{name}.json"
+    file = folder / f"{name}.json"
     if not file.is_file():
-        rows = one_run(teacher, mode, seed, minutes)
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps(rows), encoding="utf-8")
+        file.write_text(json.dumps(one_run(teacher, mode, seed, minutes, updates)), encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
 

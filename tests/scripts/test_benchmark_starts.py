@@ -28,15 +28,22 @@ def test_means_are_over_seeds():
 
 def test_a_run_is_made_once(tmp_path, monkeypatch):
     """For each mode, seed and length: a benchmark of hours goes on where it was ended."""
-    made = []
+    made, timed = [], []
 
-    def one_run(teacher, mode, seed, minutes):
+    def updates_by_mode(teacher, minutes):
+        timed.append(minutes)
+        return dict.fromkeys(distillation.MODES, 10 * len(timed))
+
+    def one_run(teacher, mode, seed, minutes, updates):
         made.append((mode, seed, *minutes))
+        assert updates == 10 * (1 + timed.index(minutes[-1]))
         return [{"mode": mode, "seed": seed, "minutes": minutes[0], "pq": float(len(made))}]
 
     monkeypatch.setattr(distillation, "one_run", one_run)
+    monkeypatch.setattr(distillation, "updates_by_mode", updates_by_mode)
     mode = "warm start, labels"
     asked = [(mode, 0, 5.0, 15.0), (mode, 1, 5.0, 15.0), (mode, 0, 0.3, 0.9), ("from scratch, labels", 0, 5.0, 15.0)]
     first = [kept_run(tmp_path, mode, seed, minutes) for mode, seed, *minutes in asked]
     assert [kept_run(tmp_path, mode, seed, minutes) for mode, seed, *minutes in asked] == first
     assert made == asked and [rows[0]["pq"] for rows in first] == [1.0, 2.0, 3.0, 4.0]
+    assert timed == [15.0, 0.9]  # once per length: all runs of a mode have as many updates
