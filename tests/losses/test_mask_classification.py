@@ -198,11 +198,16 @@ def test_parts_add_up_to_the_whole():
     )
 
 
-def test_more_targets_than_queries():
+def test_more_targets_than_queries(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(mask_classification.logger, "warning_once", said.append)
+    loss(predictions(), targets())
+    assert not said
     ids = torch.arange(PADDED[0] * PADDED[1]).view(PADDED) % 12 + 1
     labels = {"mask_labels": [ids] * 2, "class_labels": [torch.arange(12) % CLASSES] * 2}
     assert all(torch.isfinite(value) for value in loss(predictions(), labels).values())
     assert count_targets(labels["class_labels"], QUERIES, 0.1).tolist() == pytest.approx([24, 16])
+    assert said and f"queries in training ({QUERIES})" in said[0] and "num_queries" in said[0]
 
 
 @pytest.mark.parametrize(

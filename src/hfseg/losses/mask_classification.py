@@ -20,11 +20,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
+from transformers.utils import logging
 from transformers.utils.generic import maybe_autocast
 
 from .levels import weighted_terms
 from .point_losses import PointTargets, parts_of, point_losses, softplus
 from .point_sampling import KnownPixels, Targets, sample_embedding
+
+logger = logging.get_logger(__name__)
 
 # Numbers (levels x images x points x channels) made at once for matching: bounds memory, does not change results. On
 # CPU they should stay in the cache.
@@ -235,11 +238,18 @@ def match(costs: torch.Tensor, counts: list[int]) -> Pairs:
 
     Args:
         costs: Cost of each query and target.
-        counts: Per image the number of targets; further columns are ignored.
+        counts: Per image the number of targets; further columns are ignored. Of more targets than queries, those that
+            match worst are left out, which is warned of once.
 
     Shape:
         costs: `(B, P, Q, T)`.
     """
+    if max(counts) > costs.shape[2]:
+        logger.warning_once(
+            f"Some images have more objects than the model has queries in training ({costs.shape[2]}). A query learns "
+            "one object, so that the others count as background. Raise model.config.num_queries, or train on smaller "
+            "crops."
+        )
     on_host = costs.cpu().numpy()
     solved = [
         np.stack([np.stack(linear_sum_assignment(level[:, :count])) for level in levels])  # (P, 2, n)
