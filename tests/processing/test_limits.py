@@ -15,6 +15,7 @@ from hfseg import ProScaleImageProcessor, ProScaleImageProcessorPil
 from hfseg.commands.main import main
 from hfseg.inference.tiled_panoptic import tiled_panoptic_segmentation
 from hfseg.onnx import masks as rules
+from hfseg.onnx.model import OnnxModel
 from hfseg.processing import limits
 
 SIDE = 12  # cells along an edge, each an object of 4x4 cells of the mask logits
@@ -96,6 +97,23 @@ def test_onnx_does_the_same():
         rules.warn_if_full(outputs(50, 60).class_queries_logits[0].numpy(), 0.5, 50)
         rules.warn_if_full(np.zeros((0, 2), dtype=np.float32), 0.5, 0)
     assert rules.FULL == limits.FULL and len(masks) == 60
+
+
+def test_onnx_looks_at_as_many_pairs(monkeypatch):
+    given, side = outputs(120, 260, copies=2), 16 * SIDE
+    model = OnnxModel.__new__(OnnxModel)
+    model.settings, model.more = {"num_instances": 100, "suppress_duplicates": True}, {}
+    model.task, model.outputs = "universal", []
+    geometry = rules.Geometry((side, side), (side, side), (side, side))
+    queries = (given.class_queries_logits[0].numpy(), given.masks_queries_logits[0].numpy(), None, geometry)
+    monkeypatch.setattr(OnnxModel, "_queries", lambda self, image: queries)
+    assert len(model.instances("any")[1]) == 120
+    full = outputs(60, 60)
+    queries = (full.class_queries_logits[0].numpy(), full.masks_queries_logits[0].numpy(), None, geometry)
+    with pytest.warns(UserWarning, match="60 of the model's 60 queries"):
+        model.instances("any")
+    with pytest.warns(UserWarning, match="60 of the model's 60 queries"):
+        model.panoptic("any")
 
 
 def test_boxes(said):

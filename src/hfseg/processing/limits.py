@@ -38,18 +38,19 @@ def full_queries(outputs: Any, threshold: float, segments: list[int]) -> list[st
     return messages
 
 
-def cut_instances(pair_scores: Tensor, threshold: float, looked_at: int) -> list[str]:
+def cut_instances(class_logits: Tensor, threshold: float, looked_at: int) -> list[str]:
     """Tells of each image whether more (query, class) pairs reach the threshold than are looked at.
 
     Args:
-        pair_scores: Probability of each class for each query, `(B, Q, K)`.
+        class_logits: Logits of K classes and no-object, `(B, Q, K + 1)`.
         threshold: Smallest score; at 0 nothing is counted, as average precision wants, and all texts are empty.
         looked_at: Pairs that are looked at.
     """
-    messages = [""] * len(pair_scores)
-    if threshold <= 0 or pair_scores[0].numel() <= looked_at:
+    messages = [""] * len(class_logits)
+    if threshold <= 0 or class_logits[0, :, :-1].numel() <= looked_at:
         return messages
-    for index, reached in enumerate((pair_scores >= threshold).sum((1, 2)).tolist()):
+    reaching = class_logits.float().softmax(-1)[..., :-1] >= threshold
+    for index, reached in enumerate(reaching.sum((1, 2)).tolist()):
         if reached > looked_at:
             messages[index] = (
                 f"{reached} instances have a class probability of {threshold:g} or more, and the best {looked_at} are "

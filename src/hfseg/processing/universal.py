@@ -328,7 +328,7 @@ class UniversalSegmentationProcessing(SegmentationProcessing):
         results = []
         logits = outputs.class_queries_logits
         looked_at = max(self.num_instances, logits.shape[1]) if self.suppress_duplicates else self.num_instances
-        cut = cut_instances(logits.float().softmax(-1)[..., :-1], threshold, looked_at)
+        cut = cut_instances(logits, threshold, looked_at)
         for instances in postprocess.instance_segmentation(
             logits,
             outputs.masks_queries_logits,
