@@ -50,10 +50,12 @@ def test_the_heat_loss_is_weighted_and_stuff_has_no_center():
     assert heat_terms(config, None, list(masks), labels) == {}
 
 
-def test_outputs_name_the_stuff_classes():
+def test_outputs_name_the_stuff_classes_and_count_the_learned_queries():
     class Model:
-        def __init__(self, stuff):
-            self.config = SimpleNamespace(stuff_class_ids=stuff)
+        def __init__(self, stuff, selection=None):
+            self.config = SimpleNamespace(
+                stuff_class_ids=stuff, query_selection=selection, num_learned_queries=7, num_queries=20
+            )
 
         def __call__(self, output):
             return output
@@ -61,6 +63,10 @@ def test_outputs_name_the_stuff_classes():
     class Named(StuffClassesModel, Model):
         pass
 
-    assert Named([2, 5])(SimpleNamespace()).stuff_class_ids == (2, 5)
-    assert not hasattr(Named(None)(SimpleNamespace()), "stuff_class_ids")
-    assert Named([2])((1, 2)) == (1, 2)
+    learned = Named([2, 5])(SimpleNamespace())
+    assert learned.stuff_class_ids == (2, 5)
+    assert not hasattr(learned, "num_learned_queries")  # all queries are: the rows of the logits say how many
+    from_pixels = Named(None, "pixels")(SimpleNamespace())
+    assert not hasattr(from_pixels, "stuff_class_ids")
+    assert from_pixels.num_learned_queries == 7
+    assert Named([2], "pixels")((1, 2)) == (1, 2)
