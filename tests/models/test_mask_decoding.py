@@ -52,7 +52,7 @@ def test_the_heat_loss_is_weighted_and_stuff_has_no_center():
 
 def test_outputs_name_the_stuff_classes_and_count_the_learned_queries():
     class Model:
-        def __init__(self, stuff, selection=None):
+        def __init__(self, stuff, selection="learned"):
             self.config = SimpleNamespace(
                 stuff_class_ids=stuff, query_selection=selection, num_learned_queries=7, num_queries=20
             )
