@@ -75,6 +75,11 @@ def packaged_is_installed(name: str) -> bool:
     return all(importlib.util.find_spec(module) is not None for module in (PACKAGED[name].package, "timm"))
 
 
+def packaged_network(name: str) -> dict[str, Any]:
+    """The `backbone_config` of packaged weights: maps of strides 4, 8, 16 and 32."""
+    return {"model_type": "timm_backbone", "backbone": PACKAGED[name].network, "out_indices": [1, 2, 3, 4]}
+
+
 def rename_efficientnet(tensors: Mapping[str, torch.Tensor], stages: list[int]) -> dict[str, torch.Tensor]:
     """Renames tensors of EfficientNet-PyTorch to timm's names.
 

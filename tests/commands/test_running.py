@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fresh_process import run_python
+from hfseg import ProScaleConfig
 from hfseg.commands.main import COMMANDS, main
 from hfseg.commands.running import EXIT_CODES, refuse_old, run_command
 
@@ -40,6 +41,14 @@ def test_a_defect_shows_its_trace_and_the_machine_does_not(capsys):
     assert run_command(fails(KeyboardInterrupt())) == 130
     assert run_command(lambda: None) == 0 and run_command(lambda: 1) == 1
     assert "out of memory" in capsys.readouterr().err
+
+
+def test_a_wrong_configuration_is_one_line_in_the_words_of_its_cause(capsys):
+    """huggingface_hub's error derives from no built-in one, and its own words name a function of the class."""
+    assert run_command(lambda: ProScaleConfig(query_selection="corners").num_labels) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the configuration") and said.count("\n") == 1
+    assert "query_selection='corners' is not known: it must be one of" in said and "validator" not in said
 
 
 def test_old_options_name_the_new_one(capsys):

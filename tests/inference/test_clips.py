@@ -70,6 +70,22 @@ def test_a_damaged_file_keeps_what_came_before(tmp_path):
         segment_video(Clip(whole=0), ask, tmp_path, "nothing", {})
 
 
+@pytest.mark.parametrize("track", [True, False])
+def test_frames_that_a_limit_has_cut_are_counted(tmp_path, track):
+    asked: list[Prediction] = []
+
+    def crowded(image):
+        asked.append(ask(image))
+        asked[-1].result.incomplete = "all queries are taken" if len(asked) != 2 else ""
+        return asked[-1]
+
+    done = segment_video(Clip(), crowded, tmp_path, "clip", {}, track=track)
+    assert ["incomplete" in frame for frame in done.frames] == [True, False, True]
+    assert done.incomplete == "Results of 2 frames are cut by a limit. The first: all queries are taken"
+    assert json.loads((tmp_path / "clip.json").read_text())["frames"] == done.frames
+    assert not segment_video(Clip(), ask, tmp_path, "whole", {}).incomplete
+
+
 @pytest.mark.parametrize("limit, cut", [(2, True), (3, False), (9, False)])
 def test_limit_of_frames(tmp_path, limit, cut):
     done = segment_video(Clip(), ask, tmp_path, "clip", {}, max_frames=limit)

@@ -17,6 +17,7 @@ from hfseg.inference.tiled_panoptic import tiled_panoptic_segmentation
 from hfseg.onnx import masks as rules
 from hfseg.onnx.model import OnnxModel
 from hfseg.processing import limits
+from hfseg.results import incomplete
 
 SIDE = 12  # cells along an edge, each an object of 4x4 cells of the mask logits
 
@@ -38,7 +39,7 @@ def outputs(objects: int, queries: int, copies: int = 1, sure: float = 6.0) -> S
 @pytest.fixture
 def said(monkeypatch):
     found: list[str] = []
-    monkeypatch.setattr(limits.logger, "warning", found.append)
+    monkeypatch.setattr(incomplete.logger, "warning", found.append)
     return found
 
 
@@ -72,6 +73,21 @@ def test_images_are_told_apart(said):
     )
     assert [bool(result.incomplete) for result in results] == [False, True]
     assert len(said) == 1 and said[0].startswith("Image 1: ")
+
+
+def test_many_images_are_told_once(said):
+    """An evaluation of a thousand images, or a video, gives one line with their number, also if it ends in an error."""
+    processor = ProScaleImageProcessor(do_resize=False, threshold=0.5)
+    with pytest.raises(KeyError), incomplete.told_once("frames"):
+        for objects in (60, 3, 58):
+            with incomplete.told_once("tiles"):  # an inner block leaves the warning to the outer one
+                processor.post_process_panoptic_segmentation(outputs(objects, 60))
+        assert not said
+        raise KeyError
+    assert len(said) == 1 and said[0].startswith("Results of 2 frames are cut by a limit. The first: 60 of the model's")
+    with incomplete.told_once("frames"):
+        processor.post_process_panoptic_segmentation(outputs(3, 60))
+    assert len(said) == 1
 
 
 def test_duplicates_take_no_other_objects_place(said):
@@ -123,6 +139,7 @@ def test_boxes(said):
     )
     found = processor.post_process_object_detection(given, num_detections=30)[0]
     assert len(found["scores"]) == 30 and len(said) == 1 and "num_detections" in said[0]
+    assert found.incomplete == said[0]
     for more in ({"num_detections": 40}, {"num_detections": 30, "threshold": 0.0}, {"threshold": 0.99}):
         processor.post_process_object_detection(given, **more)
     assert len(said) == 1
@@ -140,7 +157,7 @@ def test_tiles_hand_it_on(said):
     side = 16 * SIDE
     result = tiled_panoptic_segmentation(np.zeros((side, 2 * side, 3), np.uint8), predict, processor, tile=side)
     assert len(calls) > 1 and result.incomplete.startswith("In 1 of the tiles: 60 of the model's 60 queries")
-    assert "smaller tiles" in result.incomplete
+    assert "smaller tiles" in result.incomplete and len(said) == 1
 
 
 def test_a_crowded_micrograph(tmp_path, capsys, said):

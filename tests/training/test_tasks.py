@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import hfseg
 from hfseg import auto, tasks
 from hfseg.data import SemanticCollator, ShapesDataset, UniversalCollator
 from hfseg.training import TrainingArguments
@@ -90,3 +91,46 @@ def test_the_automatic_backbone_is_chosen_when_the_task_is_built(installed, back
     assert (arguments.model.backbone, arguments.optimizer.backbone_multiplier) == (backbone, multiplier)
     assert (arguments.model.config == before) == (not installed)
     assert ("starts from scratch" in caplog.text) == (not installed)
+
+
+@pytest.mark.parametrize(("own", "kept"), [
+    ({"model_type": "resnet"}, False),
+    ({"model_type": "timm_backbone", "backbone": "tf_efficientnet_lite0", "stage_blocks": [1] * 7}, False),
+    ({"model_type": "timm_backbone", "backbone": "tf_efficientnet_lite1", "stage_blocks": [1] * 7}, True),
+])  # fmt: skip
+def test_packaged_weights_bring_their_network(own, kept, caplog):
+    """A name says which network: only the same one, shortened, may stand in the recipe."""
+    arguments = load_recipe("proscale-tiny-instances", ["model.backbone=efficientnet-lite1"])
+    arguments.model.config["backbone_config"] = dict(own)
+    build_task(arguments)
+    network = arguments.model.config["backbone_config"]
+    assert (network == own) == kept and network["backbone"] == "tf_efficientnet_lite1"
+    assert ("backbone_config is not used" in caplog.text) == (not kept)
+
+
+@pytest.mark.parametrize(("recipe", "said"), [
+    ("unisegformer-tiny-shapes", "encoder of UniSegFormerForUniversalSegmentation is no such network"),
+    ("vpnext-tiny-shapes", "a plain ViT"),
+    ("unpairseg-tiny-clip", "must be a ConvNeXt"),
+    ("cris-tiny-shapes", "starts from a CLIP"),
+    ("lavin-dit-tiny-shapes", "have no backbone"),
+])  # fmt: skip
+def test_a_backbone_that_a_model_cannot_have_is_refused_in_a_dry_run_too(recipe, said, tmp_path):
+    with pytest.raises(ValueError, match=f"(?s).*{said}"):
+        hfseg.train(recipe, "model.backbone=efficientnet-lite1", output_dir=tmp_path, dry_run=True)
+
+
+def test_a_backbone_beside_the_weights_of_a_whole_model_is_refused():
+    arguments = load_recipe("proscale-tiny-shapes", ["model.backbone=efficientnet-lite0"])
+    arguments.model.pretrained = "proscale-tiny-shapes"
+    with pytest.raises(ValueError, match=r"model\.backbone is 'efficientnet-lite0', but model\.pretrained"):
+        build_task(arguments)
+
+
+@pytest.mark.parametrize(("start", "where"), [("", "model.config is not valid"),
+                                              ("proscale-tiny-shapes", "with model.config is not valid")])  # fmt: skip
+def test_a_wrong_field_of_the_configuration_is_one_sentence(start, where):
+    model = {"config": {"query_selection": None}, "pretrained": start or None, "model_type": "proscale"}
+    task = build_task(TrainingArguments.from_dict({"model": model}))
+    with pytest.raises(ValueError, match=f"{where}: .*'query_selection' expected str, got NoneType"):
+        task.build_model(None)

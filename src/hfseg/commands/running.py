@@ -23,8 +23,10 @@ EXIT_CODES = {
     INTERRUPTED: "Ctrl-C",
     143: "SIGTERM while training: saved first, says how to go on",
 }
+# Of huggingface_hub: a field of a configuration has the wrong type, or does not fit the others; its cause says which.
+CONFIG_ERROR = "StrictDataclassError"
 # Errors of ours that derive from none of the built-in ones below; by name, so that nothing is imported for them.
-OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError", "OtherProcessError")
+OWN_ERRORS = ("NonFiniteLossError", "SampleError", "PublishingError", "OtherProcessError", CONFIG_ERROR)
 # What torch says in a plain RuntimeError where the machine, not the program, is at fault.
 MACHINE_ERRORS = ("out of memory", "No space left", "CUDA error", "can't allocate memory")
 
@@ -56,11 +58,23 @@ def command_line(command: str, argv: Sequence[str] | None) -> str:
     return shlex.join(["hfseg", command, *(sys.argv[1:] if argv is None else argv)])
 
 
+def is_named(error: BaseException, names: Sequence[str]) -> bool:
+    """Tells whether an error's class, or one that it derives from, has one of these names."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)
+
+
 def is_user_error(error: BaseException) -> bool:
     """Tells errors of input, files, options and machine from defects of the program."""
-    if isinstance(error, (ValueError, OSError, ImportError, MemoryError)) or type(error).__name__ in OWN_ERRORS:
+    if isinstance(error, (ValueError, OSError, ImportError, MemoryError)) or is_named(error, OWN_ERRORS):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in MACHINE_ERRORS)
+
+
+def said_by(error: BaseException) -> str:
+    """An error's words; of a configuration's errors those of the cause, which name the field and what it must be."""
+    if is_named(error, (CONFIG_ERROR,)) and error.__cause__ is not None:
+        return f"the configuration (model.config of a recipe, config.json of a folder) is not valid: {error.__cause__}"
+    return str(error)
 
 
 def run_command(work: Callable[[], int | None]) -> int:
@@ -89,7 +103,7 @@ def run_command(work: Callable[[], int | None]) -> int:
             return REFUSED
         if not is_user_error(error):
             raise
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(said_by(error).split()) or type(error).__name__
         hub = sys.modules.get("hfseg.files.hub_access")
         if hub is not None and (reason := hub.what_was_not_reached()) is not None and reason not in text:
             text = f"{text.rstrip('.')}. {reason}"

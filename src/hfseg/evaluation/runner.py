@@ -19,6 +19,7 @@ from ..data.specs import is_medical
 from ..inference.loading import LoadedModel, load
 from ..inference.predict import find_device
 from ..inference.processes import join_processes, starting_together
+from ..results.incomplete import told_once
 from .base import TaskEvaluator
 from .result import EvaluationResult
 
@@ -117,9 +118,11 @@ def _run(
         own = _own_options(evaluator_class, name, asked, options)
         given = SimpleNamespace(**{**common, "batch_size": common["batch_size"] or evaluator_class.batch_size}, **own)
         evaluator = evaluator_class(loaded, os.fspath(dataset) if isinstance(dataset, os.PathLike) else dataset, given)
-    outcome = evaluator.measure(state.process_index, state.num_processes)
-    seconds = time.perf_counter() - started
     main = state.is_main_process
+    with told_once():
+        outcome = evaluator.measure(state.process_index, state.num_processes)
+        seconds = time.perf_counter() - started
+        images = evaluator.draw(given.overlays) if main and given.overlays else {}
     if command is None:
         command = f"hfseg.evaluate({str(loaded.folder)!r}, {evaluator.specification!r}, task={task!r})"
     record = {
@@ -147,7 +150,7 @@ def _run(
         per_class=outcome.per_class,
         record=record,
         tables=outcome.tables,
-        images=evaluator.draw(given.overlays) if main and given.overlays else {},
+        images=images,
         headline=outcome.headline,
         facts=outcome.facts,
         legend=outcome.legend,

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..files.writing import write_json
+from ..results.incomplete import summary, told_once
 from .files import id_map_image, write_image
 from .predictor import Prediction
 from .video import IdTracker, VideoReader, VideoWriter
@@ -47,6 +48,11 @@ class SegmentedVideo:
         """Every object once: id and label."""
         found = {(segment["id"], segment["label"]) for frame in self.frames for segment in frame["segments"]}
         return [{"id": number, "label": label} for number, label in sorted(found)]
+
+    @property
+    def incomplete(self) -> str:
+        """Of how many frames a limit has cut the results, and why; empty if of none."""
+        return summary([frame.get("incomplete", "") for frame in self.frames], "frames")
 
 
 def _frames(reader: VideoReader, done: SegmentedVideo, max_frames: int | None) -> Iterator[Image.Image]:
@@ -135,7 +141,7 @@ def segment_video(
     start = time.perf_counter()
     frames = _frames(reader, done, max_frames)
     predictions = map(ask, frames) if clip_frames is None else _by_clip(frames, ask, clip_frames, reader.path)
-    with VideoWriter(done.video, reader.rate) as writer, contextlib.ExitStack() as more:
+    with VideoWriter(done.video, reader.rate) as writer, contextlib.ExitStack() as more, told_once("frames"):
         answers: VideoWriter | None = None
         for prediction in predictions:
             if prediction.answer is not None:
@@ -150,7 +156,9 @@ def segment_video(
                 write_image(file, id_map_image(prediction.result.segmentation))
             labels |= prediction.names
             writer.write(prediction.overlay(opacity, minimum_side=512))
-            done.frames.append({"frame": len(done.frames), "segments": prediction.entries()})
+            message = "" if prediction.result is None else prediction.result.incomplete
+            cut = {"incomplete": message} if message else {}
+            done.frames.append({"frame": len(done.frames), "segments": prediction.entries(), **cut})
             if progress is not None:
                 progress()
     done.seconds = time.perf_counter() - start

@@ -307,7 +307,9 @@ class Job:
         if done.broken is not None:
             raise ValueError(f"{done.broken} The {len(done.frames)} frame(s) before are in {done.video}.")
         outputs = [str(path) for path in (done.video, done.ids, done.record, done.answer) if path is not None]
-        return {"outputs": outputs, "frames": len(done.frames), "segments": done.objects, "seconds": done.seconds}
+        cut = {"incomplete": done.incomplete} if done.incomplete else {}
+        found = {"frames": len(done.frames), "segments": done.objects, "seconds": done.seconds}
+        return {"outputs": outputs, **found, **cut}
 
     def volume(self, source: Source) -> dict[str, Any]:
         """A volume."""

@@ -450,6 +450,7 @@ class Predictor:
             (photo.height, photo.width),
             self.labels,
         )
+        result.incomplete = found.incomplete
         return Prediction(photo, result, self.labels)
 
     def _referring(self, image: Any, photo: Image.Image, prompts: Prompts, options: Options) -> Prediction:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..results.incomplete import told_once
 from ..results.segmentation_result import SegmentationResult
 from .scores import Predict, check_size, image_size, pad_to_divisor, prepare
 from .sliding_window import window_starts
@@ -200,6 +201,7 @@ def _fused(given: Collection[int] | None, image_processor: Any, outputs: Any) ->
     return set(found or ())
 
 
+@told_once("tiles")
 @torch.no_grad()
 def tiled_panoptic_segmentation(
     image: Any,

@@ -222,6 +222,7 @@ class IdTracker:
             info,
             result.packed_masks,
             result.mask_indices if result.packed_masks is not None else None,
+            incomplete=result.incomplete,
         )
 
     def _match(self, ids: np.ndarray, segments: Sequence[dict[str, Any]]) -> list[int]:

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from ..postprocess import detect_boxes
-from .limits import cut_boxes, tell
+from ..results.incomplete import Detections, tell
+from .limits import cut_boxes
 from .sizes import output_sizes, resized_size
 
 __all__ = ["DetectionProcessing"]
@@ -68,5 +69,6 @@ class DetectionProcessing:
             threshold=threshold,
             num_detections=num_detections,
         )
-        tell(cut_boxes(found, threshold, num_detections, outputs.logits[0].numel()))
-        return found
+        cut = cut_boxes(found, threshold, num_detections, outputs.logits[0].numel())
+        tell(cut)
+        return [Detections(boxes, message) for boxes, message in zip(found, cut)]

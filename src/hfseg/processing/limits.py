@@ -4,9 +4,6 @@
 from typing import Any
 
 from torch import Tensor
-from transformers.utils import logging
-
-logger = logging.get_logger(__name__)
 
 # From this share on nearly every query of a model is taken, and further objects find none.
 FULL = 0.95
@@ -57,13 +54,6 @@ def cut_instances(class_logits: Tensor, threshold: float, looked_at: int) -> lis
                 "looked at. Raise num_instances of the image processor (preprocessor_config.json)."
             )
     return messages
-
-
-def tell(messages: list[str]) -> None:
-    """Warns of the images whose results a limit has cut."""
-    for index, message in enumerate(messages):
-        if message:
-            logger.warning(f"Image {index}: {message}" if len(messages) > 1 else message)
 
 
 def cut_boxes(found: list[dict[str, Tensor]], threshold: float, limit: int, possible: int) -> list[str]:

@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from .. import postprocess
 from ..files.images import stretch_contrast as stretch
+from ..results.incomplete import tell
 from ..results.segmentation_result import SegmentationResult
-from .limits import cut_instances, full_queries, tell
+from .limits import cut_instances, full_queries
 from .segmentation import Placement, SegmentationProcessing, SemanticSegmentationPostProcessorOutput
 from .sizes import output_sizes, resized_size
 from .targets import as_integer_maps, check_maps, make_segment_targets, resize_nearest

@@ -36,6 +36,7 @@ from torch import nn
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from ..results.drawing import image_grid
+from ..results.incomplete import told_once
 from .arguments import RunArguments, TrainingArguments
 from .checkpointing import (
     Checkpointer,
@@ -541,7 +542,7 @@ class _Run:
         averaged = self.ema.applied_to(self.bare_model) if self.ema is not None else nullcontext()
         self.bare_model.eval()
         randomness, precision = isolated_randomness(derived_seed(options.seed, 2)), precision_of(self.accelerator)
-        with averaged, torch.no_grad(), randomness, precision:
+        with averaged, torch.no_grad(), randomness, precision, told_once():
             measured = {name: float(value) for name, value in self.evaluate_fn(self.bare_model).items()}
             self._show_samples()
         self.model.train()

@@ -468,6 +468,7 @@ class LavinDiTTask(Task):
     datasets = READERS
     collators = COLLATORS
     default_collator = "in-context"
+    takes_backbone = False
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds transformer, autoencoder and objective, new or from the folder of a pipeline."""
@@ -550,6 +551,7 @@ class AutoencoderTask(Task):
     datasets = READERS
     collators = COLLATORS
     default_collator = "frames"
+    takes_backbone = False
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
         """Builds the autoencoder, new or from a folder, with its discriminator.

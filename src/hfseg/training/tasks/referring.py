@@ -12,6 +12,7 @@ from torch import nn
 from accelerate import Accelerator
 
 from ... import auto
+from ...backbone_weights import PACKAGED
 from ...data.synthetic.referring_shapes import referring_words
 from ...evaluation.referring import evaluate_referring, referring_overlays
 from ...files.tokenizers import check_tokenizer, check_vocabulary
@@ -79,12 +80,21 @@ class ReferringTask(Task):
         )
 
     def build_model(self, dataset: Any, load_backbone: bool = True) -> nn.Module:
-        """Builds the model: new, from a folder, or (with `model.backbone`) from CLIP's weights."""
+        """Builds the model: new, from a folder, or (with `model.backbone`) from CLIP's weights.
+
+        Raises:
+            ValueError: `model.backbone` names packaged weights, which are of no CLIP.
+        """
         model = self.arguments.model
+        if model.backbone in PACKAGED:
+            raise ValueError(
+                f"model.backbone is {model.backbone!r}, but this model starts from a CLIP. Which weights it can start "
+                "from: docs/starting_weights.md."
+            )
         if model.backbone is not None and load_backbone:
             head = auto.load(str(auto.find(str(model.model_type)).models[self.auto_class]))
             return head.from_clip(model.backbone, **model.config)
-        return build_model(model, auto_class=self.auto_class, load_backbone=False)
+        return build_model(dataclasses.replace(model, backbone=None), auto_class=self.auto_class)
 
     def build_processor(self, model: nn.Module) -> Any:
         """Loads image processor and tokenizer from a folder, or makes them for `shapes`.
