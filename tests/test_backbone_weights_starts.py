@@ -335,9 +335,7 @@ def test_the_commands_of_the_page_are_recipes_and_fields_that_exist():
             assert overrides, words
             arguments = load_recipe(recipe, overrides)
             backbone = arguments.model.backbone
-            if backbone in PACKAGED and packaged_is_installed(
-                backbone
-            ):  # here, unlike the Hub's: the line as it stands
+            if backbone in PACKAGED and packaged_is_installed(backbone):
                 task = build_task(arguments)
                 build_model(arguments.model, {0: "thing"}, auto_class=task.auto_class)
         else:
