@@ -1,6 +1,7 @@
 # Copyright 2026 The hfseg authors. Licensed under the Apache License, Version 2.0.
 """`hfseg train`: trains a model from a recipe; the same as `hfseg.train`.
 
+hfseg train --data FOLDER --output_dir OUT          everything is chosen from the data, and said
 hfseg train --recipe proscale-tiny-shapes --output_dir OUT [section.key=value ...]
 hfseg train --recipe proscale-tiny-folder --data FOLDER --output_dir OUT
 hfseg train --recipe proscale-tiny-shapes --data OWNER/NAME --output_dir OUT
@@ -21,7 +22,9 @@ from .running import command_line, describe, run_command
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(prog="hfseg train", **describe(__doc__))
-    parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="packaged recipe or YAML file")
+    parser.add_argument(
+        "--recipe", metavar="NAME|FILE", help="packaged recipe or YAML file; default: chosen for --data, and shown"
+    )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes of the recipe, as YAML")
     parser.add_argument(
         "--data", metavar="FOLDER|HUB_ID", help="your images and labels: a folder, or a dataset of the Hub"
@@ -35,6 +38,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_intermixed_args(argv)
     if options.output_dir is None and not options.dry_run:
         parser.error("--output_dir is required (or --dry_run)")
+    if options.recipe is None and options.data is None and options.resume_from_checkpoint is None:
+        parser.error("--recipe or --data is required")
     options.command = command_line("train", argv)
     return options
 

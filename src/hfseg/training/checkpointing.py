@@ -127,6 +127,19 @@ def complete_checkpoints(output_dir: Path) -> list[Path]:
     return sorted(folders, key=step_of)
 
 
+def refuse_other_run(output_dir: Path) -> None:
+    """Refuses a folder with checkpoints for a run that does not go on from them.
+
+    Raises:
+        CheckpointError: There are some.
+    """
+    if old := complete_checkpoints(output_dir):
+        raise CheckpointError(
+            f"{output_dir} holds {old[-1].name} of another run. Use --resume_from_checkpoint latest to go on with it, "
+            "or another --output_dir."
+        )
+
+
 def clean_up(output_dir: Path) -> None:
     """Removes what a killed run left: partial checkpoints; a checkpoint that was being replaced is put back."""
     for folder in output_dir.glob(f"checkpoint-*{_REPLACED}"):

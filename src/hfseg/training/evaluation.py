@@ -13,6 +13,25 @@ from accelerate import Accelerator
 from .normalization import LossNormalizer, LossScaling, accepted_names
 from .sampler import EndlessBatchSampler, training_loader
 
+# What says whether something is learned, the strictest first.
+JUDGES = ("pq", "ap", "box_ap", "dice", "mean_iou")
+
+
+def learns_nothing(measured: Mapping[str, float], classes: int | None = None) -> str | None:
+    """Name of the metric that is no better than nothing, or None.
+
+    Nothing are 0, and for mean IoU of several classes what one of them everywhere can have at most.
+
+    Args:
+        measured: Metrics in percent; without any of `JUDGES` nothing is said.
+        classes: Number of classes.
+    """
+    name = next((name for name in JUDGES if name in measured), None)
+    if name is None:
+        return None
+    floor = 100 / classes if name == "mean_iou" and classes is not None and classes > 1 else 0.0
+    return name if measured[name] <= floor else None
+
 
 def evaluate_loss(
     model: nn.Module,

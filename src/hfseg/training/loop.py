@@ -44,11 +44,12 @@ from .checkpointing import (
     TrainerState,
     bare_model,
     clean_up,
-    complete_checkpoints,
     load_model_tensors,
+    refuse_other_run,
     resolve_checkpoint,
     write_json,
 )
+from .evaluation import learns_nothing
 from .normalization import LossNormalizer, LossScaling, accepted_names
 from .optimization import ExponentialMovingAverage
 from .phases import Phase, create_phases, only
@@ -264,17 +265,15 @@ class _Run:
         self.overlay_fn: OverlayFunction | None = None
         self.last_checkpoint: Path | None = None
         self.loss = math.nan
+        self.told_nothing_learned = False
 
     # ------------------------------------------------------------------------------------------------------- the loop
 
     def start(self, resume_from_checkpoint: str | None) -> None:
         """Restores a checkpoint if asked to, and opens trackers and data."""
         self._on_main(self._prepare_folder)
-        if resume_from_checkpoint is None and (old := complete_checkpoints(self.output_dir)):
-            raise CheckpointError(
-                f"{self.output_dir} holds {old[-1].name} of another run. Use --resume_from_checkpoint latest to go on "
-                "with it, or another --output_dir."
-            )
+        if resume_from_checkpoint is None:
+            refuse_other_run(self.output_dir)
         if resume_from_checkpoint is not None:
             self.last_checkpoint = self._on_main(lambda: resolve_checkpoint(self.output_dir, resume_from_checkpoint))
             if self.last_checkpoint is not None:
@@ -550,6 +549,8 @@ class _Run:
         state.evaluations.append({"step": state.step, **measured})
         self.accelerator.log({f"eval/{name}": value for name, value in measured.items()}, step=state.step)
         self.progress.say(f"step {state.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in measured.items()))
+        if not self.told_nothing_learned and 10 * state.step >= self.max_steps:
+            self.told_nothing_learned = self._tell_nothing_learned(measured)
         if options.metric is None:
             return False
         if options.metric not in measured:
@@ -563,6 +564,20 @@ class _Run:
             return True
         state.stale_evaluations += 1
         return False
+
+    def _tell_nothing_learned(self, measured: Mapping[str, float]) -> bool:
+        """Says it if a tenth of the run has brought no more than a guess would; returns whether it did."""
+        classes = getattr(getattr(self.bare_model, "config", None), "num_labels", None)
+        metric = learns_nothing(measured, classes)
+        if metric is not None:
+            self.progress.say(
+                f"{metric} is {measured[metric]:.3g} after {self.state.step} of {self.max_steps} updates, no more than "
+                "one class everywhere can have: nothing is learned yet. If it stays so: look at labels on their images "
+                "(hfseg evaluate ... --overlays), give objects more pixels (model.processor.size, and sizes in "
+                "data.transforms), start from pre-trained weights (model.backbone, model.pretrained), lower "
+                "optimizer.learning_rate, or train longer (run.max_steps)."
+            )
+        return metric is not None
 
     def _show_samples(self) -> None:
         """Draws held-out samples for the trackers."""

@@ -18,6 +18,8 @@ from accelerate import Accelerator
 
 from .adapters import adapted_modules, add_adapters, merge_adapters, save_adapter, save_pipeline_adapter
 from .arguments import TrainingArguments, load_recipe
+from .checkpointing import refuse_other_run
+from .choices import choose
 from .dry_run import dry_run as describe_run
 from .loop import create_accelerator
 from .loop import train as run_loop
@@ -28,9 +30,11 @@ from .tasks import build_task
 
 __all__ = ["train"]
 
+OWN_RECIPE = "recipe.yaml"
+
 
 def train(
-    recipe: str | os.PathLike[str] | TrainingArguments,
+    recipe: str | os.PathLike[str] | TrainingArguments | None = None,
     *overrides: str,
     output_dir: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
@@ -45,7 +49,9 @@ def train(
     model card. In `torchrun` or `accelerate launch`, all processes call this.
 
     Args:
-        recipe: Name of a packaged recipe, path of a YAML file, or the arguments themselves.
+        recipe: Name of a packaged recipe, path of a YAML file, or the arguments themselves. None chooses one for
+            `data`, with sizes, batch, learning rate and length from the data and the machine (`training.choices`);
+            says what was chosen and why; and leaves it as `recipe.yaml` in the output folder.
         *overrides: Changes of the recipe, `section.key=value`, values as YAML.
         output_dir: Folder of checkpoints and of the trained model.
         data: Folder of your images and labels, or id of a dataset on the Hub, in place of the recipe's data.
@@ -66,7 +72,10 @@ def train(
     """
     if output_dir is None and not dry_run:
         raise ValueError("output_dir is missing: name the folder of the trained model (or dry_run).")
-    if isinstance(recipe, TrainingArguments):
+    folder, said = None if output_dir is None else Path(output_dir), list[str]()
+    if recipe is None:
+        arguments, said = _chosen(data, overrides, folder, resume_from_checkpoint)
+    elif isinstance(recipe, TrainingArguments):
         if overrides or data is not None:
             raise ValueError("overrides change a recipe by its name or file; change the arguments themselves.")
         arguments = recipe
@@ -77,23 +86,49 @@ def train(
         arguments = load_recipe(os.fspath(recipe), changes)
         fit_warm_up(arguments, overrides)
     if command is None:
-        command = f"hfseg.train({os.fspath(recipe) if not isinstance(recipe, TrainingArguments) else recipe!r})"
+        called = os.fspath(recipe) if isinstance(recipe, (str, os.PathLike)) else repr(recipe)
+        command = f"hfseg.train({called if recipe is not None or data is None else f'data={os.fspath(data)!r}'})"
     stages = arguments.stage_arguments()
     precision = arguments.run.mixed_precision
     if dry_run and precision == "fp16" and not torch.cuda.is_available():
         precision = None  # a recipe for a GPU can be looked at without one
-    folder = None if output_dir is None else Path(output_dir)
     accelerator = create_accelerator(
         dataclasses.replace(arguments.run, mixed_precision=precision),
         folder,
         several_phases=any(len(stage.phases) > 1 for _, stage in stages),
     )
+    for line in said:
+        accelerator.print(line)
     if dry_run or folder is None:
         show(stages, accelerator)
         return None
+    if recipe is None and resume_from_checkpoint is None:
+        refuse_other_run(folder)
+        if accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / OWN_RECIPE).write_text(arguments.to_yaml(), encoding="utf-8")
     run_stages(stages, folder, accelerator, resume_from_checkpoint, command, allow_changed_data)
     accelerator.print(f"The trained model is in {folder}.")
     return folder
+
+
+def _chosen(
+    data: str | os.PathLike[str] | None, overrides: Sequence[str], folder: Path | None, resume: str | None
+) -> tuple[TrainingArguments, list[str]]:
+    """The arguments of a run without a recipe, and what is said about them; a resumed run keeps those that it has.
+
+    Raises:
+        ValueError: There are no data to choose for.
+    """
+    if resume is not None and folder is not None and (folder / OWN_RECIPE).is_file():
+        return load_recipe(folder / OWN_RECIPE, overrides), [f"Goes on with {folder / OWN_RECIPE}."]
+    if data is None:
+        raise ValueError(
+            "Name a recipe (hfseg list recipes), or give a folder of your images and labels (--data FOLDER): one is "
+            "chosen for it."
+        )
+    choice = choose(os.fspath(data), overrides)
+    return load_recipe(choice.recipe, [*choice.changes, *overrides]), choice.lines
 
 
 def run_stages(
