@@ -321,6 +321,7 @@ TESTED_ELSEWHERE = {
     "files/images.py": "hostile/test_images.py",
     "files/model_folders.py": "hostile/test_model_folders.py",
     "hub/loading.py": "hub/test_checks.py",
+    "results/incomplete.py": "processing/test_limits.py",
     "training/quickstart.py": "commands/test_quickstart.py",
     "training/runner.py": "training/test_loop_by_command.py",
     "training/tasks/medical.py": "recipes/test_medical_recipes.py",

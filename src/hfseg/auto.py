@@ -34,6 +34,7 @@ class Architecture:
         sources: Name of another architecture whose folders become this one's, to the function that writes them, as
             `folder_converter`.
         training: Task name in recipes to `Task` class (`training.tasks`), where the general one does not do.
+        recipes: Kind of data (`data.facts`) to the recipe that is chosen for a folder of it, where none is named.
     """
 
     model_type: str
@@ -48,6 +49,7 @@ class Architecture:
     adapter_converter: str | None = None
     tasks: tuple[str, ...] = ()
     training: dict[str, str] = field(default_factory=dict)
+    recipes: dict[str, str] = field(default_factory=dict)
     functions: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)
 
@@ -55,6 +57,7 @@ class Architecture:
 ARCHITECTURES = [
     Architecture(
         model_type="proscale",
+        recipes={"objects": "proscale-tiny-instances", "classes": "proscale-tiny-folder"},
         tasks=("universal", "object-detection"),
         config="models.proscale.configuration_proscale:ProScaleConfig",
         models={
@@ -143,6 +146,7 @@ ARCHITECTURES = [
     ),
     Architecture(
         model_type="meddensevit",
+        recipes={"volumes": "meddensevit-tiny-hippocampus"},
         tasks=("semantic", "medical"),
         config="models.meddensevit.configuration_meddensevit:MedDenseViTConfig",
         models={

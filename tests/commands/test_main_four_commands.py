@@ -33,7 +33,7 @@ def write_data(folder):
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["proscale-tiny-folder", "vpnext-tiny-folder"])
+@pytest.mark.parametrize("recipe", [[], ["--recipe", "vpnext-tiny-folder"]], ids=["chosen", "vpnext"])
 def test_own_images_to_published_model(tmp_path, monkeypatch, capsys, recipe):
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path / "photos")
@@ -43,7 +43,7 @@ def test_own_images_to_published_model(tmp_path, monkeypatch, capsys, recipe):
         "model.processor.size.shortest_edge=48",
     ]
 
-    assert main(["train", "--recipe", recipe, "--data", "photos", "--output_dir", "model", *SHORT, *small]) == 0
+    assert main(["train", *recipe, "--data", "photos", "--output_dir", "model", *SHORT, *small]) == 0
     assert main(["evaluate", "--model", "model", "--dataset", "photos", "--output_dir", "report"]) == 0
     assert main(["predict", "photos/images/0.jpg", "--model", "model", "--subtask", "semantic", "-o", "out"]) == 0
 

@@ -211,6 +211,21 @@ def decathlon(root: Path) -> None:
     _volumes(root, "c_00{}.nii.gz", {"modality": {"0": "MRI"}, "labels": labels, "training": cases})
 
 
+def squares(folder, counts, side, size=(64, 80), brightness=200):
+    """Images with so many squares of a side each; instances by number."""
+    for kind in ("images", "instances"):
+        (folder / kind).mkdir(parents=True)
+    for number, count in enumerate(counts):
+        ids = np.zeros(size, dtype=np.uint16)
+        for index in range(count):
+            top, left = 2 + (index // 6) * (side + 2), 2 + (index % 6) * (side + 2)
+            ids[top : top + side, left : left + side] = index + 1
+        Image.fromarray(np.where(ids[..., None] > 0, brightness, 10).astype(np.uint8).repeat(3, 2)).save(
+            folder / "images" / f"{number:02d}.png"
+        )
+        Image.fromarray(ids).save(folder / "instances" / f"{number:02d}.png")
+
+
 INSTANCES = (
     coco, coco_2017, roboflow_coco, roboflow_coco_without_validation, yolo, labelme, cvat_coco, label_studio_coco,
 )  # fmt: skip

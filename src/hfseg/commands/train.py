@@ -3,7 +3,7 @@
 
 hfseg train --data FOLDER --output_dir OUT          everything is chosen from the data, and said
 hfseg train --recipe proscale-tiny-shapes --output_dir OUT [section.key=value ...]
-hfseg train --recipe proscale-tiny-folder --data FOLDER --output_dir OUT
+hfseg train --recipe proscale-tiny-folder --data FOLDER --output_dir OUT [section.key=value ...]
 hfseg train --recipe proscale-tiny-shapes --data OWNER/NAME --output_dir OUT
 accelerate launch -m hfseg train --recipe FILE.yaml --output_dir OUT --resume_from_checkpoint latest
 hfseg train --recipe NAME --dry_run                 groups, shapes and memory; nothing is trained

@@ -17,10 +17,11 @@ from typing import Any
 import psutil
 import torch
 
+from .. import auto
 from ..backbone_weights import AUTOMATIC, packaged_is_installed
+from ..data.facts import Facts, facts_of
 from .arguments import TrainingArguments, load_recipe
 from .dry_run import activation_bytes, first_samples
-from .facts import Facts, facts_of
 from .loop import total_steps
 from .normalization import accepted_names
 from .own_data import with_folder
@@ -28,11 +29,6 @@ from .tasks import build_task
 
 __all__ = ["Choice", "choose"]
 
-RECIPES = {
-    "objects": "proscale-tiny-instances",
-    "classes": "proscale-tiny-folder",
-    "volumes": "meddensevit-tiny-hippocampus",
-}
 METRICS = {"objects": ("pq", "PQ"), "classes": ("mean_iou", "mean IoU"), "volumes": ("dice", "Dice")}
 # Objects in pixels of the network's input: masks are read from cells of 4 pixels, queries from cells of 8.
 HALF_OF_OBJECTS, SMALL_OBJECTS = 20.0, 11.0
@@ -93,7 +89,8 @@ def choose(folder: str, overrides: Sequence[str] = ()) -> Choice:
         FileNotFoundError, ValueError: The folder cannot be read, or an override is not right.
     """
     facts = facts_of(folder)
-    recipe, given = RECIPES[facts.kind], {text.partition("=")[0].strip() for text in overrides}
+    recipe = next(row.recipes[facts.kind] for row in auto.ARCHITECTURES if facts.kind in row.recipes)
+    given = {text.partition("=")[0].strip() for text in overrides}
     accelerated = torch.cuda.is_available()
     changes = with_folder(load_recipe(recipe), folder)
     if facts.kind == "volumes":
@@ -144,9 +141,10 @@ def object_changes(facts: Facts, accelerated: bool) -> list[str]:
     # A crop holds nearly all objects whole; more than 512 pixels are for accelerators.
     crop = min(max(cells(facts.sides[2] * scale / 0.75), 192), max(side, 192), 1024 if accelerated else 320)
     jitter = [round(share * longest / crop, 2) for share in (0.8, 1.3)]
-    shown = min(1.0, (crop / side) * (crop / longest))  # share of an image that a crop shows
+    # Share of the fullest image's objects that a crop shows, at the smallest scale and where they lie close together.
+    shown = min(1.0, 1.5 * (crop / (0.8 * side)) * (crop / (0.8 * longest)))
     learned = max(10, 2 * facts.stuff)
-    queries = learned + min(max(math.ceil(1.5 * facts.objects[0] * shown / 10) * 10, 50), 300)
+    queries = learned + min(max(math.ceil(facts.objects[1] * shown / 10) * 10, 50), 300)
     most = learned + min(max(3 * facts.objects[1], 300), 1000)
     return [
         f"model.processor.size={{shortest_edge: {side}, longest_edge: {2 * side}}}",

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.facts import described_modality
 from ..data.readers.folders import is_table
-from ..data.readers.samples import read_json
 from ..data.specs import medical_layout
 from .arguments import TrainingArguments
 
@@ -51,7 +51,7 @@ def with_folder(arguments: TrainingArguments, folder: str) -> list[str]:
     for given, fold in zip((arguments.data.train, arguments.data.validation or arguments.data.train), FOLDS):
         side = {**given, "root": folder, "layout": layout}
         if described:
-            side |= {"id2label": None, "modality": _modality(Path(folder))}
+            side |= {"id2label": None, "modality": described_modality(Path(folder))}
         if layout not in ("pairs", "xray"):
             side["split"] = fold
         sides.append(side)
@@ -119,14 +119,6 @@ def _with_table(arguments: TrainingArguments, path: str) -> list[str]:
         for stage in arguments.stages
     ]
     return [*changes, *([f"stages={json.dumps(stages)}"] if stages else [])]
-
-
-def _modality(folder: Path) -> str:
-    """CT or MR, as `dataset.json` says under either of nnU-Net's names."""
-    content = read_json(folder / "dataset.json")
-    named = content.get("channel_names") or content.get("modality") or {}
-    first = named.get("0", "") if isinstance(named, Mapping) else named
-    return "CT" if str(first).strip().upper() == "CT" else "MR"
 
 
 def fit_warm_up(arguments: TrainingArguments, overrides: Sequence[str]) -> None:

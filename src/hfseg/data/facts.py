@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..data.readers.folders import load_folder
-from ..data.readers.medical import MedicalSlices
-from ..data.readers.medical_layouts import WITH_LABELS, checked_cases, own_labels
-from ..data.readers.samples import read_json
-from ..data.specs import medical_layout
 from ..volumes import read_volume
+from .readers.folders import load_folder
+from .readers.medical import MedicalSlices
+from .readers.medical_layouts import WITH_LABELS, checked_cases, own_labels
+from .readers.samples import read_json
+from .readers.table_folders import load_side
+from .specs import medical_layout
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["Facts", "described_modality", "facts_of"]
 
-LOOKED_AT = 48  # images, taken evenly
+LOOKED_AT = 160  # images, taken evenly
 VOLUMES_LOOKED_AT = 6
 DARK = 96  # an image whose brightest hundredth is darker than this cannot be seen by eye
 DARK_SHARE = 0.1
@@ -63,12 +64,22 @@ def facts_of(folder: str) -> Facts:
     layout = medical_layout(Path(folder))
     if layout is not None:
         return _of_volumes(Path(folder), layout)
-    train = load_folder(folder, "train", hold_out=True)
-    held_out = len(load_folder(folder, "validation", hold_out=True))
-    names = tuple(train.id2label.values())
-    facts = Facts("classes", len(train), held_out, names, stuff=len(set(train.stuff_class_ids)))
+    train, held_out = (_side(folder, split) for split in ("train", "validation"))
+    names = tuple(getattr(train, "id2label", {}).values())
+    stuff = set(getattr(train, "stuff_class_ids", ()))
+    facts = Facts("classes", len(train), len(held_out), names, stuff=len(stuff))
     chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), LOOKED_AT)).round().astype(int))
-    return _of_samples(facts, [train[int(index)] for index in chosen], set(train.stuff_class_ids))
+    samples = [train[int(index)] for index in chosen]
+    if not {"segmentation", "segmentation_map"} & set(samples[0]):
+        raise ValueError(
+            f"{folder} holds no masks of images ({', '.join(sorted(samples[0]))}): name a recipe (hfseg list recipes)."
+        )
+    return _of_samples(facts, samples, stuff)
+
+
+def _side(folder: str, split: str) -> Any:
+    """A folder's split, or that of a table of the Hub."""
+    return load_folder(folder, split, hold_out=True) if Path(folder).exists() else load_side(folder, split)
 
 
 def _of_samples(facts: Facts, samples: list[Mapping[str, Any]], stuff: set[int]) -> Facts:
@@ -102,7 +113,8 @@ def _of_volumes(folder: Path, layout: str) -> Facts:
     if not few:
         raise ValueError(f"{folder} has no volume with a mask to learn from.")
     first = few[0].image if isinstance(few[0].image, str) else few[0].image[0]
-    modality = "CT" if float(np.min(read_volume(first).voxels)) < HU_OF_AIR else "MR"
+    seen = "CT" if float(np.min(read_volume(first).voxels)) < HU_OF_AIR else "MR"
+    modality = described_modality(folder) if layout in WITH_LABELS else seen
     if layout in WITH_LABELS:
         names = tuple(own_labels(folder, layout).values())
     else:
@@ -118,3 +130,11 @@ def _of_volumes(folder: Path, layout: str) -> Facts:
     shapes = [np.asarray(slices[index]["image"]).shape[-2:] for index in range(0, len(slices), 16)]
     height, width = (int(np.median([shape[axis] for shape in shapes])) for axis in (0, 1))
     return Facts("volumes", len(cases[0]), len(cases[1]), names, 0, height, width, modality=modality)
+
+
+def described_modality(folder: Path) -> str:
+    """CT or MR, as `dataset.json` says under either of nnU-Net's names."""
+    content = read_json(folder / "dataset.json")
+    named = content.get("channel_names") or content.get("modality") or {}
+    first = named.get("0", "") if isinstance(named, Mapping) else named
+    return "CT" if str(first).strip().upper() == "CT" else "MR"
