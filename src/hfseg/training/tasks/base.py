@@ -461,8 +461,9 @@ def resolve_backbone(arguments: TrainingArguments) -> None:
 
 def takes_any_backbone(model_type: str | None) -> bool:
     """Tells whether an architecture's encoder is a backbone of any kind, which its configuration describes."""
-    known = model_type is not None and model_type in CONFIG_MAPPING
-    return known and "backbone_config" in CONFIG_MAPPING[model_type].sub_configs
+    if model_type is None or model_type not in CONFIG_MAPPING:
+        return False
+    return "backbone_config" in CONFIG_MAPPING[model_type].sub_configs
 
 
 def check_backbone(model: PreTrainedModel, source: str) -> None:
