@@ -94,6 +94,7 @@ def unread_modules() -> list[str]:
     return unread
 
 
+@slow  # the lint job runs it, as it runs mypy over everything
 def test_mypy_sees_the_classes_and_finds_nothing_in_the_package(tmp_path):
     """One run over the package and a file with errors: those of the file are all there are."""
     pytest.importorskip("mypy")

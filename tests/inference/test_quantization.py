@@ -10,12 +10,13 @@ from hfseg.commands.main import main
 from hfseg.inference import export
 from hfseg.inference.export import export_folder
 from hfseg.inference.quantization import quantize
+from slow_tests import slow
 
 onnx = pytest.importorskip("onnx", reason="extra `export`")
 pytest.importorskip("onnxruntime", reason="extra `export`")
 
 
-@pytest.mark.parametrize("name", ["vpnext-tiny-shapes", "proscale-tiny-shapes"])
+@pytest.mark.parametrize("name", [pytest.param("vpnext-tiny-shapes", marks=slow), "proscale-tiny-shapes"])
 def test_weights_of_matrix_products_take_a_byte(name, tmp_path, capsys, monkeypatch):
     plain, small = tmp_path / "plain.onnx", tmp_path / "small.onnx"
 

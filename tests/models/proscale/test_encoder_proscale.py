@@ -41,9 +41,13 @@ class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
 class TestWindowedMViT(masks.TestProScaleForUniversalSegmentation):
     """On the backbone of `proscale-mvitv2-t-*`; what lies behind it is as small as the classes above are not."""
 
-    @slow  # exported always; the progressive encoder is compiled too
+    @slow  # compiled to one graph always, and other backbones for all sizes
     def test_compiles_once_for_all_sizes(self):
         super().test_compiles_once_for_all_sizes()
+
+    @slow
+    def test_exports_with_dynamic_shapes(self):
+        super().test_exports_with_dynamic_shapes()
 
     recorded = {
         "hidden_states": 2,

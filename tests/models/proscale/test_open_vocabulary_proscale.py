@@ -19,6 +19,7 @@ from hfseg import (
 )
 from models.proscale.test_modeling_proscale import RESNET, TestProScaleModel
 from proscale_models import close, tiny_config, tiny_open_vocabulary_config
+from slow_tests import slow
 
 BASE = TestProScaleModel
 del TestProScaleModel  # its own tests run in its own module
@@ -42,6 +43,10 @@ class TestProScaleForOpenVocabularySegmentation(OneCompiledProgram, BASE):
     auto_classes = ("AutoModelForOpenVocabularySegmentation",)
     shared_inputs = ("input_ids",)
     not_applicable = {}
+
+    @slow  # exported always; what differs from the classes that are compiled always is the text tower
+    def test_compiles_once_for_all_sizes(self):
+        super().test_compiles_once_for_all_sizes()
 
     def config(self):
         return tiny_open_vocabulary_config()
