@@ -18,7 +18,8 @@ from .specs import medical_layout
 
 __all__ = ["Facts", "described_modality", "facts_of"]
 
-LOOKED_AT = 160  # images, taken evenly
+LOOKED_AT = ((1 << 20, 160), (1 << 22, 64))  # images, taken evenly, by the pixels of the first
+FEWEST_LOOKED_AT = 24
 VOLUMES_LOOKED_AT = 6
 DARK = 96  # an image whose brightest hundredth is darker than this cannot be seen by eye
 DARK_SHARE = 0.1
@@ -68,13 +69,15 @@ def facts_of(folder: str) -> Facts:
     names = tuple(getattr(train, "id2label", {}).values())
     stuff = set(getattr(train, "stuff_class_ids", ()))
     facts = Facts("classes", len(train), len(held_out), names, stuff=len(stuff))
-    chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), LOOKED_AT)).round().astype(int))
-    samples = [train[int(index)] for index in chosen]
+    samples = [train[0]]
     if not {"segmentation", "segmentation_map"} & set(samples[0]):
         raise ValueError(
             f"{folder} holds no masks of images ({', '.join(sorted(samples[0]))}): name a recipe (hfseg list recipes)."
         )
-    return _of_samples(facts, samples, stuff)
+    pixels = int(np.prod(np.asarray(samples[0]["image"]).shape[:2]))
+    number = next((number for most, number in LOOKED_AT if pixels <= most), FEWEST_LOOKED_AT)
+    chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), number)).round().astype(int))
+    return _of_samples(facts, samples + [train[int(index)] for index in chosen[1:]], stuff)
 
 
 def _side(folder: str, split: str) -> Any:
