@@ -101,6 +101,10 @@ def test_the_batch_fits_into_memory(monkeypatch):
     assert length(Cost(2**20, 400))[0]["data.batch_size"] == 8
     tight, said = length(Cost(3 * 2**29, 400))  # 1.5 of 10 GiB each, four tenths may be used
     assert (tight["data.batch_size"], tight["run.gradient_accumulation_steps"]) == (2, 4) and "parts of 2" in said
+    monkeypatch.setenv("WORLD_SIZE", "4")  # the update stays as it is
+    shared, said = length(Cost(3 * 2**29, 400))
+    assert (shared["data.batch_size"], shared["run.gradient_accumulation_steps"]) == (2, 1) and "8 images;" in said
+    monkeypatch.delenv("WORLD_SIZE")
     given, _ = length(Cost(3 * 2**29, 400), "data.batch_size=6")
     assert (given["data.batch_size"], given["run.gradient_accumulation_steps"]) == (6, 1)
 
@@ -112,6 +116,8 @@ def test_the_users_word_comes_last(tmp_path, monkeypatch):
     choice = choose(str(tmp_path / "data"), said)
     assert not {"run.max_steps", "optimizer.learning_rate"} & set(as_mapping(choice.changes))
     assert len(choice.lines) == 5 and "8 images" in choice.lines[0]
+    epochs = choose(str(tmp_path / "data"), ["run.epochs=3"])
+    assert load_recipe(epochs.recipe, [*epochs.changes, "run.epochs=3"]).run.max_steps is None
     started = choose(str(tmp_path / "data"), ["model.pretrained=proscale-tiny-nuclei"])
     assert not [name for name in as_mapping(started.changes) if name.startswith("model.")]
     assert "starts from proscale-tiny-nuclei" in started.lines[1]

@@ -102,11 +102,12 @@ def choose(folder: str, overrides: Sequence[str] = ()) -> Choice:
     else:
         changes += class_changes(facts, accelerated)
         size, counted = class_lines(facts, accelerated)
+    if "run.epochs" in given:  # exactly one of the two may be given
+        changes.append("run.max_steps=null")
     if "model.pretrained" in given:  # the folder brings network and image processor
         changes = [text for text in changes if not text.startswith("model.")]
     arguments = load_recipe(recipe, [*changes, *overrides])
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    cost = measured_cost(arguments, BATCHES[facts.kind], timed=alone and not accelerated)
+    cost = measured_cost(arguments, BATCHES[facts.kind], timed=processes() == 1 and not accelerated)
     more, training = length_changes(facts, cost, arguments, given, accelerated)
     changes = [text for text in [*changes, *more] if text.partition("=")[0] not in given]
     return Choice(recipe, changes, [data_line(folder, facts), model_line(recipe, arguments), size, counted, training])
@@ -246,19 +247,26 @@ def image_side(processor: Any, dataset: Any) -> tuple[int, int]:
     return cells(height * factor), cells(width * factor)
 
 
+def processes() -> int:
+    """Number of processes of this launch, which are not joined yet."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def free_memory(accelerated: bool) -> int:
-    """Bytes that a training can have: of the accelerator, or of the machine's memory that is free now."""
+    """Bytes that a process can have: of its accelerator, else its share of the machine's; alone, what is free."""
     if accelerated:
         return int(torch.cuda.get_device_properties(0).total_memory)
-    return int(psutil.virtual_memory().available)
+    memory = psutil.virtual_memory()
+    return int(memory.available) if processes() == 1 else int(memory.total) // processes()
 
 
 def length_changes(
     facts: Facts, cost: Cost, arguments: TrainingArguments, given: set[str], accelerated: bool
 ) -> tuple[list[str], str]:
     """Batch, learning rate, number of updates and evaluations, and the line about them."""
-    micro = size = arguments.data.batch_size if "data.batch_size" in given else BATCHES[facts.kind]
-    room = MEMORY_SHARE * free_memory(accelerated)
+    ranks, room = processes(), MEMORY_SHARE * free_memory(accelerated)
+    micro = arguments.data.batch_size if "data.batch_size" in given else max(BATCHES[facts.kind] // ranks, 1)
+    size = micro * ranks  # samples of an update
     while "data.batch_size" not in given and micro > 1 and micro * cost.bytes_per_sample > room:
         micro //= 2
     wanted = cells(STEPS_PER_ROOT * cost.samples**0.5, 50)
@@ -278,7 +286,7 @@ def length_changes(
     changes = [
         f"run.max_steps={steps}",
         f"data.batch_size={micro}",
-        f"run.gradient_accumulation_steps={size // micro}",
+        f"run.gradient_accumulation_steps={size // (micro * ranks)}",
         f"optimizer.learning_rate={rate:.2g}",
         f"schedule.warmup_steps={max(steps // 20, 1)}",
         f"run.ema_decay={0.99 if steps < 1000 else 0.995}",
@@ -288,12 +296,12 @@ def length_changes(
         f"run.patience={PATIENCE}",
         "run.final_weights=best",
     ]
-    if "run.epochs" in given:  # exactly one of the two may be given
+    if "run.epochs" in given:
         changes = [text for text in changes if not text.startswith("run.max_steps=")]
     about = f", about {max(minutes, 1):.0f} minutes on this machine" if minutes else ""
     cut = f" ({wanted:,} would suit the number of images: run.max_steps={wanted})" if steps < wanted else ""
     what = "slices" if facts.kind == "volumes" else "images"
-    batch = f"{size} {what}" + (f" in parts of {micro}, for memory" if micro < size else "")
+    batch = f"{size} {what}" + (f" in parts of {micro}, for memory" if micro * ranks < size else "")
     return changes, (
         f"training: {steps:,} updates of {batch}{about}{cut}; learning rate {rate:.2g}; stops when {called} of the "
         f"held-out {what.replace('slices', 'volumes')}, measured every {every} updates, has not risen "
