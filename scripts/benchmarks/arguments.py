@@ -168,6 +168,8 @@ def variants_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", nargs="+", help="columns (default: every number of the evaluation)")
     parser.add_argument("--image_size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="times a forward pass")
     parser.add_argument("--keep", metavar="FOLDER", help="where runs stay; finished ones are read, not trained again")
+    text = "measure every trained model once more with these changes"
+    parser.add_argument("--again", nargs="+", default=[], metavar="section.key=value", help=text)
     parser.add_argument("--overrides", nargs="+", default=[], metavar="section.key=value", help="changes for all")
 
 

@@ -242,6 +242,7 @@ def variants(options: argparse.Namespace) -> Result:
         options.metrics,
         tuple(options.image_size) if options.image_size else None,
         options.keep,
+        options.again,
         options.finished,
     )
 

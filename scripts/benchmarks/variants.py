@@ -8,6 +8,7 @@ import json
 import statistics
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import hfseg
+from accelerate import Accelerator
 from hfseg.training.arguments import load_recipe
+from hfseg.training.tasks import build_task
 
 from .flops import RULES
 
@@ -59,6 +62,7 @@ def variant_tables(
     metrics: Sequence[str] | None = None,
     image_size: tuple[int, int] | None = None,
     keep: str | None = None,
+    again: Sequence[str] = (),
     done: Callable[[dict[str, list[dict]], list[str]], None] | None = None,
 ) -> tuple[dict[str, list[dict]], list[str]]:
     """Trains every variant with every seed and compares them.
@@ -71,6 +75,7 @@ def variant_tables(
         metrics: Columns; None takes all numbers of the evaluation.
         image_size: (height, width) of the timed forward pass; None leaves it out.
         keep: Folder where the runs stay, as `NAME-SEED`, and from which finished ones are read.
+        again: Changes, of the image processor for example, with which every trained model is measured once more.
         done: Called with the tables so far after every run.
 
     Raises:
@@ -85,15 +90,33 @@ def variant_tables(
             for name, changes in variants.items():
                 folder = place / f"{name.replace(' ', '-')}-{seed}"
                 numbers = one_run(recipe, [*overrides, *changes, f"run.seed={seed}"], folder)
-                runs.append({"variant": name, "seed": seed, **chosen(numbers, metrics)})
+                row = {"variant": name, "seed": seed, **chosen(numbers, metrics)}
+                if again:
+                    more = measured_again(recipe, [*overrides, *changes], again, folder)
+                    row |= {f"{metric} again": more[metric] for metric in row if metric in more}
+                runs.append(row)
                 if done is not None:
                     done({f"{recipe}: variants": summary(runs), "Runs": runs}, NOTES)
-        rows = summary(runs)
+        rows, notes = summary(runs), [*NOTES, *([f"again: with {' '.join(again)}, the same weights."] if again else [])]
         if image_size is not None:
             folders = {name: place / f"{name.replace(' ', '-')}-{seeds[0]}" for name in variants}
             for row, cost in zip(rows, forward_costs(folders, image_size), strict=True):
                 row.update(cost)
-    return {f"{recipe}: variants": rows, "Runs": runs}, NOTES
+    return {f"{recipe}: variants": rows, "Runs": runs}, notes
+
+
+def measured_again(recipe: str, overrides: Sequence[str], again: Sequence[str], folder: Path) -> dict[str, float]:
+    """Held-out metrics of a trained model with other settings, or what an earlier call left."""
+    record = folder / f"again-{zlib.crc32(' '.join(again).encode()):08x}.json"
+    if not record.is_file():
+        kept = [change for change in overrides if not change.startswith(("model.config", "model.backbone"))]
+        task = build_task(load_recipe(recipe, [*kept, f"model.pretrained={folder}", *again]))
+        dataset = task.build_validation_dataset()
+        model = task.build_model(dataset).eval()
+        with torch.no_grad():
+            numbers = task.evaluate(model, task.build_processor(model), dataset, list, Accelerator())
+        record.write_text(json.dumps(numbers, indent=2), encoding="utf-8")
+    return json.loads(record.read_text(encoding="utf-8"))
 
 
 def one_run(recipe: str, overrides: Sequence[str], folder: Path) -> dict[str, float]:
