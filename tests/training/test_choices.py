@@ -13,7 +13,7 @@ from toy import ToyDataset, ToyModel, collate, toy_arguments
 import hfseg
 from data.layout_folders import CLASS_MAPS, VOLUMES, coco, squares
 from hfseg.commands.train import main
-from hfseg.data.facts import Facts
+from hfseg.data.facts import Facts, facts_of
 from hfseg.training import choices
 from hfseg.training import train as run_loop
 from hfseg.training.arguments import load_recipe
@@ -152,6 +152,19 @@ def test_other_kinds_of_data_are_trained_too(fill, tmp_path, capsys):
     assert ("modality: MR" if fill in VOLUMES else "classes: one per pixel") in lines
     metric = "dice" if fill in VOLUMES else "mean_iou"
     assert metric in json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]
+
+
+def test_a_damaged_image_is_named_or_skipped(tmp_path, capsys):
+    squares(tmp_path / "data", [3] * 10, side=8)
+    facts = facts_of(str(tmp_path / "data"))
+    training = hfseg.data.load_folder(tmp_path / "data", "train", hold_out=True).names
+    file = tmp_path / "data/images" / f"{training[1]}.png"
+    file.write_bytes(file.read_bytes()[:60])  # a header without its pixels
+    assert main(["--data", str(tmp_path / "data"), "--output_dir", str(tmp_path / "no")]) == 2
+    assert f"{training[1]}.png" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    assert facts_of(str(tmp_path / "data"), "skip").sides == facts.sides
+    more = [*QUICK, "run.max_steps=1", "data.on_error=skip"]
+    assert main(["--data", str(tmp_path / "data"), "--output_dir", str(tmp_path / "out"), *more]) == 0
 
 
 def test_without_data_nothing_can_be_chosen(tmp_path, capsys):

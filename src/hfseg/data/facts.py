@@ -12,6 +12,7 @@ from ..volumes import read_volume
 from .readers.folders import load_folder
 from .readers.medical import MedicalSlices
 from .readers.medical_layouts import WITH_LABELS, checked_cases, own_labels
+from .readers.reading import OnError, TolerantDataset
 from .readers.samples import read_json
 from .readers.table_folders import load_side
 from .specs import medical_layout
@@ -56,8 +57,12 @@ class Facts:
     modality: str = ""
 
 
-def facts_of(folder: str) -> Facts:
+def facts_of(folder: str, on_error: OnError = "stop") -> Facts:
     """Looks at a folder of images and labels, or of volumes.
+
+    Args:
+        folder: A folder, or a table's id on the Hub.
+        on_error: At an unreadable image: "stop", or "skip" it.
 
     Raises:
         FileNotFoundError, ValueError: As its reader; there is no label to learn from.
@@ -66,6 +71,7 @@ def facts_of(folder: str) -> Facts:
     if layout is not None:
         return _of_volumes(Path(folder), layout)
     train, held_out = (_side(folder, split) for split in ("train", "validation"))
+    train = TolerantDataset(train, on_error)
     names = tuple(getattr(train, "id2label", {}).values())
     stuff = set(getattr(train, "stuff_class_ids", ()))
     facts = Facts("classes", len(train), len(held_out), names, stuff=len(stuff))

@@ -20,6 +20,7 @@ import torch
 from .. import auto
 from ..backbone_weights import AUTOMATIC, packaged_is_installed
 from ..data.facts import Facts, facts_of
+from ..data.readers.reading import TolerantDataset
 from .arguments import TrainingArguments, load_recipe
 from .dry_run import activation_bytes, first_samples
 from .loop import total_steps
@@ -88,7 +89,7 @@ def choose(folder: str, overrides: Sequence[str] = ()) -> Choice:
     Raises:
         FileNotFoundError, ValueError: The folder cannot be read, or an override is not right.
     """
-    facts = facts_of(folder)
+    facts = facts_of(folder, "skip" if "data.on_error=skip" in overrides else "stop")
     recipe = next(row.recipes[facts.kind] for row in auto.ARCHITECTURES if facts.kind in row.recipes)
     given = {text.partition("=")[0].strip() for text in overrides}
     accelerated = torch.cuda.is_available()
@@ -208,7 +209,7 @@ def volume_sides(changes: Sequence[str], facts: Facts) -> list[str]:
 def measured_cost(arguments: TrainingArguments, size: int, timed: bool) -> Cost:
     """Builds the model once without its weights and measures an update's activations, and its time if asked for."""
     task = build_task(copy.deepcopy(arguments))  # which decides about the backbone in place
-    dataset = task.build_dataset(arguments.data.train)
+    dataset = TolerantDataset(task.build_dataset(arguments.data.train), arguments.data.on_error)
     model = task.build_model(dataset, load_backbone=False).train()
     processor = task.build_processor(model)
     collate = task.build_collator(dataset, model, processor)
