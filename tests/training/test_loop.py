@@ -73,6 +73,12 @@ def test_early_stop(tmp_path):
     options = {"evaluate_every": 2, "metric": "score", "patience": 2}
     result = run(tmp_path, run=options, evaluate_fn=scores(0.5, 0.4, 0.4, 0.9))
     assert (result.stopped_by, result.state.step) == ("patience", 6)
+    # Before anything is found nothing can have stopped; a loss of 0 is another matter.
+    late = run(tmp_path / "late", run=options, evaluate_fn=scores(0.0, 0.0, 0.0, 0.0, 0.5, 0.4))
+    assert (late.stopped_by, late.state.step) == ("steps", 12)
+    options |= {"greater_is_better": False}
+    lost = run(tmp_path / "loss", run=options, evaluate_fn=scores(0.0, 0.0, 0.0, 0.0))
+    assert (lost.stopped_by, lost.state.step) == ("patience", 6)
 
 
 def test_time_budget(tmp_path):

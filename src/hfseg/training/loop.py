@@ -562,7 +562,8 @@ class _Run:
         if improved and math.isfinite(value):
             state.best_metric, state.best_step, state.stale_evaluations = value, state.step, 0
             return True
-        state.stale_evaluations += 1
+        if value != 0 or not options.greater_is_better:  # of 0 nothing has begun that could have stopped
+            state.stale_evaluations += 1
         return False
 
     def _tell_nothing_learned(self, measured: Mapping[str, float]) -> bool:
