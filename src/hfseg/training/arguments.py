@@ -302,8 +302,7 @@ class RunArguments:
         evaluation: Arguments of the task's evaluation, e.g. `{tasks: [panoptic], batch_size: 4}`.
         metric: Name of the evaluation's number that says what is best; None keeps no best.
         greater_is_better: Direction of `metric`.
-        patience: Evaluations without a better `metric` before the run stops early, not counting those that bring 0
-            where more is better; None never stops.
+        patience: Evaluations with no better `metric`, but above 0, before the run stops early; None never stops.
         final_weights: Which weights the output folder gets: the `last`, or the `best` by `metric`.
         trackers: Names of accelerate's trackers, e.g. tensorboard, trackio, wandb.
         log_images: Held-out samples that are drawn for the trackers at every evaluation; 0 draws none.
