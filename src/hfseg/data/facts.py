@@ -122,7 +122,8 @@ def _of_volumes(folder: Path, layout: str) -> Facts:
     if not few:
         raise ValueError(f"{folder} has no volume with a mask to learn from.")
     first = few[0].image if isinstance(few[0].image, str) else few[0].image[0]
-    seen = "CT" if float(np.min(read_volume(first).voxels)) < HU_OF_AIR else "MR"
+    volume = read_volume(first)  # DICOM says what it is
+    seen = volume.modality or ("CT" if float(np.min(volume.voxels)) < HU_OF_AIR else "MR")
     modality = described_modality(folder) if layout in WITH_LABELS else seen
     if layout in WITH_LABELS:
         names = tuple(own_labels(folder, layout).values())

@@ -365,6 +365,6 @@ def volume_lines(facts: Facts, accelerated: bool) -> tuple[str, str]:
     """Input and modality, with their reasons."""
     height, width = volume_size(facts, accelerated)
     size = f"input: slices of {height}x{width}; those of the volumes are {facts.height}x{facts.width} (median)"
-    reason = "values below those of water" if facts.modality == "CT" else "no value of a CT"
+    reason = "DICOM, or values below -200" if facts.modality == "CT" else "DICOM, or no value below -200"
     counted = f"modality: {facts.modality} ({reason}; data.train.modality and model.processor.modality change it)"
     return size, counted
