@@ -42,7 +42,7 @@ def check(report, sizes=SIZES):
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", [pytest.param("vpnext", marks=slow), "proscale-pixels"])
+@pytest.mark.parametrize("name", ["vpnext", pytest.param("proscale-pixels", marks=slow)])
 def test_one_onnx_file_serves_two_sizes(name, tmp_path):
     target = exportable(built(name))
     file = export_model(target, tmp_path / "model.onnx", "onnx", SIZES[0][1:])

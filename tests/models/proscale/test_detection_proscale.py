@@ -13,6 +13,7 @@ from transformers import pipeline
 from contract import ModelContract, OneCompiledProgram, kaiming, peaked, xavier
 from hfseg import ProScaleConfig, ProScaleDetectionModel, ProScaleForObjectDetection, ProScaleImageProcessor
 from proscale_models import STAGES, tiny_config
+from slow_tests import slow
 
 RESNET = {
     "model_type": "resnet",
@@ -104,6 +105,10 @@ class TestProScaleForObjectDetection(OneCompiledProgram, TestProScaleDetectionMo
     not_applicable = {}
     # One program serves all sizes whose coarsest map, at stride 64, has more than one row and column.
     size, odd_size, other_size = (128, 192), (129, 175), (192, 256)
+
+    @slow  # exported always
+    def test_compiles_once_for_all_sizes(self):
+        super().test_compiles_once_for_all_sizes()
 
     def fresh(self):
         return {**super().fresh(), "*label_embedding.weight": 1.0}

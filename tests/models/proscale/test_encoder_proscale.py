@@ -17,9 +17,13 @@ LITE = {"encoder": "lite", "encoder_layers": 4, "encoder_blocks": 2}
 
 
 class TestLiteEncoder(masks.TestProScaleForUniversalSegmentation):
-    @slow  # exported always; the progressive encoder is compiled too
+    @slow  # compiled to one graph always; the progressive encoder for all sizes too
     def test_compiles_once_for_all_sizes(self):
         super().test_compiles_once_for_all_sizes()
+
+    @slow
+    def test_exports_with_dynamic_shapes(self):
+        super().test_exports_with_dynamic_shapes()
 
     recorded = {
         **masks.TestProScaleForUniversalSegmentation.recorded,

@@ -44,7 +44,7 @@ class TestProScaleForOpenVocabularySegmentation(OneCompiledProgram, BASE):
     shared_inputs = ("input_ids",)
     not_applicable = {}
 
-    @slow  # exported always; what differs from the classes that are compiled always is the text tower
+    @slow  # exported always; what differs from the classes that are compiled is the text tower
     def test_compiles_once_for_all_sizes(self):
         super().test_compiles_once_for_all_sizes()
 
