@@ -43,6 +43,18 @@ def test_small_objects_get_pixels_and_large_ones_no_more_than_needed():
     assert "--tile" in choices.object_lines(tiny, False)[0] and "--tile" not in choices.object_lines(large, False)[0]
 
 
+@pytest.mark.parametrize(("height", "side", "said"), [(64, 128, "enlarged"), (160, 160, "as they are"),
+                                                     (900, 256, "a CPU does in minutes")])  # fmt: skip
+def test_a_class_per_pixel_keeps_the_images_as_far_as_it_can(height, side, said):
+    facts = Facts("classes", 10, 2, ("a", "b"), height=height, width=height)
+    changes, line = as_mapping(choices.class_changes(facts, False)), choices.class_lines(facts, False)[0]
+    assert changes["model.processor.size"]["shortest_edge"] == side and said in line
+    crop = changes["data.transforms"]["crop_size"]
+    assert crop[0] == crop[1] <= side and min(changes["data.transforms"]["short_sides"]) <= side
+    wide = as_mapping(choices.class_changes(replace(facts, width=2 * height), False))["data.transforms"]["crop_size"]
+    assert wide[1] > wide[0]
+
+
 @pytest.mark.parametrize("accelerated", [False, True])
 @pytest.mark.parametrize("facts", [
     CELLS, replace(CELLS, height=320, width=256), replace(CELLS, height=480, width=640, sides=(15.0, 60.0, 200.0)),

@@ -356,7 +356,8 @@ def class_lines(facts: Facts, accelerated: bool) -> tuple[str, str]:
     side, queries = short_side(facts, accelerated), changes["model.config.num_queries"]
     crop = changes["data.transforms"].partition("crop_size: [")[2].partition("]")[0].replace(", ", "x")
     where = "what a GPU does in reasonable time" if accelerated else "what a CPU does in minutes"
-    limit = where if side < min(facts.height, facts.width) else "as they are"
+    short = min(facts.height, facts.width)
+    limit = where if side < short else "enlarged" if side > short else "as they are"
     size = f"input: shorter side {side}, crops of {crop}; images are {facts.height}x{facts.width} ({limit})"
     return size, f"classes: one per pixel, all {len(facts.names)} together: {queries} queries"
 
