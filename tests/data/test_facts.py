@@ -46,5 +46,14 @@ def test_volumes_without_a_description(lowest, modality, tmp_path):
     facts = facts_of(str(tmp_path))
     assert (facts.kind, facts.modality, facts.images, facts.held_out) == ("volumes", modality, 2, 2)
     assert facts.names == ("background", "label_1", "label_2") and {facts.height, facts.width} == {24, 40}
+    one_more = nibabel.load(tmp_path / "labels/val/val1.nii.gz")
+    voxels = np.asarray(one_more.dataobj).copy()
+    voxels[20, 30] = 3  # a class that a single volume has, of those to learn from or not
+    nibabel.save(nibabel.Nifti1Image(voxels, one_more.affine), tmp_path / "labels/val/val1.nii.gz")
+    assert facts_of(str(tmp_path)).names[-1] == "label_3"
+    for file in (tmp_path / "labels").rglob("*.nii.gz"):
+        white = (np.asarray(nibabel.load(file).dataobj) > 0).astype(np.uint8) * 255
+        nibabel.save(nibabel.Nifti1Image(white, np.diag([1.0, 1.0, 3.0, 1.0])), file)
+    assert facts_of(str(tmp_path)).names == ("background", "label_1")
     (tmp_path / "classes.json").write_text('["air", "liver", "spleen"]')
     assert facts_of(str(tmp_path)).names == ("air", "liver", "spleen")

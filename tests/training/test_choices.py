@@ -149,6 +149,8 @@ def test_a_run_without_a_recipe_leaves_its_own(tmp_path, capsys):
 
     resume = ["--output_dir", str(out), "--resume_from_checkpoint", "latest", "run.max_steps=3"]
     assert main(["--data", str(tmp_path / "data"), *resume]) == 0 and "Goes on with" in capsys.readouterr().out
+    other = ["--data", str(tmp_path / "other"), *resume]
+    assert main(other) == 2 and "was begun with the data" in capsys.readouterr().err
     before = (out / "recipe.yaml").read_text()
     assert main(["--data", str(tmp_path / "data"), "--output_dir", str(out), *QUICK]) == 2
     assert "of another run" in capsys.readouterr().err and (out / "recipe.yaml").read_text() == before

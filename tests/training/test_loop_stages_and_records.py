@@ -2,6 +2,7 @@
 """Runs of several stages, and what a run leaves for people: its card, its curves and images."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 from toy import ToyDataset, ToyModel, collate, toy_arguments
 
 from hfseg.commands.train import main
-from hfseg.training import train
+from hfseg.training import runner, train
+from hfseg.training.arguments import load_recipe
 
 SMALL = ["data.train.num_scenes=8", "data.validation.num_scenes=2", "data.batch_size=2", "data.num_workers=0"]
 SMALL += ["schedule.warmup_steps=0", "run.log_every=1"]
@@ -124,6 +126,18 @@ def test_stages_start_from_each_other_and_resume(tmp_path, capsys):
     assert "stage-1-small is complete" in shown and "at step 3 of 3" in shown
     main(["--recipe", str(recipe), "--dry_run"])
     assert "# stage large, from the output of the stage before" in capsys.readouterr().out
+
+
+def test_only_the_first_stage_takes_a_backbone(tmp_path, monkeypatch):
+    """The others start from what it has become; naming both would be refused when the first stage is over."""
+    (tmp_path / "stages.yaml").write_text(STAGES)
+    begun = []
+    monkeypatch.setattr(runner, "run_stage", lambda stage, *rest: begun.append(stage.model))
+    stages = load_recipe(tmp_path / "stages.yaml", ["model.backbone=weights"]).stage_arguments()
+    quiet = SimpleNamespace(print=lambda text: None, free_memory=lambda: None)
+    runner.run_stages(stages, tmp_path / "out", quiet, None, "command")
+    assert [model.backbone for model in begun] == ["weights", None]
+    assert [model.pretrained for model in begun] == [None, str(tmp_path / "out/stage-1-small")]
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,14 @@ def _of_volumes(folder: Path, layout: str) -> Facts:
     if layout in WITH_LABELS:
         names = tuple(own_labels(folder, layout).values())
     else:
-        labels = {int(value) for case in few for value in np.unique(read_volume(str(case.mask)).voxels)} - {255}
+        masks = [str(case.mask) for side in cases for case in side if case.mask is not None]
+        labels = {int(value) for mask in masks for value in np.unique(read_volume(mask).voxels)}
+        labels = {0, 1} if labels == {0, 255} else labels - {255}  # black and white, or void
         names = ("background", *(f"label_{number}" for number in range(1, max(labels, default=0) + 1)))
         if (folder / "classes.json").is_file():
             names = tuple(str(name) for name in read_json(folder / "classes.json"))
         if len(names) < 2:
-            raise ValueError(f"The masks of {folder} hold nothing but 0 ({len(few)} looked at): nothing to learn from.")
+            raise ValueError(f"The masks of {folder} hold nothing but 0: there is nothing to learn.")
     slices = MedicalSlices(
         [replace(case, modality=modality) for case in few], dict(enumerate(names)), check_values=False
     )

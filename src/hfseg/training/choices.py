@@ -140,7 +140,7 @@ def object_changes(facts: Facts, accelerated: bool) -> list[str]:
     short, ratio = min(facts.height, facts.width), max(facts.height, facts.width) / min(facts.height, facts.width)
     side = short_side(facts, accelerated)
     scale, longest = side / short, cells(side * min(ratio, 2.0))
-    # A crop holds nearly all objects whole; more than 512 pixels are for accelerators.
+    # A crop holds nearly all objects whole; more than 320 pixels are for accelerators.
     crop = min(max(cells(facts.sides[2] * scale / 0.75), 192), max(side, 192), 1024 if accelerated else 320)
     jitter = [round(share * longest / crop, 2) for share in (0.8, 1.3)]
     # Share of the fullest image's objects that a crop shows, at the smallest scale and where they lie close together.
@@ -366,6 +366,8 @@ def volume_lines(facts: Facts, accelerated: bool) -> tuple[str, str]:
     """Input and modality, with their reasons."""
     height, width = volume_size(facts, accelerated)
     size = f"input: slices of {height}x{width}; those of the volumes are {facts.height}x{facts.width} (median)"
-    reason = "DICOM, or values below -200" if facts.modality == "CT" else "DICOM, or no value below -200"
-    counted = f"modality: {facts.modality} ({reason}; data.train.modality and model.processor.modality change it)"
+    counted = (
+        f"modality: {facts.modality}, as the data say, or by whether there are values below -200 (data.train.modality, "
+        "data.validation.modality and model.processor.modality change it)"
+    )
     return size, counted

@@ -118,10 +118,17 @@ def _chosen(
     """The arguments of a run without a recipe, and what is said about them; a resumed run keeps those that it has.
 
     Raises:
-        ValueError: There are no data to choose for.
+        ValueError: There are no data to choose for, or they are not those of the run to go on with.
     """
     if resume is not None and folder is not None and (folder / OWN_RECIPE).is_file():
-        return load_recipe(folder / OWN_RECIPE, overrides), [f"Goes on with {folder / OWN_RECIPE}."]
+        arguments = load_recipe(folder / OWN_RECIPE, overrides)
+        before = str(arguments.data.train.get("path", arguments.data.train.get("root")))
+        if data is not None and os.path.abspath(before) != os.path.abspath(data):
+            raise ValueError(
+                f"{folder} was begun with the data {before}, but --data is {os.fspath(data)}: leave --data out to "
+                "go on, or give another --output_dir."
+            )
+        return arguments, [f"Goes on with {folder / OWN_RECIPE}."]
     if data is None:
         raise ValueError(
             "Name a recipe (hfseg list recipes), or give a folder of your images and labels (--data FOLDER): one is "
@@ -151,7 +158,7 @@ def run_stages(
         last = number == len(stages)
         folder = output_dir if last else output_dir / f"stage-{number}-{name}"
         if previous is not None and stage.model.pretrained is None:
-            stage.model.pretrained = str(previous)
+            stage.model.pretrained, stage.model.backbone = str(previous), None  # whose weights the first stage took
         previous = folder
         if len(stages) > 1:
             stage.run.project = f"{stage.run.project}-{name}"
