@@ -130,7 +130,8 @@ def test_stages_start_from_each_other_and_resume(tmp_path, capsys):
 
 def test_only_the_first_stage_takes_a_backbone(tmp_path, monkeypatch):
     """The others start from what it has become; naming both would be refused when the first stage is over."""
-    (tmp_path / "stages.yaml").write_text(STAGES)
+    # A stage with a recipe of its own gets the command line's changes too.
+    (tmp_path / "stages.yaml").write_text(STAGES.replace("name: large,", "name: large, base: proscale-tiny-shapes,"))
     begun = []
     monkeypatch.setattr(runner, "run_stage", lambda stage, *rest: begun.append(stage.model))
     stages = load_recipe(tmp_path / "stages.yaml", ["model.backbone=weights"]).stage_arguments()
